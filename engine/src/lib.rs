@@ -1,0 +1,3 @@
+//! Gristmill's engine.
+pub mod error;
+pub use error::{Error, Position, Result};
