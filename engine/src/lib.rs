@@ -1,3 +1,12 @@
-//! Gristmill's engine.
+//! Gristmill's engine: pipelines of vectorized operators over Arrow data, inside a memory budget.
+
 pub mod error;
+pub mod observe;
+
+pub mod batch;
+pub mod memory;
+pub mod scheduler;
+
+pub mod pipeline;
+
 pub use error::{Error, Position, Result};

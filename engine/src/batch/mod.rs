@@ -1,0 +1,39 @@
+//! The chunk: what operators exchange.
+//!
+//! A [`Chunk`] is a few thousand rows: [`Column`]s over Arrow arrays, a row count, an optional
+//! [`Selection`] shared by all columns, and the [`Place`] of its rows in the order of the input.
+//! Filters set selections and joins set indices; values are copied only where rows are stored
+//! (row pages) and where a chunk has become so thin that gathering is dearer than copying.
+//! `RecordBatch` is the form at the edges only.
+//!
+//! * `chunk`: the chunk and its invariants.
+//! * `column`: flat, constant and indexed columns; composing indices.
+//! * `selection`: live rows.
+//! * `physical`: which Arrow type holds a logical type.
+//! * `gather`: the one place where values are copied, and its counter.
+
+mod chunk;
+mod column;
+mod gather;
+mod physical;
+mod selection;
+
+pub use chunk::{Chunk, Place};
+pub use column::{Column, Domain, Form, Indexed, Indices, NULL_INDEX};
+pub use gather::{copied_bytes, gather, widen_decimal};
+pub use physical::{is_physical, physical_type, to_logical, to_physical};
+pub use selection::Selection;
+
+/// Rows in a full chunk. Sources aim for it; transforms may emit fewer, never more than
+/// [`MAX_CHUNK_ROWS`].
+pub const CHUNK_ROWS: usize = 4096;
+
+/// The largest chunk any operator has to accept.
+pub const MAX_CHUNK_ROWS: usize = 16_384;
+
+/// Rows in a morsel, the unit a worker takes from a source; a multiple of [`CHUNK_ROWS`].
+pub const MORSEL_ROWS: usize = 131_072;
+
+/// Below this share of live rows an operator that keeps a chunk's rows copies them together
+/// instead of carrying the selection on.
+pub const COMPACT_BELOW: f64 = 0.125;

@@ -1,0 +1,67 @@
+//! Which Arrow type holds the values of a logical type.
+//!
+//! SQL's types are more than the engine has kernels for, so several logical types share a physical
+//! one: all strings are views, all binaries are binary views, dictionaries are indexed columns over
+//! their value type. A decimal column may be held in 64, 128 or 256 bits **chunk by chunk**: the
+//! width is no part of the type, hashing, equality and order do not depend on it, and whoever
+//! reads a decimal accepts every width up to the declared one. Its scale is always the declared
+//! scale; the precision of a narrow physical array says nothing.
+
+use arrow::array::ArrayRef;
+use arrow::compute::kernels::cast::{CastOptions, cast_with_options};
+use arrow::datatypes::{DECIMAL64_MAX_PRECISION, DataType};
+
+use crate::error::Result;
+
+/// The canonical physical type of `logical`: what sources should produce. Decimals whose declared
+/// precision fits 64 bits are held in 64 bits.
+pub fn physical_type(logical: &DataType) -> DataType {
+    match logical {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => physical_type(values),
+        DataType::Decimal32(p, s) => DataType::Decimal64(*p, *s),
+        DataType::Decimal128(p, s) if *p <= DECIMAL64_MAX_PRECISION => DataType::Decimal64(*p, *s),
+        other => other.clone(),
+    }
+}
+
+/// Whether an array of type `physical` may hold values of `logical` in a chunk.
+pub fn is_physical(physical: &DataType, logical: &DataType) -> bool {
+    use DataType::{Decimal64, Decimal128, Decimal256};
+    match (physical, logical) {
+        (
+            Decimal64(_, a),
+            DataType::Decimal32(_, b) | Decimal64(_, b) | Decimal128(_, b) | Decimal256(_, b),
+        ) => a == b,
+        (
+            Decimal128(_, a),
+            DataType::Decimal32(_, b) | Decimal64(_, b) | Decimal128(_, b) | Decimal256(_, b),
+        ) => a == b,
+        (Decimal256(_, a), Decimal256(_, b)) => a == b,
+        _ => *physical == physical_type(logical),
+    }
+}
+
+/// Turns an array of any logical type into its canonical physical form.
+pub fn to_physical(array: &ArrayRef) -> Result<ArrayRef> {
+    let target = physical_type(array.data_type());
+    if *array.data_type() == target {
+        return Ok(array.clone());
+    }
+    Ok(cast_with_options(array, &target, &STRICT)?)
+}
+
+/// Turns a physical array into the declared type, for results, files and user functions.
+///
+/// # Errors
+/// `Input` when a decimal does not fit the declared precision.
+pub fn to_logical(array: &ArrayRef, logical: &DataType) -> Result<ArrayRef> {
+    if array.data_type() == logical {
+        return Ok(array.clone());
+    }
+    Ok(cast_with_options(array, logical, &STRICT)?)
+}
+
+const STRICT: CastOptions<'static> =
+    CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };

@@ -1,0 +1,4 @@
+//! Memory.
+/// placeholder
+#[derive(Clone)]
+pub struct Governor;
