@@ -7,6 +7,12 @@ pub mod batch;
 pub mod memory;
 pub mod scheduler;
 
+pub mod expr;
+
 pub mod pipeline;
+
+pub mod plan;
+
+pub mod operators;
 
 pub use error::{Error, Position, Result};

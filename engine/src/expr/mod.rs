@@ -1,0 +1,24 @@
+//! Expressions: plain data with resolved types, and their evaluation over chunks.
+//!
+//! An [`Expr`] names columns by position and knows its type; it says what is computed, never how.
+//! An [`Evaluator`] holds an expression together with what its worker remembers (results per
+//! dictionary, scratch) and computes a [`crate::batch::Column`] aligned with the chunk's physical
+//! rows. Only live rows count: values elsewhere are unspecified, and whatever can fail is computed
+//! for live rows only. In a conjunction a condition that can fail sees only the rows that passed
+//! the conditions written before it; conditions that cannot fail may be reordered.
+//!
+//! * `data_type`: data types as text, for plans.
+//! * `literal`: exact constants.
+//! * `function`: the traits for functions that are not built in.
+//! * `evaluate`, `kernels`: evaluation; `filter`: conjunctions to selections.
+
+pub mod data_type;
+mod function;
+mod literal;
+mod node;
+
+pub use function::{
+    AggregateFunction, AggregateRef, Argument, FunctionRef, Functions, GroupStates, ScalarFunction,
+};
+pub use literal::{Literal, Value};
+pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};

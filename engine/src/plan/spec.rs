@@ -1,0 +1,59 @@
+//! What is true about one operator, in one place.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::build::{Build, Stream};
+use crate::error::{Error, Result};
+
+/// One line of an operator's explanation: a label and its text, e.g. `keys` and `#0, #1`.
+pub type Field = (&'static str, String);
+
+/// An operator as plain data; see the module documentation of [`crate::plan`].
+pub trait Spec: Send + Sync + fmt::Debug {
+    /// Its name in plans, e.g. `hash_join`.
+    fn name(&self) -> &'static str;
+
+    /// The schema it gives for inputs of these schemas; checks its own fields against them.
+    ///
+    /// # Errors
+    /// `Internal` when the planner put together what does not fit.
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef>;
+
+    /// What explain prints about it, in order.
+    fn explain(&self) -> Vec<Field>;
+
+    /// Its fields as JSON.
+    ///
+    /// # Errors
+    /// `Input` when it holds a closure that is not registered by name.
+    fn to_json(&self) -> Result<Value>;
+
+    /// Appends its roles to the streams of its inputs.
+    ///
+    /// # Errors
+    /// `Io` or `Input` when a file cannot be opened or is not what the plan says.
+    fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream>;
+}
+
+/// Reads a spec that is plain serde data; for registry rows.
+///
+/// # Errors
+/// `Input` when the fields are not those of `S`.
+pub fn from_fields<S: Spec + DeserializeOwned + 'static>(fields: Value) -> Result<Arc<dyn Spec>> {
+    let spec: S = serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+    Ok(Arc::new(spec))
+}
+
+/// Writes a spec that is plain serde data; for [`Spec::to_json`].
+///
+/// # Errors
+/// `Input` when it holds something that has no JSON form.
+pub fn to_fields(spec: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(spec).map_err(|e| Error::input(e.to_string()))
+}
