@@ -1,0 +1,262 @@
+//! The house rules, as tests: import directions, file and function sizes, headers, where `unsafe`
+//! may stand, and that the documents name files that exist.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file, its unit tests not counted.
+const FILE_LINES_MAX: usize = 600;
+/// Longest line, in characters.
+const LINE_CHARS_MAX: usize = 100;
+/// Longest function outside tests.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Engine modules from the bottom up; a module imports from lower ranks and from itself.
+const RANKS: &[(&str, u8)] = &[
+    ("error", 0),
+    ("observe", 0),
+    ("batch", 1),
+    ("memory", 1),
+    ("scheduler", 1),
+    ("expr", 2),
+    ("pipeline", 3),
+    ("plan", 4),
+    ("sources", 5),
+    ("operators", 5),
+    ("sinks", 5),
+    ("query", 6),
+];
+
+/// Modules of one rank that may import each other, in this direction.
+const WITHIN_RANK: &[(&str, &str)] = &[("memory", "batch")];
+
+/// The only files with `unsafe` code; each has a measured reason in its header.
+const UNSAFE_FILES: &[&str] = &[
+    "engine/src/memory/allocator.rs",
+    "engine/src/memory/spill/window.rs",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_path_buf()
+}
+
+fn rust_files() -> Vec<(String, String)> {
+    fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
+        let Ok(entries) = fs::read_dir(dir) else { return };
+        for path in entries.map(|e| e.expect("readable").path()) {
+            if path.is_dir() && !path.ends_with("target") {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push(path);
+            }
+        }
+    }
+    let mut paths = Vec::new();
+    for top in ["engine", "planner", "cli", "tests", "benches"] {
+        walk(&root().join(top), &mut paths);
+    }
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(root()).expect("below the root");
+        (name.display().to_string(), fs::read_to_string(path).expect("readable"))
+    };
+    paths.iter().map(read).collect()
+}
+
+/// The lines before the unit tests.
+fn code(text: &str) -> Vec<&str> {
+    text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).collect()
+}
+
+fn is_test_code(name: &str) -> bool {
+    name.starts_with("tests/") || name.ends_with("/tests.rs") || name.contains("/tests/")
+}
+
+fn report(problems: Vec<String>) {
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let files = rust_files();
+    let missing = files.iter().filter(|(_, text)| !text.starts_with("//!"));
+    report(missing.map(|(name, _)| format!("{name}: begin with a `//!` purpose")).collect());
+}
+
+#[test]
+fn files_lines_and_functions_are_short() {
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        let lines = code(&text);
+        if lines.len() > FILE_LINES_MAX && !is_test_code(&name) {
+            problems.push(format!("{name}: {} lines, at most {FILE_LINES_MAX}", lines.len()));
+        }
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > LINE_CHARS_MAX {
+                problems.push(format!("{name}:{}: over {LINE_CHARS_MAX} characters", number + 1));
+            }
+        }
+        if !is_test_code(&name) {
+            problems.extend(long_functions(&name, &lines));
+        }
+    }
+    report(problems);
+}
+
+/// Functions are found by rustfmt's layout: a closing brace at the indentation of `fn`.
+fn long_functions(name: &str, lines: &[&str]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        let text = line.trim_start();
+        let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "unsafe fn "];
+        if starts.iter().any(|s| text.starts_with(s)) && !text.ends_with(';') {
+            open.push((number, indent));
+        }
+        if text == "}" && open.last().is_some_and(|&(_, i)| i == indent) {
+            let (start, _) = open.pop().expect("not empty");
+            let length = number + 1 - start;
+            if length > FUNCTION_LINES_MAX {
+                let place = format!("{name}:{}", start + 1);
+                problems.push(format!("{place}: {length} lines, at most {FUNCTION_LINES_MAX}"));
+            }
+        }
+    }
+    problems
+}
+
+#[test]
+fn the_engine_imports_downwards_only() {
+    let ranks: BTreeMap<&str, u8> = RANKS.iter().copied().collect();
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        let Some(inside) = name.strip_prefix("engine/src/") else { continue };
+        let module = inside.split(['/', '.']).next().expect("not empty");
+        let Some(&rank) = ranks.get(module) else { continue };
+        for (number, line) in code(&text).iter().enumerate() {
+            for target in line.split("crate::").skip(1) {
+                let target: String = target.chars().take_while(|c| c.is_alphanumeric()).collect();
+                let Some(&below) = ranks.get(target.as_str()) else { continue };
+                let allowed = below < rank
+                    || target == module
+                    || WITHIN_RANK.contains(&(module, target.as_str()));
+                if !allowed {
+                    problems.push(format!("{name}:{}: {module} imports {target}", number + 1));
+                }
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn operators_sources_and_sinks_do_not_import_their_siblings() {
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        let parts: Vec<&str> = name.split('/').collect();
+        let ["engine", "src", family @ ("operators" | "sources" | "sinks"), own, ..] = parts[..]
+        else {
+            continue;
+        };
+        let own = own.trim_end_matches(".rs");
+        if own == "mod" {
+            continue;
+        }
+        let shared = ["file", "commit"];
+        let prefix = format!("crate::{family}::");
+        for (number, line) in code(&text).iter().enumerate() {
+            let Some(rest) = line.split(&prefix).nth(1) else { continue };
+            let sibling: String = rest
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            if sibling != own && !shared.contains(&sibling.as_str()) && !sibling.is_empty() {
+                problems.push(format!("{name}:{}: imports {family}::{sibling}", number + 1));
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn unsafe_stands_only_where_it_is_allowed() {
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        if name == "tests/tidy.rs" || UNSAFE_FILES.contains(&name.as_str()) {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if code.contains("unsafe ") {
+                problems.push(format!("{name}:{}: unsafe outside the list", number + 1));
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let words = ["todo!(", "unimplemented!(", "dbg!(", "TODO", "FIXME", "XXX"];
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        if name == "tests/tidy.rs" {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            if let Some(word) = words.iter().find(|w| line.contains(**w)) {
+                problems.push(format!("{name}:{}: {word}", number + 1));
+            }
+        }
+    }
+    report(problems);
+}
+
+#[test]
+fn no_drawer_files() {
+    let drawers = ["utils", "util", "helpers", "common", "misc"];
+    let files = rust_files();
+    let bad = files.iter().filter(|(name, _)| {
+        Path::new(name).iter().any(|part| {
+            let part = part.to_string_lossy();
+            drawers.contains(&part.trim_end_matches(".rs"))
+        })
+    });
+    report(bad.map(|(name, _)| format!("{name}: name it after what it does")).collect());
+}
+
+#[test]
+fn only_the_planner_names_the_borrowed_front_end() {
+    let files = rust_files();
+    let bad = files.iter().filter(|(name, text)| {
+        !name.starts_with("planner/") && name != "tests/tidy.rs" && text.contains("use datafusion")
+    });
+    report(bad.map(|(name, _)| format!("{name}: names DataFusion")).collect());
+    let manifest = fs::read_to_string(root().join("engine/Cargo.toml")).expect("readable");
+    assert!(!manifest.contains("datafusion"), "the engine depends on no DataFusion crate");
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let mut problems = Vec::new();
+    for (document, base) in [("README.md", ""), ("engine/README.md", "engine/")] {
+        let Ok(text) = fs::read_to_string(root().join(document)) else {
+            problems.push(format!("{document} is missing"));
+            continue;
+        };
+        for path in text.split('`').skip(1).step_by(2) {
+            let looks_like_path = path.contains('/')
+                && path.chars().all(|c| c.is_alphanumeric() || "/_.-".contains(c))
+                && !path.starts_with(['/', '.']);
+            let found = root().join(path).exists()
+                || root().join(base).join(path).exists()
+                || root().join(base).join("src").join(path).exists();
+            if looks_like_path && !found {
+                problems.push(format!("{document}: `{path}` does not exist"));
+            }
+        }
+    }
+    report(problems);
+}
