@@ -32,10 +32,8 @@ const RANKS: &[(&str, u8)] = &[
 const WITHIN_RANK: &[(&str, &str)] = &[("memory", "batch")];
 
 /// The only files with `unsafe` code; each has a measured reason in its header.
-const UNSAFE_FILES: &[&str] = &[
-    "engine/src/memory/allocator.rs",
-    "engine/src/memory/spill/window.rs",
-];
+const UNSAFE_FILES: &[&str] =
+    &["engine/src/memory/allocator.rs", "engine/src/memory/spill/window.rs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_path_buf()
@@ -168,10 +166,8 @@ fn operators_sources_and_sinks_do_not_import_their_siblings() {
         let prefix = format!("crate::{family}::");
         for (number, line) in code(&text).iter().enumerate() {
             let Some(rest) = line.split(&prefix).nth(1) else { continue };
-            let sibling: String = rest
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
+            let sibling: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if sibling != own && !shared.contains(&sibling.as_str()) && !sibling.is_empty() {
                 problems.push(format!("{name}:{}: imports {family}::{sibling}", number + 1));
             }

@@ -1,4 +1,18 @@
-//! Memory.
-/// placeholder
-#[derive(Clone)]
-pub struct Governor;
+//! The memory budget: who may hold how much, and who gives way.
+//!
+//! One [`Governor`] per process holds the budget. Whoever keeps more than a few kilobytes takes a
+//! [`Reservation`] and grows it before it allocates. When the budget is short, the governor first
+//! asks idle state to shrink (its owner has registered a [`Revocable`]), then marks pressure on
+//! those who are running and hold most, and refuses: the requester sheds its own state and goes on.
+//! Nobody ever waits for memory.
+//!
+//! * `governor`: the budget and the policy; `reservation`: one holder's share of it.
+//! * `allocator`: the counting allocator that cross-checks the reservations.
+
+mod allocator;
+mod governor;
+mod reservation;
+
+pub use allocator::{Counting, live_bytes, peak_bytes};
+pub use governor::{Bytes, Governor, GovernorOptions, Holding, Usage};
+pub use reservation::{Reservation, Revocable};

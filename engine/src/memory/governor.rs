@@ -1,0 +1,339 @@
+//! The budget of the process and the policy of who gives way.
+//!
+//! Protocol, when a reservation asks for more than is free:
+//! 1. the idle state that frees most is revoked, by the thread that asks, until there is room;
+//! 2. otherwise those who can shed by themselves and hold most are told to, at their next chunk;
+//! 3. and the request is refused. The requester sheds its own state: it never waits for a task,
+//!    which might not be running.
+//!
+//! Concurrency: the budget is one atomic counter; the list of holders is behind a lock that is
+//! taken when a holder comes, and when memory is short. No lock is held while state is revoked,
+//! and a revocation that asks for memory is refused instead of revoking further (a thread-local
+//! mark), so revocations do not nest.
+//!
+//! Invariant 1: `reserved <= limit` at all times.
+
+use std::cell::Cell;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::allocator;
+use super::reservation::{Holder, Reservation};
+use crate::error::{Error, Result};
+
+/// What a governor is made from.
+#[derive(Debug, Clone, Default)]
+pub struct GovernorOptions {
+    /// Bytes that all reservations together may hold; `None` for no limit.
+    pub limit_bytes: Option<usize>,
+    /// Directories for spilled state, used in turn; empty for the system's temporary directory.
+    pub temp_dirs: Vec<PathBuf>,
+    /// Bytes that spilled state may take on disk, all directories together; `None` for no cap.
+    pub spill_cap_bytes: Option<u64>,
+}
+
+/// The memory budget of the process; see the module documentation. Clones are the same governor.
+#[derive(Clone)]
+pub struct Governor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limit: usize,
+    slack_max: usize,
+    options: GovernorOptions,
+    reserved: AtomicUsize,
+    peak: AtomicUsize,
+    /// Allocated bytes at the moment they were most, of those moments the governor saw.
+    peak_allocated: AtomicUsize,
+    /// Reserved bytes at that moment.
+    reserved_at_peak: AtomicUsize,
+    holders: Mutex<Vec<Weak<Holder>>>,
+}
+
+/// What one holder has, its children included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// The name it gave.
+    pub who: Arc<str>,
+    /// Bytes reserved, slack included.
+    pub bytes: usize,
+    /// The most it ever had. For a holder with children: a bound, the sum of their peaks.
+    pub peak_bytes: usize,
+    /// Bytes that it needs to work at all.
+    pub minimum: usize,
+}
+
+/// Reserved bytes beside allocated ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes reserved now.
+    pub reserved: usize,
+    /// The most bytes ever reserved.
+    pub peak_reserved: usize,
+    /// The most bytes allocated at a moment when a reservation changed; 0 when no counting
+    /// allocator is installed.
+    pub peak_allocated: usize,
+    /// Bytes reserved at that moment.
+    pub reserved_at_peak: usize,
+}
+
+/// A number of bytes for people: `1.5 MB`, with 1 MB = 2^20 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+thread_local! {
+    /// Whether this thread is revoking somebody's state.
+    static REVOKING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Governor {
+    /// A governor with this budget and these places to spill to.
+    pub fn new(options: GovernorOptions) -> Self {
+        let limit = options.limit_bytes.unwrap_or(usize::MAX);
+        Governor {
+            shared: Arc::new(Shared {
+                limit,
+                slack_max: (limit / 1024).min(64 << 10),
+                options,
+                reserved: AtomicUsize::new(0),
+                peak: AtomicUsize::new(0),
+                peak_allocated: AtomicUsize::new(0),
+                reserved_at_peak: AtomicUsize::new(0),
+                holders: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+
+    /// A governor that counts and never refuses.
+    pub fn unlimited() -> Self {
+        Governor::new(GovernorOptions::default())
+    }
+
+    /// A reservation for a new holder, with `minimum` bytes set aside for it at once.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the minimum cannot be had, even by revoking.
+    pub fn reserve(&self, who: &str, minimum: usize) -> Result<Reservation> {
+        self.reserve_under(Arc::from(who), minimum, None)
+    }
+
+    pub(super) fn reserve_under(
+        &self,
+        who: Arc<str>,
+        minimum: usize,
+        parent: Option<Arc<Holder>>,
+    ) -> Result<Reservation> {
+        let holder = Arc::new(Holder::new(who, minimum, parent));
+        if !self.take(minimum) && !self.make_room(minimum, &holder) {
+            return Err(self.refusal(&holder.who, minimum));
+        }
+        let reservation = Reservation::new(self.clone(), holder.clone(), minimum);
+        self.holders(|holders| {
+            holders.retain(|h| h.strong_count() > 0);
+            holders.push(Arc::downgrade(&holder));
+        });
+        Ok(reservation)
+    }
+
+    /// Bytes that all reservations together may hold; `usize::MAX` for no limit.
+    pub fn limit(&self) -> usize {
+        self.shared.limit
+    }
+
+    /// Bytes reserved now.
+    pub fn reserved(&self) -> usize {
+        self.shared.reserved.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that could be reserved without anybody giving way.
+    pub fn free(&self) -> usize {
+        self.shared.limit.saturating_sub(self.reserved())
+    }
+
+    /// What the governor was made from.
+    pub fn options(&self) -> &GovernorOptions {
+        &self.shared.options
+    }
+
+    /// Present and peak figures.
+    pub fn usage(&self) -> Usage {
+        let shared = &self.shared;
+        Usage {
+            reserved: self.reserved(),
+            peak_reserved: shared.peak.load(Ordering::Relaxed),
+            peak_allocated: shared.peak_allocated.load(Ordering::Relaxed),
+            reserved_at_peak: shared.reserved_at_peak.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Who holds what, those who hold most first; children count with their parents.
+    pub fn holdings(&self) -> Vec<Holding> {
+        let mut roots: Vec<(*const Holder, Holding)> = Vec::new();
+        for holder in self.live_holders() {
+            let mut root = &holder;
+            while let Some(parent) = &root.parent {
+                root = parent;
+            }
+            let key = Arc::as_ptr(root);
+            let at = roots.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
+                let who = root.who.clone();
+                roots.push((key, Holding { who, bytes: 0, peak_bytes: 0, minimum: 0 }));
+                roots.len() - 1
+            });
+            let holding = &mut roots[at].1;
+            holding.bytes += holder.bytes.load(Ordering::Relaxed);
+            holding.peak_bytes += holder.peak.load(Ordering::Relaxed);
+            holding.minimum += holder.minimum;
+        }
+        let mut holdings: Vec<Holding> = roots.into_iter().map(|(_, h)| h).collect();
+        holdings.sort_by_key(|h| std::cmp::Reverse(h.bytes));
+        holdings
+    }
+
+    /// The most slack that one reservation keeps.
+    pub(super) fn slack_max(&self) -> usize {
+        self.shared.slack_max
+    }
+
+    /// Takes `n` bytes if they are free.
+    pub(super) fn take(&self, n: usize) -> bool {
+        let shared = &self.shared;
+        let add = |now: usize| now.checked_add(n).filter(|&sum| sum <= shared.limit);
+        let taken = shared.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
+        if taken {
+            let now = self.reserved();
+            shared.peak.fetch_max(now, Ordering::Relaxed);
+            self.sample(now);
+        }
+        taken
+    }
+
+    /// Gives `n` bytes back.
+    pub(super) fn give(&self, n: usize) {
+        if n > 0 {
+            // Before they are given back: the memory may still be allocated.
+            self.sample(self.reserved());
+            self.shared.reserved.fetch_sub(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Compares with the allocator. Two threads at once may mix up their pairs; a metric only.
+    fn sample(&self, reserved: usize) {
+        let Some(allocated) = allocator::live_bytes() else { return };
+        if allocated > self.shared.peak_allocated.load(Ordering::Relaxed) {
+            self.shared.peak_allocated.store(allocated, Ordering::Relaxed);
+            self.shared.reserved_at_peak.store(reserved, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes `n` bytes after revoking idle state of others, or presses those who run and says no.
+    pub(super) fn make_room(&self, n: usize, asking: &Arc<Holder>) -> bool {
+        if n > self.shared.limit {
+            return false;
+        }
+        if !REVOKING.replace(true) {
+            let made = self.revoke_until(n);
+            REVOKING.set(false);
+            if made {
+                return true;
+            }
+        }
+        self.press(n, asking);
+        false
+    }
+
+    fn revoke_until(&self, n: usize) -> bool {
+        let mut victims: Vec<_> = self
+            .live_holders()
+            .iter()
+            .filter_map(|holder| holder.victim())
+            .map(|state| (state.revocable_bytes(), state))
+            .filter(|(bytes, _)| *bytes > 0)
+            .collect();
+        victims.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (_, state) in victims {
+            // A victim is asked for more than is missing just now, or the next kilobyte would
+            // make it write again.
+            let wanted = n.saturating_sub(self.free()).max(self.shared.limit / 16);
+            match state.revoke(wanted) {
+                Ok(freed) => tracing::debug!(freed, wanted, "revoked idle state"),
+                // The state is still whole, its owner will meet the same error when it spills.
+                Err(error) => tracing::warn!(%error, "idle state could not be revoked"),
+            }
+            if self.take(n) {
+                return true;
+            }
+        }
+        self.take(n)
+    }
+
+    /// Tells those who hold most, and can shed, to do so at their next chunk.
+    fn press(&self, n: usize, asking: &Arc<Holder>) {
+        let mut holders = self.live_holders();
+        holders.retain(|h| !Arc::ptr_eq(h, asking) && h.sheddable() > 0);
+        holders.sort_by_key(|h| std::cmp::Reverse(h.sheddable()));
+        let mut asked = 0;
+        for holder in holders {
+            if asked >= n {
+                break;
+            }
+            // It is asked for half of what it holds.
+            asked += holder.sheddable() / 2;
+            holder.press();
+        }
+    }
+
+    /// The error for `asked` bytes that could not be had.
+    pub(super) fn refusal(&self, who: &str, asked: usize) -> Error {
+        let holdings = self.holdings();
+        let top: Vec<String> = holdings
+            .iter()
+            .filter(|h| h.bytes > 0)
+            .take(5)
+            .map(|h| format!("{} {}", h.who, Bytes(h.bytes as u64)))
+            .collect();
+        let detail = format!(
+            "{} of the limit of {} are held: {}; raise the limit (--memory, memory_limit)",
+            Bytes(self.reserved() as u64),
+            Bytes(self.shared.limit as u64),
+            if top.is_empty() { "nothing".to_owned() } else { top.join(", ") },
+        );
+        Error::OutOfMemory { who: who.to_owned(), asked_bytes: asked, detail }
+    }
+
+    fn live_holders(&self) -> Vec<Arc<Holder>> {
+        self.holders(|holders| holders.iter().filter_map(Weak::upgrade).collect())
+    }
+
+    fn holders<R>(&self, f: impl FnOnce(&mut Vec<Weak<Holder>>) -> R) -> R {
+        f(&mut self.shared.holders.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+}
+
+impl fmt::Debug for Governor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Governor({} of {} bytes)", self.reserved(), self.shared.limit)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut value = self.0 as f64 / 1024.0;
+        let mut unit = 0;
+        while value >= 1024.0 && unit + 1 < UNITS.len() {
+            value /= 1024.0;
+            unit += 1;
+        }
+        write!(f, "{value:.1} {}", UNITS[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+use crate::memory::Revocable;
+
+fn governor(limit: usize) -> Governor {
+    Governor::new(GovernorOptions { limit_bytes: Some(limit), ..Default::default() })
+}
+
+/// Idle state that forgets its bytes when it is revoked.
+struct Idle {
+    reservation: Mutex<Reservation>,
+    times: AtomicUsize,
+    fails: bool,
+}
+
+impl Idle {
+    fn new(governor: &Governor, who: &str, bytes: usize, fails: bool) -> Arc<Idle> {
+        let mut reservation = governor.reserve(who, 0).expect("fits");
+        assert!(reservation.try_grow(bytes));
+        let idle = Arc::new(Idle { reservation: Mutex::new(reservation), times: 0.into(), fails });
+        let weak: Weak<dyn Revocable> = Arc::downgrade(&(idle.clone() as Arc<dyn Revocable>));
+        idle.reservation.lock().expect("free").offer(weak);
+        idle
+    }
+
+    fn bytes(&self) -> usize {
+        self.reservation.lock().expect("free").bytes()
+    }
+}
+
+impl Revocable for Idle {
+    fn revocable_bytes(&self) -> usize {
+        self.reservation.try_lock().map_or(0, |r| r.bytes())
+    }
+
+    fn revoke(&self, wanted: usize) -> Result<usize> {
+        let Ok(mut reservation) = self.reservation.try_lock() else { return Ok(0) };
+        self.times.fetch_add(1, Ordering::Relaxed);
+        if self.fails {
+            return Err(Error::internal("the disk is full"));
+        }
+        let freed = wanted.min(reservation.bytes());
+        reservation.shrink(freed);
+        reservation.settle();
+        Ok(freed)
+    }
+}
+
+#[test]
+fn the_idle_state_that_frees_most_gives_way_first() {
+    let governor = governor(100_000);
+    let small = Idle::new(&governor, "small", 20_000, false);
+    let large = Idle::new(&governor, "large", 60_000, false);
+    let mut asking = governor.reserve("asking", 0).expect("fits");
+    assert!(asking.try_grow(50_000));
+    assert_eq!(small.bytes(), 20_000);
+    assert!(large.bytes() < 60_000);
+    assert!(asking.try_grow(40_000), "both give way");
+    assert_eq!(large.bytes(), 0);
+    assert!(!asking.try_grow(20_000));
+    assert!(governor.reserved() <= 100_000);
+}
+
+#[test]
+fn a_victim_that_is_busy_or_fails_is_left_alone_and_pressure_is_marked() {
+    let governor = governor(100_000);
+    let busy = Idle::new(&governor, "busy", 30_000, false);
+    let fails = Idle::new(&governor, "fails", 30_000, true);
+    let mut running = governor.reserve("running", 1000).expect("fits");
+    assert!(running.try_grow(30_000));
+    assert!(!running.pressed());
+    let lock = busy.reservation.lock().expect("free");
+    let mut asking = governor.reserve("asking", 0).expect("fits");
+    assert!(!asking.try_grow(20_000));
+    assert_eq!(fails.times.load(Ordering::Relaxed), 1);
+    assert_eq!(fails.bytes(), 30_000);
+    assert!(!asking.pressed(), "the requester sheds anyway");
+    assert!(running.pressed());
+    running.shrink(10_000);
+    assert!(running.pressed(), "it was asked for half");
+    running.shrink(10_000);
+    assert!(!running.pressed());
+    drop(lock);
+    assert!(asking.try_grow(20_000));
+}
+
+/// Asks for memory while it is revoked.
+struct Greedy(Mutex<Reservation>);
+
+impl Revocable for Greedy {
+    fn revocable_bytes(&self) -> usize {
+        self.0.try_lock().map_or(0, |r| r.bytes())
+    }
+
+    fn revoke(&self, _: usize) -> Result<usize> {
+        let Ok(mut reservation) = self.0.try_lock() else { return Ok(0) };
+        assert!(!reservation.try_grow(90_000), "revocations do not nest");
+        let freed = reservation.bytes();
+        reservation.resize_to(0)?;
+        Ok(freed)
+    }
+}
+
+#[test]
+fn a_revocation_that_asks_for_memory_is_refused() {
+    let governor = governor(100_000);
+    let other = Idle::new(&governor, "other", 20_000, false);
+    let mut reservation = governor.reserve("greedy", 0).expect("fits");
+    assert!(reservation.try_grow(70_000));
+    let greedy = Arc::new(Greedy(Mutex::new(reservation)));
+    let weak: Weak<dyn Revocable> = Arc::downgrade(&(greedy.clone() as Arc<dyn Revocable>));
+    greedy.0.lock().expect("free").offer(weak);
+    let mut asking = governor.reserve("asking", 0).expect("fits");
+    assert!(asking.try_grow(60_000));
+    assert_eq!(other.times.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn holdings_put_children_with_their_parents() {
+    let governor = governor(10_000);
+    let sort = governor.reserve("sort", 100).expect("fits");
+    let workers: Vec<_> = (0..3).map(|_| sort.child(200).expect("fits")).collect();
+    let _join = governor.reserve("join", 300).expect("fits");
+    let holdings = governor.holdings();
+    let names: Vec<_> = holdings.iter().map(|h| (h.who.as_ref(), h.bytes, h.minimum)).collect();
+    assert_eq!(names, [("sort", 700, 700), ("join", 300, 300)]);
+    drop(workers);
+    assert_eq!(governor.holdings()[0].bytes, 300);
+    assert_eq!(governor.usage().peak_reserved, 1000);
+}
+
+#[test]
+fn a_request_beyond_the_limit_or_beyond_counting_is_refused() {
+    let governor = governor(1000);
+    let mut a = governor.reserve("a", 0).expect("fits");
+    assert!(!a.try_grow(1001));
+    assert!(!a.try_grow(usize::MAX));
+    assert!(a.grow(usize::MAX).is_err());
+    let unlimited = Governor::unlimited();
+    let mut b = unlimited.reserve("b", 10).expect("fits");
+    assert!(b.try_grow(1 << 40));
+    assert!(!b.try_grow(usize::MAX), "not even without a limit");
+    b.shrink(usize::MAX);
+    assert_eq!(b.bytes(), 0);
+}
+
+/// A few threads grow, shrink, split, absorb and revoke at random; the limit holds at every step
+/// and nothing is lost at the end.
+#[test]
+fn accounting_holds_under_threads() {
+    for seed in 0..40u64 {
+        let governor = governor(1 << 20);
+        let idle = Idle::new(&governor, "idle", 100_000, false);
+        std::thread::scope(|scope| {
+            for thread in 0..4u64 {
+                let root = governor.reserve("churn", 1000).expect("minimum");
+                scope.spawn(move || churn(root, seed * 4 + thread));
+            }
+        });
+        drop(idle);
+        assert_eq!(governor.reserved(), 0, "seed {seed}");
+        assert!(governor.usage().peak_reserved <= 1 << 20);
+        assert!(governor.holdings().is_empty());
+    }
+}
+
+fn churn(root: Reservation, seed: u64) {
+    let governor = root.governor().clone();
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 16) as usize % below
+    };
+    let mut pieces: Vec<Reservation> = Vec::new();
+    for _ in 0..400 {
+        match (next(6), pieces.len()) {
+            (0, _) | (_, 0) => pieces.extend(root.child(next(5000)).ok()),
+            (1, n) => {
+                let piece = pieces.swap_remove(next(n));
+                if let Some(other) = pieces.last_mut() {
+                    other.absorb(piece);
+                }
+            }
+            (2, n) => {
+                let half = pieces[next(n)].bytes() / 2;
+                let split = pieces[next(n)].split(half);
+                pieces.push(split);
+            }
+            (3, n) => pieces[next(n)].shrink(next(200_000)),
+            (_, n) => {
+                let at = next(n);
+                let _ = pieces[at].try_grow(next(100_000)) || pieces[at].pressed();
+            }
+        }
+        assert!(governor.reserved() <= governor.limit());
+    }
+}

@@ -1,0 +1,353 @@
+//! One holder's share of the budget.
+//!
+//! A [`Reservation`] is owned by one thread at a time, so growing it by a few bytes is an addition
+//! in a plain field: it takes bytes from the governor in larger steps and keeps the rest as slack.
+//! The slack is an eighth of what the holder uses, at most [`Governor::slack_max`].
+//!
+//! Pieces split off a reservation, and its children, may live on other threads. They report under
+//! the same holder (pieces) or under a holder of their own with the parent's name (children).
+//!
+//! Invariants:
+//! 1. `granted >= max(used, minimum)`, so growing up to the minimum never fails.
+//! 2. The sum of `granted` over the pieces of a holder is the holder's `bytes`, and the sum over
+//!    all holders is what the governor counts as reserved.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::governor::Governor;
+use crate::error::Result;
+
+/// State that its owner does not work on at the moment, and that can be moved out of memory by
+/// whoever needs the bytes. The implementation keeps the state behind a lock, takes it with
+/// `try_lock` and answers 0 when it is busy.
+pub trait Revocable: Send + Sync {
+    /// Bytes that [`Revocable::revoke`] could free right now; an estimate, never blocks.
+    fn revocable_bytes(&self) -> usize;
+
+    /// Moves at least `wanted` bytes out of memory, if there are so many, shrinks the reservation
+    /// that they were charged to, and says how many they were. Must not grow a reservation
+    /// beyond its minimum: memory for the move is part of the minimum.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when the spill space refuses; the state must then still be whole and
+    /// in memory.
+    fn revoke(&self, wanted: usize) -> Result<usize>;
+}
+
+/// The target of a holder that nobody presses.
+const NO_TARGET: usize = usize::MAX;
+
+/// What the governor knows about one holder.
+pub(super) struct Holder {
+    pub(super) who: Arc<str>,
+    pub(super) parent: Option<Arc<Holder>>,
+    pub(super) bytes: AtomicUsize,
+    pub(super) peak: AtomicUsize,
+    pub(super) minimum: usize,
+    /// The holder should come down to this many bytes; [`NO_TARGET`] when it is not pressed.
+    target: AtomicUsize,
+    /// Whether the holder has ever asked if it is pressed, hence can shed state by itself.
+    sheds: AtomicBool,
+    pub(super) revocable: Mutex<Option<Weak<dyn Revocable>>>,
+}
+
+impl Holder {
+    pub(super) fn new(who: Arc<str>, minimum: usize, parent: Option<Arc<Holder>>) -> Self {
+        Holder {
+            who,
+            parent,
+            bytes: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            minimum,
+            target: AtomicUsize::new(NO_TARGET),
+            sheds: AtomicBool::new(false),
+            revocable: Mutex::new(None),
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(now, Ordering::Relaxed);
+    }
+
+    fn sub(&self, bytes: usize) {
+        let now = self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
+        if now <= self.target.load(Ordering::Relaxed) {
+            self.target.store(NO_TARGET, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that the holder could shed by itself and has not been asked for yet.
+    pub(super) fn sheddable(&self) -> usize {
+        if !self.sheds.load(Ordering::Relaxed) || self.is_pressed() {
+            return 0;
+        }
+        self.bytes.load(Ordering::Relaxed).saturating_sub(self.minimum)
+    }
+
+    /// Asks the holder to come down to half of what it holds, or to its minimum.
+    pub(super) fn press(&self) {
+        let half = self.bytes.load(Ordering::Relaxed) / 2;
+        self.target.store(half.max(self.minimum), Ordering::Relaxed);
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.target.load(Ordering::Relaxed) != NO_TARGET
+    }
+
+    pub(super) fn victim(&self) -> Option<Arc<dyn Revocable>> {
+        let revocable = self.revocable.lock().unwrap_or_else(|e| e.into_inner());
+        revocable.as_ref().and_then(Weak::upgrade)
+    }
+}
+
+/// Bytes of the budget that are this holder's; see the module documentation. Dropping it gives
+/// them back.
+pub struct Reservation {
+    governor: Governor,
+    holder: Arc<Holder>,
+    /// What the owner said it uses.
+    used: usize,
+    /// What the governor counts for this piece.
+    granted: usize,
+    minimum: usize,
+}
+
+impl Reservation {
+    pub(super) fn new(governor: Governor, holder: Arc<Holder>, minimum: usize) -> Self {
+        holder.add(minimum);
+        Reservation { governor, holder, used: 0, granted: minimum, minimum }
+    }
+
+    /// Bytes in use, as the owner said.
+    pub fn bytes(&self) -> usize {
+        self.used
+    }
+
+    /// Bytes that growing up to never fails.
+    pub fn minimum(&self) -> usize {
+        self.minimum
+    }
+
+    /// The most bytes that this holder ever had, all its pieces together.
+    pub fn peak_bytes(&self) -> usize {
+        self.holder.peak.load(Ordering::Relaxed)
+    }
+
+    /// Takes `n` more bytes, if need be after idle state of others has been revoked. On `false`
+    /// nothing has changed, and others have been told to shed: the caller sheds its own state,
+    /// shrinks, and goes on.
+    #[must_use]
+    pub fn try_grow(&mut self, n: usize) -> bool {
+        let Some(used) = self.used.checked_add(n) else { return false };
+        if used > self.granted && !self.take(used - self.granted, used) {
+            return false;
+        }
+        self.used = used;
+        true
+    }
+
+    /// Takes `n` more bytes, for a holder that has nothing to shed.
+    ///
+    /// # Errors
+    /// `OutOfMemory` with the top holders, the limit and the knob.
+    pub fn grow(&mut self, n: usize) -> Result<()> {
+        if self.try_grow(n) {
+            return Ok(());
+        }
+        Err(self.governor.refusal(&self.holder.who, n))
+    }
+
+    /// Gives `n` bytes back; more than in use counts as all.
+    pub fn shrink(&mut self, n: usize) {
+        self.used = self.used.saturating_sub(n);
+        let needed = self.used.max(self.minimum);
+        let kept = if self.holder.is_pressed() { 0 } else { self.slack_for(self.used) };
+        // Keep some slack for growing again, but not so much that it is missed elsewhere.
+        if self.granted > needed + 2 * kept {
+            self.give(self.granted - needed - kept);
+        }
+    }
+
+    /// Grows or shrinks to exactly `n` bytes in use.
+    ///
+    /// # Errors
+    /// `OutOfMemory` as in [`Reservation::grow`].
+    pub fn resize_to(&mut self, n: usize) -> Result<()> {
+        if n > self.used {
+            self.grow(n - self.used)
+        } else {
+            self.shrink(self.used - n);
+            Ok(())
+        }
+    }
+
+    /// Whether the governor wants this holder to shed state at its next chunk: others were refused
+    /// because of what it holds. Asking makes the holder known as one that can shed.
+    pub fn pressed(&self) -> bool {
+        self.holder.sheds.store(true, Ordering::Relaxed);
+        self.holder.is_pressed()
+    }
+
+    /// Gives back every byte that is not in use, slack included; for state that goes idle.
+    pub fn settle(&mut self) {
+        let needed = self.used.max(self.minimum);
+        if self.granted > needed {
+            self.give(self.granted - needed);
+        }
+    }
+
+    /// A piece of `n` bytes in use (at most all), for state that is handed to another owner.
+    #[must_use]
+    pub fn split(&mut self, n: usize) -> Reservation {
+        let n = n.min(self.used);
+        self.used -= n;
+        // The minimum stays with this piece. Where the split-off bytes were part of it, it is
+        // lowered: the guarantee was for bytes that have now been used.
+        self.granted -= n;
+        self.minimum = self.minimum.min(self.granted);
+        Reservation {
+            governor: self.governor.clone(),
+            holder: self.holder.clone(),
+            used: n,
+            granted: n,
+            minimum: 0,
+        }
+    }
+
+    /// Takes over what another reservation holds, its minimum included.
+    pub fn absorb(&mut self, mut other: Reservation) {
+        if !Arc::ptr_eq(&self.holder, &other.holder) {
+            other.holder.sub(other.granted);
+            self.holder.add(other.granted);
+        }
+        self.used += other.used;
+        self.granted += other.granted;
+        self.minimum += other.minimum;
+        other.granted = 0;
+    }
+
+    /// A reservation of its own for one worker of this holder; reported together with it.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the minimum cannot be had.
+    pub fn child(&self, minimum: usize) -> Result<Reservation> {
+        self.governor.reserve_under(self.holder.who.clone(), minimum, Some(self.holder.clone()))
+    }
+
+    /// Offers state for revocation while nobody works on it. There is one such state per holder;
+    /// it is forgotten when it is dropped.
+    pub fn offer(&self, state: Weak<dyn Revocable>) {
+        let mut revocable = self.holder.revocable.lock().unwrap_or_else(|e| e.into_inner());
+        *revocable = Some(state);
+    }
+
+    /// The governor this comes from.
+    pub fn governor(&self) -> &Governor {
+        &self.governor
+    }
+
+    fn slack_for(&self, used: usize) -> usize {
+        (used / 8).min(self.governor.slack_max())
+    }
+
+    /// Gets `missing` bytes from the governor, and some slack when that is free.
+    fn take(&mut self, missing: usize, used: usize) -> bool {
+        let slack = if self.holder.is_pressed() { 0 } else { self.slack_for(used) };
+        let granted = if self.governor.take(missing.saturating_add(slack)) {
+            missing + slack
+        } else if self.governor.take(missing) || self.governor.make_room(missing, &self.holder) {
+            missing
+        } else {
+            return false;
+        };
+        self.granted += granted;
+        self.holder.add(granted);
+        true
+    }
+
+    fn give(&mut self, n: usize) {
+        self.granted -= n;
+        self.holder.sub(n);
+        self.governor.give(n);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.give(self.granted);
+    }
+}
+
+impl std::fmt::Debug for Reservation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reservation({}, {} of {} bytes)", self.holder.who, self.used, self.granted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::memory::GovernorOptions;
+
+    fn governor(limit: usize) -> Governor {
+        Governor::new(GovernorOptions { limit_bytes: Some(limit), ..Default::default() })
+    }
+
+    #[test]
+    fn the_minimum_is_kept_from_the_start_and_growing_to_it_never_fails() {
+        let governor = governor(1000);
+        let mut a = governor.reserve("a", 600).expect("fits");
+        let mut b = governor.reserve("b", 0).expect("fits");
+        assert!(!b.try_grow(500), "600 are set aside");
+        assert!(b.try_grow(400));
+        assert!(a.try_grow(600));
+        assert!(!a.try_grow(1));
+        let refused = governor.reserve("c", 1).expect_err("nothing is left");
+        let text = refused.to_string();
+        assert!(matches!(refused, Error::OutOfMemory { asked_bytes: 1, .. }));
+        assert!(text.contains("a 600 B") && text.contains("b 400 B"), "{text}");
+        assert!(text.contains("--memory") && text.contains("memory_limit"), "{text}");
+        drop(b);
+        assert!(a.try_grow(400));
+        drop(a);
+        assert_eq!(governor.reserved(), 0);
+    }
+
+    #[test]
+    fn splitting_and_absorbing_move_bytes_without_changing_the_sum() {
+        let governor = governor(10_000);
+        let mut a = governor.reserve("a", 100).expect("fits");
+        assert!(a.try_grow(1000));
+        let before = governor.reserved();
+        let piece = a.split(400);
+        let mut child = a.child(50).expect("fits");
+        assert_eq!(governor.reserved(), before + 50);
+        assert_eq!((a.bytes(), piece.bytes()), (600, 400));
+        child.absorb(piece);
+        assert_eq!(child.bytes(), 400);
+        assert_eq!(governor.reserved(), before + 50);
+        child.shrink(400);
+        drop(child);
+        assert_eq!(a.bytes(), 600);
+        drop(a);
+        assert_eq!(governor.reserved(), 0);
+    }
+
+    #[test]
+    fn slack_spares_the_governor_and_comes_back() {
+        let governor = governor(1 << 20);
+        let mut a = governor.reserve("a", 0).expect("fits");
+        assert!(a.try_grow(80_000));
+        let reserved = governor.reserved();
+        assert!(reserved > 80_000);
+        assert!(a.try_grow(100));
+        assert_eq!(governor.reserved(), reserved, "from the slack");
+        a.settle();
+        assert_eq!(governor.reserved(), 80_100);
+        a.resize_to(10).expect("shrinks");
+        assert!(governor.reserved() < 20);
+    }
+}
