@@ -1,1 +1,4 @@
-//! x
+//! What the tests share: a seeded generator, random tables, and the naive meaning of plans.
+
+pub mod generate;
+pub mod random;
