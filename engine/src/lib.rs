@@ -13,6 +13,9 @@ pub mod pipeline;
 
 pub mod plan;
 
+pub mod sources;
+
 pub mod operators;
+pub mod sinks;
 
 pub use error::{Error, Position, Result};

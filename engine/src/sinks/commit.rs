@@ -1,0 +1,261 @@
+//! Outputs that appear whole or not at all: written under a temporary name, renamed at commit.
+//!
+//! Phases: `create` makes `.{name}.{random}.gristmill-tmp` beside the target and locks it; bytes are
+//! written; `commit` renames it over the target. Dropping an output that was not committed removes
+//! the temporary file, so failure and cancellation leave nothing behind. Targets that are no
+//! regular files (pipes, terminals, `/dev/null`) cannot be renamed over and are written directly.
+//!
+//! A killed process leaves its temporary file but not its lock: the next output in the same
+//! directory removes every temporary file it can lock.
+//!
+//! Invariants:
+//! 1. The target holds either what it held before or the whole output, never a part.
+//! 2. A temporary file that somebody is writing is never removed by anybody else.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+const SUFFIX: &str = ".gristmill-tmp";
+
+/// What any program asks for when it makes a file; the process's umask takes away from it.
+#[cfg(unix)]
+const NEW_FILE_MODE: u32 = 0o666;
+
+/// How often a temporary file is made anew when a cleaner took it before it was locked.
+const ATTEMPTS: usize = 8;
+
+/// A file under construction; see the module documentation.
+#[derive(Debug)]
+pub struct Output {
+    /// Where the bytes go.
+    file: File,
+    /// The temporary name; `None` when the target is written directly.
+    temporary: Option<PathBuf>,
+    target: PathBuf,
+}
+
+impl Output {
+    /// Begins a file that will be `target`, and removes what killed processes left beside it.
+    ///
+    /// # Errors
+    /// `Input` when the target is a directory, `Io` when it cannot be created.
+    pub fn create(target: &Path) -> Result<Output> {
+        let target = resolve(target)?;
+        match fs::metadata(&target) {
+            Ok(meta) if meta.is_dir() => {
+                Err(Error::input(format!("{} is a directory; name a file", target.display())))
+            }
+            Ok(meta) if !meta.is_file() => {
+                let file = OpenOptions::new().write(true).open(&target);
+                let file = file.map_err(|e| Error::io("open", &target, e))?;
+                Ok(Output { file, temporary: None, target })
+            }
+            found => {
+                let (file, temporary) = create_locked(&target)?;
+                let output = Output { file, temporary: Some(temporary), target };
+                if let Ok(meta) = found {
+                    // A replaced file keeps its mode, as if it had been written in place.
+                    let kept = output.file.set_permissions(meta.permissions());
+                    kept.map_err(|e| output.error("create", e))?;
+                }
+                Ok(output)
+            }
+        }
+    }
+
+    /// The file the bytes go to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The target's path.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// The error for an operation on this output that failed.
+    pub fn error(&self, operation: &'static str, source: io::Error) -> Error {
+        Error::io(operation, &self.target, source)
+    }
+
+    /// Gives the finished file its name.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be renamed; the temporary file is then removed.
+    pub fn commit(mut self) -> Result<()> {
+        if let Some(temporary) = self.temporary.take()
+            && let Err(e) = fs::rename(&temporary, &self.target)
+        {
+            self.temporary = Some(temporary);
+            return Err(self.error("rename", e));
+        }
+        Ok(())
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Nothing is left to do when this fails: the next output in the directory cleans up.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// Follows a symbolic link to its end, so that the rename replaces the file and not the link.
+fn resolve(target: &Path) -> Result<PathBuf> {
+    match fs::symlink_metadata(target) {
+        Ok(meta) if meta.is_symlink() => match fs::canonicalize(target) {
+            Ok(resolved) => Ok(resolved),
+            Err(e) => Err(Error::io("open", target, e)),
+        },
+        _ => Ok(target.to_path_buf()),
+    }
+}
+
+fn create_locked(target: &Path) -> Result<(File, PathBuf)> {
+    let Some(name) = target.file_name().and_then(|n| n.to_str()) else {
+        return Err(Error::input(format!("{} does not name a file", target.display())));
+    };
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    remove_leftovers(directory);
+    let prefix = format!(".{name}.");
+    for _ in 0..ATTEMPTS {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(SUFFIX);
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(NEW_FILE_MODE));
+        let made = builder.tempfile_in(directory).map_err(|e| Error::io("create", target, e))?;
+        let (file, path) = made.keep().map_err(|e| Error::io("create", target, e.error))?;
+        // File systems without locks have no cleaners either.
+        let _ = file.try_lock();
+        if is_at(&file, &path) {
+            return Ok((file, path));
+        }
+    }
+    let busy = io::Error::other("the temporary file is removed as soon as it is made");
+    Err(Error::io("create", target, busy))
+}
+
+/// Removes the temporary files of processes that are gone. Failures are ignored: the files may
+/// belong to somebody else, and the output does not depend on it.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(SUFFIX));
+        if !ours || !entry.file_type().is_ok_and(|t| t.is_file()) {
+            continue;
+        }
+        let path = entry.path();
+        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        match file.try_lock() {
+            Ok(()) if is_at(&file, &path) => {
+                let _ = fs::remove_file(&path);
+            }
+            Ok(()) | Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+        }
+    }
+}
+
+/// Whether `path` still names the open `file`: a cleaner may have taken it before it was locked.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("lists");
+        let mut names: Vec<_> =
+            entries.map(|e| e.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_target_changes_only_at_commit() {
+        let directory = tempfile::tempdir().expect("directory");
+        let target = directory.path().join("out.csv");
+        fs::write(&target, "old").expect("writes");
+        let mut output = Output::create(&target).expect("creates");
+        output.write_all(b"new").expect("writes");
+        assert_eq!(fs::read_to_string(&target).expect("reads"), "old");
+        assert_eq!(names(directory.path()).len(), 2);
+        output.commit().expect("commits");
+        assert_eq!(fs::read_to_string(&target).expect("reads"), "new");
+        assert_eq!(names(directory.path()), ["out.csv"]);
+    }
+
+    #[test]
+    fn dropping_leaves_nothing_and_writers_do_not_disturb_each_other() {
+        let directory = tempfile::tempdir().expect("directory");
+        let a = Output::create(&directory.path().join("a")).expect("creates");
+        let b = Output::create(&directory.path().join("b")).expect("creates");
+        assert_eq!(names(directory.path()).len(), 2, "b did not remove a's file");
+        drop(a);
+        b.commit().expect("commits");
+        assert_eq!(names(directory.path()), ["b"]);
+    }
+
+    #[test]
+    fn leftovers_of_dead_writers_are_removed() {
+        let directory = tempfile::tempdir().expect("directory");
+        fs::write(directory.path().join(".x.abc.gristmill-tmp"), "dead").expect("writes");
+        fs::write(directory.path().join(".x.abc.tmp"), "not ours").expect("writes");
+        Output::create(&directory.path().join("x")).expect("creates").commit().expect("commits");
+        assert_eq!(names(directory.path()), [".x.abc.tmp", "x"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_devices_written_directly_and_directories_refused() {
+        let directory = tempfile::tempdir().expect("directory");
+        let real = directory.path().join("real");
+        let link = directory.path().join("link");
+        fs::write(&real, "old").expect("writes");
+        std::os::unix::fs::symlink(&real, &link).expect("links");
+        let mut output = Output::create(&link).expect("creates");
+        output.write_all(b"new").expect("writes");
+        output.commit().expect("commits");
+        assert_eq!(fs::read_to_string(&real).expect("reads"), "new");
+        assert!(fs::symlink_metadata(&link).expect("meta").is_symlink());
+
+        let mut null = Output::create(Path::new("/dev/null")).expect("opens");
+        null.write_all(b"gone").expect("writes");
+        null.commit().expect("commits");
+
+        let refused = Output::create(directory.path()).expect_err("a directory");
+        assert!(matches!(refused, Error::Input { .. }), "{refused}");
+        let missing = directory.path().join("no/such/file");
+        assert!(matches!(Output::create(&missing).expect_err("no parent"), Error::Io { .. }));
+    }
+}
