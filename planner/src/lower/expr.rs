@@ -1,0 +1,298 @@
+//! Expressions: column positions instead of names, resolved types, built-in operations where the
+//! engine has them and calls of the front end's functions elsewhere.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::DFSchema;
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::expr::{Between, Case, InList, Like, ScalarFunction as UdfCall};
+use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
+use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator};
+use gristmill_engine::expr::{
+    ArithmeticOp, CompareOp, Expr, FunctionRef, Literal, MatchKind, ScalarFunction,
+};
+use gristmill_engine::{Error, Result};
+
+use super::literal::lower_literal;
+use super::scalar_function::{StringConcat, UdfFunction};
+
+/// Lowers expressions over the columns of one schema.
+pub(crate) struct ExprLowering<'a> {
+    schema: &'a DFSchema,
+    options: &'a Arc<ConfigOptions>,
+}
+
+/// The engine's expression for `expr` over the columns of `schema`.
+///
+/// # Errors
+/// `Input`, by name, for what the engine does not evaluate; `Internal` for what analysis should
+/// have replaced (subqueries, aggregates, wildcards).
+pub(crate) fn lower_expr(
+    expr: &Logical,
+    schema: &DFSchema,
+    options: &Arc<ConfigOptions>,
+) -> Result<Expr> {
+    ExprLowering { schema, options }.lower(expr)
+}
+
+impl ExprLowering<'_> {
+    fn lower(&self, expr: &Logical) -> Result<Expr> {
+        match expr {
+            Logical::Alias(alias) => self.lower(&alias.expr),
+            Logical::Column(column) => {
+                let index = self.schema.maybe_index_of_column(column).ok_or_else(|| {
+                    Error::internal(format!("no column {column} among {}", self.schema))
+                })?;
+                Ok(Expr::column(index, self.schema.field(index).data_type().clone()))
+            }
+            Logical::Literal(scalar, _) => Ok(Expr::Literal(lower_literal(scalar)?)),
+            Logical::BinaryExpr(binary) => self.binary(binary),
+            Logical::Like(like) => self.like(like),
+            Logical::Not(e) => Ok(Expr::Not(self.boxed(e)?)),
+            Logical::IsNull(e) | Logical::IsUnknown(e) => Ok(Expr::IsNull(self.boxed(e)?)),
+            Logical::IsNotNull(e) | Logical::IsNotUnknown(e) => {
+                Ok(Expr::Not(Box::new(Expr::IsNull(self.boxed(e)?))))
+            }
+            Logical::IsTrue(e) => self.truth(CompareOp::NotDistinct, e, true),
+            Logical::IsFalse(e) => self.truth(CompareOp::NotDistinct, e, false),
+            Logical::IsNotTrue(e) => self.truth(CompareOp::Distinct, e, true),
+            Logical::IsNotFalse(e) => self.truth(CompareOp::Distinct, e, false),
+            Logical::Negative(e) => Ok(Expr::Negate(self.boxed(e)?)),
+            Logical::Between(between) => self.between(between),
+            Logical::Case(case) => self.case(case),
+            Logical::Cast(cast) => self.cast(&cast.expr, cast.field.data_type(), false),
+            Logical::TryCast(cast) => self.cast(&cast.expr, cast.field.data_type(), true),
+            Logical::ScalarFunction(call) => self.call(call, expr),
+            Logical::InList(list) => self.in_list(list),
+            other => Err(Error::input(format!(
+                "{} `{other}` is not supported here",
+                other.variant_name()
+            ))),
+        }
+    }
+
+    fn boxed(&self, expr: &Logical) -> Result<Box<Expr>> {
+        Ok(Box::new(self.lower(expr)?))
+    }
+
+    fn truth(&self, op: CompareOp, expr: &Logical, wanted: bool) -> Result<Expr> {
+        let right = Box::new(Expr::Literal(Literal::bool(wanted)));
+        Ok(Expr::Compare { op, left: self.boxed(expr)?, right })
+    }
+
+    /// A chain of one connective becomes one node: long conditions stay shallow.
+    fn binary(&self, binary: &BinaryExpr) -> Result<Expr> {
+        if let Some(connective) = Connective::of(binary.op) {
+            let mut terms = Vec::new();
+            self.terms(binary, connective, &mut terms)?;
+            return Ok(match connective {
+                Connective::And => Expr::And(terms),
+                Connective::Or => Expr::Or(terms),
+            });
+        }
+        let (left, right) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
+        if let Some(op) = compare_op(binary.op) {
+            return Ok(Expr::Compare { op, left, right });
+        }
+        let data_type = result_type(&left, binary.op, &right)?;
+        if let Some(op) = arithmetic_op(binary.op) {
+            return Ok(Expr::Arithmetic { op, left, right, data_type });
+        }
+        match binary.op {
+            Operator::StringConcat => {
+                let function = FunctionRef::registered(Arc::new(StringConcat));
+                Ok(Expr::Call { function, args: vec![*left, *right], data_type })
+            }
+            op => Err(Error::input(format!("the operator `{op}` is not supported"))),
+        }
+    }
+
+    fn terms(
+        &self,
+        binary: &BinaryExpr,
+        connective: Connective,
+        terms: &mut Vec<Expr>,
+    ) -> Result<()> {
+        // Left-deep as parsed: walk down the left side, lower each right side on the way back.
+        let mut rights = vec![binary.right.as_ref()];
+        let mut left = binary.left.as_ref();
+        while let Logical::BinaryExpr(inner) = left {
+            if Connective::of(inner.op) != Some(connective) {
+                break;
+            }
+            rights.push(inner.right.as_ref());
+            left = &inner.left;
+        }
+        terms.push(self.lower(left)?);
+        for right in rights.into_iter().rev() {
+            match right {
+                Logical::BinaryExpr(inner) if Connective::of(inner.op) == Some(connective) => {
+                    self.terms(inner, connective, terms)?;
+                }
+                other => terms.push(self.lower(other)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn like(&self, like: &Like) -> Result<Expr> {
+        Ok(Expr::Match {
+            kind: if like.case_insensitive { MatchKind::ILike } else { MatchKind::Like },
+            input: self.boxed(&like.expr)?,
+            pattern: self.boxed(&like.pattern)?,
+            escape: like.escape_char,
+            negated: like.negated,
+        })
+    }
+
+    fn between(&self, between: &Between) -> Result<Expr> {
+        let input = self.boxed(&between.expr)?;
+        if input.is_volatile() {
+            return Err(Error::input(
+                "BETWEEN would evaluate its volatile operand twice; compute it in a subquery first",
+            ));
+        }
+        let low = self.boxed(&between.low)?;
+        let high = self.boxed(&between.high)?;
+        let range = Expr::And(vec![
+            Expr::Compare { op: CompareOp::GreaterOrEqual, left: input.clone(), right: low },
+            Expr::Compare { op: CompareOp::LessOrEqual, left: input, right: high },
+        ]);
+        Ok(if between.negated { Expr::Not(Box::new(range)) } else { range })
+    }
+
+    fn case(&self, case: &Case) -> Result<Expr> {
+        let base = case.expr.as_ref().map(|e| self.boxed(e)).transpose()?;
+        let branches = case.when_then_expr.iter().map(|(when, then)| {
+            let when = self.lower(when)?;
+            let condition = match &base {
+                Some(base) => Expr::Compare {
+                    op: CompareOp::Equal,
+                    left: base.clone(),
+                    right: Box::new(when),
+                },
+                None => when,
+            };
+            Ok((condition, self.lower(then)?))
+        });
+        let branches: Vec<(Expr, Expr)> = branches.collect::<Result<_>>()?;
+        let otherwise = case.else_expr.as_ref().map(|e| self.boxed(e)).transpose()?;
+        let results = branches.iter().map(|(_, then)| then).chain(otherwise.as_deref());
+        let data_type = results.map(Expr::data_type).find(|t| *t != DataType::Null);
+        let data_type = data_type.unwrap_or(DataType::Null);
+        Ok(Expr::Case { branches, otherwise, data_type })
+    }
+
+    fn cast(&self, expr: &Logical, data_type: &DataType, lenient: bool) -> Result<Expr> {
+        let input = self.boxed(expr)?;
+        if input.data_type() == *data_type {
+            return Ok(*input);
+        }
+        Ok(Expr::Cast { input, data_type: data_type.clone(), lenient })
+    }
+
+    fn in_list(&self, list: &InList) -> Result<Expr> {
+        let input = self.boxed(&list.expr)?;
+        let items = list.list.iter().map(|item| self.lower(item));
+        let items: Vec<Expr> = items.collect::<Result<_>>()?;
+        let constants = items.iter().map(|item| match item {
+            Expr::Literal(literal) => Some(literal.clone()),
+            _ => None,
+        });
+        if let Some(list_of_constants) = constants.collect::<Option<Vec<Literal>>>() {
+            return Ok(Expr::InList { input, list: list_of_constants, negated: list.negated });
+        }
+        let equals = items.into_iter().map(|item| Expr::Compare {
+            op: CompareOp::Equal,
+            left: input.clone(),
+            right: Box::new(item),
+        });
+        let any = Expr::Or(equals.collect());
+        Ok(if list.negated { Expr::Not(Box::new(any)) } else { any })
+    }
+
+    fn call(&self, call: &UdfCall, expr: &Logical) -> Result<Expr> {
+        let args = call.args.iter().map(|arg| self.lower(arg));
+        let mut args: Vec<Expr> = args.collect::<Result<_>>()?;
+        if let Some(plain) = checked_operation(call.name(), &mut args) {
+            return Ok(plain);
+        }
+        let data_type = expr
+            .get_type(self.schema)
+            .map_err(|e| Error::internal(format!("type of {expr}: {}", e.strip_backtrace())))?;
+        let function: Arc<dyn ScalarFunction> =
+            Arc::new(UdfFunction::new(call.func.clone(), self.options.clone()));
+        Ok(Expr::Call { function: FunctionRef::registered(function), args, data_type })
+    }
+}
+
+/// The functions that stand for integer arithmetic while constants are folded become arithmetic
+/// again: the engine's own is checked.
+fn checked_operation(name: &str, args: &mut Vec<Expr>) -> Option<Expr> {
+    let op = match name {
+        "checked_add" => ArithmeticOp::Add,
+        "checked_subtract" => ArithmeticOp::Subtract,
+        "checked_multiply" => ArithmeticOp::Multiply,
+        "checked_negate" if args.len() == 1 => {
+            return args.pop().map(|input| Expr::Negate(Box::new(input)));
+        }
+        _ => return None,
+    };
+    if args.len() != 2 {
+        return None;
+    }
+    let (right, left) = (args.pop()?, args.pop()?);
+    let data_type = left.data_type();
+    Some(Expr::Arithmetic { op, left: Box::new(left), right: Box::new(right), data_type })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connective {
+    And,
+    Or,
+}
+
+impl Connective {
+    fn of(op: Operator) -> Option<Self> {
+        match op {
+            Operator::And => Some(Connective::And),
+            Operator::Or => Some(Connective::Or),
+            _ => None,
+        }
+    }
+}
+
+fn compare_op(op: Operator) -> Option<CompareOp> {
+    Some(match op {
+        Operator::Eq => CompareOp::Equal,
+        Operator::NotEq => CompareOp::NotEqual,
+        Operator::Lt => CompareOp::Less,
+        Operator::LtEq => CompareOp::LessOrEqual,
+        Operator::Gt => CompareOp::Greater,
+        Operator::GtEq => CompareOp::GreaterOrEqual,
+        Operator::IsDistinctFrom => CompareOp::Distinct,
+        Operator::IsNotDistinctFrom => CompareOp::NotDistinct,
+        _ => return None,
+    })
+}
+
+fn arithmetic_op(op: Operator) -> Option<ArithmeticOp> {
+    Some(match op {
+        Operator::Plus => ArithmeticOp::Add,
+        Operator::Minus => ArithmeticOp::Subtract,
+        Operator::Multiply => ArithmeticOp::Multiply,
+        Operator::Divide => ArithmeticOp::Divide,
+        Operator::Modulo => ArithmeticOp::Modulo,
+        _ => return None,
+    })
+}
+
+/// The type of an operation, from the types of its lowered operands: asking the front end about
+/// the whole expression at every level would take quadratic time on deep ones.
+fn result_type(left: &Expr, op: Operator, right: &Expr) -> Result<DataType> {
+    let (left, right) = (left.data_type(), right.data_type());
+    BinaryTypeCoercer::new(&left, &op, &right)
+        .get_result_type()
+        .map_err(|e| Error::internal(format!("type of {left} {op} {right}: {e}")))
+}

@@ -1,0 +1,119 @@
+//! The engine's function trait over the front end's functions.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion_common::ScalarValue;
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
+use gristmill_engine::expr::{Argument, ScalarFunction};
+use gristmill_engine::{Error, Result};
+
+/// A scalar function of the front end, called with the types it declared.
+pub(crate) struct UdfFunction {
+    udf: Arc<ScalarUDF>,
+    options: Arc<ConfigOptions>,
+}
+
+impl UdfFunction {
+    /// An adapter that calls `udf` under these options (time zone and the like).
+    pub(crate) fn new(udf: Arc<ScalarUDF>, options: Arc<ConfigOptions>) -> Self {
+        UdfFunction { udf, options }
+    }
+}
+
+impl ScalarFunction for UdfFunction {
+    fn name(&self) -> &str {
+        self.udf.name()
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.udf.signature().volatility == Volatility::Volatile
+    }
+
+    fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {
+        let field = |arg: &Argument| -> FieldRef {
+            let (Argument::Array(array) | Argument::Constant(array)) = arg;
+            Arc::new(Field::new("argument", array.data_type().clone(), true))
+        };
+        let call = ScalarFunctionArgs {
+            arg_fields: args.iter().map(field).collect(),
+            args: args.iter().map(columnar).collect::<Result<_>>()?,
+            number_rows: rows,
+            return_field: Arc::new(Field::new(self.name(), returns.clone(), true)),
+            config_options: self.options.clone(),
+        };
+        let failed = |e: datafusion_common::DataFusionError| {
+            Error::input(format!("{}: {}", self.name(), e.strip_backtrace()))
+        };
+        let result = self.udf.invoke_with_args(call).map_err(failed)?;
+        result.into_array(rows).map_err(failed)
+    }
+}
+
+fn columnar(arg: &Argument) -> Result<ColumnarValue> {
+    Ok(match arg {
+        Argument::Array(array) => ColumnarValue::Array(array.clone()),
+        Argument::Constant(array) => {
+            let scalar = ScalarValue::try_from_array(array, 0);
+            ColumnarValue::Scalar(scalar.map_err(|e| Error::internal(e.to_string()))?)
+        }
+    })
+}
+
+/// SQL's `||` on strings: NULL when either side is.
+pub(crate) struct StringConcat;
+
+impl ScalarFunction for StringConcat {
+    fn name(&self) -> &str {
+        "string_concat"
+    }
+
+    fn is_fallible(&self) -> bool {
+        false
+    }
+
+    fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {
+        let [left, right] = args else {
+            return Err(Error::internal("|| takes two strings"));
+        };
+        let (left, right) = (Texts::new(left)?, Texts::new(right)?);
+        let mut out = StringViewBuilder::with_capacity(rows);
+        let mut text = String::new();
+        for row in 0..rows {
+            match (left.get(row), right.get(row)) {
+                (Some(l), Some(r)) => {
+                    text.clear();
+                    text.push_str(l);
+                    text.push_str(r);
+                    out.append_value(&text);
+                }
+                _ => out.append_null(),
+            }
+        }
+        Ok(arrow::compute::cast(&out.finish(), returns)?)
+    }
+}
+
+/// The strings of an argument, one per row.
+struct Texts {
+    array: ArrayRef,
+    constant: bool,
+}
+
+impl Texts {
+    fn new(arg: &Argument) -> Result<Self> {
+        let (array, constant) = match arg {
+            Argument::Array(array) => (array, false),
+            Argument::Constant(array) => (array, true),
+        };
+        Ok(Texts { array: arrow::compute::cast(array, &DataType::Utf8View)?, constant })
+    }
+
+    fn get(&self, row: usize) -> Option<&str> {
+        let row = if self.constant { 0 } else { row };
+        let array = self.array.as_string_view();
+        array.is_valid(row).then(|| array.value(row))
+    }
+}
