@@ -1,0 +1,266 @@
+//! Relational operators over vectors of rows.
+
+use std::cmp::Ordering;
+
+use arrow::datatypes::DataType;
+use gristmill_engine::expr::Expr;
+
+use super::expr::{Failure, evaluate};
+use super::value::{Row, Value};
+
+/// A relation; every node knows only its inputs.
+#[derive(Debug, Clone)]
+pub enum Relation {
+    /// Table number `n` of the tables given to [`run`].
+    Table(usize),
+    /// Rows for which the predicate is true.
+    Filter(Box<Relation>, Expr),
+    /// One column per expression.
+    Project(Box<Relation>, Vec<Expr>),
+    /// Rows `[offset, offset + count)`.
+    Limit(Box<Relation>, u64, Option<u64>),
+    /// Rows in the order of the keys, ties in the order of the input.
+    Sort(Box<Relation>, Vec<Key>),
+    /// The rows of all inputs in turn.
+    Union(Vec<Relation>),
+    /// One row per distinct keys, or one row when there are no keys.
+    Aggregate {
+        /// Input.
+        input: Box<Relation>,
+        /// Columns to group by.
+        keys: Vec<usize>,
+        /// What to compute per group.
+        calls: Vec<Call>,
+    },
+    /// A join on equality of columns.
+    Join {
+        /// Which rows come out.
+        kind: Join,
+        /// The probe side.
+        left: Box<Relation>,
+        /// The build side.
+        right: Box<Relation>,
+        /// Pairs of columns that must be equal.
+        keys: Vec<(usize, usize)>,
+        /// A further condition over left and right columns.
+        residual: Option<Expr>,
+        /// Columns on the right, for the NULLs of a left join.
+        right_width: usize,
+    },
+}
+
+/// A sort key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Column.
+    pub column: usize,
+    /// From great to small.
+    pub descending: bool,
+    /// NULL before all values.
+    pub nulls_first: bool,
+}
+
+/// An aggregate over one column, or over rows.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Which.
+    pub function: Function,
+    /// Its argument; `None` for `count(*)`.
+    pub column: Option<usize>,
+    /// Boolean column: only rows where it is true count.
+    pub filter: Option<usize>,
+    /// Type of the argument.
+    pub input: DataType,
+    /// Type of the result.
+    pub output: DataType,
+}
+
+/// Aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `count`
+    Count,
+    /// `sum`
+    Sum,
+    /// `min`
+    Min,
+    /// `max`
+    Max,
+}
+
+/// Join kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Matching pairs.
+    Inner,
+    /// Matching pairs, and left rows without a match with NULLs.
+    Left,
+    /// Left rows with a match.
+    Semi,
+    /// Left rows without a match.
+    Anti,
+}
+
+/// The rows of a relation over the given tables.
+///
+/// # Errors
+/// When an expression fails for a row it is evaluated on.
+pub fn run(relation: &Relation, tables: &[Vec<Row>]) -> Result<Vec<Row>, Failure> {
+    match relation {
+        Relation::Table(number) => Ok(tables[*number].clone()),
+        Relation::Filter(input, predicate) => {
+            let mut kept = Vec::new();
+            for row in run(input, tables)? {
+                if matches!(evaluate(predicate, &row)?, Value::Bool(true)) {
+                    kept.push(row);
+                }
+            }
+            Ok(kept)
+        }
+        Relation::Project(input, exprs) => {
+            let rows = run(input, tables)?;
+            rows.iter().map(|row| exprs.iter().map(|e| evaluate(e, row)).collect()).collect()
+        }
+        Relation::Limit(input, offset, count) => {
+            let rows = run(input, tables)?.into_iter().skip(*offset as usize);
+            Ok(match count {
+                Some(count) => rows.take(*count as usize).collect(),
+                None => rows.collect(),
+            })
+        }
+        Relation::Sort(input, keys) => {
+            let mut rows = run(input, tables)?;
+            rows.sort_by(|a, b| compare_rows(a, b, keys));
+            Ok(rows)
+        }
+        Relation::Union(inputs) => {
+            let all = inputs.iter().map(|input| run(input, tables));
+            Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
+        }
+        Relation::Aggregate { input, keys, calls } => aggregate(run(input, tables)?, keys, calls),
+        Relation::Join { kind, left, right, keys, residual, right_width } => {
+            let (left, right) = (run(left, tables)?, run(right, tables)?);
+            join(*kind, left, &right, keys, residual.as_ref(), *right_width)
+        }
+    }
+}
+
+/// Order of two rows by sort keys.
+pub fn compare_rows(a: &Row, b: &Row, keys: &[Key]) -> Ordering {
+    for key in keys {
+        let (x, y) = (&a[key.column], &b[key.column]);
+        let order = if x.is_null() || y.is_null() {
+            x.compare_nulls(y, key.nulls_first)
+        } else if key.descending {
+            y.compare(x)
+        } else {
+            x.compare(y)
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+fn aggregate(rows: Vec<Row>, keys: &[usize], calls: &[Call]) -> Result<Vec<Row>, Failure> {
+    let mut groups: Vec<(Row, Vec<Row>)> = Vec::new();
+    if keys.is_empty() {
+        groups.push((Vec::new(), Vec::new()));
+    }
+    for row in rows {
+        let key: Row = keys.iter().map(|&k| row[k].clone()).collect();
+        let same = |other: &Row| key.iter().zip(other).all(|(a, b)| a.same(b));
+        match groups.iter_mut().find(|(other, _)| same(other)) {
+            Some((_, members)) => members.push(row),
+            None => groups.push((key, vec![row])),
+        }
+    }
+    let result = |(mut key, members): (Row, Vec<Row>)| {
+        for call in calls {
+            key.push(call_over(call, &members)?);
+        }
+        Ok(key)
+    };
+    groups.into_iter().map(result).collect()
+}
+
+fn call_over(call: &Call, members: &[Row]) -> Result<Value, Failure> {
+    let passes = |row: &&Row| match call.filter {
+        Some(filter) => matches!(row[filter], Value::Bool(true)),
+        None => true,
+    };
+    let members = members.iter().filter(passes);
+    let Some(column) = call.column else {
+        return Ok(Value::Int(members.count() as i128));
+    };
+    let values: Vec<&Value> = members.map(|row| &row[column]).filter(|v| !v.is_null()).collect();
+    let best = |wanted: Ordering| {
+        let better = |a: &&Value, b: &&Value| a.compare(b) == wanted;
+        values.iter().copied().reduce(|a, b| if better(&b, &a) { b } else { a })
+    };
+    let found = match call.function {
+        Function::Count => return Ok(Value::Int(values.len() as i128)),
+        Function::Min => best(Ordering::Less).cloned(),
+        Function::Max => best(Ordering::Greater).cloned(),
+        Function::Sum if values.is_empty() => None,
+        Function::Sum => Some(sum(&values, &call.output)?),
+    };
+    Ok(found.unwrap_or(Value::Null))
+}
+
+fn sum(values: &[&Value], output: &DataType) -> Result<Value, Failure> {
+    if *output == DataType::Float64 {
+        let number = |v: &&Value| if let Value::Float(v) = v { *v } else { f64::NAN };
+        return Ok(Value::Float(values.iter().map(number).sum()));
+    }
+    let mut total = 0i128;
+    for value in values {
+        let Value::Int(v) = value else { panic!("the sum of {value:?}") };
+        total = total.checked_add(*v).ok_or(Failure::Certain)?;
+    }
+    let fits = match output {
+        DataType::Int64 => i64::try_from(total).is_ok(),
+        DataType::Decimal128(p, _) => total.unsigned_abs() < 10u128.pow(u32::from(*p)),
+        other => panic!("a sum of type {other}"),
+    };
+    if fits { Ok(Value::Int(total)) } else { Err(Failure::Certain) }
+}
+
+fn join(
+    kind: Join,
+    left: Vec<Row>,
+    right: &[Row],
+    keys: &[(usize, usize)],
+    residual: Option<&Expr>,
+    right_width: usize,
+) -> Result<Vec<Row>, Failure> {
+    let mut out = Vec::new();
+    for row in left {
+        let mut matched = false;
+        for other in right {
+            let equal = |&(l, r): &(usize, usize)| !row[l].is_null() && row[l].same(&other[r]);
+            if !keys.iter().all(equal) {
+                continue;
+            }
+            let pair: Row = row.iter().chain(other).cloned().collect();
+            let passes = match residual {
+                Some(condition) => matches!(evaluate(condition, &pair)?, Value::Bool(true)),
+                None => true,
+            };
+            matched |= passes;
+            if passes && matches!(kind, Join::Inner | Join::Left) {
+                out.push(pair);
+            }
+        }
+        match kind {
+            Join::Semi if matched => out.push(row),
+            Join::Anti if !matched => out.push(row),
+            Join::Left if !matched => {
+                out.push(row.into_iter().chain(vec![Value::Null; right_width]).collect());
+            }
+            _ => {}
+        }
+    }
+    Ok(out)
+}
