@@ -9,14 +9,17 @@
 //!
 //! * `data_type`: data types as text, for plans.
 //! * `literal`: exact constants.
+//! * `calls`: sort keys and aggregate calls.
 //! * `function`: the traits for functions that are not built in.
 //! * `evaluate`, `kernels`: evaluation; `filter`: conjunctions to selections.
 
+mod calls;
 pub mod data_type;
 mod function;
 mod literal;
 mod node;
 
+pub use calls::{AggregateCall, AggregateKind, SortKey};
 pub use function::{
     AggregateFunction, AggregateRef, Argument, FunctionRef, Functions, GroupStates, ScalarFunction,
 };
