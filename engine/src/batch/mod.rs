@@ -10,17 +10,26 @@
 //! * `column`: flat, constant and indexed columns; composing indices.
 //! * `selection`: live rows.
 //! * `physical`: which Arrow type holds a logical type.
+//! * `ordinals`: key columns as 64-bit integers; `key_filter`: what a join tells scans about its
+//!   keys.
 //! * `gather`: the one place where values are copied, and its counter.
 
 mod chunk;
 mod column;
 mod gather;
+mod key_filter;
+pub mod ordinals;
 mod physical;
 mod selection;
 
 pub use chunk::{Chunk, Place};
 pub use column::{Column, Domain, Form, Indexed, Indices, NULL_INDEX};
 pub use gather::{copied_bytes, gather, widen_decimal};
+pub use key_filter::{
+    KeyFilter, KeyFilterBuilder, KeyFilterId, KeyFilterProbe, KeyFilterSlot, KeyFilterUse,
+    NarrowScratch,
+};
+pub use ordinals::{Ordinals, has_ordinals};
 pub use physical::{is_physical, physical_type, to_logical, to_physical};
 pub use selection::Selection;
 

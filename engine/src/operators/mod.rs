@@ -2,11 +2,16 @@
 //!
 //! Operators never import each other. The table below is what plans can name.
 
+mod key_filter;
 mod limit;
 
+pub use key_filter::KeyFilters;
 pub use limit::Limit;
 
 use crate::plan::{FromJson, from_fields};
 
 /// Names and readers of all operators.
-pub const SPECS: &[(&str, FromJson)] = &[("limit", |fields, _| from_fields::<Limit>(fields))];
+pub const SPECS: &[(&str, FromJson)] = &[
+    ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
+    ("limit", |fields, _| from_fields::<Limit>(fields)),
+];

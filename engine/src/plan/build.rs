@@ -5,10 +5,12 @@
 //! state. A stream has several arms when its chunks come from several pipelines in turn (a union,
 //! the unmatched rows of a join after the matched ones).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use crate::batch::{KeyFilterId, KeyFilterSlot};
 use crate::pipeline::{Pipeline, PipelineId, Pipelines, Query, Sink, Source, Transform, Tree};
 
 /// Morsel numbers of one arm; the next arm's begin after them, so that arms keep their order.
@@ -23,6 +25,8 @@ pub struct Arm {
     pub transforms: Vec<Arc<dyn Transform>>,
     /// What must have finished before it starts.
     pub after: Vec<PipelineId>,
+    /// Key filters that its scan reads: it starts after the joins that publish them.
+    pub key_filters: Vec<KeyFilterId>,
 }
 
 /// The output of a node: chunks of one schema, from one or several arms in order.
@@ -37,7 +41,8 @@ pub struct Stream {
 impl Stream {
     /// A stream of one arm that begins at `source`, once the pipelines `after` have finished.
     pub fn new(schema: SchemaRef, source: Arc<dyn Source>, after: Vec<PipelineId>) -> Self {
-        Stream { arms: vec![Arm { source, transforms: Vec::new(), after }], schema }
+        let arm = Arm { source, transforms: Vec::new(), after, key_filters: Vec::new() };
+        Stream { arms: vec![arm], schema }
     }
 
     /// The stream after `transform`, whose shared state serves all arms.
@@ -57,6 +62,14 @@ impl Stream {
         self
     }
 
+    /// The stream, started only when these key filters are known.
+    pub fn reading(mut self, key_filters: &[KeyFilterId]) -> Self {
+        for arm in &mut self.arms {
+            arm.key_filters.extend_from_slice(key_filters);
+        }
+        self
+    }
+
     /// The rows of `other` behind those of this stream.
     pub fn chain(mut self, other: Stream) -> Self {
         self.arms.extend(other.arms);
@@ -69,18 +82,41 @@ pub struct Build {
     /// What the query's pipelines share.
     pub query: Arc<Query>,
     pipelines: Pipelines,
+    key_filters: HashMap<KeyFilterId, KeyFilterSlot>,
+    /// Who publishes a key filter, and who reads one.
+    publishers: Vec<(KeyFilterId, PipelineId)>,
+    readers: Vec<(KeyFilterId, PipelineId)>,
 }
 
 impl Build {
     /// Nothing built yet.
     pub fn new(query: Arc<Query>) -> Self {
-        Build { query, pipelines: Pipelines::default() }
+        Build {
+            query,
+            pipelines: Pipelines::default(),
+            key_filters: HashMap::new(),
+            publishers: Vec::new(),
+            readers: Vec::new(),
+        }
+    }
+
+    /// The slot of a key filter: the same one for the join that publishes it and for its readers.
+    pub fn key_filter(&mut self, id: KeyFilterId) -> KeyFilterSlot {
+        self.key_filters.entry(id).or_default().clone()
+    }
+
+    /// The slot of a key filter that is published when the pipelines `by` have finished.
+    pub fn publish_key_filter(&mut self, id: KeyFilterId, by: &[PipelineId]) -> KeyFilterSlot {
+        self.publishers.extend(by.iter().map(|&pipeline| (id, pipeline)));
+        self.key_filter(id)
     }
 
     /// Ends `stream` in `sink`; whoever reads the sink's state starts after these pipelines.
     pub fn sink(&mut self, stream: Stream, sink: Arc<dyn Sink>) -> Vec<PipelineId> {
         let first = self.pipelines.list.len();
         for (number, arm) in stream.arms.into_iter().enumerate() {
+            let id = PipelineId(self.pipelines.list.len());
+            self.readers.extend(arm.key_filters.iter().map(|&filter| (filter, id)));
             let mut tree = Tree::Sink(sink.clone());
             for transform in arm.transforms.into_iter().rev() {
                 tree = Tree::Transform(transform, Box::new(tree));
@@ -95,8 +131,112 @@ impl Build {
         (first..self.pipelines.list.len()).map(PipelineId).collect()
     }
 
-    /// The pipelines built.
-    pub fn finish(self) -> Pipelines {
+    /// The pipelines built. Those that read a key filter start after those that publish it, unless
+    /// that would make them wait for each other; then the filter comes too late and is not used.
+    pub fn finish(mut self) -> Pipelines {
+        for (filter, reader) in std::mem::take(&mut self.readers) {
+            let publishers = self.publishers.iter().filter(|(id, _)| *id == filter);
+            for publisher in publishers.map(|&(_, p)| p).collect::<Vec<_>>() {
+                if !self.waits_for(publisher, reader) {
+                    self.pipelines.list[reader.0].after.push(publisher);
+                }
+            }
+        }
         self.pipelines
+    }
+
+    /// Whether `pipeline` is `other`, or starts after it, directly or not.
+    fn waits_for(&self, pipeline: PipelineId, other: PipelineId) -> bool {
+        let mut seen = vec![false; self.pipelines.list.len()];
+        let mut open = vec![pipeline];
+        while let Some(next) = open.pop() {
+            if next == other {
+                return true;
+            }
+            if !std::mem::replace(&mut seen[next.0], true) {
+                open.extend_from_slice(&self.pipelines.list[next.0].after);
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Result;
+    use crate::pipeline::{Consumed, Context, Pull, SinkWorker, SourceWorker};
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn name(&self) -> &str {
+            "nothing"
+        }
+        fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
+            Ok(Box::new(Nothing))
+        }
+        fn parallelism(&self) -> usize {
+            1
+        }
+        fn reset(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl SourceWorker for Nothing {
+        fn pull(&mut self, _: &Context) -> Result<Pull> {
+            Ok(Pull::Finished)
+        }
+    }
+
+    impl Sink for Nothing {
+        fn name(&self) -> &str {
+            "nothing"
+        }
+        fn worker(&self, _: &Context) -> Result<Box<dyn SinkWorker>> {
+            Ok(Box::new(Nothing))
+        }
+        fn prepare(&self, _: &Context) -> Result<usize> {
+            Ok(0)
+        }
+        fn finish(&self, _: usize, _: &Context) -> Result<()> {
+            Ok(())
+        }
+        fn reset(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl SinkWorker for Nothing {
+        fn consume(&mut self, _: crate::batch::Chunk, _: &Context) -> Result<Consumed> {
+            Ok(Consumed::Finished)
+        }
+        fn combine(&mut self, _: &Context) -> Result<Option<crate::scheduler::Token>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn readers_of_a_key_filter_start_after_its_publishers_unless_those_wait_for_them() {
+        let query = Query {
+            cancel: Default::default(),
+            memory: crate::memory::Governor::unlimited(),
+            threads: 1,
+            keep_order: true,
+        };
+        let mut build = Build::new(Arc::new(query));
+        let stream = |after: &[PipelineId]| {
+            let schema = Arc::new(arrow::datatypes::Schema::empty());
+            Stream::new(schema, Arc::new(Nothing), after.to_vec())
+        };
+        let (a, b) = (KeyFilterId(1), KeyFilterId(2));
+        let early = build.sink(stream(&[]).reading(&[a, b]), Arc::new(Nothing));
+        let publisher = build.sink(stream(&[]), Arc::new(Nothing));
+        build.publish_key_filter(a, &publisher);
+        let late = build.sink(stream(&early), Arc::new(Nothing));
+        build.publish_key_filter(b, &late);
+        let pipelines = build.finish();
+        assert_eq!(pipelines.list[early[0].0].after, publisher);
     }
 }
