@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::allocator;
 use super::reservation::{Holder, Reservation};
+use super::spill::{SpillIo, SpillSpace, SystemIo};
 use crate::error::{Error, Result};
 
 /// What a governor is made from.
@@ -32,6 +33,8 @@ pub struct GovernorOptions {
     pub temp_dirs: Vec<PathBuf>,
     /// Bytes that spilled state may take on disk, all directories together; `None` for no cap.
     pub spill_cap_bytes: Option<u64>,
+    /// The system calls of the spill space; `None` for the real ones. Tests make them fail.
+    pub spill_io: Option<Arc<dyn SpillIo>>,
 }
 
 /// The memory budget of the process; see the module documentation. Clones are the same governor.
@@ -44,6 +47,7 @@ struct Shared {
     limit: usize,
     slack_max: usize,
     options: GovernorOptions,
+    spill: SpillSpace,
     reserved: AtomicUsize,
     peak: AtomicUsize,
     /// Allocated bytes at the moment they were most, of those moments the governor saw.
@@ -93,11 +97,14 @@ impl Governor {
     /// A governor with this budget and these places to spill to.
     pub fn new(options: GovernorOptions) -> Self {
         let limit = options.limit_bytes.unwrap_or(usize::MAX);
+        let io = options.spill_io.clone().unwrap_or_else(|| Arc::new(SystemIo));
+        let spill = SpillSpace::new(&options.temp_dirs, options.spill_cap_bytes, io);
         Governor {
             shared: Arc::new(Shared {
                 limit,
                 slack_max: (limit / 1024).min(64 << 10),
                 options,
+                spill,
                 reserved: AtomicUsize::new(0),
                 peak: AtomicUsize::new(0),
                 peak_allocated: AtomicUsize::new(0),
@@ -151,6 +158,11 @@ impl Governor {
     /// Bytes that could be reserved without anybody giving way.
     pub fn free(&self) -> usize {
         self.shared.limit.saturating_sub(self.reserved())
+    }
+
+    /// Where state goes that has no room in memory.
+    pub fn spill(&self) -> &SpillSpace {
+        &self.shared.spill
     }
 
     /// What the governor was made from.

@@ -7,11 +7,13 @@
 //! Nobody ever waits for memory.
 //!
 //! * `governor`: the budget and the policy; `reservation`: one holder's share of it.
+//! * `spill`: state on disk, in checksummed blocks, and how it is read back.
 //! * `allocator`: the counting allocator that cross-checks the reservations.
 
 mod allocator;
 mod governor;
 mod reservation;
+pub mod spill;
 
 pub use allocator::{Counting, live_bytes, peak_bytes};
 pub use governor::{Bytes, Governor, GovernorOptions, Holding, Usage};

@@ -243,6 +243,11 @@ impl Reservation {
         *revocable = Some(state);
     }
 
+    /// The name it reports under.
+    pub fn who(&self) -> &Arc<str> {
+        &self.holder.who
+    }
+
     /// The governor this comes from.
     pub fn governor(&self) -> &Governor {
         &self.governor

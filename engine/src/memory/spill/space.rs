@@ -1,0 +1,290 @@
+//! Files, the extents in them, the cap and the figures.
+//!
+//! Each directory has one file, opened when its first extent is taken. Extents go round the
+//! directories; a directory that is full or gone is passed over as long as another one serves.
+//! When nothing is left in a file it is cut to zero, which gives the disk space back and spares
+//! the system the writing of pages that nobody will read.
+//!
+//! Concurrency: one lock per directory, held for bookkeeping only, never during a transfer.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::free_list::FreeList;
+use super::io::{SpillIo, write_all};
+use super::window::Window;
+use crate::error::{Error, Result};
+use crate::memory::Bytes;
+
+/// The spill space of a process; see the module documentation. Clones are the same space.
+#[derive(Clone)]
+pub struct SpillSpace {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    io: Arc<dyn SpillIo>,
+    directories: Vec<Directory>,
+    cap: u64,
+    next: AtomicUsize,
+    used: AtomicU64,
+    peak: AtomicU64,
+    written: AtomicU64,
+    read: AtomicU64,
+}
+
+struct Directory {
+    path: PathBuf,
+    state: Mutex<DirectoryState>,
+    /// The last write here found the disk full. New extents go elsewhere until one is freed.
+    full: AtomicBool,
+}
+
+#[derive(Default)]
+struct DirectoryState {
+    file: Option<Arc<File>>,
+    free: FreeList,
+}
+
+/// Figures of a spill space, in bytes since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpillUsage {
+    /// In extents now.
+    pub used: u64,
+    /// The most there ever were.
+    pub peak: u64,
+    /// Written.
+    pub written: u64,
+    /// Read back.
+    pub read: u64,
+    /// Files open.
+    pub files: usize,
+}
+
+/// A range of a spill file that belongs to one owner; freed when dropped.
+pub(super) struct Extent {
+    space: SpillSpace,
+    directory: usize,
+    file: Arc<File>,
+    offset: u64,
+    len: u64,
+}
+
+impl SpillSpace {
+    /// A space in `directories`, or in the system's temporary directory when there are none.
+    /// Nothing is opened yet.
+    pub fn new(directories: &[PathBuf], cap: Option<u64>, io: Arc<dyn SpillIo>) -> Self {
+        let mut paths = directories.to_vec();
+        if paths.is_empty() {
+            paths.push(std::env::temp_dir());
+        }
+        let directory = |path| Directory { path, state: Mutex::default(), full: false.into() };
+        SpillSpace {
+            shared: Arc::new(Shared {
+                io,
+                directories: paths.into_iter().map(directory).collect(),
+                cap: cap.unwrap_or(u64::MAX),
+                next: AtomicUsize::new(0),
+                used: AtomicU64::new(0),
+                peak: AtomicU64::new(0),
+                written: AtomicU64::new(0),
+                read: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Present figures.
+    pub fn usage(&self) -> SpillUsage {
+        let shared = &self.shared;
+        SpillUsage {
+            used: shared.used.load(Ordering::Relaxed),
+            peak: shared.peak.load(Ordering::Relaxed),
+            written: shared.written.load(Ordering::Relaxed),
+            read: shared.read.load(Ordering::Relaxed),
+            files: shared.directories.iter().filter(|d| d.lock().file.is_some()).count(),
+        }
+    }
+
+    /// An extent of `len` bytes for `who`.
+    pub(super) fn allocate(&self, len: u64, who: &str) -> Result<Extent> {
+        self.charge(len, who)?;
+        let count = self.shared.directories.len();
+        let first = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let mut refused = None;
+        // Directories known to be full are tried last: they may have room again.
+        for round in [false, true] {
+            for number in (0..count).map(|n| (first + n) % count) {
+                let directory = &self.shared.directories[number];
+                if directory.full.load(Ordering::Relaxed) != round {
+                    continue;
+                }
+                match directory.take(len, &*self.shared.io) {
+                    Ok((file, offset)) => {
+                        let space = self.clone();
+                        return Ok(Extent { space, directory: number, file, offset, len });
+                    }
+                    Err(e) => refused = Some((number, e)),
+                }
+            }
+        }
+        self.shared.used.fetch_sub(len, Ordering::Relaxed);
+        match refused {
+            Some((number, error)) => {
+                Err(self.failure("open a spill file in", number, len, who, error))
+            }
+            None => Err(Error::internal("a spill space without directories")),
+        }
+    }
+
+    /// Whether an extent could be had in a directory other than the full ones.
+    pub(super) fn has_room(&self) -> bool {
+        self.shared.directories.iter().any(|d| !d.full.load(Ordering::Relaxed))
+    }
+
+    fn charge(&self, len: u64, who: &str) -> Result<()> {
+        let shared = &self.shared;
+        let add = |used: u64| used.checked_add(len).filter(|&sum| sum <= shared.cap);
+        match shared.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
+            Ok(before) => {
+                shared.peak.fetch_max(before + len, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(used) => Err(Error::OutOfMemory {
+                who: format!("the spilled state of {who}"),
+                asked_bytes: usize::try_from(len).unwrap_or(usize::MAX),
+                detail: format!(
+                    "{} of the {} allowed on disk are used; raise the cap (--spill-cap, \
+                     spill_cap) or the memory limit (--memory, memory_limit)",
+                    Bytes(used),
+                    Bytes(shared.cap)
+                ),
+            }),
+        }
+    }
+
+    /// The error for a failed call on a directory's file: a full disk is about space, and names
+    /// the knob; everything else is about the device.
+    fn failure(
+        &self,
+        operation: &'static str,
+        directory: usize,
+        len: u64,
+        who: &str,
+        error: io::Error,
+    ) -> Error {
+        let path = self.shared.directories.get(directory).map(|d| d.path.clone());
+        let path = path.unwrap_or_default();
+        if !is_full(&error) {
+            return Error::io(operation, path, error);
+        }
+        Error::OutOfMemory {
+            who: format!("the spilled state of {who}"),
+            asked_bytes: usize::try_from(len).unwrap_or(usize::MAX),
+            detail: format!(
+                "no space is left in {} ({error}), where {} are spilled; give a larger directory \
+                 (--temp-dir, temp_dirs) or raise the memory limit (--memory, memory_limit)",
+                path.display(),
+                Bytes(self.shared.used.load(Ordering::Relaxed))
+            ),
+        }
+    }
+}
+
+/// Whether the error says that the disk, or the user's share of it, is full.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
+}
+
+impl Directory {
+    fn lock(&self) -> MutexGuard<'_, DirectoryState> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn take(&self, len: u64, io: &dyn SpillIo) -> io::Result<(Arc<File>, u64)> {
+        let mut state = self.lock();
+        let file = match &state.file {
+            Some(file) => file.clone(),
+            None => {
+                let file = Arc::new(io.open(&self.path)?);
+                state.file = Some(file.clone());
+                file
+            }
+        };
+        Ok((file, state.free.take(len)))
+    }
+
+    fn give(&self, offset: u64, len: u64, io: &dyn SpillIo) {
+        let mut state = self.lock();
+        let empty = state.free.give(offset, len);
+        self.full.store(false, Ordering::Relaxed);
+        if empty && let Some(file) = &state.file {
+            // Failing to cut the file only keeps disk space until the process ends.
+            if let Err(error) = io.truncate(file, 0) {
+                tracing::warn!(%error, "an empty spill file could not be cut");
+            }
+        }
+    }
+}
+
+impl Extent {
+    /// Bytes in the extent.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Writes `bytes` at `at` within the extent. `Ok(false)` when the disk is full and another
+    /// directory might have room.
+    pub(super) fn write(&self, at: u64, bytes: &[u8], who: &str) -> Result<bool> {
+        debug_assert!(at + bytes.len() as u64 <= self.len, "a write stays in its extent");
+        let shared = &self.space.shared;
+        match write_all(&*shared.io, &self.file, bytes, self.offset + at) {
+            Ok(()) => {
+                shared.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(error) => {
+                if is_full(&error) {
+                    shared.directories[self.directory].full.store(true, Ordering::Relaxed);
+                    if self.space.has_room() {
+                        return Ok(false);
+                    }
+                }
+                let len = bytes.len() as u64;
+                let operation = "write spilled state to";
+                Err(self.space.failure(operation, self.directory, len, who, error))
+            }
+        }
+    }
+
+    /// Moves `window` to `len` bytes from `at` within the extent.
+    pub(super) fn load(&self, window: &mut Window, at: u64, len: usize, who: &str) -> Result<()> {
+        let shared = &self.space.shared;
+        match window.move_to(&*shared.io, &self.file, self.offset + at, len) {
+            Ok(()) => {
+                shared.read.fetch_add(len as u64, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                let operation = "read spilled state from";
+                Err(self.space.failure(operation, self.directory, len as u64, who, error))
+            }
+        }
+    }
+
+    /// The directory it is in, for errors.
+    pub(super) fn path(&self) -> PathBuf {
+        self.space.shared.directories[self.directory].path.clone()
+    }
+}
+
+impl Drop for Extent {
+    fn drop(&mut self) {
+        let shared = &self.space.shared;
+        shared.directories[self.directory].give(self.offset, self.len, &*shared.io);
+        shared.used.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
