@@ -4,9 +4,11 @@
 
 mod key_filter;
 mod limit;
+mod shared;
 
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
+pub use shared::Shared;
 
 use crate::plan::{FromJson, from_fields};
 
