@@ -1,9 +1,7 @@
 //! The flag that stops a query.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use super::gate::Gate;
+use super::sync::{Arc, AtomicU8, Ordering};
 use crate::error::{Error, Result};
 
 const RUNNING: u8 = 0;

@@ -5,27 +5,39 @@
 //! A token taken before the notification is stale, and parking on a stale token returns at once,
 //! so no wake-up is lost.
 //!
+//! Memory: a waker that was woken through another gate stays parked until this one is notified or
+//! has twice as many wakers as were wanted when it last looked.
+//!
 //! Invariant 1: a parked waker is woken exactly once, by the first notification after its token
-//! was taken.
+//! was taken, unless it said before that it is over.
 
 use std::fmt;
 
-use super::sync::{Arc, Mutex};
+use super::sync::{Arc, Mutex, lock};
+
+/// Wakers below this number are not worth looking through for those that are over.
+const PURGE_AT_MIN: usize = 64;
 
 /// Called once when the gate a waiter is parked on is notified; must not block.
 pub trait Wake: Send + Sync {
     /// Puts the waiter back on its queue.
     fn wake(&self);
+
+    /// Whether waking it would do nothing any more: it was woken through another gate. Called
+    /// under the gate's lock, hence must not touch a gate.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
-#[derive(Default)]
 struct State {
     epoch: u64,
     parked: Vec<Arc<dyn Wake>>,
+    purge_at: usize,
 }
 
 /// A condition that tasks can wait for; see the module documentation. Clones are the same gate.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Gate {
     state: Arc<Mutex<State>>,
 }
@@ -40,29 +52,33 @@ pub struct Token {
 impl Gate {
     /// A gate that nobody waits at.
     pub fn new() -> Self {
-        Gate { state: Arc::new(Mutex::new(State::default())) }
+        let state = State { epoch: 0, parked: Vec::new(), purge_at: PURGE_AT_MIN };
+        Gate { state: Arc::new(Mutex::new(state)) }
     }
 
     /// A token for this moment. Take it before checking the condition.
     pub fn token(&self) -> Token {
-        Token { gate: self.clone(), epoch: self.lock(|s| s.epoch) }
+        let epoch = lock(&self.state).epoch;
+        Token { gate: self.clone(), epoch }
     }
 
     /// Wakes everybody parked here and makes all tokens taken so far stale.
     pub fn notify(&self) {
-        let parked = self.lock(|s| {
-            s.epoch += 1;
-            std::mem::take(&mut s.parked)
-        });
+        let parked = {
+            let mut state = lock(&self.state);
+            state.epoch += 1;
+            state.purge_at = PURGE_AT_MIN;
+            std::mem::take(&mut state.parked)
+        };
         for waker in parked {
             waker.wake();
         }
     }
+}
 
-    fn lock<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
-        // Nothing panics while the lock is held; a poisoned state is still consistent.
-        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
-        f(&mut state)
+impl Default for Gate {
+    fn default() -> Self {
+        Gate::new()
     }
 }
 
@@ -70,23 +86,97 @@ impl Token {
     /// Parks `waker` until the gate is notified; returns false, without parking it, when that
     /// happened since the token was taken.
     pub fn park(&self, waker: Arc<dyn Wake>) -> bool {
-        self.gate.lock(|s| {
-            let fresh = s.epoch == self.epoch;
-            if fresh {
-                s.parked.push(waker);
-            }
-            fresh
-        })
+        let mut state = lock(&self.gate.state);
+        if state.epoch != self.epoch {
+            return false;
+        }
+        if state.parked.len() >= state.purge_at {
+            state.parked.retain(|waker| !waker.is_over());
+            state.purge_at = PURGE_AT_MIN.max(2 * state.parked.len());
+        }
+        state.parked.push(waker);
+        true
     }
 
     /// Whether the gate was notified since the token was taken.
     pub fn is_stale(&self) -> bool {
-        self.gate.lock(|s| s.epoch != self.epoch)
+        lock(&self.gate.state).epoch != self.epoch
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({})", self.epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Waiter {
+        woken: AtomicUsize,
+        over: AtomicBool,
+    }
+
+    impl Wake for Waiter {
+        fn wake(&self) {
+            self.woken.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn is_over(&self) -> bool {
+            self.over.load(Ordering::SeqCst)
+        }
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn wakes_once_and_refuses_stale_tokens() {
+        let gate = Gate::new();
+        let waiter = Arc::new(Waiter::default());
+        let token = gate.token();
+        assert!(token.park(waiter.clone()));
+        gate.notify();
+        gate.notify();
+        assert_eq!(waiter.woken.load(Ordering::SeqCst), 1);
+        assert!(token.is_stale());
+        assert!(!token.park(waiter.clone()));
+        assert!(gate.token().park(waiter));
+    }
+
+    #[cfg(not(loom))]
+    #[test]
+    fn wakers_that_are_over_do_not_pile_up() {
+        let gate = Gate::new();
+        for _ in 0..10_000 {
+            let waiter = Arc::new(Waiter::default());
+            waiter.over.store(true, Ordering::SeqCst);
+            assert!(gate.token().park(waiter));
+        }
+        assert!(lock(&gate.state).parked.len() <= PURGE_AT_MIN);
+    }
+
+    #[cfg(loom)]
+    #[test]
+    fn loom_no_notification_is_lost() {
+        use loom::sync::atomic::AtomicBool;
+        loom::model(|| {
+            let gate = Gate::new();
+            let ready = loom::sync::Arc::new(AtomicBool::new(false));
+            let waiter = Arc::new(Waiter::default());
+            let other = loom::thread::spawn({
+                let (gate, ready) = (gate.clone(), ready.clone());
+                move || {
+                    ready.store(true, Ordering::Release);
+                    gate.notify();
+                }
+            });
+            let token = gate.token();
+            let blocked = !ready.load(Ordering::Acquire) && token.park(waiter.clone());
+            other.join().expect("no panic");
+            assert_eq!(waiter.woken.load(Ordering::SeqCst), usize::from(blocked));
+        });
     }
 }

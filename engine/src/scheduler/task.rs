@@ -1,5 +1,9 @@
-//! The unit that a worker thread runs.
+//! The unit that a worker thread runs, and what is done with it whoever runs it.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::cancel::Cancel;
 use super::gate::Token;
 
 /// How a task stopped running.
@@ -16,7 +20,7 @@ pub enum TaskState {
 /// Something a worker thread can run for a while.
 ///
 /// A task never panics on purpose and reports failure through its query; a panic that escapes is
-/// caught by the worker, which then drops the task and calls nothing more on it.
+/// caught by the worker, which then calls `panicked`, drops the task and calls nothing more on it.
 pub trait Task: Send {
     /// Runs for at most a few milliseconds, or until blocked or done.
     fn run(&mut self) -> TaskState;
@@ -24,4 +28,57 @@ pub trait Task: Send {
     /// Tells the task that its `run` panicked with this message; it must report the failure to its
     /// query and is dropped afterwards.
     fn panicked(&mut self, message: String);
+}
+
+/// A task with the flag that stops its query.
+pub(super) struct Runnable {
+    task: Box<dyn Task>,
+    cancel: Cancel,
+}
+
+/// What became of a [`Runnable`].
+pub(super) enum Ran {
+    /// It wants another turn.
+    Yielded(Runnable),
+    /// It waits.
+    Blocked(Runnable, Token),
+    /// It is dropped.
+    Over,
+}
+
+impl Runnable {
+    pub(super) fn new(task: Box<dyn Task>, cancel: Cancel) -> Self {
+        Runnable { task, cancel }
+    }
+
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// Gives the task a turn; no panic of the task gets out.
+    pub(super) fn run(mut self) -> Ran {
+        match catch_unwind(AssertUnwindSafe(|| self.task.run())) {
+            Ok(TaskState::Yield) => return Ran::Yielded(self),
+            Ok(TaskState::Blocked(token)) => return Ran::Blocked(self, token),
+            Ok(TaskState::Done) => {}
+            Err(payload) => {
+                let message = message_of(payload.as_ref());
+                // What panics a second time has been told; dropping it is all that is left.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.task.panicked(message)));
+            }
+        }
+        self.discard();
+        Ran::Over
+    }
+
+    /// Drops the task; no panic gets out.
+    pub(super) fn discard(self) {
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(self)));
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_string())
 }
