@@ -18,4 +18,6 @@ pub mod sources;
 pub mod operators;
 pub mod sinks;
 
+pub mod query;
+
 pub use error::{Error, Position, Result};
