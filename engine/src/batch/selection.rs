@@ -51,6 +51,24 @@ impl Selection {
     pub fn slice(&self, offset: usize, len: usize) -> Self {
         Selection { rows: self.rows.slice(offset, len) }
     }
+
+    /// The rows that `numbers` names by their number among the live ones.
+    pub fn pick(&self, numbers: &Selection) -> Self {
+        let rows: Vec<u32> = numbers.as_slice().iter().map(|&n| self.rows[n as usize]).collect();
+        Selection { rows: rows.into() }
+    }
+
+    /// The rows that are not in `others`, all of which are in this selection.
+    pub fn without(&self, others: &Selection) -> Self {
+        let mut rows = Vec::with_capacity(self.len().saturating_sub(others.len()));
+        let mut others = others.as_slice().iter().peekable();
+        for &row in self.rows.iter() {
+            if others.next_if_eq(&&row).is_none() {
+                rows.push(row);
+            }
+        }
+        Selection { rows: rows.into() }
+    }
 }
 
 impl From<Vec<u32>> for Selection {

@@ -11,17 +11,34 @@
 //! * `literal`: exact constants.
 //! * `calls`: sort keys and aggregate calls.
 //! * `function`: the traits for functions that are not built in.
-//! * `evaluate`, `kernels`: evaluation; `filter`: conjunctions to selections.
+//! * `check`: whether an expression fits a schema.
+//! * `compile`: from expressions to nodes that are evaluated.
+//! * `evaluate`, `logic`, `kernels`: evaluation; `view`: what it is over; `memo`: what it remembers.
+//! * `select`, `filter`: conditions to selections.
 
 mod calls;
+mod check;
+mod compile;
 pub mod data_type;
+mod evaluate;
+mod filter;
 mod function;
+mod kernels;
 mod literal;
+mod logic;
+mod memo;
 mod node;
+mod select;
+mod view;
 
 pub use calls::{AggregateCall, AggregateKind, SortKey};
+pub use evaluate::Evaluator;
+pub use filter::Conjunction;
 pub use function::{
     AggregateFunction, AggregateRef, Argument, FunctionRef, Functions, GroupStates, ScalarFunction,
 };
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
+
+#[cfg(test)]
+mod tests;

@@ -2,18 +2,30 @@
 //!
 //! Operators never import each other. The table below is what plans can name.
 
+mod filter;
 mod key_filter;
 mod limit;
+mod project;
 mod shared;
+mod union;
+mod values;
 
+pub use filter::Filter;
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
+pub use project::Project;
 pub use shared::Shared;
+pub use union::Union;
+pub use values::{Values, ValuesColumn};
 
 use crate::plan::{FromJson, from_fields};
 
 /// Names and readers of all operators.
 pub const SPECS: &[(&str, FromJson)] = &[
+    ("filter", Filter::from_json),
     ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
     ("limit", |fields, _| from_fields::<Limit>(fields)),
+    ("project", Project::from_json),
+    ("union", |fields, _| from_fields::<Union>(fields)),
+    ("values", |fields, _| from_fields::<Values>(fields)),
 ];

@@ -1,0 +1,120 @@
+//! What an expression remembers between chunks.
+//!
+//! An expression over a single column that holds dictionary codes is computed once per dictionary
+//! value and looked up per row. It is worth it when a dictionary has been met by at least half as
+//! many live rows as it has values. A dictionary may hold values that no live row refers to, and
+//! an error they cause does not count: then the expression is computed per row.
+//!
+//! Memory: results for the last few dictionaries.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+
+use crate::batch::{Column, Domain, Indices};
+
+/// Dictionaries remembered at a time. One is enough within a row group; a few more serve unions
+/// of files and morsels that end in the next row group.
+const DICTIONARIES: usize = 4;
+
+/// What is remembered about a node.
+#[derive(Debug)]
+pub(super) enum Memo {
+    /// Nothing: it reads several columns, or is volatile, or inside of one that remembers.
+    Nothing,
+    /// It reads no column: its value.
+    Constant(Option<Column>),
+    /// It reads one column: its values by dictionary.
+    Dictionaries(Dictionaries),
+}
+
+/// Results per dictionary of one column.
+#[derive(Debug)]
+pub(super) struct Dictionaries {
+    /// The column.
+    pub column: usize,
+    known: Vec<Dictionary>,
+}
+
+#[derive(Debug)]
+struct Dictionary {
+    domain: Domain,
+    rows_met: usize,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    Failed,
+    Known(Arc<Known>),
+}
+
+/// The results for one dictionary.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// A result per dictionary value, and behind them the result for NULL.
+    values: ArrayRef,
+    /// Names `values`, which are a dictionary too.
+    domain: Domain,
+}
+
+/// What to do about a chunk's dictionary.
+pub(super) enum Advice {
+    /// Compute per row.
+    ByRow,
+    /// Compute for all values of the dictionary and [`Dictionaries::learn`] the results.
+    Learn,
+    /// Look up.
+    Known(Arc<Known>),
+}
+
+impl Dictionaries {
+    pub fn new(column: usize) -> Dictionaries {
+        Dictionaries { column, known: Vec::new() }
+    }
+
+    /// What to do about `live_rows` more rows over the `len` values of a dictionary.
+    pub fn advise(&mut self, domain: Domain, len: usize, live_rows: usize) -> Advice {
+        let Some(at) = self.known.iter().position(|d| d.domain == domain) else {
+            self.known.truncate(DICTIONARIES - 1);
+            self.known.insert(0, Dictionary { domain, rows_met: 0, state: State::New });
+            return self.advise(domain, len, live_rows);
+        };
+        // Move to front, so that the oldest is dropped.
+        self.known[..=at].rotate_right(1);
+        let Some(dictionary) = self.known.first_mut() else { return Advice::ByRow };
+        match &dictionary.state {
+            State::Known(known) => Advice::Known(known.clone()),
+            State::Failed => Advice::ByRow,
+            State::New => {
+                dictionary.rows_met += live_rows;
+                if dictionary.rows_met >= len / 2 { Advice::Learn } else { Advice::ByRow }
+            }
+        }
+    }
+
+    /// Remembers the results for all values of a dictionary and for NULL; `None` when one failed.
+    pub fn learn(&mut self, domain: Domain, values: Option<ArrayRef>) -> Option<Arc<Known>> {
+        let dictionary = self.known.iter_mut().find(|d| d.domain == domain)?;
+        let known = values.map(|values| Arc::new(Known { values, domain: Domain::unique() }));
+        dictionary.state = known.clone().map_or(State::Failed, State::Known);
+        known
+    }
+}
+
+impl Known {
+    /// The results for rows that `indices` refer to dictionary values.
+    pub fn look_up(&self, indices: &Arc<Indices>, logical: DataType) -> Column {
+        let null_slot = self.values.len().saturating_sub(1);
+        let indices = if indices.has_nulls() && self.values.is_valid(null_slot) {
+            let null_slot = null_slot as u32;
+            let rows: Vec<u32> = indices.as_slice().iter().map(|&i| i.min(null_slot)).collect();
+            Arc::new(Indices::new(rows))
+        } else {
+            indices.clone()
+        };
+        Column::indexed(logical, indices, self.values.clone(), Some(self.domain))
+    }
+}

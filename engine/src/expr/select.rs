@@ -1,0 +1,138 @@
+//! Conditions as filters: which rows are live after them.
+//!
+//! A filter needs no third value: NULL does not pass. So AND narrows the selection condition by
+//! condition, OR tries each condition on the rows that have not passed yet, and only what is
+//! neither is evaluated to a column of Booleans.
+
+use arrow::array::{Array, BooleanArray};
+
+use super::compile::{Kind, Node};
+use super::evaluate::as_boolean;
+use super::view::View;
+use crate::batch::{Column, Form, Selection};
+use crate::error::Result;
+
+impl Node {
+    /// The live rows for which the condition is true, as physical rows of the view; `None` when
+    /// all are.
+    pub(super) fn select(&mut self, view: &View<'_>) -> Result<Option<Selection>> {
+        if view.live() == 0 {
+            return Ok(None);
+        }
+        if let Some(column) = self.remembered(view)? {
+            return passing(&column, view);
+        }
+        match &mut self.kind {
+            Kind::And(list) => select_all(list, view),
+            Kind::Or(list) => select_any(list, view),
+            _ if view.is_thin(self.cost, self.reads.len()) => {
+                let columns = view.gather(&self.reads)?;
+                let together = View::dense(&columns, view.live());
+                let numbers = passing(&self.compute(&together)?, &together)?;
+                Ok(numbers.map(|numbers| match view.selection() {
+                    Some(live) => live.pick(&numbers),
+                    None => numbers,
+                }))
+            }
+            _ => passing(&self.compute(view)?, view),
+        }
+    }
+}
+
+/// Rows that pass every condition.
+fn select_all(list: &mut [Node], view: &View<'_>) -> Result<Option<Selection>> {
+    let mut passed: Option<Selection> = None;
+    for node in list {
+        let narrowed = match &passed {
+            Some(passed) if passed.is_empty() => break,
+            Some(passed) => node.select(&view.narrowed(passed))?,
+            None => node.select(view)?,
+        };
+        passed = narrowed.or(passed);
+    }
+    Ok(passed)
+}
+
+/// Rows that pass some condition.
+fn select_any(list: &mut [Node], view: &View<'_>) -> Result<Option<Selection>> {
+    let mut rest = view.live_rows();
+    for node in list {
+        match node.select(&view.narrowed(&rest))? {
+            None => return Ok(None),
+            Some(passed) => rest = rest.without(&passed),
+        }
+    }
+    Ok(Some(view.live_rows().without(&rest)))
+}
+
+/// The live rows where a column of Booleans is true; `None` when it is in all.
+pub(super) fn passing(column: &Column, view: &View<'_>) -> Result<Option<Selection>> {
+    let rows = match column.form() {
+        Form::Constant(value) => {
+            let value = as_boolean(value)?;
+            if value.is_valid(0) && value.value(0) {
+                return Ok(None);
+            }
+            return Ok(Some(Selection::new(Vec::new())));
+        }
+        Form::Flat(values) => {
+            let mask = as_boolean(values)?;
+            match view.selection() {
+                None => return Ok(some_of(Selection::from_mask(mask), view)),
+                Some(live) => {
+                    let passes = passes(mask);
+                    keep(live.as_slice(), |row| passes(row as usize))
+                }
+            }
+        }
+        Form::Indexed(indexed) => {
+            let values = as_boolean(&indexed.base)?;
+            let passes = passes(values);
+            let indices = indexed.indices.as_slice();
+            // NULL_INDEX is beyond the end.
+            let holds = |row: u32| {
+                let at = indices[row as usize] as usize;
+                at < values.len() && passes(at)
+            };
+            match view.selection() {
+                Some(live) => keep(live.as_slice(), holds),
+                None => keep_of_all(view.rows() as u32, holds),
+            }
+        }
+    };
+    Ok(some_of(Selection::new(rows), view))
+}
+
+/// Whether a row is true, by its position in an array of Booleans.
+fn passes(mask: &BooleanArray) -> impl Fn(usize) -> bool + '_ {
+    let nulls = mask.nulls();
+    let values = mask.values();
+    move |row| values.value(row) && nulls.is_none_or(|nulls| nulls.is_valid(row))
+}
+
+fn some_of(selection: Selection, view: &View<'_>) -> Option<Selection> {
+    (selection.len() < view.live()).then_some(selection)
+}
+
+/// The rows that hold, found without branches on what they hold.
+fn keep(rows: &[u32], holds: impl Fn(u32) -> bool) -> Vec<u32> {
+    let mut kept = vec![0; rows.len()];
+    let mut count = 0;
+    for &row in rows {
+        kept[count] = row;
+        count += usize::from(holds(row));
+    }
+    kept.truncate(count);
+    kept
+}
+
+fn keep_of_all(rows: u32, holds: impl Fn(u32) -> bool) -> Vec<u32> {
+    let mut kept = vec![0; rows as usize];
+    let mut count = 0;
+    for row in 0..rows {
+        kept[count] = row;
+        count += usize::from(holds(row));
+    }
+    kept.truncate(count);
+    kept
+}

@@ -1,0 +1,110 @@
+//! Lets the rows through for which all conditions are true.
+//!
+//! A filter copies nothing: it narrows the chunk's selection. Only when few rows are left it
+//! copies them together, so that what comes after does not drag the dead ones along.
+//!
+//! Memory: none but the chunk at hand and results per dictionary.
+//! Concurrency: none; each worker has its own conditions and measures them itself.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::batch::{COMPACT_BELOW, Chunk};
+use crate::error::{Error, Result};
+use crate::expr::{Conjunction, Expr, Functions};
+use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
+use crate::plan::{Build, Field, Spec, Stream, to_fields};
+
+/// `WHERE condition AND condition …`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Conditions over the input's columns, in the order written.
+    pub conditions: Vec<Expr>,
+}
+
+impl Filter {
+    /// Reads the spec from its JSON fields.
+    ///
+    /// # Errors
+    /// `Input` when they are not those of a filter, or name an unknown function.
+    pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
+        let mut spec: Filter =
+            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+        spec.conditions.iter_mut().try_for_each(|expr| expr.resolve(functions))?;
+        Ok(Arc::new(spec))
+    }
+}
+
+impl Spec for Filter {
+    fn name(&self) -> &'static str {
+        "filter"
+    }
+
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        let [input] = inputs else {
+            return Err(Error::internal("filter has one input"));
+        };
+        self.conditions.iter().try_for_each(|expr| expr.check_condition(input))?;
+        Ok(input.clone())
+    }
+
+    fn explain(&self) -> Vec<Field> {
+        let conditions: Vec<String> = self.conditions.iter().map(ToString::to_string).collect();
+        vec![("where", conditions.join(" AND "))]
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_fields(self)
+    }
+
+    fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
+        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
+            return Err(Error::internal("filter has one input"));
+        };
+        let schema = input.schema.clone();
+        let transform = FilterTransform { conditions: self.conditions.clone() };
+        Ok(input.then(schema, Arc::new(transform)))
+    }
+}
+
+struct FilterTransform {
+    conditions: Vec<Expr>,
+}
+
+struct FilterWorker {
+    conjunction: Conjunction,
+}
+
+impl Transform for FilterTransform {
+    fn name(&self) -> &str {
+        "filter"
+    }
+
+    fn worker(&self, _: &Context) -> Result<Box<dyn TransformWorker>> {
+        Ok(Box::new(FilterWorker { conjunction: Conjunction::new(self.conditions.clone()) }))
+    }
+
+    fn reset(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl TransformWorker for FilterWorker {
+    fn push(&mut self, input: Chunk, _: &Context) -> Result<Pushed> {
+        let output = match self.conjunction.select(&input)? {
+            None => input,
+            Some(selection) => input.select(selection),
+        };
+        let live = output.live_rows();
+        if live == 0 {
+            return Ok(Pushed::NeedInput);
+        }
+        if (live as f64) < COMPACT_BELOW * output.rows() as f64 {
+            return Ok(Pushed::Chunk(output.compact()?));
+        }
+        Ok(Pushed::Chunk(output))
+    }
+}
