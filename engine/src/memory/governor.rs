@@ -6,6 +6,10 @@
 //! 3. and the request is refused. The requester sheds its own state: it never waits for a task,
 //!    which might not be running.
 //!
+//! The last eighth of the budget is for those who cannot do with less than they ask for: an
+//! elastic request ([`Reservation::try_grow`]) leaves it alone. Otherwise a sort, which takes all
+//! it can get, would starve the scan that feeds it, and the two share a thread.
+//!
 //! Concurrency: the budget is one atomic counter; the list of holders is behind a lock that is
 //! taken when a holder comes, and when memory is short. No lock is held while state is revoked,
 //! and a revocation that asks for memory is refused instead of revoking further (a thread-local
@@ -45,6 +49,8 @@ pub struct Governor {
 
 struct Shared {
     limit: usize,
+    /// What elastic requests leave free.
+    headroom: usize,
     slack_max: usize,
     options: GovernorOptions,
     spill: SpillSpace,
@@ -84,6 +90,14 @@ pub struct Usage {
     pub reserved_at_peak: usize,
 }
 
+/// A request for memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) bytes: usize,
+    /// Whether who asks can do without, and leaves the headroom to those who cannot.
+    pub(super) elastic: bool,
+}
+
 /// A number of bytes for people: `1.5 MB`, with 1 MB = 2^20 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bytes(pub u64);
@@ -102,6 +116,7 @@ impl Governor {
         Governor {
             shared: Arc::new(Shared {
                 limit,
+                headroom: if limit == usize::MAX { 0 } else { limit / 8 },
                 slack_max: (limit / 1024).min(64 << 10),
                 options,
                 spill,
@@ -134,7 +149,8 @@ impl Governor {
         parent: Option<Arc<Holder>>,
     ) -> Result<Reservation> {
         let holder = Arc::new(Holder::new(who, minimum, parent));
-        if !self.take(minimum) && !self.make_room(minimum, &holder) {
+        let want = Want { bytes: minimum, elastic: false };
+        if !self.take(want) && !self.make_room(want, &holder) {
             return Err(self.refusal(&holder.who, minimum));
         }
         let reservation = Reservation::new(self.clone(), holder.clone(), minimum);
@@ -155,9 +171,15 @@ impl Governor {
         self.shared.reserved.load(Ordering::Relaxed)
     }
 
-    /// Bytes that could be reserved without anybody giving way.
+    /// Bytes that elastic requests could have without anybody giving way.
     pub fn free(&self) -> usize {
-        self.shared.limit.saturating_sub(self.reserved())
+        self.ceiling(true).saturating_sub(self.reserved())
+    }
+
+    /// What all reservations together may be after such a request.
+    fn ceiling(&self, elastic: bool) -> usize {
+        let headroom = if elastic { self.shared.headroom } else { 0 };
+        self.shared.limit - headroom
     }
 
     /// Where state goes that has no room in memory.
@@ -210,17 +232,18 @@ impl Governor {
         self.shared.slack_max
     }
 
-    /// Takes `n` bytes if they are free.
-    pub(super) fn take(&self, n: usize) -> bool {
+    /// Takes the bytes if they are free.
+    pub(super) fn take(&self, want: Want) -> bool {
         let shared = &self.shared;
-        let add = |now: usize| now.checked_add(n).filter(|&sum| sum <= shared.limit);
-        let taken = shared.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok();
-        if taken {
-            let now = self.reserved();
+        let ceiling = self.ceiling(want.elastic);
+        let add = |now: usize| now.checked_add(want.bytes).filter(|&sum| sum <= ceiling);
+        let taken = shared.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if let Ok(before) = taken {
+            let now = before + want.bytes;
             shared.peak.fetch_max(now, Ordering::Relaxed);
             self.sample(now);
         }
-        taken
+        taken.is_ok()
     }
 
     /// Gives `n` bytes back.
@@ -241,23 +264,23 @@ impl Governor {
         }
     }
 
-    /// Takes `n` bytes after revoking idle state of others, or presses those who run and says no.
-    pub(super) fn make_room(&self, n: usize, asking: &Arc<Holder>) -> bool {
-        if n > self.shared.limit {
+    /// Takes the bytes after revoking idle state of others, or presses those who run and says no.
+    pub(super) fn make_room(&self, want: Want, asking: &Arc<Holder>) -> bool {
+        if want.bytes > self.ceiling(want.elastic) {
             return false;
         }
         if !REVOKING.replace(true) {
-            let made = self.revoke_until(n);
+            let made = self.revoke_until(want);
             REVOKING.set(false);
             if made {
                 return true;
             }
         }
-        self.press(n, asking);
+        self.press(want.bytes, asking);
         false
     }
 
-    fn revoke_until(&self, n: usize) -> bool {
+    fn revoke_until(&self, want: Want) -> bool {
         let mut victims: Vec<_> = self
             .live_holders()
             .iter()
@@ -269,17 +292,18 @@ impl Governor {
         for (_, state) in victims {
             // A victim is asked for more than is missing just now, or the next kilobyte would
             // make it write again.
-            let wanted = n.saturating_sub(self.free()).max(self.shared.limit / 16);
+            let free = self.ceiling(want.elastic).saturating_sub(self.reserved());
+            let wanted = want.bytes.saturating_sub(free).max(self.shared.limit / 16);
             match state.revoke(wanted) {
                 Ok(freed) => tracing::debug!(freed, wanted, "revoked idle state"),
                 // The state is still whole, its owner will meet the same error when it spills.
                 Err(error) => tracing::warn!(%error, "idle state could not be revoked"),
             }
-            if self.take(n) {
+            if self.take(want) {
                 return true;
             }
         }
-        self.take(n)
+        self.take(want)
     }
 
     /// Tells those who hold most, and can shed, to do so at their next chunk.

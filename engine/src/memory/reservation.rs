@@ -15,7 +15,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use super::governor::Governor;
+use super::governor::{Governor, Want};
 use crate::error::Result;
 
 /// State that its owner does not work on at the moment, and that can be moved out of memory by
@@ -137,23 +137,19 @@ impl Reservation {
 
     /// Takes `n` more bytes, if need be after idle state of others has been revoked. On `false`
     /// nothing has changed, and others have been told to shed: the caller sheds its own state,
-    /// shrinks, and goes on.
+    /// shrinks, and goes on. Leaves an eighth of the budget to those who can only
+    /// [`Reservation::grow`].
     #[must_use]
     pub fn try_grow(&mut self, n: usize) -> bool {
-        let Some(used) = self.used.checked_add(n) else { return false };
-        if used > self.granted && !self.take(used - self.granted, used) {
-            return false;
-        }
-        self.used = used;
-        true
+        self.grow_by(n, true)
     }
 
-    /// Takes `n` more bytes, for a holder that has nothing to shed.
+    /// Takes `n` more bytes, for a holder that cannot go on without them.
     ///
     /// # Errors
     /// `OutOfMemory` with the top holders, the limit and the knob.
     pub fn grow(&mut self, n: usize) -> Result<()> {
-        if self.try_grow(n) {
+        if self.grow_by(n, false) {
             return Ok(());
         }
         Err(self.governor.refusal(&self.holder.who, n))
@@ -257,12 +253,23 @@ impl Reservation {
         (used / 8).min(self.governor.slack_max())
     }
 
+    fn grow_by(&mut self, n: usize, elastic: bool) -> bool {
+        let Some(used) = self.used.checked_add(n) else { return false };
+        if used > self.granted && !self.take(used - self.granted, used, elastic) {
+            return false;
+        }
+        self.used = used;
+        true
+    }
+
     /// Gets `missing` bytes from the governor, and some slack when that is free.
-    fn take(&mut self, missing: usize, used: usize) -> bool {
+    fn take(&mut self, missing: usize, used: usize, elastic: bool) -> bool {
         let slack = if self.holder.is_pressed() { 0 } else { self.slack_for(used) };
-        let granted = if self.governor.take(missing.saturating_add(slack)) {
-            missing + slack
-        } else if self.governor.take(missing) || self.governor.make_room(missing, &self.holder) {
+        let want = Want { bytes: missing, elastic };
+        let with_slack = Want { bytes: missing.saturating_add(slack), elastic: true };
+        let granted = if self.governor.take(with_slack) {
+            with_slack.bytes
+        } else if self.governor.take(want) || self.governor.make_room(want, &self.holder) {
             missing
         } else {
             return false;
@@ -306,17 +313,20 @@ mod tests {
         let governor = governor(1000);
         let mut a = governor.reserve("a", 600).expect("fits");
         let mut b = governor.reserve("b", 0).expect("fits");
-        assert!(!b.try_grow(500), "600 are set aside");
-        assert!(b.try_grow(400));
+        assert!(b.grow(500).is_err(), "600 are set aside");
+        assert!(b.try_grow(200));
+        assert!(!b.try_grow(200), "an eighth is for those who cannot do without");
+        b.grow(200).expect("fits");
         assert!(a.try_grow(600));
-        assert!(!a.try_grow(1));
+        assert!(a.grow(1).is_err());
         let refused = governor.reserve("c", 1).expect_err("nothing is left");
         let text = refused.to_string();
         assert!(matches!(refused, Error::OutOfMemory { asked_bytes: 1, .. }));
         assert!(text.contains("a 600 B") && text.contains("b 400 B"), "{text}");
         assert!(text.contains("--memory") && text.contains("memory_limit"), "{text}");
         drop(b);
-        assert!(a.try_grow(400));
+        assert!(a.try_grow(275) && !a.try_grow(1));
+        a.grow(125).expect("all of it");
         drop(a);
         assert_eq!(governor.reserved(), 0);
     }

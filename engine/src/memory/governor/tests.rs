@@ -49,7 +49,7 @@ impl Revocable for Idle {
 
 #[test]
 fn the_idle_state_that_frees_most_gives_way_first() {
-    let governor = governor(100_000);
+    let governor = governor(112_000);
     let small = Idle::new(&governor, "small", 20_000, false);
     let large = Idle::new(&governor, "large", 60_000, false);
     let mut asking = governor.reserve("asking", 0).expect("fits");
@@ -59,12 +59,13 @@ fn the_idle_state_that_frees_most_gives_way_first() {
     assert!(asking.try_grow(40_000), "both give way");
     assert_eq!(large.bytes(), 0);
     assert!(!asking.try_grow(20_000));
-    assert!(governor.reserved() <= 100_000);
+    assert!(governor.reserved() <= 98_000);
+    asking.grow(20_000).expect("from the headroom");
 }
 
 #[test]
 fn a_victim_that_is_busy_or_fails_is_left_alone_and_pressure_is_marked() {
-    let governor = governor(100_000);
+    let governor = governor(112_000);
     let busy = Idle::new(&governor, "busy", 30_000, false);
     let fails = Idle::new(&governor, "fails", 30_000, true);
     let mut running = governor.reserve("running", 1000).expect("fits");
@@ -78,7 +79,7 @@ fn a_victim_that_is_busy_or_fails_is_left_alone_and_pressure_is_marked() {
     assert!(!asking.pressed(), "the requester sheds anyway");
     assert!(running.pressed());
     running.shrink(10_000);
-    assert!(running.pressed(), "it was asked for half");
+    assert!(running.pressed(), "it was asked for half of what it has");
     running.shrink(10_000);
     assert!(!running.pressed());
     drop(lock);
@@ -104,7 +105,7 @@ impl Revocable for Greedy {
 
 #[test]
 fn a_revocation_that_asks_for_memory_is_refused() {
-    let governor = governor(100_000);
+    let governor = governor(112_000);
     let other = Idle::new(&governor, "other", 20_000, false);
     let mut reservation = governor.reserve("greedy", 0).expect("fits");
     assert!(reservation.try_grow(70_000));
