@@ -14,7 +14,7 @@ use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, FetchType, LogicalPlan, SkipType, SortExpr};
 use gristmill_engine::expr::{AggregateCall, AggregateKind, Expr, SortKey, Value};
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, TopK, Union, Values,
+    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, TopK, Union, Values, ValuesColumn,
 };
 use gristmill_engine::plan::{NodeId, Plan};
 use gristmill_engine::{Error, Result};
@@ -46,7 +46,11 @@ impl PlanLowering {
             LogicalPlan::Filter(filter) => {
                 let input = self.node(&filter.input)?;
                 let predicate = self.expr(&filter.predicate, filter.input.schema())?;
-                self.plan.add(Arc::new(Filter { predicate }), &[input])
+                let conditions = match predicate {
+                    Expr::And(terms) => terms,
+                    other => vec![other],
+                };
+                self.plan.add(Arc::new(Filter { conditions }), &[input])
             }
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input),
             LogicalPlan::Sort(sort) => self.sort(sort),
@@ -336,7 +340,12 @@ impl PlanLowering {
         };
         let rows = rows.into_iter().map(|row| row.into_iter().zip(schema.fields()).map(literal).collect());
         let rows = rows.collect::<Result<_>>()?;
-        self.plan.add(Arc::new(Values::new(Arc::new(schema.clone()), rows)?), &[])
+        let column = |field: &Arc<arrow::datatypes::Field>| ValuesColumn {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+        };
+        let columns = schema.fields().iter().map(column).collect();
+        self.plan.add(Arc::new(Values { columns, rows }), &[])
     }
 }
 
