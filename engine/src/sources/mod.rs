@@ -1,7 +1,9 @@
 //! The sources that read files: one folder each.
 //!
+//! * `csv`: text with delimiters.
 //! * `file`: input files with positional reads, shared by all sources.
 
+pub mod csv;
 mod file;
 
 pub use file::{FileRef, InputFile};
@@ -9,4 +11,4 @@ pub use file::{FileRef, InputFile};
 use crate::plan::FromJson;
 
 /// Names and readers of all sources.
-pub const SPECS: &[(&str, FromJson)] = &[];
+pub const SPECS: &[(&str, FromJson)] = &[("csv_scan", csv::CsvScan::from_json)];

@@ -1,0 +1,150 @@
+//! CSV files as a source: parallel byte ranges, parsed straight into the columns that are wanted.
+//!
+//! ```text
+//! borders ─► window ─► structure ─► records ─► column (number, time, field) ─► chunk
+//! ranges     bytes     bit masks    positions   values
+//! ```
+//!
+//! * `options`: the dialect and the columns, as plans hold them; `header`: names of columns.
+//! * `borders`: ranges in file order, and where the first record of each begins.
+//! * `window`: the bytes of one range; `structure`: where fields and records end.
+//! * `records`: the fields of a few thousand records; `field`: one of them.
+//! * `column`: fields to arrays; `number`, `time`: texts to values.
+//! * `scan`: the source; `locate`: lines and columns for errors.
+
+mod borders;
+mod column;
+mod field;
+mod header;
+mod locate;
+mod number;
+mod options;
+mod records;
+mod scan;
+mod structure;
+#[cfg(test)]
+mod tests;
+mod time;
+mod window;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use options::{CsvColumn, CsvOptions};
+
+use self::scan::Scan;
+use super::file::FileRef;
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Functions};
+use crate::plan::{Build, Field, Spec, Stream, to_fields};
+
+/// Reads records of CSV files that have the same columns, in the order of the files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CsvScan {
+    /// The files.
+    pub files: Vec<FileRef>,
+    /// Their dialect.
+    pub options: CsvOptions,
+    /// All columns of a file, in its order.
+    pub columns: Vec<CsvColumn>,
+    /// The names in the header of each file, where columns have others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_names: Option<Vec<String>>,
+    /// Positions in `columns` of the columns to give, in this order.
+    pub projection: Vec<usize>,
+    /// Conditions, over positions in `columns`; rows that do not pass all are left out.
+    pub predicates: Vec<Expr>,
+}
+
+impl CsvScan {
+    /// A scan of all columns and all rows.
+    pub fn new(files: Vec<FileRef>, options: CsvOptions, columns: Vec<CsvColumn>) -> Self {
+        let projection = (0..columns.len()).collect();
+        CsvScan { files, options, columns, header_names: None, projection, predicates: Vec::new() }
+    }
+
+    /// Reads a scan from a plan.
+    ///
+    /// # Errors
+    /// `Input` when the fields are not those of a scan, or a function is not registered.
+    pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
+        let mut scan: CsvScan =
+            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
+        Ok(Arc::new(scan))
+    }
+
+    fn column(&self, position: usize) -> Result<&CsvColumn> {
+        self.columns.get(position).ok_or_else(|| {
+            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
+        })
+    }
+
+    fn output(&self) -> Result<SchemaRef> {
+        let fields = self.projection.iter().map(|&position| {
+            let column = self.column(position)?;
+            Ok(ArrowField::new(&column.name, column.data_type.clone(), true))
+        });
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
+
+    fn header_names(&self) -> Vec<String> {
+        match &self.header_names {
+            Some(names) => names.clone(),
+            None => self.columns.iter().map(|column| column.name.clone()).collect(),
+        }
+    }
+}
+
+impl Spec for CsvScan {
+    fn name(&self) -> &'static str {
+        "csv_scan"
+    }
+
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        if !inputs.is_empty() {
+            return Err(Error::internal("a scan has no input"));
+        }
+        if self.columns.is_empty() {
+            return Err(Error::input("a CSV file without columns"));
+        }
+        if self.header_names.as_ref().is_some_and(|names| names.len() != self.columns.len()) {
+            return Err(Error::internal("a header with another number of columns than the scan"));
+        }
+        self.options.marks()?;
+        self.columns.iter().try_for_each(options::check_type)?;
+        for predicate in &self.predicates {
+            for column in predicate.columns() {
+                self.column(column)?;
+            }
+            if predicate.data_type() != DataType::Boolean {
+                return Err(Error::internal(format!("{predicate} is no condition")));
+            }
+        }
+        self.output()
+    }
+
+    fn explain(&self) -> Vec<Field> {
+        let paths: Vec<_> = self.files.iter().map(|f| f.path.display().to_string()).collect();
+        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
+        let names: Vec<&str> = self.projection.iter().map(name).collect();
+        let mut fields = vec![("files", paths.join(", ")), ("columns", names.join(", "))];
+        if !self.predicates.is_empty() {
+            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
+            fields.push(("where", texts.join(" AND ")));
+        }
+        fields
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_fields(self)
+    }
+
+    fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
+        let scan = Scan::new(self, &build.query.memory, build.query.threads)?;
+        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()))
+    }
+}
