@@ -12,26 +12,34 @@
 //! * `physical`: which Arrow type holds a logical type.
 //! * `ordinals`: key columns as 64-bit integers; `key_filter`: what a join tells scans about its
 //!   keys.
+//! * `picked`, `typed`: reading some rows of a column whatever its form, by Rust type.
+//! * `hash`: 64-bit hashes of rows, and which values are the same key.
 //! * `gather`: the one place where values are copied, and its counter.
 
 mod chunk;
 mod column;
 mod gather;
+mod hash;
 mod key_filter;
 pub mod ordinals;
 mod physical;
+mod picked;
 mod selection;
+mod typed;
 
 pub use chunk::{Chunk, Place};
 pub use column::{Column, Domain, Form, Indexed, Indices, NULL_INDEX};
 pub use gather::{copied_bytes, gather, widen_decimal};
+pub use hash::{KeyHasher, hash_bytes, hash_word};
 pub use key_filter::{
     KeyFilter, KeyFilterBuilder, KeyFilterId, KeyFilterProbe, KeyFilterSlot, KeyFilterUse,
     NarrowScratch,
 };
 pub use ordinals::{Ordinals, has_ordinals};
 pub use physical::{is_physical, physical_type, to_logical, to_physical};
+pub use picked::{Picked, all_rows, pick};
 pub use selection::Selection;
+pub use typed::{Half, Typed, float_key, nested_converter, nested_keys, with_float_keys};
 
 /// Rows in a full chunk. Sources aim for it; transforms may emit fewer, never more than
 /// [`MAX_CHUNK_ROWS`].

@@ -1,0 +1,316 @@
+//! Writes rows into pages: from the columns of a chunk, or from other pages.
+//!
+//! A run of rows that goes into one page is written column by column, each in one loop over values
+//! of one type.
+
+use std::ops::Range;
+
+use arrow::buffer::Buffer;
+use arrow::datatypes::i256;
+use arrow::row::Rows;
+
+use super::fixed::{ByteSlot, Fixed, INLINE_BYTES};
+use super::layout::{ColumnLayout, Kind, RowLayout};
+use super::pages::{Page, RowPages, RowRef};
+use crate::batch::{Column, NULL_INDEX, Picked, Typed, pick};
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+
+impl RowPages {
+    /// Stores the rows at these physical positions of `columns`, one for each column of the layout,
+    /// and adds their references to `refs`. Stops when `memory` refuses another page, and says how
+    /// many rows are stored: the caller makes room and goes on with the others.
+    ///
+    /// # Errors
+    /// `Input` when a decimal does not fit its declared precision or a row is over 4 GB.
+    pub fn append(
+        &mut self,
+        columns: &[&Column],
+        rows: &[u32],
+        memory: &mut Reservation,
+        refs: &mut Vec<RowRef>,
+    ) -> Result<usize> {
+        let picked = pick(columns.iter().copied(), rows);
+        self.append_picked(&picked, rows.len(), memory, refs)
+    }
+
+    /// [`RowPages::append`] for rows that have been picked.
+    ///
+    /// # Errors
+    /// As [`RowPages::append`].
+    pub fn append_picked(
+        &mut self,
+        picked: &[Picked<'_>],
+        rows: usize,
+        memory: &mut Reservation,
+        refs: &mut Vec<RowRef>,
+    ) -> Result<usize> {
+        let layout = self.layout().clone();
+        if picked.len() != layout.columns() {
+            let got = picked.len();
+            return Err(Error::internal(format!("{got} columns for {} in rows", layout.columns())));
+        }
+        let mut sources = Vec::with_capacity(picked.len());
+        for (column, picked) in layout.columns.iter().zip(picked) {
+            sources.push(Source::new(column, picked)?);
+        }
+        let heap = heap_bytes(&layout, &sources, rows);
+        let heap_of = |row: usize| heap.get(row).copied().unwrap_or(0);
+        let mut done = 0;
+        while done < rows {
+            let Some(page) = self.page_for(heap_of(done), memory)? else { break };
+            let mut free = self.pages[page].free(layout.width());
+            let mut end = done;
+            while end < rows && layout.width() + heap_of(end) <= free {
+                free -= layout.width() + heap_of(end);
+                end += 1;
+            }
+            let start = self.extend_page(page, end - done);
+            for (number, source) in sources.iter().enumerate() {
+                let mut run = Run {
+                    page: &mut self.pages[page],
+                    start,
+                    width: layout.width(),
+                    rows: done..end,
+                    column: &layout.columns[number],
+                };
+                self.nulls[number] |= source.write(&mut run);
+            }
+            self.push_refs(page, start, end - done, refs);
+            done = end;
+        }
+        Ok(done)
+    }
+
+    /// Stores copies of rows of other pages with the same layout, slots included, and adds their
+    /// references to `refs`. Stops when `memory` refuses another page, and says how many rows are
+    /// stored.
+    ///
+    /// # Errors
+    /// `Input` when a row is over 4 GB.
+    pub fn append_rows(
+        &mut self,
+        from: &RowPages,
+        rows: &[RowRef],
+        memory: &mut Reservation,
+        refs: &mut Vec<RowRef>,
+    ) -> Result<usize> {
+        let layout = self.layout().clone();
+        let width = layout.width();
+        for (done, &row) in rows.iter().enumerate() {
+            let page = &from.pages[row.page()].bytes;
+            let fixed = from.row(row);
+            let heap = layout.heap_slots(fixed).map(|(_, slot)| slot.len()).sum();
+            let Some(to) = self.page_for(heap, memory)? else { return Ok(done) };
+            let start = self.extend_page(to, 1);
+            let target = &mut self.pages[to];
+            target.bytes[start..start + width].copy_from_slice(fixed);
+            for (offset, slot) in layout.heap_slots(fixed) {
+                let end_distance = target.put_heap(slot.heap(page));
+                slot.moved(end_distance).put(&mut target.bytes[start + offset..]);
+            }
+            self.push_refs(to, start, 1, refs);
+        }
+        self.nulls.iter_mut().zip(&from.nulls).for_each(|(own, other)| *own |= other);
+        Ok(rows.len())
+    }
+}
+
+impl RowLayout {
+    /// The slots of a row whose values are in the heap, with their offsets.
+    fn heap_slots<'a>(&'a self, row: &'a [u8]) -> impl Iterator<Item = (usize, ByteSlot)> + 'a {
+        let columns = self.columns.iter().filter(|column| column.kind.has_heap());
+        columns
+            .map(|column| (column.offset, ByteSlot::take(&row[column.offset..])))
+            .filter(|(_, slot)| !slot.is_inline())
+    }
+}
+
+/// Where the values of one column come from.
+struct Source<'a> {
+    picked: &'a Picked<'a>,
+    values: Typed<'a>,
+    /// The values of a nested column, by picked row.
+    nested: Option<Rows>,
+}
+
+/// Rows of one page to be written, and the column to write.
+struct Run<'a> {
+    page: &'a mut Page,
+    /// Where the first row is in the page.
+    start: usize,
+    width: usize,
+    /// The picked rows.
+    rows: Range<usize>,
+    column: &'a ColumnLayout,
+}
+
+impl<'a> Source<'a> {
+    fn new(column: &ColumnLayout, picked: &'a Picked<'a>) -> Result<Self> {
+        let values = Typed::of(picked.array());
+        let nested = match &column.kind {
+            Kind::Nested(codec) => Some(codec.encode(picked)?),
+            _ => None,
+        };
+        let fits = match (&column.kind, values) {
+            (Kind::Narrow, Typed::I128(v)) => all(picked, |at| i64::try_from(v[at]).is_ok()),
+            (Kind::Narrow, Typed::I256(v)) => all(picked, |at| narrow(v[at]).is_some()),
+            (Kind::Wide, Typed::I256(v)) => all(picked, |at| v[at].to_i128().is_some()),
+            _ => true,
+        };
+        match fits {
+            true => Ok(Source { picked, values, nested }),
+            false => Err(Error::overflow("a decimal", &column.physical)),
+        }
+    }
+
+    /// Writes the run's column; whether some value was NULL.
+    fn write(&self, run: &mut Run<'_>) -> bool {
+        use Kind as K;
+        use Typed as T;
+        match (&run.column.kind, self.values) {
+            (K::Bool, T::Bool(v)) => self.fixed(run, |at| u8::from(v.value(at))),
+            (K::I8, T::I8(v)) => self.fixed(run, |at| v[at]),
+            (K::I16, T::I16(v)) => self.fixed(run, |at| v[at]),
+            (K::I32, T::I32(v)) => self.fixed(run, |at| v[at]),
+            (K::I64 | K::Narrow, T::I64(v)) => self.fixed(run, |at| v[at]),
+            (K::U8, T::U8(v)) => self.fixed(run, |at| v[at]),
+            (K::U16, T::U16(v)) => self.fixed(run, |at| v[at]),
+            (K::U32, T::U32(v)) => self.fixed(run, |at| v[at]),
+            (K::U64, T::U64(v)) => self.fixed(run, |at| v[at]),
+            (K::F16, T::F16(v)) => self.fixed(run, |at| v[at]),
+            (K::F32, T::F32(v)) => self.fixed(run, |at| v[at]),
+            (K::F64, T::F64(v)) => self.fixed(run, |at| v[at]),
+            (K::Narrow, T::I128(v)) => self.fixed(run, |at| v[at] as i64),
+            (K::Narrow, T::I256(v)) => self.fixed(run, |at| narrow(v[at]).unwrap_or_default()),
+            (K::Wide, T::I64(v)) => self.fixed(run, |at| i128::from(v[at])),
+            (K::Wide, T::I128(v)) => self.fixed(run, |at| v[at]),
+            (K::Wide, T::I256(v)) => self.fixed(run, |at| v[at].to_i128().unwrap_or_default()),
+            (K::Widest, T::I64(v)) => self.fixed(run, |at| i256::from_i128(v[at].into())),
+            (K::Widest, T::I128(v)) => self.fixed(run, |at| i256::from_i128(v[at])),
+            (K::Widest, T::I256(v)) => self.fixed(run, |at| v[at]),
+            (K::DayTime, T::DayTime(v)) => self.fixed(run, |at| v[at]),
+            (K::MonthDayNano, T::MonthDayNano(v)) => self.fixed(run, |at| v[at]),
+            (K::Bytes, T::Views(views, buffers)) => self.views(run, views, buffers),
+            (K::Nested(_), _) => self.nested(run),
+            // A column of the NULL type, or (never, see `physical`) of a foreign one.
+            _ => self.each(run, |_, _, _| ()),
+        }
+    }
+
+    /// Calls `put` with the page, the offset of the column in it, and the row, for rows that are
+    /// not NULL, and marks the others.
+    fn each(&self, run: &mut Run<'_>, mut put: impl FnMut(&mut Page, usize, usize)) -> bool {
+        let column = run.column;
+        let mut some_null = false;
+        for (i, row) in run.rows.clone().enumerate() {
+            let start = run.start + i * run.width;
+            if self.picked.is_null(row) || matches!(column.kind, Kind::Null) {
+                run.page.bytes[start + column.null_byte] |= column.null_mask;
+                some_null = true;
+            } else {
+                put(run.page, start + column.offset, row);
+            }
+        }
+        some_null
+    }
+
+    fn fixed<T: Fixed>(&self, run: &mut Run<'_>, value: impl Fn(usize) -> T) -> bool {
+        let at = &self.picked.at();
+        if self.picked.has_nulls() {
+            return self.each(run, |page, offset, row| {
+                value(at[row] as usize).put(&mut page.bytes[offset..]);
+            });
+        }
+        let offset = run.column.offset;
+        let target = &mut run.page.bytes[run.start..];
+        for (row, &at) in target.chunks_exact_mut(run.width).zip(&at[run.rows.clone()]) {
+            value(at as usize).put(&mut row[offset..]);
+        }
+        false
+    }
+
+    fn views(&self, run: &mut Run<'_>, views: &[u128], buffers: &[Buffer]) -> bool {
+        let at = self.picked.at();
+        self.each(run, |page, offset, row| {
+            let view = views[at[row] as usize];
+            // An inline view is an inline slot.
+            let slot = match view as u32 as usize {
+                ..=INLINE_BYTES => ByteSlot(view),
+                _ => {
+                    let value = view_bytes(view, buffers);
+                    ByteSlot::in_heap(value, page.put_heap(value))
+                }
+            };
+            slot.put(&mut page.bytes[offset..]);
+        })
+    }
+
+    fn nested(&self, run: &mut Run<'_>) -> bool {
+        let Some(rows) = &self.nested else { return false };
+        self.each(run, |page, offset, row| {
+            let value = rows.row(row);
+            let value: &[u8] = value.as_ref();
+            let slot = match value.len() {
+                ..=INLINE_BYTES => ByteSlot::inline(value),
+                _ => ByteSlot::in_heap(value, page.put_heap(value)),
+            };
+            slot.put(&mut page.bytes[offset..]);
+        })
+    }
+
+    /// Adds to each row's entry what its value needs of the heap.
+    fn add_heap_bytes(&self, bytes: &mut [usize]) {
+        let picked = self.picked;
+        let mut add = |len: &dyn Fn(usize) -> usize| {
+            for (row, bytes) in bytes.iter_mut().enumerate() {
+                if !picked.is_null(row) {
+                    let len = len(row);
+                    *bytes += if len > INLINE_BYTES { len } else { 0 };
+                }
+            }
+        };
+        match (self.values, &self.nested) {
+            (_, Some(rows)) => add(&|row| rows.row(row).as_ref().len()),
+            (Typed::Views(views, _), _) => {
+                let at = picked.at();
+                for (bytes, &at) in bytes.iter_mut().zip(at) {
+                    if at == NULL_INDEX || picked.is_null_at(at) {
+                        continue;
+                    }
+                    let len = views[at as usize] as u32 as usize;
+                    *bytes += if len > INLINE_BYTES { len } else { 0 };
+                }
+            }
+            _ => (),
+        }
+    }
+}
+
+/// What each row needs of the heap; empty when the layout has none.
+fn heap_bytes(layout: &RowLayout, sources: &[Source<'_>], rows: usize) -> Vec<usize> {
+    if !layout.has_heap() {
+        return Vec::new();
+    }
+    let mut bytes = vec![0; rows];
+    let columns = layout.columns.iter().zip(sources);
+    for (_, source) in columns.filter(|(column, _)| column.kind.has_heap()) {
+        source.add_heap_bytes(&mut bytes);
+    }
+    bytes
+}
+
+/// The bytes of a view that is not inline.
+pub(super) fn view_bytes(view: u128, buffers: &[Buffer]) -> &[u8] {
+    let (buffer, offset) = ((view >> 64) as u32, (view >> 96) as u32);
+    &buffers[buffer as usize][offset as usize..][..view as u32 as usize]
+}
+
+fn narrow(value: i256) -> Option<i64> {
+    value.to_i128().and_then(|value| i64::try_from(value).ok())
+}
+
+/// Whether `holds` for the position of every picked row that is not NULL.
+fn all(picked: &Picked<'_>, holds: impl Fn(usize) -> bool) -> bool {
+    picked.at().iter().all(|&at| picked.is_null_at(at) || holds(at as usize))
+}
