@@ -10,17 +10,21 @@
 //! * `window`: the bytes of one range; `structure`: where fields and records end.
 //! * `records`: the fields of a few thousand records; `field`: one of them.
 //! * `column`: fields to arrays; `number`, `time`: texts to values.
+//! * `sniff`: how a file is to be read; `sample`, `detect`: what that is found from.
 //! * `scan`: the source; `locate`: lines and columns for errors.
 
 mod borders;
 mod column;
+mod detect;
 mod field;
 mod header;
 mod locate;
 mod number;
 mod options;
 mod records;
+mod sample;
 mod scan;
+mod sniff;
 mod structure;
 #[cfg(test)]
 mod tests;
@@ -34,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use options::{CsvColumn, CsvOptions};
+pub use sniff::{CsvFacts, CsvOverrides, sniff};
 
 use self::scan::Scan;
 use super::file::FileRef;

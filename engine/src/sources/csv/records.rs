@@ -182,19 +182,7 @@ impl Records {
     /// Lists the separators of one record and counts them.
     fn list_record(&mut self, structure: &Structure, from: usize, newline: usize) -> usize {
         let before = self.ends.len();
-        for word in from / BLOCK..=newline / BLOCK {
-            let mut bits = structure.separators[word];
-            if word == from / BLOCK {
-                bits &= u64::MAX << (from % BLOCK);
-            }
-            if word == newline / BLOCK {
-                bits &= u64::MAX >> (BLOCK - 1 - newline % BLOCK);
-            }
-            while bits != 0 {
-                self.ends.push((word * BLOCK) as u32 + bits.trailing_zeros());
-                bits &= bits - 1;
-            }
-        }
+        self.ends.extend(structure.separators_in(from, newline).map(|at| at as u32));
         self.ends.len() - before
     }
 }

@@ -1,8 +1,8 @@
 //! Finds the bytes that separate fields and records: the first of the two passes over a range.
 //!
-//! The grammar, byte for byte: a field is quoted when its first byte is the quote. Within a quoted
-//! field delimiters and line ends are text, and a quote closes it unless it is doubled (or escaped).
-//! After the closing quote, and in fields that do not begin with a quote, quotes are text as well.
+//! The grammar, byte for byte: a field is quoted when its first byte is the quote. Within a
+//! quoted field delimiters and line ends are text, and a quote closes it unless it is doubled (or
+//! escaped).
 //!
 //! Sixty-four bytes at a time become bit masks of quotes, delimiters and line ends. A prefix
 //! exclusive-or over the quotes tells which bytes are inside a pair, and that is right as long as
@@ -119,6 +119,25 @@ impl Structure {
             bits = *self.newlines.get(word)?;
         }
         Some(word * BLOCK + bits.trailing_zeros() as usize)
+    }
+
+    /// Positions of the separators from `from` to `to`, both included.
+    pub(super) fn separators_in(&self, from: usize, to: usize) -> impl Iterator<Item = usize> {
+        let words = from / BLOCK..=to / BLOCK;
+        words.flat_map(move |word| {
+            let mut bits = self.separators.get(word).copied().unwrap_or(0);
+            if word == from / BLOCK {
+                bits &= u64::MAX << (from % BLOCK);
+            }
+            if word == to / BLOCK {
+                bits &= u64::MAX >> (BLOCK - 1 - to % BLOCK);
+            }
+            std::iter::from_fn(move || {
+                let at = (bits != 0).then(|| word * BLOCK + bits.trailing_zeros() as usize);
+                bits &= bits.wrapping_sub(1);
+                at
+            })
+        })
     }
 
     /// Makes the byte at `at`, the end of the file, a line end.

@@ -14,7 +14,7 @@ use crate::sources::InputFile;
 const WINDOW_BYTES_MAX: usize = i32::MAX as usize;
 
 /// The byte order mark that some programs put before UTF-8.
-const BOM: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// See the module documentation. Kept from range to range, so that its memory is reused.
 #[derive(Default)]
