@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 /// Where a chunk's rows stand in the order of the pipeline's input: the morsel its source took,
 /// and the number of the chunk among those made from that morsel. The driver numbers the chunks
-/// that reach a sink; a transform passes the place of its input on.
+/// that each stage is given; what place a transform gives its output does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Place {
     /// Number of the morsel, increasing in file order.

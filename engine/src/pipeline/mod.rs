@@ -18,8 +18,9 @@
 //! * `roles`: the three traits and what their methods may answer.
 //! * `order`: which part of the input is complete, for whoever keeps the file order.
 //! * `context`: what a role may ask of its surroundings.
-//! * `tree`: the shape of one pipeline; `driver`: the pushing loop of one worker, a pure state
-//!   machine; `run`: pipelines with dependencies on a scheduler.
+//! * `tree`: the shape of one pipeline; `flow`: its stages, and which of them are finished;
+//!   `driver`: the pushing loop of one worker, a pure state machine.
+//! * `run`: the pipelines of a query on a scheduler; `graph`: which waits for which.
 //!
 //! Invariants:
 //! 1. A chunk handed to `push` or `consume` is consumed, or handed back with `Blocked`.
@@ -27,8 +28,12 @@
 //! 3. After `Finished` from a stage no worker pushes to it any more.
 
 mod context;
+mod driver;
+mod flow;
+mod graph;
 mod order;
 mod roles;
+mod run;
 mod tree;
 
 pub use context::{Context, Query};
@@ -37,4 +42,8 @@ pub use roles::{
     Consumed, Pull, Pushed, Sink, SinkWorker, Source, SourceWorker, Step, Transform,
     TransformWorker,
 };
+pub use run::Run;
 pub use tree::{Pipeline, PipelineId, Pipelines, Tree};
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,8 @@ pub trait Source: Send + Sync {
     /// The state of one more worker on this source.
     fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>>;
 
-    /// How many workers can be busy at once; the runner starts no more. At least 1.
+    /// How many workers can be busy at once; the runner starts no more. At least 1. Asked when all
+    /// that the pipeline waits for has finished.
     fn parallelism(&self) -> usize;
 
     /// Makes the source ready to be read again from its start. No worker exists when it is called.
@@ -80,6 +81,8 @@ pub trait SourceWorker: Send {
 }
 
 /// Turns chunks into chunks, within one worker.
+///
+/// One that answers `Finished` wakes the workers it has blocked; so do sinks.
 pub trait Transform: Send + Sync {
     /// A name for profiles and errors, e.g. `hash join probe`.
     fn name(&self) -> &str;
@@ -102,7 +105,9 @@ pub trait TransformWorker: Send {
         Ok(Step::Exhausted)
     }
 
-    /// What is left at the end of this worker's input. Called until exhausted.
+    /// What is left at the end of this worker's input. Called until exhausted, also when the
+    /// transform has said that it is finished. The chunks count as made from the worker's last
+    /// morsel: a transform that holds rows of earlier ones back gives their place in the order up.
     fn flush(&mut self, cx: &Context) -> Result<Step> {
         let _ = cx;
         Ok(Step::Exhausted)
@@ -130,7 +135,7 @@ pub trait Sink: Send + Sync {
 
 /// One worker's part of a [`Sink`].
 pub trait SinkWorker: Send {
-    /// Takes a chunk; the driver has numbered it within its morsel.
+    /// Takes a chunk.
     fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed>;
 
     /// Hands this worker's state over to the shared one, at the end of its input. A blocked worker

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::roles::{Sink, Source, Transform};
+use crate::error::Result;
 
 /// What a source's chunks, or a transform's, are pushed into.
 #[derive(Clone)]
@@ -39,4 +40,54 @@ pub struct Pipeline {
 pub struct Pipelines {
     /// All pipelines; [`PipelineId`] is the position.
     pub list: Vec<Pipeline>,
+}
+
+impl Pipelines {
+    /// Makes all roles ready for another run, each once; nothing may be running.
+    ///
+    /// # Errors
+    /// What the roles say.
+    pub fn reset(&self) -> Result<()> {
+        let mut seen = Seen::default();
+        for pipeline in &self.list {
+            seen.reset_tree(&pipeline.tree)?;
+            if is_new(&*pipeline.source, &mut seen.sources) {
+                pipeline.source.reset()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Addresses of the roles that have been reset. One object may be a sink and a source.
+#[derive(Default)]
+struct Seen {
+    sources: Vec<*const ()>,
+    transforms: Vec<*const ()>,
+    sinks: Vec<*const ()>,
+}
+
+impl Seen {
+    fn reset_tree(&mut self, tree: &Tree) -> Result<()> {
+        match tree {
+            Tree::Transform(transform, next) => {
+                if is_new(&**transform, &mut self.transforms) {
+                    transform.reset()?;
+                }
+                self.reset_tree(next)
+            }
+            Tree::Fork(branches) => branches.iter().try_for_each(|b| self.reset_tree(b)),
+            Tree::Sink(sink) if is_new(&**sink, &mut self.sinks) => sink.reset(),
+            Tree::Sink(_) => Ok(()),
+        }
+    }
+}
+
+fn is_new<T: ?Sized>(role: &T, seen: &mut Vec<*const ()>) -> bool {
+    let role: *const () = std::ptr::from_ref(role).cast();
+    let new = !seen.contains(&role);
+    if new {
+        seen.push(role);
+    }
+    new
 }
