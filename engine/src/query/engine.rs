@@ -7,7 +7,7 @@ use super::compile::compile;
 use super::handle::Running;
 use crate::error::Result;
 use crate::memory::{Governor, GovernorOptions};
-use crate::pipeline::{self, Query};
+use crate::pipeline::{Query, Run};
 use crate::plan::{Build, Plan};
 use crate::scheduler::{Cancel, Pool, Scheduler, Timer};
 use crate::sinks::Collect;
@@ -85,7 +85,7 @@ impl Engine {
         build.sink(stream, Arc::new(result.clone()));
         let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let deadline = deadline.map(|at| self.timer.expire_at(at, &options.cancel)).transpose()?;
-        let run = pipeline::start(build.finish()?, query, self.scheduler.clone())?;
+        let run = Run::start(build.finish(), query, self.scheduler.clone())?;
         Ok(Running::new(result, run, options.cancel.clone(), self.scheduler.clone(), deadline))
     }
 }

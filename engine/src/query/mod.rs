@@ -1,10 +1,16 @@
 //! Queries: a plan compiled into pipelines, run, and handed to the caller.
 //!
+//! * `engine`: threads, memory and clock, shared by all queries.
 //! * `compile`: cuts a plan at its breakers.
+//! * `handle`: a running query, as its caller holds it.
 
 mod compile;
+mod engine;
+mod handle;
 
 pub use compile::compile;
+pub use engine::{Engine, EngineOptions, RunOptions};
+pub use handle::Running;
 
 use crate::plan::Registry;
 use crate::{operators, sinks, sources};
