@@ -5,16 +5,23 @@
 //! * `collect`: the result, batch by batch.
 //! * `commit`: files under construction, shared by all sinks.
 //! * `count`: the row that a sink gives.
+//! * `csv`: text with delimiters.
+//! * `ordered`: blocks of bytes from several workers, in order.
 
 mod collect;
 mod commit;
 mod count;
+mod csv;
+mod ordered;
 
 pub use collect::{Collect, READY_BATCHES, WINDOW_BATCHES};
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};
+pub use csv::WriteCsv;
+pub use ordered::OrderedOutput;
 
-use crate::plan::FromJson;
+use crate::plan::{FromJson, from_fields};
 
 /// Names and readers of all sinks.
-pub const SPECS: &[(&str, FromJson)] = &[];
+pub const SPECS: &[(&str, FromJson)] =
+    &[("write_csv", |fields, _| from_fields::<WriteCsv>(fields))];

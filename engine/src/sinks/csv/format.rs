@@ -1,0 +1,327 @@
+//! Values as the text of CSV fields: exact, and as short as they can be without losing anything.
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringViewArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int64Type,
+    TimeUnit, UInt64Type,
+};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::WriteCsv;
+use crate::error::{Error, Result};
+
+/// The bytes with a meaning, and the text for NULL.
+#[derive(Debug, Clone)]
+pub(super) struct Style {
+    delimiter: u8,
+    null: Vec<u8>,
+}
+
+const QUOTE: u8 = b'"';
+
+impl Style {
+    pub(super) fn of(spec: &WriteCsv) -> Result<Style> {
+        let delimiter = u8::try_from(spec.delimiter).ok().filter(u8::is_ascii);
+        let Some(delimiter) = delimiter.filter(|d| !matches!(d, b'"' | b'\n' | b'\r')) else {
+            return Err(Error::input(format!(
+                "{:?} cannot be the delimiter of a CSV file; it is one ASCII character other than \
+                 a quote or a line end",
+                spec.delimiter
+            )));
+        };
+        let null = spec.null_string.as_bytes().to_vec();
+        if null.iter().any(|&b| b == delimiter || is_special(b)) {
+            return Err(Error::input(format!(
+                "{:?} cannot stand for NULL in a CSV file: it holds a delimiter, a quote or a \
+                 line end",
+                spec.null_string
+            )));
+        }
+        Ok(Style { delimiter, null })
+    }
+
+    /// One line of texts.
+    pub(super) fn line<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
+        let mut line = Vec::new();
+        for (position, text) in texts.enumerate() {
+            if position > 0 {
+                line.push(self.delimiter);
+            }
+            self.text(text.as_bytes(), &mut line);
+        }
+        line.push(b'\n');
+        line
+    }
+
+    /// Appends a line per row of these columns, which have the same number of rows.
+    pub(super) fn rows(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<()> {
+        let cells: Vec<Cells<'_>> = columns.iter().map(Cells::of).collect::<Result<_>>()?;
+        for row in 0..rows {
+            for (position, (cells, array)) in cells.iter().zip(columns).enumerate() {
+                if position > 0 {
+                    out.push(self.delimiter);
+                }
+                if array.is_null(row) {
+                    out.extend_from_slice(&self.null);
+                } else {
+                    cells.write(row, self, out)?;
+                }
+            }
+            out.push(b'\n');
+        }
+        Ok(())
+    }
+
+    /// Appends a text, in quotes when it would be read as something else without them.
+    fn text(&self, text: &[u8], out: &mut Vec<u8>) {
+        let plain = !text.iter().any(|&b| b == self.delimiter || is_special(b));
+        if plain && text != self.null && !text.is_empty() {
+            out.extend_from_slice(text);
+            return;
+        }
+        out.push(QUOTE);
+        for part in text.split_inclusive(|&b| b == QUOTE) {
+            out.extend_from_slice(part);
+            if part.last() == Some(&QUOTE) {
+                out.push(QUOTE);
+            }
+        }
+        out.push(QUOTE);
+    }
+}
+
+fn is_special(byte: u8) -> bool {
+    matches!(byte, QUOTE | b'\n' | b'\r')
+}
+
+/// Whether values of this type can be written.
+pub(super) fn is_writable(data_type: &DataType) -> bool {
+    !data_type.is_nested() || matches!(data_type, DataType::Dictionary(_, _))
+}
+
+/// One column, ready to be written value by value.
+enum Cells<'a> {
+    Int(&'a [i64]),
+    UInt(&'a [u64]),
+    /// Integers of other widths.
+    OwnedInt(PrimitiveArray<Int64Type>),
+    OwnedUInt(PrimitiveArray<UInt64Type>),
+    Float(&'a [f64]),
+    Single(&'a [f32]),
+    Narrow(&'a [i64], i8),
+    Wide(&'a [i128], i8),
+    Date(&'a [i32]),
+    /// Timestamps in a unit of so many to the second, and whether they are in UTC.
+    Stamp(PrimitiveArray<Int64Type>, i64, bool),
+    Bool(&'a arrow::array::BooleanArray),
+    Text(&'a StringViewArray),
+    Other(ArrayFormatter<'a>),
+}
+
+impl<'a> Cells<'a> {
+    fn of(array: &'a ArrayRef) -> Result<Cells<'a>> {
+        use DataType as T;
+        Ok(match array.data_type() {
+            T::Int64 => Cells::Int(array.as_primitive::<Int64Type>().values()),
+            T::UInt64 => Cells::UInt(array.as_primitive::<UInt64Type>().values()),
+            T::Int8 | T::Int16 | T::Int32 => {
+                Cells::OwnedInt(cast(array, &T::Int64)?.as_primitive::<Int64Type>().clone())
+            }
+            T::UInt8 | T::UInt16 | T::UInt32 => {
+                Cells::OwnedUInt(cast(array, &T::UInt64)?.as_primitive::<UInt64Type>().clone())
+            }
+            T::Float64 => Cells::Float(array.as_primitive::<Float64Type>().values()),
+            T::Float32 => Cells::Single(array.as_primitive::<Float32Type>().values()),
+            T::Decimal64(_, scale) => {
+                Cells::Narrow(array.as_primitive::<Decimal64Type>().values(), *scale)
+            }
+            T::Decimal128(_, scale) => {
+                Cells::Wide(array.as_primitive::<Decimal128Type>().values(), *scale)
+            }
+            T::Date32 => Cells::Date(array.as_primitive::<Date32Type>().values()),
+            T::Timestamp(unit, zone) => {
+                let units = cast(array, &T::Int64)?.as_primitive::<Int64Type>().clone();
+                let per_second = match unit {
+                    TimeUnit::Second => 1,
+                    TimeUnit::Millisecond => 1_000,
+                    TimeUnit::Microsecond => 1_000_000,
+                    TimeUnit::Nanosecond => 1_000_000_000,
+                };
+                Cells::Stamp(units, per_second, zone.is_some())
+            }
+            T::Boolean => Cells::Bool(array.as_boolean()),
+            T::Utf8View => Cells::Text(array.as_string_view()),
+            _ => Cells::Other(ArrayFormatter::try_new(array, &FormatOptions::new())?),
+        })
+    }
+
+    fn write(&self, row: usize, style: &Style, out: &mut Vec<u8>) -> Result<()> {
+        match self {
+            Cells::Int(values) => integer(values[row].into(), 0, out),
+            Cells::UInt(values) => integer(values[row].into(), 0, out),
+            Cells::OwnedInt(values) => integer(values.value(row).into(), 0, out),
+            Cells::OwnedUInt(values) => integer(values.value(row).into(), 0, out),
+            Cells::Narrow(values, scale) => integer(values[row].into(), *scale, out),
+            Cells::Wide(values, scale) => integer(values[row], *scale, out),
+            // The debug form is the shortest that reads back as the same number, with an exponent
+            // where it would be long.
+            Cells::Float(values) => display(format_args!("{:?}", values[row]), out),
+            Cells::Single(values) => display(format_args!("{:?}", values[row]), out),
+            Cells::Date(values) => date(i64::from(values[row]), out),
+            Cells::Stamp(values, per_second, zoned) => {
+                stamp(values.value(row), *per_second, *zoned, out);
+            }
+            Cells::Bool(values) => {
+                out.extend_from_slice(if values.value(row) { b"true" } else { b"false" });
+            }
+            Cells::Text(values) => style.text(values.value(row).as_bytes(), out),
+            Cells::Other(values) => {
+                let text = values.value(row).try_to_string()?;
+                style.text(text.as_bytes(), out);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn display(value: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
+    use std::io::Write;
+    // Writing to memory does not fail.
+    let _ = out.write_fmt(value);
+}
+
+/// A number of units of `10^-scale`.
+fn integer(value: i128, scale: i8, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    let mut buffer = [b'0'; 40];
+    let digits = digits(value.unsigned_abs(), &mut buffer);
+    match usize::try_from(scale) {
+        Ok(scale) if scale > 0 => {
+            let whole = digits.len().saturating_sub(scale);
+            out.extend_from_slice(if whole == 0 { b"0" } else { &digits[..whole] });
+            out.push(b'.');
+            out.extend(std::iter::repeat_n(b'0', scale.saturating_sub(digits.len())));
+            out.extend_from_slice(&digits[whole..]);
+        }
+        _ => {
+            out.extend_from_slice(digits);
+            let zeros = if value == 0 { 0 } else { usize::from(scale.unsigned_abs()) };
+            out.extend(std::iter::repeat_n(b'0', zeros));
+        }
+    }
+}
+
+/// The digits of a number, at least one, at the end of the buffer.
+fn digits(magnitude: u128, buffer: &mut [u8; 40]) -> &[u8] {
+    let mut at = buffer.len() - 1;
+    let mut large = magnitude;
+    while large > u128::from(u64::MAX) {
+        buffer[at] = b'0' + (large % 10) as u8;
+        large /= 10;
+        at -= 1;
+    }
+    let mut small = large as u64;
+    while small > 9 {
+        buffer[at] = b'0' + (small % 10) as u8;
+        small /= 10;
+        at -= 1;
+    }
+    buffer[at] = b'0' + small as u8;
+    &buffer[at..]
+}
+
+/// `value` with at least `width` digits.
+fn padded(value: i64, width: usize, out: &mut Vec<u8>) {
+    let mut buffer = [b'0'; 40];
+    let digits = digits(u128::from(value.unsigned_abs()), &mut buffer);
+    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
+    out.extend_from_slice(digits);
+}
+
+/// `YYYY-MM-DD`.
+fn date(days: i64, out: &mut Vec<u8>) {
+    // Years are counted from March on, so that the leap day is their last; 400 of them are one
+    // era of 146,097 days.
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    if year < 0 {
+        out.push(b'-');
+    }
+    padded(year, 4, out);
+    out.push(b'-');
+    padded(month, 2, out);
+    out.push(b'-');
+    padded(day, 2, out);
+}
+
+/// `YYYY-MM-DD HH:MM:SS`, with as many digits of a second as there are, and `Z` for UTC.
+fn stamp(units: i64, per_second: i64, zoned: bool, out: &mut Vec<u8>) {
+    let (seconds, fraction) = (units.div_euclid(per_second), units.rem_euclid(per_second));
+    date(seconds.div_euclid(86_400), out);
+    let of_day = seconds.rem_euclid(86_400);
+    for (separator, value) in [(b' ', of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
+    {
+        out.push(separator);
+        padded(value, 2, out);
+    }
+    if fraction > 0 {
+        let nanoseconds = fraction * (1_000_000_000 / per_second);
+        out.push(b'.');
+        padded(nanoseconds, 9, out);
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+    if zoned {
+        out.push(b'Z');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn decimals_are_exact() {
+        for (value, scale, expected) in [
+            (0, 0, "0"),
+            (-7, 0, "-7"),
+            (i128::from(u64::MAX) + 1, 0, "18446744073709551616"),
+            (i128::MIN, 0, "-170141183460469231731687303715884105728"),
+            (i128::MAX, 38, "1.70141183460469231731687303715884105727"),
+            (5, 2, "0.05"),
+            (-150, 2, "-1.50"),
+            (0, 2, "0.00"),
+            (12, -3, "12000"),
+            (0, -3, "0"),
+        ] {
+            assert_eq!(written(|out| integer(value, scale, out)), expected);
+        }
+    }
+
+    #[test]
+    fn dates_and_stamps() {
+        assert_eq!(written(|out| date(0, out)), "1970-01-01");
+        assert_eq!(written(|out| date(11_016, out)), "2000-02-29");
+        assert_eq!(written(|out| date(-719_528, out)), "0000-01-01");
+        assert_eq!(written(|out| date(-719_529, out)), "-0001-12-31");
+        assert_eq!(written(|out| stamp(-1, 1000, false, out)), "1969-12-31 23:59:59.999");
+        assert_eq!(written(|out| stamp(3_600, 1, true, out)), "1970-01-01 01:00:00Z");
+        assert_eq!(written(|out| stamp(1_500_000, 1_000_000, true, out)), "1970-01-01 00:00:01.5Z");
+    }
+}
