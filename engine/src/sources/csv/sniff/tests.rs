@@ -141,3 +141,27 @@ fn what_is_no_csv_is_named() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn the_flights_data() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../data");
+    let facts = |name: &str| sniff(&data.join(name), &CsvOverrides::default()).expect(name);
+    let weather = facts("weather.csv");
+    assert_eq!(weather.options.null_strings, ["", "NA"]);
+    let types: Vec<DataType> = weather.columns.iter().map(|c| c.data_type.clone()).collect();
+    let (text, int, double) = (DataType::Utf8View, DataType::Int64, DataType::Float64);
+    let mut expected = vec![text.clone(), int.clone(), int.clone(), int.clone(), int.clone()];
+    expected.extend([&double, &double, &double, &int, &double, &double, &double].map(Clone::clone));
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    expected.extend([double.clone(), double.clone(), utc]);
+    assert_eq!(types, expected);
+    assert!((weather.rows - 26_115.0).abs() < 500.0);
+
+    let planes = facts("planes.csv");
+    assert!(planes.is_exact && planes.rows == 3322.0);
+    assert_eq!(columns(&planes)[1], ("year", int.clone()));
+    assert_eq!(columns(&planes)[7], ("speed", int));
+    let airlines = facts("airlines.csv");
+    assert_eq!(columns(&airlines), [("carrier", text.clone()), ("name", text)]);
+    assert_eq!(airlines.options.null_strings, [""]);
+}
