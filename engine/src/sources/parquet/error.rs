@@ -1,0 +1,55 @@
+//! What the `parquet` crate reports, sorted by who must act.
+//!
+//! The crate panics on some corrupt input; [`guarded`] turns that into an error of the file.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use parquet::errors::ParquetError;
+
+use crate::error::{Error, Result};
+
+/// The error of a file whose bytes are not what the format says.
+pub(super) fn corrupt(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::input(format!("{} is not a readable Parquet file: {what}", path.display()))
+}
+
+/// An error of the `parquet` crate while it read `path`. Errors of the file system and our own,
+/// which passed through it, come out as they were.
+pub(super) fn from_parquet(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => match other.downcast::<std::io::Error>() {
+                Ok(io) => Error::io("read", path, *io),
+                Err(other) => corrupt(path, other),
+            },
+        },
+        ParquetError::NYI(what) => {
+            Error::input(format!("{} cannot be read: {what}", path.display()))
+        }
+        ParquetError::General(what) | ParquetError::EOF(what) | ParquetError::ArrowError(what) => {
+            corrupt(path, what)
+        }
+        other => corrupt(path, other),
+    }
+}
+
+/// Our error on its way through the `parquet` crate.
+pub(super) fn through_parquet(error: Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
+
+/// Runs code of the `parquet` crate over the bytes of `path`; a panic means that they are corrupt.
+pub(super) fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => result,
+        Err(panic) => Err(corrupt(path, panic_text(panic.as_ref()))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("bad values")
+}

@@ -1,0 +1,187 @@
+//! Parquet files as a source.
+//!
+//! * `footer`: what a file says of itself, read once; `facts`: the planner's view of it.
+//! * `scan`: the source, and `worker`: one worker of it; `morsels`: slices of row groups, handed out
+//!   in file order; `narrow`: what need not be read of them, by `prune`, `bounds` and `page_index`.
+//! * `block`: a few thousand rows of one morsel: filter columns first, `stage` by stage, the other
+//!   columns for what is left.
+//! * `column`: one column of one row group, front to back; `generic`: read by the `parquet` crate;
+//!   `native`: read by decoders of our own, from `pages` (`window`, `thrift`) through `runs` and
+//!   `values`, with `dictionary` shared by all who read the row group.
+//! * `bytes`, `error`: the seam to the `parquet` crate.
+
+mod block;
+mod bounds;
+mod bytes;
+mod column;
+mod dictionary;
+mod error;
+mod facts;
+mod footer;
+mod generic;
+mod morsels;
+mod narrow;
+mod native;
+mod page_index;
+mod pages;
+mod prune;
+mod runs;
+mod scan;
+mod stage;
+mod thrift;
+mod values;
+mod window;
+mod worker;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use facts::{ColumnFacts, FileFacts, describe};
+pub use footer::Footer;
+
+use self::scan::Scan;
+use super::file::FileRef;
+use crate::batch::{KeyFilterId, KeyFilterUse};
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Functions, data_type};
+use crate::plan::{Build, Field, Spec, Stream, to_fields};
+
+/// Reads rows of Parquet files that have the same columns, in the order of the files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ParquetScan {
+    /// The files.
+    pub files: Vec<FileRef>,
+    /// The columns of a file. Files may have more, and in another order: names decide.
+    pub columns: Vec<ScanColumn>,
+    /// Positions in `columns` of the columns to give, in this order.
+    pub projection: Vec<usize>,
+    /// Conditions, over positions in `columns`; rows that do not pass all are left out.
+    pub predicates: Vec<Expr>,
+    /// What joins publish about their keys; columns are positions in `projection`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_filters: Vec<KeyFilterUse>,
+    /// Footers that planning has read; those that are missing are read when the scan is built.
+    #[serde(skip)]
+    pub footers: Vec<Arc<Footer>>,
+}
+
+/// A column of the files of a [`ParquetScan`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanColumn {
+    /// Its name.
+    pub name: String,
+    /// Its logical type.
+    #[serde(rename = "type", with = "data_type")]
+    pub data_type: DataType,
+    /// Whether it may hold NULL.
+    pub nullable: bool,
+}
+
+impl ParquetScan {
+    /// A scan of all columns of `files` and all rows; `schema` is that of [`Footer::schema`].
+    pub fn new(files: Vec<FileRef>, schema: &Schema) -> Self {
+        let columns: Vec<ScanColumn> = schema.fields().iter().map(|f| ScanColumn::of(f)).collect();
+        let projection = (0..columns.len()).collect();
+        ParquetScan {
+            files,
+            columns,
+            projection,
+            predicates: Vec::new(),
+            key_filters: Vec::new(),
+            footers: Vec::new(),
+        }
+    }
+
+    /// Reads a scan from a plan.
+    ///
+    /// # Errors
+    /// `Input` when the fields are not those of a scan, or a function is not registered.
+    pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
+        let mut scan: ParquetScan =
+            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
+        Ok(Arc::new(scan))
+    }
+
+    fn column(&self, position: usize) -> Result<&ScanColumn> {
+        self.columns.get(position).ok_or_else(|| {
+            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
+        })
+    }
+
+    fn output(&self) -> Result<SchemaRef> {
+        let fields = self.projection.iter().map(|&p| Ok(self.column(p)?.field()));
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
+impl ScanColumn {
+    fn of(field: &ArrowField) -> Self {
+        ScanColumn {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            nullable: field.is_nullable(),
+        }
+    }
+
+    fn field(&self) -> ArrowField {
+        ArrowField::new(&self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+impl Spec for ParquetScan {
+    fn name(&self) -> &'static str {
+        "parquet_scan"
+    }
+
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        if !inputs.is_empty() {
+            return Err(Error::internal("a scan has no input"));
+        }
+        for predicate in &self.predicates {
+            for column in predicate.columns() {
+                self.column(column)?;
+            }
+            if predicate.data_type() != DataType::Boolean {
+                return Err(Error::internal(format!("{predicate} is no condition")));
+            }
+        }
+        let columns = self.key_filters.iter().flat_map(|filter| &filter.columns);
+        if let Some(column) = columns.copied().find(|&c| c >= self.projection.len()) {
+            return Err(Error::internal(format!("key filter on output column {column}")));
+        }
+        self.output()
+    }
+
+    fn explain(&self) -> Vec<Field> {
+        let paths: Vec<_> = self.files.iter().map(|f| f.path.display().to_string()).collect();
+        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
+        let names: Vec<&str> = self.projection.iter().map(name).collect();
+        let mut fields = vec![("files", paths.join(", ")), ("columns", names.join(", "))];
+        if !self.predicates.is_empty() {
+            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
+            fields.push(("where", texts.join(" AND ")));
+        }
+        for KeyFilterUse { id, columns } in &self.key_filters {
+            let columns: Vec<String> = columns.iter().map(|c| format!("#{c}")).collect();
+            fields.push(("filter", format!("{} on {}", id.0, columns.join(", "))));
+        }
+        fields
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_fields(self)
+    }
+
+    fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
+        let scan = Scan::open(self, build)?;
+        let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
+        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()).reading(&ids))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The source: finds the row groups worth reading and opens their columns for the workers.
+//!
+//! Concurrency: workers share the cursor over the morsels, the dictionaries of row groups that
+//! several of them read, and counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use arrow::datatypes::DataType;
+
+use super::ParquetScan;
+use super::column::ColumnReader;
+use super::dictionary::Dictionaries;
+use super::footer::Footer;
+use super::generic::GenericColumn;
+use super::morsels::{Morsel, Morsels};
+use super::narrow::{Group, PageIndexUse};
+use super::native::NativeColumn;
+use super::stage::Stage;
+use super::worker::ScanWorker;
+use crate::batch::{CHUNK_ROWS, KeyFilterSlot, MAX_CHUNK_ROWS};
+use crate::error::{Error, Result};
+use crate::expr::Expr;
+use crate::memory::Reservation;
+use crate::pipeline::{Context, Source, SourceWorker};
+use crate::plan::Build;
+use crate::sources::file::InputFile;
+
+/// How much of one column a scan has read.
+#[derive(Debug, Default)]
+pub(super) struct ColumnReads {
+    /// Rows whose values were decoded.
+    pub rows: AtomicU64,
+    /// Data pages that were decompressed.
+    pub pages: AtomicU64,
+}
+
+impl ColumnReads {
+    /// Notes that rows were decoded.
+    pub fn add_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+}
+
+/// A scan that is ready to run; the shared state of its workers.
+pub(super) struct Scan {
+    shared: Arc<Shared>,
+}
+
+/// What the workers share.
+pub(super) struct Shared {
+    files: Vec<ScanFile>,
+    /// Columns that are read, for filters or for the output: positions in the plan's columns.
+    slots: Vec<usize>,
+    /// Slot of each output column.
+    pub output: Vec<usize>,
+    /// The filters.
+    pub stages: Vec<Stage>,
+    /// The conditions of the filters, over slots.
+    pub conditions: Vec<Expr>,
+    /// The key filters, and slot and type of their keys.
+    pub key_filters: Vec<(KeyFilterSlot, Vec<(usize, DataType)>)>,
+    /// The morsels of the row groups that may have a row to give.
+    pub morsels: Morsels,
+    threads: usize,
+    /// Counts per slot.
+    pub reads: Vec<ColumnReads>,
+    /// Whether page indexes are of use.
+    pub page_index: PageIndexUse,
+    /// Dictionaries of the chunks that are being read.
+    pub dictionaries: Dictionaries,
+    /// What the workers' reservations are children of.
+    pub reservation: Reservation,
+}
+
+struct ScanFile {
+    footer: Arc<Footer>,
+    /// Position in the file of each slot's column.
+    columns: Vec<usize>,
+    /// Open while a worker reads from it.
+    opened: Mutex<Weak<InputFile>>,
+}
+
+impl Scan {
+    /// Reads the footers that are missing and finds the row groups to read.
+    pub fn open(spec: &ParquetScan, build: &mut Build) -> Result<Scan> {
+        let mut slots: Vec<usize> = spec.predicates.iter().flat_map(Expr::columns).collect();
+        slots.extend(&spec.projection);
+        slots.sort_unstable();
+        slots.dedup();
+        let slot = |column: usize| slots.binary_search(&column).unwrap_or(0);
+        let conditions: Vec<Expr> =
+            spec.predicates.iter().map(|p| p.clone().map_columns(&slot)).collect();
+        let output: Vec<usize> = spec.projection.iter().map(|&column| slot(column)).collect();
+        let mut key_filters = Vec::with_capacity(spec.key_filters.len());
+        for key_filter in &spec.key_filters {
+            let keys = key_filter.columns.iter().map(|&position| {
+                let column = *spec.projection.get(position).ok_or_else(|| {
+                    Error::internal(format!("key filter on output column {position}"))
+                })?;
+                Ok((slot(column), spec.column(column)?.data_type.clone()))
+            });
+            let keys = keys.collect::<Result<Vec<_>>>()?;
+            key_filters.push((build.key_filter(key_filter.id), keys));
+        }
+        let keys = key_filters
+            .iter()
+            .map(|(filter, keys)| (filter.clone(), keys.iter().map(|(slot, _)| *slot).collect()));
+        let stages = Stage::divide(&conditions, keys.collect());
+        let mut morsels = Morsels::default();
+        let mut files = Vec::with_capacity(spec.files.len());
+        for number in 0..spec.files.len() {
+            let file = ScanFile::find(spec, number, &slots, build)?;
+            file.add_morsels(number, &conditions, &mut morsels)?;
+            files.push(file);
+        }
+        let shared = Shared {
+            files,
+            output,
+            stages,
+            conditions,
+            key_filters,
+            morsels,
+            threads: build.query.threads,
+            reads: slots.iter().map(|_| ColumnReads::default()).collect(),
+            page_index: PageIndexUse::default(),
+            dictionaries: Dictionaries::default(),
+            slots,
+            reservation: build.query.memory.reserve("parquet scan", 0)?,
+        };
+        Ok(Scan { shared: Arc::new(shared) })
+    }
+
+    /// What the workers share.
+    #[cfg(test)]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl ScanFile {
+    fn find(spec: &ParquetScan, number: usize, slots: &[usize], build: &Build) -> Result<Self> {
+        let file = &spec.files[number];
+        let known = spec.footers.iter().find(|footer| footer.file() == file);
+        let read = || Footer::read(file, &build.query.memory);
+        let footer = known.map_or_else(read, |footer| Ok(footer.clone()))?;
+        let columns =
+            slots.iter().map(|&column| footer.find(column, &spec.column(column)?.field()));
+        let columns = columns.collect::<Result<_>>()?;
+        Ok(ScanFile { footer, columns, opened: Mutex::default() })
+    }
+
+    fn group(&self, row_group: usize) -> Group<'_> {
+        Group { footer: &self.footer, columns: &self.columns, row_group }
+    }
+
+    fn add_morsels(&self, file: usize, conditions: &[Expr], morsels: &mut Morsels) -> Result<()> {
+        for (row_group, meta) in self.footer.metadata().row_groups().iter().enumerate() {
+            if self.group(row_group).may_pass(conditions) {
+                let rows = usize::try_from(meta.num_rows());
+                morsels.add(file, row_group, rows.map_err(|e| Error::internal(e.to_string()))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Arc<InputFile>> {
+        let mut opened = self.opened.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(file) = opened.upgrade() {
+            return Ok(file);
+        }
+        let file = Arc::new(InputFile::open(self.footer.file())?);
+        *opened = Arc::downgrade(&file);
+        Ok(file)
+    }
+}
+
+impl Shared {
+    /// Rows to read at once: without columns there is nothing to keep small.
+    pub fn block_rows(&self) -> usize {
+        if self.slots.is_empty() { MAX_CHUNK_ROWS } else { CHUNK_ROWS }
+    }
+
+    /// The open file of a morsel.
+    pub fn open_file(&self, morsel: &Morsel) -> Result<Arc<InputFile>> {
+        self.files[morsel.file].open()
+    }
+
+    /// The row group of a morsel.
+    pub fn group(&self, morsel: &Morsel) -> Group<'_> {
+        self.files[morsel.file].group(morsel.row_group)
+    }
+
+    /// A reader of a slot's column in the morsel's row group.
+    pub fn open_column(
+        self: &Arc<Self>,
+        file: &Arc<InputFile>,
+        morsel: &Morsel,
+        slot: usize,
+    ) -> Result<Box<dyn ColumnReader>> {
+        let ScanFile { footer, columns, .. } = &self.files[morsel.file];
+        let (group, column) = (morsel.row_group, columns[slot]);
+        let filters = self.stages.iter().any(|stage| stage.slots.contains(&slot));
+        let key = (morsel.file, group, slot);
+        if let Some(native) = NativeColumn::open(file, footer, self, column, key, filters)? {
+            return Ok(Box::new(native));
+        }
+        Ok(Box::new(GenericColumn::open(file, footer, group, column)?))
+    }
+
+    /// Slots, by number.
+    pub fn slots(&self) -> std::ops::Range<usize> {
+        0..self.slots.len()
+    }
+
+    /// Bytes that a slot's column takes in the morsel's row group, decompressed.
+    pub fn column_bytes(&self, morsel: &Morsel, slot: usize) -> u64 {
+        let ScanFile { footer, columns, .. } = &self.files[morsel.file];
+        let group = footer.metadata().row_group(morsel.row_group);
+        let leaf = columns.get(slot).and_then(|&column| footer.leaf(column));
+        let bytes = leaf.map_or(group.total_byte_size(), |l| group.column(l).uncompressed_size());
+        u64::try_from(bytes).unwrap_or(0)
+    }
+}
+
+impl Source for Scan {
+    fn name(&self) -> &str {
+        "parquet scan"
+    }
+
+    fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
+        Ok(Box::new(ScanWorker::new(self.shared.clone())?))
+    }
+
+    fn parallelism(&self) -> usize {
+        self.shared.morsels.len().clamp(1, self.shared.threads.max(1))
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.shared.morsels.reset();
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! One worker of a scan: takes morsels, leaves out what their row groups' indexes rule out, and
+//! reads the rest block by block.
+//!
+//! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
+//! Everything held is reserved, and looked at again after each block.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::block::BlockReader;
+use super::column::ColumnReader;
+use super::narrow::range_conditions;
+use super::scan::Shared;
+use crate::batch::Place;
+use crate::error::Result;
+use crate::expr::Expr;
+use crate::memory::Reservation;
+use crate::pipeline::{Context, Pull, SourceWorker};
+use crate::sources::file::InputFile;
+
+/// What a worker needs whatever it reads.
+const MINIMUM_BYTES: usize = 64 << 10;
+
+/// The morsel that a worker is at.
+pub(super) struct Open {
+    number: u64,
+    file: Arc<InputFile>,
+    /// A reader per slot, all at row `at`.
+    pub readers: Vec<Box<dyn ColumnReader>>,
+    at: usize,
+    left: VecDeque<Range<usize>>,
+}
+
+/// A worker of a scan.
+pub(super) struct ScanWorker {
+    shared: Arc<Shared>,
+    blocks: BlockReader,
+    morsel: Option<Open>,
+    held: Reservation,
+    /// What key filters that have been found say about their keys' ranges.
+    ranges: Vec<Option<Vec<Expr>>>,
+}
+
+impl ScanWorker {
+    /// A worker that has taken no morsel yet.
+    pub fn new(shared: Arc<Shared>) -> Result<Self> {
+        Ok(ScanWorker {
+            blocks: BlockReader::new(&shared),
+            held: shared.reservation.child(MINIMUM_BYTES)?,
+            ranges: vec![None; shared.key_filters.len()],
+            morsel: None,
+            shared,
+        })
+    }
+
+    /// Goes on to the next morsel that may have a row to give.
+    fn next_morsel(&mut self) -> Result<Pull> {
+        // The old readers stay until the new ones are there: a row group's dictionaries live as
+        // long as somebody reads from it.
+        let old = self.morsel.take();
+        let over = self.nothing_can_match();
+        let next = if over { None } else { self.shared.morsels.take() };
+        let Some((number, morsel)) = next else {
+            drop(old);
+            self.held.resize_to(0)?;
+            return Ok(Pull::Finished);
+        };
+        let mut conditions = self.shared.conditions.clone();
+        let known = self.ranges.iter().flatten().flatten();
+        conditions.extend(known.cloned());
+        let group = self.shared.group(morsel);
+        if !group.may_pass(&conditions) {
+            return Ok(Pull::Morsel(number));
+        }
+        let file = self.shared.open_file(morsel)?;
+        if group.bloom_rules_out(&file, &conditions)? {
+            return Ok(Pull::Morsel(number));
+        }
+        let mut left = vec![morsel.rows.clone()];
+        if !conditions.is_empty() && self.shared.page_index.pays() {
+            left = group.rows_to_read(&file, &morsel.rows, &conditions)?;
+            self.shared.page_index.note(left != [morsel.rows.clone()]);
+        }
+        if left.is_empty() {
+            return Ok(Pull::Morsel(number));
+        }
+        let readers = self.shared.slots().map(|slot| self.shared.open_column(&file, morsel, slot));
+        let readers = readers.collect::<Result<_>>()?;
+        self.blocks.start(&self.shared, |slot| self.shared.column_bytes(morsel, slot));
+        self.morsel = Some(Open { number, file, readers, at: 0, left: left.into() });
+        Ok(Pull::Morsel(number))
+    }
+
+    /// Looks for key filters that have been published; true when one says that no row matches.
+    fn nothing_can_match(&mut self) -> bool {
+        let filters = self.shared.key_filters.iter().zip(&mut self.ranges);
+        for ((slot, keys), known) in filters {
+            if known.is_some() {
+                continue;
+            }
+            let Some(filter) = slot.get() else { continue };
+            if filter.is_empty() {
+                return true;
+            }
+            *known = Some(range_conditions(&filter, keys));
+        }
+        false
+    }
+}
+
+impl SourceWorker for ScanWorker {
+    fn pull(&mut self, cx: &Context) -> Result<Pull> {
+        let Some(open) = &mut self.morsel else {
+            return self.next_morsel();
+        };
+        loop {
+            cx.check()?;
+            if let Some(chunk) = self.blocks.take() {
+                let place = Place { morsel: open.number, sequence: 0 };
+                return Ok(Pull::Chunk(chunk.with_place(place)));
+            }
+            let Some(range) = open.left.front_mut() else {
+                if self.blocks.flush()? {
+                    continue;
+                }
+                open.file.check()?;
+                return self.next_morsel();
+            };
+            let gap = range.start - open.at;
+            let rows = range.len().min(self.shared.block_rows());
+            range.start += rows;
+            open.at = range.start;
+            if range.start == range.end {
+                open.left.pop_front();
+            }
+            open.readers.iter_mut().try_for_each(|reader| reader.skip(gap))?;
+            self.blocks.read(&self.shared, open, rows)?;
+            let readers: usize = open.readers.iter().map(|r| r.held_bytes()).sum();
+            self.held.resize_to(readers + self.blocks.held_bytes())?;
+        }
+    }
+}
