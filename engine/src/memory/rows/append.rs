@@ -12,6 +12,7 @@ use arrow::row::Rows;
 use super::fixed::{ByteSlot, Fixed, INLINE_BYTES};
 use super::layout::{ColumnLayout, Kind, RowLayout};
 use super::pages::{Page, RowPages, RowRef};
+use super::stored::{StoredVisitor, visit_stored};
 use crate::batch::{Column, NULL_INDEX, Picked, Typed, pick};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
@@ -127,11 +128,11 @@ impl RowLayout {
 }
 
 /// Where the values of one column come from.
-struct Source<'a> {
-    picked: &'a Picked<'a>,
-    values: Typed<'a>,
+pub(super) struct Source<'a> {
+    pub(super) picked: &'a Picked<'a>,
+    pub(super) values: Typed<'a>,
     /// The values of a nested column, by picked row.
-    nested: Option<Rows>,
+    pub(super) nested: Option<Rows>,
 }
 
 /// Rows of one page to be written, and the column to write.
@@ -146,7 +147,7 @@ struct Run<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(column: &ColumnLayout, picked: &'a Picked<'a>) -> Result<Self> {
+    pub(super) fn new(column: &ColumnLayout, picked: &'a Picked<'a>) -> Result<Self> {
         let values = Typed::of(picked.array());
         let nested = match &column.kind {
             Kind::Nested(codec) => Some(codec.encode(picked)?),
@@ -166,35 +167,18 @@ impl<'a> Source<'a> {
 
     /// Writes the run's column; whether some value was NULL.
     fn write(&self, run: &mut Run<'_>) -> bool {
-        use Kind as K;
-        use Typed as T;
         match (&run.column.kind, self.values) {
-            (K::Bool, T::Bool(v)) => self.fixed(run, |at| u8::from(v.value(at))),
-            (K::I8, T::I8(v)) => self.fixed(run, |at| v[at]),
-            (K::I16, T::I16(v)) => self.fixed(run, |at| v[at]),
-            (K::I32, T::I32(v)) => self.fixed(run, |at| v[at]),
-            (K::I64 | K::Narrow, T::I64(v)) => self.fixed(run, |at| v[at]),
-            (K::U8, T::U8(v)) => self.fixed(run, |at| v[at]),
-            (K::U16, T::U16(v)) => self.fixed(run, |at| v[at]),
-            (K::U32, T::U32(v)) => self.fixed(run, |at| v[at]),
-            (K::U64, T::U64(v)) => self.fixed(run, |at| v[at]),
-            (K::F16, T::F16(v)) => self.fixed(run, |at| v[at]),
-            (K::F32, T::F32(v)) => self.fixed(run, |at| v[at]),
-            (K::F64, T::F64(v)) => self.fixed(run, |at| v[at]),
-            (K::Narrow, T::I128(v)) => self.fixed(run, |at| v[at] as i64),
-            (K::Narrow, T::I256(v)) => self.fixed(run, |at| narrow(v[at]).unwrap_or_default()),
-            (K::Wide, T::I64(v)) => self.fixed(run, |at| i128::from(v[at])),
-            (K::Wide, T::I128(v)) => self.fixed(run, |at| v[at]),
-            (K::Wide, T::I256(v)) => self.fixed(run, |at| v[at].to_i128().unwrap_or_default()),
-            (K::Widest, T::I64(v)) => self.fixed(run, |at| i256::from_i128(v[at].into())),
-            (K::Widest, T::I128(v)) => self.fixed(run, |at| i256::from_i128(v[at])),
-            (K::Widest, T::I256(v)) => self.fixed(run, |at| v[at]),
-            (K::DayTime, T::DayTime(v)) => self.fixed(run, |at| v[at]),
-            (K::MonthDayNano, T::MonthDayNano(v)) => self.fixed(run, |at| v[at]),
-            (K::Bytes, T::Views(views, buffers)) => self.views(run, views, buffers),
-            (K::Nested(_), _) => self.nested(run),
-            // A column of the NULL type, or (never, see `physical`) of a foreign one.
-            _ => self.each(run, |_, _, _| ()),
+            (Kind::Bytes, Typed::Views(views, buffers)) => self.views(run, views, buffers),
+            (Kind::Nested(_), _) => self.nested(run),
+            (kind, values) => {
+                let mut some_null = false;
+                let write = WriteFixed { source: self, run, some_null: &mut some_null };
+                match visit_stored(kind, values, write) {
+                    true => some_null,
+                    // A column of the NULL type, or (never, see `physical`) of a foreign one.
+                    false => self.each(run, |_, _, _| ()),
+                }
+            }
         }
     }
 
@@ -284,6 +268,19 @@ impl<'a> Source<'a> {
             }
             _ => (),
         }
+    }
+}
+
+/// Writes a column of fixed width.
+struct WriteFixed<'a, 'r> {
+    source: &'a Source<'a>,
+    run: &'a mut Run<'r>,
+    some_null: &'a mut bool,
+}
+
+impl StoredVisitor for WriteFixed<'_, '_> {
+    fn visit<T: Fixed>(self, value: impl Fn(usize) -> T) {
+        *self.some_null = self.source.fixed(self.run, value);
     }
 }
 

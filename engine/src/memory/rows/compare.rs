@@ -65,38 +65,58 @@ pub fn compare_rows(
 
 fn compare_column(column: &ColumnLayout, by: &RowOrder, a: RowAt<'_>, b: RowAt<'_>) -> Ordering {
     let null = |row: RowAt<'_>| row.page[row.offset + column.null_byte] & column.null_mask != 0;
-    match (null(a), null(b)) {
-        (true, true) => return Ordering::Equal,
-        (true, false) if by.nulls_first => return Ordering::Less,
-        (true, false) => return Ordering::Greater,
-        (false, true) if by.nulls_first => return Ordering::Greater,
-        (false, true) => return Ordering::Less,
-        (false, false) => (),
-    }
-    let slot_a = &a.page[a.offset + column.offset..];
-    let slot_b = &b.page[b.offset + column.offset..];
-    let ordering = match &column.kind {
-        Kind::Bool | Kind::U8 => compare::<u8>(slot_a, slot_b),
-        Kind::I8 => compare::<i8>(slot_a, slot_b),
-        Kind::I16 => compare::<i16>(slot_a, slot_b),
-        Kind::I32 => compare::<i32>(slot_a, slot_b),
-        Kind::I64 | Kind::Narrow => compare::<i64>(slot_a, slot_b),
-        Kind::U16 => compare::<u16>(slot_a, slot_b),
-        Kind::U32 => compare::<u32>(slot_a, slot_b),
-        Kind::U64 => compare::<u64>(slot_a, slot_b),
-        Kind::F16 => compare_floats(Half::take(slot_a).into(), Half::take(slot_b).into()),
-        Kind::F32 => compare_floats(f32::take(slot_a).into(), f32::take(slot_b).into()),
-        Kind::F64 => compare_floats(f64::take(slot_a), f64::take(slot_b)),
-        Kind::Wide => compare::<i128>(slot_a, slot_b),
-        Kind::Widest => compare::<i256>(slot_a, slot_b),
-        Kind::DayTime => compare::<IntervalDayTime>(slot_a, slot_b),
-        Kind::MonthDayNano => compare::<IntervalMonthDayNano>(slot_a, slot_b),
-        Kind::Bytes | Kind::Nested(_) => {
+    by.apply(null(a), null(b), || {
+        let slot_a = &a.page[a.offset + column.offset..];
+        let slot_b = &b.page[b.offset + column.offset..];
+        if column.kind.has_heap() {
             value_bytes(slot_a, a.page).cmp(value_bytes(slot_b, b.page))
+        } else {
+            compare_stored(&column.kind, slot_a, slot_b)
         }
-        Kind::Null => Ordering::Equal,
-    };
-    if by.descending { ordering.reverse() } else { ordering }
+    })
+}
+
+impl RowOrder {
+    /// The order of two values, given whether they are NULL and, if not, how they compare
+    /// ascending.
+    pub(super) fn apply(
+        &self,
+        a_null: bool,
+        b_null: bool,
+        ascending: impl FnOnce() -> Ordering,
+    ) -> Ordering {
+        match (a_null, b_null) {
+            (true, true) => Ordering::Equal,
+            (true, false) if self.nulls_first => Ordering::Less,
+            (true, false) => Ordering::Greater,
+            (false, true) if self.nulls_first => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) if self.descending => ascending().reverse(),
+            (false, false) => ascending(),
+        }
+    }
+}
+
+/// The order of two values of fixed width that are not NULL, at the front of these bytes.
+pub(super) fn compare_stored(kind: &Kind, a: &[u8], b: &[u8]) -> Ordering {
+    match kind {
+        Kind::Bool | Kind::U8 => compare::<u8>(a, b),
+        Kind::I8 => compare::<i8>(a, b),
+        Kind::I16 => compare::<i16>(a, b),
+        Kind::I32 => compare::<i32>(a, b),
+        Kind::I64 | Kind::Narrow => compare::<i64>(a, b),
+        Kind::U16 => compare::<u16>(a, b),
+        Kind::U32 => compare::<u32>(a, b),
+        Kind::U64 => compare::<u64>(a, b),
+        Kind::F16 => compare_floats(Half::take(a).into(), Half::take(b).into()),
+        Kind::F32 => compare_floats(f32::take(a).into(), f32::take(b).into()),
+        Kind::F64 => compare_floats(f64::take(a), f64::take(b)),
+        Kind::Wide => compare::<i128>(a, b),
+        Kind::Widest => compare::<i256>(a, b),
+        Kind::DayTime => compare::<IntervalDayTime>(a, b),
+        Kind::MonthDayNano => compare::<IntervalMonthDayNano>(a, b),
+        Kind::Bytes | Kind::Nested(_) | Kind::Null => Ordering::Equal,
+    }
 }
 
 fn compare<T: Fixed + Ord>(a: &[u8], b: &[u8]) -> Ordering {

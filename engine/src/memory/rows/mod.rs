@@ -35,7 +35,8 @@
 //!
 //! * `layout`: what is where in a row; `pages`: pages and references; `append`, `gather`,
 //!   `matching`, `compare`: the four things done with rows; `nested`: types without a slot form.
-//! * `sort_key`: normalised sort keys.
+//! * `sort_key`: normalised sort keys; `stored`: from values to what a row holds.
+//! * `packed`: rows without padding and without pages, for sorting and spilling wide rows.
 
 mod append;
 mod compare;
@@ -44,8 +45,10 @@ mod gather;
 mod layout;
 mod matching;
 mod nested;
+pub mod packed;
 mod pages;
 mod sort_key;
+mod stored;
 
 pub use compare::{RowAt, RowOrder, compare_rows};
 pub use layout::{RowLayout, Slot};

@@ -102,6 +102,11 @@ impl SortKey {
         }
     }
 
+    /// The key columns that the words do not decide.
+    pub fn rest(&self) -> &[RowOrder] {
+        self.rest.and_then(|rest| self.order.get(rest..)).unwrap_or(&[])
+    }
+
     /// The order of two rows whose words are equal.
     pub fn compare_rest(&self, layout: &RowLayout, a: RowAt<'_>, b: RowAt<'_>) -> Ordering {
         match self.rest {

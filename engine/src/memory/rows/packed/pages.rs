@@ -1,0 +1,142 @@
+//! Packed rows in memory, in the order they came.
+//!
+//! Invariants:
+//! 1. References grow with every row appended, so their order is the order of arrival.
+//! 2. Pages behind the current one are empty: they are kept for rows to come.
+
+use std::sync::Arc;
+
+use super::layout::PackedLayout;
+use super::row::PackedRow;
+use crate::memory::Reservation;
+use crate::memory::rows::FIRST_PAGE_BYTES;
+
+/// Where a packed row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackedRef(u64);
+
+impl PackedRef {
+    pub(super) fn new(page: usize, offset: usize) -> Self {
+        PackedRef(((page as u64) << 32) | offset as u64)
+    }
+
+    pub(super) fn page(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+
+    pub(super) fn offset(self) -> usize {
+        self.0 as u32 as usize
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) bytes: Box<[u8]>,
+    pub(super) used: usize,
+}
+
+/// Packed rows of one layout; see the module documentation.
+#[derive(Debug)]
+pub struct PackedPages {
+    layout: Arc<PackedLayout>,
+    page_bytes: usize,
+    pub(super) pages: Vec<Page>,
+    /// The page that rows are appended to.
+    pub(super) current: usize,
+    pub(super) rows: usize,
+    bytes: usize,
+    /// By column, whether a NULL was stored.
+    pub(super) nulls: Vec<bool>,
+}
+
+impl PackedPages {
+    /// No rows yet. Pages get up to `page_bytes` bytes; a larger row gets a page of its own.
+    pub fn new(layout: Arc<PackedLayout>, page_bytes: usize) -> Self {
+        let nulls = vec![false; layout.columns()];
+        PackedPages { layout, page_bytes, pages: Vec::new(), current: 0, rows: 0, bytes: 0, nulls }
+    }
+
+    /// The layout of the rows.
+    pub fn layout(&self) -> &Arc<PackedLayout> {
+        &self.layout
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Bytes of all pages, empty ones included: what they are charged with.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether column number `column` may have a NULL.
+    pub fn may_have_nulls(&self, column: usize) -> bool {
+        self.nulls.get(column).copied().unwrap_or(true)
+    }
+
+    /// A row.
+    #[inline]
+    pub fn row(&self, row: PackedRef) -> PackedRow<'_> {
+        PackedRow::at(&self.pages[row.page()].bytes, row.offset())
+    }
+
+    /// Forgets the rows and keeps the pages, except those made for a large row.
+    pub fn clear(&mut self, memory: &mut Reservation) {
+        let kept = self.page_bytes;
+        self.pages.retain(|page| page.bytes.len() <= kept);
+        self.pages.iter_mut().for_each(|page| page.used = 0);
+        self.recount(memory);
+    }
+
+    /// Forgets the rows and frees the pages.
+    pub fn free(&mut self, memory: &mut Reservation) {
+        self.pages = Vec::new();
+        self.recount(memory);
+    }
+
+    /// Frees the pages that have no row.
+    pub fn trim(&mut self, memory: &mut Reservation) {
+        self.pages.retain(|page| page.used > 0);
+        let left: usize = self.pages.iter().map(|page| page.bytes.len()).sum();
+        memory.shrink(self.bytes - left);
+        self.bytes = left;
+        self.current = self.pages.len().saturating_sub(1);
+    }
+
+    fn recount(&mut self, memory: &mut Reservation) {
+        let left: usize = self.pages.iter().map(|page| page.bytes.len()).sum();
+        memory.shrink(self.bytes - left);
+        self.bytes = left;
+        self.current = 0;
+        self.rows = 0;
+        self.nulls.fill(false);
+    }
+
+    /// Makes the current page one with room for `len` bytes. False when `memory` refuses.
+    pub(super) fn make_room(&mut self, len: usize, memory: &mut Reservation) -> bool {
+        let fits = |page: &Page| page.bytes.len() - page.used >= len;
+        while let Some(page) = self.pages.get(self.current) {
+            if fits(page) {
+                return true;
+            }
+            self.current += 1;
+        }
+        let usual = self.page_bytes.min(FIRST_PAGE_BYTES << self.pages.len().min(16));
+        let bytes = len.max(usual);
+        if !memory.try_grow(bytes) {
+            self.current = self.pages.len().saturating_sub(1);
+            return false;
+        }
+        self.pages.push(Page { bytes: vec![0; bytes].into_boxed_slice(), used: 0 });
+        self.bytes += bytes;
+        self.current = self.pages.len() - 1;
+        true
+    }
+}
