@@ -9,12 +9,14 @@
 //! * `governor`: the budget and the policy; `reservation`: one holder's share of it.
 //! * `spill`: state on disk, in checksummed blocks, and how it is read back.
 //! * `rows`: the one layout in which operators keep rows.
+//! * `runs`: sorted runs, formed within a budget and merged in parallel.
 //! * `allocator`: the counting allocator that cross-checks the reservations.
 
 mod allocator;
 mod governor;
 mod reservation;
 pub mod rows;
+pub mod runs;
 pub mod spill;
 
 pub use allocator::{Counting, live_bytes, peak_bytes};

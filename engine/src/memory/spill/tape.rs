@@ -224,6 +224,8 @@ pub struct Block<'a> {
     pub position: u64,
     /// What was written.
     pub bytes: &'a [u8],
+    /// Where `bytes` begin in the reader's window.
+    pub offset: usize,
     /// The number that was written with it.
     pub tag: u32,
 }
@@ -254,15 +256,22 @@ impl TapeReader {
         Ok(TapeReader { tape, window, window_bytes, window_start: 0, at: 0, until, charge })
     }
 
-    /// Goes on with the block at `from`, and ends before the one at `until`.
+    /// Goes on with the block at `from`, and ends before the first one at or behind `until`.
     pub fn seek(&mut self, from: u64, until: u64) {
         self.at = from;
         self.until = until.min(self.tape.len());
     }
 
-    /// The position of the next block.
-    pub fn position(&self) -> u64 {
-        self.at
+    /// The bytes that are in memory, until a block is asked for that is not among them.
+    pub fn window(&self) -> &[u8] {
+        self.window.bytes()
+    }
+
+    /// Whether the next block is in the window, so that [`TapeReader::next_block`] does not move
+    /// it.
+    pub fn is_at_hand(&self) -> bool {
+        let header = self.view(self.at, HEADER_BYTES).and_then(parse);
+        header.is_some_and(|(len, ..)| self.view(self.at, block_bytes(len)).is_some())
     }
 
     /// The next block; `None` at the end.
@@ -275,7 +284,7 @@ impl TapeReader {
         let Some(piece) = self.next_piece(&tape) else { return Ok(None) };
         let position = self.at;
         if self.view(position, HEADER_BYTES).is_none() {
-            self.load(piece, position, self.window_bytes)?;
+            self.load(piece, position, HEADER_BYTES)?;
         }
         let Some((len, tag, sum)) = self.view(position, HEADER_BYTES).and_then(parse) else {
             return Err(tape.damaged(piece, position));
@@ -285,14 +294,15 @@ impl TapeReader {
             return Err(tape.damaged(piece, position));
         }
         if self.view(position, total).is_none() {
-            self.load(piece, position, total.max(self.window_bytes))?;
+            self.load(piece, position, total)?;
         }
         self.at = position + total as u64;
         // A position beyond the window after loading it would be a defect here, not damage; both
         // are reported alike.
         match self.view(position, HEADER_BYTES + len as usize) {
             Some(block) if tape.sum(&block[HEADER_BYTES..], tag, position) == sum => {
-                Ok(Some(Block { position, bytes: &block[HEADER_BYTES..], tag }))
+                let offset = (position - self.window_start) as usize + HEADER_BYTES;
+                Ok(Some(Block { position, bytes: &block[HEADER_BYTES..], offset, tag }))
             }
             _ => Err(tape.damaged(piece, position)),
         }
@@ -312,15 +322,19 @@ impl TapeReader {
         }
     }
 
-    fn load(&mut self, piece: &Piece, position: u64, wanted: usize) -> Result<()> {
-        let rest = piece.used.min(self.until.saturating_sub(piece.start));
-        let rest = rest.saturating_sub(position - piece.start);
-        let len = usize::try_from(rest).unwrap_or(usize::MAX).min(wanted).max(HEADER_BYTES);
-        if self.charge.bytes() != len.max(self.window_bytes) {
+    /// Moves the window to `position`: at least `needed` bytes, and as many as it has room for of
+    /// those before `until`.
+    fn load(&mut self, piece: &Piece, position: u64, needed: usize) -> Result<()> {
+        let behind = position - piece.start;
+        let clamp = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let wanted = clamp(self.until.saturating_sub(position)).min(self.window_bytes);
+        let len = wanted.max(needed).min(clamp(piece.used.saturating_sub(behind)));
+        let charged = len.max(self.window_bytes);
+        if self.charge.bytes() != charged {
             self.window = Window::default();
-            self.charge.resize_to(len.max(self.window_bytes))?;
+            self.charge.resize_to(charged)?;
         }
-        piece.extent.load(&mut self.window, position - piece.start, len, &self.tape.who)?;
+        piece.extent.load(&mut self.window, behind, len, &self.tape.who)?;
         self.window_start = position;
         Ok(())
     }

@@ -24,10 +24,12 @@ const GROUP_ROWS: usize = 512;
 impl PackedPages {
     /// Stores some of the picked rows, each with `mark` beside it, and adds their references to
     /// `refs`. Stops when `memory` refuses another page, and says how many rows are stored: the
-    /// caller makes room and goes on with the others.
+    /// caller makes room and goes on with the others. With `insist`, for a caller that has nothing
+    /// left to shed, at least one row is stored.
     ///
     /// # Errors
-    /// `Input` when a decimal does not fit its declared precision or a row is over 4 GB.
+    /// `Input` when a decimal does not fit its declared precision or a row is over 4 GB;
+    /// `OutOfMemory` when it insists in vain.
     pub fn append(
         &mut self,
         picked: &[Picked<'_>],
@@ -35,6 +37,7 @@ impl PackedPages {
         mark: u64,
         memory: &mut Reservation,
         refs: &mut Vec<PackedRef>,
+        insist: bool,
     ) -> Result<usize> {
         let layout = self.layout().clone();
         if picked.len() != layout.columns() {
@@ -54,7 +57,7 @@ impl PackedPages {
         let mut done = 0;
         while done < lens.len() {
             let first = head_bytes(lens[done]) + lens[done];
-            if !self.make_room(first, memory) {
+            if !self.make_room(first, memory, insist && done == 0)? {
                 break;
             }
             let number = self.current;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::layout::PackedLayout;
 use super::row::PackedRow;
+use crate::error::Result;
 use crate::memory::Reservation;
 use crate::memory::rows::FIRST_PAGE_BYTES;
 
@@ -76,6 +77,11 @@ impl PackedPages {
         self.bytes
     }
 
+    /// Bytes of the rows alone.
+    pub fn used_bytes(&self) -> u64 {
+        self.pages.iter().map(|page| page.used as u64).sum()
+    }
+
     /// Whether column number `column` may have a NULL.
     pub fn may_have_nulls(&self, column: usize) -> bool {
         self.nulls.get(column).copied().unwrap_or(true)
@@ -119,24 +125,34 @@ impl PackedPages {
         self.nulls.fill(false);
     }
 
-    /// Makes the current page one with room for `len` bytes. False when `memory` refuses.
-    pub(super) fn make_room(&mut self, len: usize, memory: &mut Reservation) -> bool {
+    /// Makes the current page one with room for `len` bytes. False when `memory` refuses, an error
+    /// when it does although the caller insists.
+    pub(super) fn make_room(
+        &mut self,
+        len: usize,
+        memory: &mut Reservation,
+        insist: bool,
+    ) -> Result<bool> {
         let fits = |page: &Page| page.bytes.len() - page.used >= len;
         while let Some(page) = self.pages.get(self.current) {
             if fits(page) {
-                return true;
+                return Ok(true);
             }
             self.current += 1;
         }
         let usual = self.page_bytes.min(FIRST_PAGE_BYTES << self.pages.len().min(16));
-        let bytes = len.max(usual);
+        let mut bytes = len.max(usual);
         if !memory.try_grow(bytes) {
             self.current = self.pages.len().saturating_sub(1);
-            return false;
+            if !insist {
+                return Ok(false);
+            }
+            bytes = len;
+            memory.grow(bytes)?;
         }
         self.pages.push(Page { bytes: vec![0; bytes].into_boxed_slice(), used: 0 });
         self.bytes += bytes;
         self.current = self.pages.len() - 1;
-        true
+        Ok(true)
     }
 }

@@ -11,7 +11,7 @@ const LONG_ROW: u16 = u16::MAX;
 const LONG_STRING: u8 = u8::MAX;
 
 /// A packed row, with what follows it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct PackedRow<'a> {
     /// From the row's length on.
     whole: &'a [u8],

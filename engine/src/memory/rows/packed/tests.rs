@@ -64,7 +64,7 @@ fn store(
     for (start, mark) in [(0, 0), (100, 255), (200, 256), (900, u64::MAX)] {
         let end =
             if start == 0 { 100 } else { if start == 100 { 200 } else { (start + 700).min(ROWS) } };
-        let stored = pages.append(&picked, start..end, mark, memory, &mut refs);
+        let stored = pages.append(&picked, start..end, mark, memory, &mut refs, false);
         assert_eq!(stored.expect("fits"), end - start);
     }
     (pages, refs)
@@ -145,7 +145,8 @@ fn a_refusal_stops_between_rows_and_pages_are_used_again() {
     let (mut done, mut rounds) = (0, 0);
     while done < ROWS {
         let mut refs = Vec::new();
-        let stored = pages.append(&picked, done..ROWS, 1, &mut memory, &mut refs).expect("fits");
+        let stored =
+            pages.append(&picked, done..ROWS, 1, &mut memory, &mut refs, false).expect("fits");
         assert_eq!(stored, refs.len());
         assert_eq!(memory.bytes(), pages.bytes());
         assert!(stored > 0 || done == 500, "only the large row may need all the memory");

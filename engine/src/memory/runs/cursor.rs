@@ -1,0 +1,186 @@
+//! Reads one run from a splitter on, row by row.
+//!
+//! Rows are named by their place: a reference in memory, or the offset in the window of a tape's
+//! reader. Places in a window are good until the window moves, and [`Cursor::advance`] says when
+//! it has to.
+
+use std::sync::Arc;
+
+use super::run::{Body, Run};
+use super::shape::Words;
+use super::writer::{BLOCK_BYTES, WORDS_BYTES, broken};
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::memory::rows::packed::{PackedRef, PackedRow};
+use crate::memory::spill::TapeReader;
+
+/// The smallest window that a cursor over a tape works with: two usual blocks.
+pub const WINDOW_BYTES_MIN: usize = 2 * (BLOCK_BYTES + 64);
+
+/// The largest window that is of any use.
+pub const WINDOW_BYTES_MAX: usize = 256 << 10;
+
+/// What a cursor over a tape takes, its window included.
+pub fn cursor_bytes(window_bytes: usize) -> usize {
+    window_bytes + size_of::<Cursor>() + 64
+}
+
+/// One run, and where in it one is.
+pub(super) struct Cursor {
+    run: Arc<Run>,
+    at: At,
+}
+
+enum At {
+    Memory {
+        next: usize,
+        end: usize,
+    },
+    Tape {
+        reader: Box<TapeReader>,
+        /// Rows of the block behind the present one.
+        left: u32,
+        /// Where the present row is in the window, its words not counted.
+        row: usize,
+    },
+}
+
+/// Where a row is; see the module documentation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Memory(PackedRef),
+    Window(usize),
+}
+
+/// What is behind the present row.
+pub(super) enum Advance {
+    /// A row with these words, which is now the present one.
+    Row(Words),
+    /// Something that is not in the window: [`Cursor::load`] it.
+    Away,
+    /// Nothing.
+    End,
+}
+
+impl Cursor {
+    /// A cursor over `run` that is nowhere yet; its window is charged to `charge`.
+    pub(super) fn new(run: Arc<Run>, window_bytes: usize, charge: Reservation) -> Result<Self> {
+        let at = match &run.body {
+            Body::Memory(_) => At::Memory { next: 0, end: 0 },
+            Body::Tape(tape) => {
+                let reader = TapeReader::new(tape.data.clone(), window_bytes, charge)?;
+                At::Tape { reader: Box::new(reader), left: 0, row: 0 }
+            }
+        };
+        Ok(Cursor { run, at })
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// Goes to the first row at or behind `from`, and stops before the first at or behind `to`.
+    /// For a tape, `cuts` are the positions of the last blocks that begin before either.
+    pub(super) fn seek(
+        &mut self,
+        from: Option<Words>,
+        to: Option<Words>,
+        cuts: (u64, Option<u64>),
+    ) -> Result<Option<Words>> {
+        match (&mut self.at, &self.run.body) {
+            (At::Memory { next, end }, Body::Memory(run)) => {
+                let index = |words| run.entries.partition_point(|entry| entry.words() < words);
+                *next = from.map_or(0, index);
+                *end = to.map_or(run.entries.len(), index);
+                Ok(run.entries.get(*next).filter(|_| *next < *end).map(|entry| entry.words()))
+            }
+            (At::Tape { reader, left, .. }, _) => {
+                // The block at the second cut may have rows of the range as well.
+                let until = cuts.1.map_or(u64::MAX, |cut| cut + BLOCK_BYTES as u64);
+                reader.seek(cuts.0, until);
+                *left = 0;
+                let mut words = self.load()?;
+                while let (Some(present), Some(from)) = (words, from) {
+                    if present >= from {
+                        break;
+                    }
+                    words = match self.advance()? {
+                        Advance::Row(words) => Some(words),
+                        Advance::Away => self.load()?,
+                        Advance::End => None,
+                    };
+                }
+                Ok(words.filter(|&words| to.is_none_or(|to| words < to)))
+            }
+            _ => Err(broken()),
+        }
+    }
+
+    /// Where the present row is.
+    #[inline]
+    pub(super) fn place(&self) -> Place {
+        match (&self.at, &self.run.body) {
+            (At::Memory { next, .. }, Body::Memory(run)) => Place::Memory(run.entries[*next].row),
+            (At::Tape { row, .. }, _) => Place::Window(*row),
+            (At::Memory { .. }, Body::Tape(_)) => Place::Window(0),
+        }
+    }
+
+    /// A row.
+    #[inline]
+    pub(super) fn row_at(&self, place: Place) -> PackedRow<'_> {
+        match (place, &self.run.body, &self.at) {
+            (Place::Memory(row), Body::Memory(run), _) => run.pages.row(row),
+            (Place::Window(offset), _, At::Tape { reader, .. }) => {
+                PackedRow::at(reader.window(), offset)
+            }
+            // Places are the cursor's own.
+            _ => PackedRow::at(&[0; 2], 0),
+        }
+    }
+
+    /// The present row.
+    #[inline]
+    pub(super) fn row(&self) -> PackedRow<'_> {
+        self.row_at(self.place())
+    }
+
+    /// Goes to the next row, unless the window has to move for it.
+    #[inline]
+    pub(super) fn advance(&mut self) -> Result<Advance> {
+        match (&mut self.at, &self.run.body) {
+            (At::Memory { next, end }, Body::Memory(run)) => {
+                *next += 1;
+                Ok(match run.entries.get(*next).filter(|_| *next < *end) {
+                    Some(entry) => Advance::Row(entry.words()),
+                    None => Advance::End,
+                })
+            }
+            (At::Tape { reader, left, row }, _) if *left > 0 => {
+                let window = reader.window();
+                let next = *row + PackedRow::at(window, *row).bytes().len();
+                *left -= 1;
+                *row = next + WORDS_BYTES;
+                Ok(Advance::Row(words_at(window, next).ok_or_else(broken)?))
+            }
+            (At::Tape { reader, .. }, _) if reader.is_at_hand() => {
+                Ok(self.load()?.map_or(Advance::End, Advance::Row))
+            }
+            _ => Ok(Advance::Away),
+        }
+    }
+
+    /// Goes to the first row of the next block of a tape, and gives its words.
+    pub(super) fn load(&mut self) -> Result<Option<Words>> {
+        let At::Tape { reader, left, row } = &mut self.at else { return Ok(None) };
+        let Some(block) = reader.next_block()? else { return Ok(None) };
+        *left = block.tag.checked_sub(1).ok_or_else(broken)?;
+        *row = block.offset + WORDS_BYTES;
+        words_at(block.bytes, 0).ok_or_else(broken).map(Some)
+    }
+}
+
+#[inline]
+fn words_at(bytes: &[u8], offset: usize) -> Option<Words> {
+    bytes.get(offset..)?.first_chunk::<WORDS_BYTES>().map(|words| Words::from_le_bytes(*words))
+}

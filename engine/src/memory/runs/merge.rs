@@ -1,0 +1,128 @@
+//! From one range of all runs to arrays.
+//!
+//! Rows are not copied when they win: their places are remembered, and a group of them is read
+//! column by column when it is full, or when a window that some of them are in has to move.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+
+use super::Check;
+use super::cursor::{Cursor, Place, cursor_bytes};
+use super::set::RunSet;
+use super::tournament::{State, Tournament};
+use crate::batch::CHUNK_ROWS;
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::memory::rows::packed::{PackedRow, UNPACK_ROWS_MAX, Unpacker};
+
+/// Bytes of rows after which arrays are given out even if they are few rows.
+const MERGED_BYTES_MAX: usize = 1 << 20;
+
+/// Memory of a merger beside its cursors: the arrays being made, and those just given out.
+pub const MERGER_BYTES: usize = 2 * MERGED_BYTES_MAX;
+
+/// Some rows in order.
+#[derive(Debug)]
+pub struct Merged {
+    /// By column, of physical types.
+    pub columns: Vec<ArrayRef>,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+/// Merges one range after another; see the module documentation.
+pub struct Merger {
+    set: Arc<RunSet>,
+    cursors: Vec<Cursor>,
+    state: State,
+    pending: Pending,
+    _charge: Reservation,
+}
+
+/// Rows that have won and wait to be read.
+struct Pending {
+    rows: Vec<(u32, Place)>,
+    unpacker: Unpacker,
+}
+
+impl Merger {
+    /// A merger that is at no range yet. Its cursors, with windows of `window_bytes` where runs
+    /// are on tape, and [`MERGER_BYTES`] are charged to `charge`.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when these cannot be reserved.
+    pub fn new(set: Arc<RunSet>, window_bytes: usize, mut charge: Reservation) -> Result<Self> {
+        charge.grow(MERGER_BYTES + set.runs.len() * (cursor_bytes(0)))?;
+        let mut cursors = Vec::with_capacity(set.runs.len());
+        for run in &set.runs {
+            cursors.push(Cursor::new(run.clone(), window_bytes, charge.child(0)?)?);
+        }
+        let unpacker = Unpacker::new(set.shape().layout().clone(), CHUNK_ROWS);
+        let pending = Pending { rows: Vec::with_capacity(UNPACK_ROWS_MAX), unpacker };
+        let mut merger = Merger { set, cursors, state: State::default(), pending, _charge: charge };
+        merger.state.restart(merger.set.shape(), &mut merger.cursors[..0], &[], None);
+        Ok(merger)
+    }
+
+    /// Goes to the begin of a range.
+    ///
+    /// # Errors
+    /// `Io` when a tape cannot be read, and what `check` reports.
+    pub fn start(&mut self, range: usize, check: Check<'_>) -> Result<()> {
+        let (from, to) = self.set.bounds(range);
+        let mut heads = Vec::with_capacity(self.cursors.len());
+        for (run, cursor) in self.cursors.iter_mut().enumerate() {
+            if run % 64 == 0 {
+                check()?;
+            }
+            heads.push(cursor.seek(from, to, self.set.cuts(run, range))?);
+        }
+        self.state.restart(self.set.shape(), &mut self.cursors, &heads, to);
+        Ok(())
+    }
+
+    /// The next rows of the range; `None` at its end.
+    ///
+    /// # Errors
+    /// `Io` when a tape cannot be read.
+    pub fn next_rows(&mut self) -> Result<Option<Merged>> {
+        let Merger { set, cursors, state, pending, .. } = self;
+        let mut tournament = Tournament::new(set.shape(), cursors, state);
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < CHUNK_ROWS && bytes < MERGED_BYTES_MAX {
+            let Some(winner) = tournament.winner() else { break };
+            let cursor = &tournament.cursors()[winner];
+            let place = cursor.place();
+            bytes += cursor.row_at(place).bytes().len();
+            rows += 1;
+            pending.rows.push((winner as u32, place));
+            if pending.rows.len() == UNPACK_ROWS_MAX {
+                pending.read(tournament.cursors(), set);
+            }
+            tournament.advance(winner, |cursors| {
+                pending.read(cursors, set);
+                Ok(())
+            })?;
+        }
+        pending.read(tournament.cursors(), set);
+        if rows == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Merged { columns: pending.unpacker.finish()?, rows }))
+    }
+}
+
+impl Pending {
+    fn read(&mut self, cursors: &[Cursor], set: &RunSet) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let mut rows = [PackedRow::default(); UNPACK_ROWS_MAX];
+        for (row, &(cursor, place)) in rows.iter_mut().zip(&self.rows) {
+            *row = cursors[cursor as usize].row_at(place);
+        }
+        self.unpacker.push(&rows[..self.rows.len()], |column| set.may_have_nulls(column));
+        self.rows.clear();
+    }
+}

@@ -1,0 +1,190 @@
+//! Runs that are spilled and merged until they are few enough to be merged at once.
+//!
+//! Several workers take work from one pool: a run in memory that is to be spilled, or a group of
+//! runs to be merged into one. Groups are neighbours in the order of their numbers, or rows of
+//! one morsel in the runs between them would lose their place; of all neighbours those with the
+//! fewest bytes.
+//!
+//! Invariant 1: the slots are in the order of run numbers, and what is being worked on keeps its
+//! slot.
+
+use std::sync::{Arc, Mutex};
+
+use super::Check;
+use super::cursor::{Cursor, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
+use super::run::Run;
+use super::shape::RunShape;
+use super::tournament::{State, Tournament};
+use super::writer::{RunWriter, SPILL_BYTES};
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::memory::rows::packed::with_mark;
+use crate::memory::spill::SpillSpace;
+
+/// Rows merged between two questions whether to go on.
+const CHECK_ROWS: usize = 8192;
+
+/// Runs and what is to become of them.
+pub struct RunPool {
+    shape: Arc<RunShape>,
+    space: SpillSpace,
+    /// Runs that may be left.
+    target: usize,
+    spill: bool,
+    slots: Mutex<Vec<Slot>>,
+}
+
+enum Slot {
+    Run(Run),
+    /// Being worked on; the ticket says by whom.
+    Busy(usize),
+}
+
+enum Work {
+    Spill(Run),
+    Merge(Vec<Run>),
+}
+
+impl RunPool {
+    /// A pool that is to bring `runs` down to `target` (at least 2), and all of them to tapes if
+    /// `spill`.
+    pub fn new(
+        shape: Arc<RunShape>,
+        space: SpillSpace,
+        mut runs: Vec<Run>,
+        target: usize,
+        spill: bool,
+    ) -> Self {
+        runs.sort_by_key(|run| run.number);
+        let slots = Mutex::new(runs.into_iter().map(Slot::Run).collect());
+        RunPool { shape, space, target: target.max(2), spill, slots }
+    }
+
+    /// Does what is to be done, beside other workers; returns when nothing is left for this one.
+    /// `ticket` is different for each worker. Merging uses what `memory` gives beside
+    /// [`SPILL_BYTES`], which it must have in use for this worker.
+    ///
+    /// # Errors
+    /// `OutOfMemory` and `Io` from spilling, and what `check` reports. Runs being worked on are
+    /// lost.
+    pub fn work(&self, ticket: usize, memory: &mut Reservation, check: Check<'_>) -> Result<()> {
+        loop {
+            let fan_in = fan_in(memory);
+            let Some(work) = self.take(ticket, fan_in) else { return Ok(()) };
+            let run = match work {
+                Work::Spill(run) => run.spill(&self.space, check)?,
+                Work::Merge(runs) => self.merge(runs, memory, check)?,
+            };
+            self.slots(|slots| {
+                let mine = |slot: &&mut Slot| matches!(slot, Slot::Busy(t) if *t == ticket);
+                if let Some(slot) = slots.iter_mut().find(mine) {
+                    *slot = Slot::Run(run);
+                }
+            });
+        }
+    }
+
+    /// The runs, when all workers have returned.
+    pub fn finish(self) -> Vec<Run> {
+        let slots = self.slots.into_inner().unwrap_or_else(|e| e.into_inner());
+        let run = |slot| match slot {
+            Slot::Run(run) => Some(run),
+            Slot::Busy(_) => None,
+        };
+        slots.into_iter().filter_map(run).collect()
+    }
+
+    fn take(&self, ticket: usize, fan_in: usize) -> Option<Work> {
+        self.slots(|slots| {
+            let in_memory = |slot: &Slot| matches!(slot, Slot::Run(run) if !run.is_spilled());
+            if let Some(at) = slots.iter().position(in_memory).filter(|_| self.spill) {
+                return match std::mem::replace(&mut slots[at], Slot::Busy(ticket)) {
+                    Slot::Run(run) => Some(Work::Spill(run)),
+                    Slot::Busy(_) => None,
+                };
+            }
+            let surplus = slots.len().checked_sub(self.target).filter(|&surplus| surplus > 0)?;
+            let (from, count) = smallest_group(slots, (surplus + 1).min(fan_in))?;
+            let group = slots.splice(from..from + count, [Slot::Busy(ticket)]);
+            let runs = group.filter_map(|slot| match slot {
+                Slot::Run(run) => Some(run),
+                Slot::Busy(_) => None,
+            });
+            Some(Work::Merge(runs.collect()))
+        })
+    }
+
+    /// Merges runs into one on tape.
+    fn merge(&self, runs: Vec<Run>, memory: &mut Reservation, check: Check<'_>) -> Result<Run> {
+        let base = runs.iter().map(|run| run.base).min().unwrap_or(0);
+        let number = runs.first().map_or(0, |run| run.number);
+        let columns = self.shape.layout().columns();
+        let nulls = (0..columns).map(|c| runs.iter().any(|run| run.nulls[c])).collect();
+        let window = (free_for_windows(memory) / runs.len().max(1))
+            .saturating_sub(cursor_bytes(0))
+            .clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        let mut cursors = Vec::with_capacity(runs.len());
+        let mut heads = Vec::with_capacity(runs.len());
+        for run in runs {
+            let mut cursor = Cursor::new(Arc::new(run), window, memory.child(0)?)?;
+            heads.push(cursor.seek(None, None, (0, None))?);
+            cursors.push(cursor);
+        }
+        let mut state = State::default();
+        state.restart(&self.shape, &mut cursors, &heads, None);
+        let mut tournament = Tournament::new(&self.shape, &mut cursors, &mut state);
+        let mut writer = RunWriter::new(&self.space, memory.who().clone());
+        let mut copy = Vec::new();
+        let mut rows = 0usize;
+        while let Some(winner) = tournament.winner() {
+            if rows.is_multiple_of(CHECK_ROWS) {
+                check()?;
+            }
+            rows += 1;
+            let cursor = &tournament.cursors()[winner];
+            let (row, moved) = (cursor.row(), cursor.run().base - base);
+            if moved == 0 {
+                writer.push(tournament.words(winner), row.bytes())?;
+            } else {
+                copy.clear();
+                with_mark(&row, row.mark() + moved, &mut copy);
+                writer.push(tournament.words(winner), &copy)?;
+            }
+            tournament.advance(winner, |_| Ok(()))?;
+        }
+        writer.finish(number, base, nulls)
+    }
+
+    fn slots<R>(&self, f: impl FnOnce(&mut Vec<Slot>) -> R) -> R {
+        f(&mut self.slots.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+}
+
+/// Memory that one worker's windows may take: of what is free a part, for others merge as well.
+fn free_for_windows(memory: &Reservation) -> usize {
+    memory.minimum().saturating_sub(SPILL_BYTES).max(memory.governor().free() / 4)
+}
+
+fn fan_in(memory: &Reservation) -> usize {
+    (free_for_windows(memory) / cursor_bytes(WINDOW_BYTES_MIN)).max(2)
+}
+
+/// Where the neighbours with the fewest bytes begin, and how many they are: `wanted`, or as many
+/// as are free side by side.
+fn smallest_group(slots: &[Slot], wanted: usize) -> Option<(usize, usize)> {
+    let bytes = |slot: &Slot| match slot {
+        Slot::Run(run) => Some(run.bytes),
+        Slot::Busy(_) => None,
+    };
+    let mut count = wanted.min(slots.len());
+    while count >= 2 {
+        let groups = slots.windows(count).enumerate().filter_map(|(from, group)| {
+            Some((group.iter().map(bytes).sum::<Option<u64>>()?, from))
+        });
+        if let Some((_, from)) = groups.min() {
+            return Some((from, count));
+        }
+        count -= 1;
+    }
+    None
+}

@@ -1,0 +1,98 @@
+//! A sorted run, in memory or on tape.
+
+use std::sync::Arc;
+
+use super::Check;
+use super::shape::Words;
+use super::writer::RunWriter;
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+use crate::memory::rows::packed::{PackedPages, PackedRef};
+use crate::memory::spill::{SpillSpace, Tape};
+
+/// A row of a run in memory: 24 bytes, which an aligned `u128` would make 32.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    high: u64,
+    low: u64,
+    pub(super) row: PackedRef,
+}
+
+impl Entry {
+    #[inline]
+    pub(super) fn new(words: Words, row: PackedRef) -> Self {
+        Entry { high: (words >> 64) as u64, low: words as u64, row }
+    }
+
+    #[inline]
+    pub(super) fn words(&self) -> Words {
+        (u128::from(self.high) << 64) | u128::from(self.low)
+    }
+}
+
+/// Rows in order; see the module documentation. Dropping it frees its memory and its disk space.
+pub struct Run {
+    /// Runs of one builder have increasing numbers.
+    pub(super) number: u64,
+    /// What the marks of its rows are relative to.
+    pub(super) base: u64,
+    pub(super) rows: u64,
+    /// Of the rows alone.
+    pub(super) bytes: u64,
+    /// By column, whether there may be NULLs.
+    pub(super) nulls: Vec<bool>,
+    pub(super) body: Body,
+}
+
+pub(super) enum Body {
+    Memory(MemoryRun),
+    Tape(TapeRun),
+}
+
+/// Rows in the order they came, and entries in the order of the keys.
+pub(super) struct MemoryRun {
+    pub(super) pages: PackedPages,
+    pub(super) entries: Vec<Entry>,
+    pub(super) charge: Reservation,
+}
+
+/// Blocks of rows, and the first words and position of every block.
+pub(super) struct TapeRun {
+    pub(super) data: Arc<Tape>,
+    pub(super) index: Arc<Tape>,
+    /// The first words of blocks about [`super::writer::SAMPLE_BYTES`] apart.
+    pub(super) samples: Vec<Words>,
+}
+
+impl Run {
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Bytes of memory that spilling the run would free; 0 when it is on tape.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.body {
+            Body::Memory(run) => run.charge.bytes(),
+            Body::Tape(_) => 0,
+        }
+    }
+
+    /// Whether the run is on tape.
+    pub fn is_spilled(&self) -> bool {
+        matches!(self.body, Body::Tape(_))
+    }
+
+    /// A copy of a run in memory on tape. The caller has reserved [`super::SPILL_BYTES`].
+    ///
+    /// # Errors
+    /// What writing tapes and `check` report; the run is unchanged.
+    pub fn spill(&self, space: &SpillSpace, check: Check<'_>) -> Result<Run> {
+        let Body::Memory(run) = &self.body else {
+            return Err(Error::internal("a run on tape is spilled"));
+        };
+        let mut writer = RunWriter::new(space, run.charge.who().clone());
+        writer.push_entries(&run.entries, &run.pages, check)?;
+        writer.finish(self.number, self.base, self.nulls.clone())
+    }
+}

@@ -1,0 +1,167 @@
+//! Runs that are merged together, cut into ranges of keys.
+//!
+//! Splitters are quantiles of the samples of all runs, weighted with the rows that a sample
+//! stands for. The index of every run on tape is read once to find, for each splitter, the last
+//! block that begins before it; runs in memory are searched when a range is opened.
+//!
+//! Rows with equal words are never in two ranges, so a key that is very frequent makes a range
+//! that is long; it is merged in the same memory as any other.
+
+use std::sync::Arc;
+
+use super::Check;
+use super::run::{Body, Run};
+use super::shape::{RunShape, Words};
+use super::writer::index_entries;
+use crate::batch::MORSEL_ROWS;
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::memory::spill::TapeReader;
+
+/// The most bytes that splitters and cuts take.
+const TABLE_BYTES_MAX: usize = 2 << 20;
+
+/// Samples that are taken of a run in memory.
+const MEMORY_SAMPLES: usize = 512;
+
+/// Bytes of the window through which an index is read.
+const INDEX_WINDOW_BYTES: usize = 32 << 10;
+
+/// Runs that are merged together; see the module documentation.
+pub struct RunSet {
+    shape: Arc<RunShape>,
+    pub(super) runs: Vec<Arc<Run>>,
+    /// Range `r` begins at splitter `r - 1`.
+    splitters: Vec<Words>,
+    /// By run, by splitter; empty for runs in memory.
+    cuts: Vec<Vec<u64>>,
+    nulls: Vec<bool>,
+    /// What the tables are charged to.
+    _charge: Reservation,
+}
+
+impl RunSet {
+    /// Cuts `runs` into ranges; the tables are charged to `charge`.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the tables cannot be reserved, `Io` when an index cannot be read, and
+    /// what `check` reports.
+    pub fn new(
+        shape: Arc<RunShape>,
+        runs: Vec<Run>,
+        mut charge: Reservation,
+        check: Check<'_>,
+    ) -> Result<Self> {
+        let samples: usize = runs.iter().map(sample_count).sum();
+        let sampled = samples * size_of::<(Words, f64)>();
+        charge.grow(sampled)?;
+        let splitters = splitters(&runs);
+        charge.shrink(sampled);
+        charge.grow(splitters.len() * (size_of::<Words>() + 8 * runs.len()))?;
+        let mut cuts = Vec::with_capacity(runs.len());
+        for run in &runs {
+            check()?;
+            cuts.push(cut(run, &splitters, &charge)?);
+        }
+        let columns = shape.layout().columns();
+        let nulls = (0..columns).map(|c| runs.iter().any(|run| run.nulls[c])).collect();
+        let runs = runs.into_iter().map(Arc::new).collect();
+        Ok(RunSet { shape, runs, splitters, cuts, nulls, _charge: charge })
+    }
+
+    /// What all runs have in common.
+    pub fn shape(&self) -> &Arc<RunShape> {
+        &self.shape
+    }
+
+    /// Number of ranges; at least 1.
+    pub fn ranges(&self) -> usize {
+        self.splitters.len() + 1
+    }
+
+    /// Rows in all ranges.
+    pub fn rows(&self) -> u64 {
+        self.runs.iter().map(|run| run.rows).sum()
+    }
+
+    /// Runs that are read through windows.
+    pub fn spilled_runs(&self) -> usize {
+        self.runs.iter().filter(|run| run.is_spilled()).count()
+    }
+
+    pub(super) fn may_have_nulls(&self, column: usize) -> bool {
+        self.nulls.get(column).copied().unwrap_or(true)
+    }
+
+    /// Where a range begins and ends.
+    pub(super) fn bounds(&self, range: usize) -> (Option<Words>, Option<Words>) {
+        let before = range.checked_sub(1).and_then(|at| self.splitters.get(at));
+        (before.copied(), self.splitters.get(range).copied())
+    }
+
+    /// The blocks of a run on tape that a range begins and ends in.
+    pub(super) fn cuts(&self, run: usize, range: usize) -> (u64, Option<u64>) {
+        let cuts = self.cuts.get(run).map_or(&[][..], Vec::as_slice);
+        let before = range.checked_sub(1).and_then(|at| cuts.get(at));
+        (before.copied().unwrap_or(0), cuts.get(range).copied())
+    }
+}
+
+fn sample_count(run: &Run) -> usize {
+    match &run.body {
+        Body::Memory(run) => run.entries.len().min(MEMORY_SAMPLES),
+        Body::Tape(run) => run.samples.len(),
+    }
+}
+
+/// Quantiles of the samples, as many as the rows make ranges.
+fn splitters(runs: &[Run]) -> Vec<Words> {
+    let rows: u64 = runs.iter().map(|run| run.rows).sum();
+    let wanted = usize::try_from(rows / MORSEL_ROWS as u64).unwrap_or(usize::MAX);
+    let table = size_of::<Words>() + 8 * runs.len();
+    let ranges = wanted.min(TABLE_BYTES_MAX / table).max(1);
+    if ranges == 1 {
+        return Vec::new();
+    }
+    let mut samples: Vec<(Words, f64)> = Vec::with_capacity(runs.iter().map(sample_count).sum());
+    for run in runs {
+        let count = sample_count(run);
+        let weight = run.rows as f64 / count.max(1) as f64;
+        match &run.body {
+            Body::Memory(run) => {
+                let at = |n: usize| n * run.entries.len() / count;
+                samples.extend((0..count).map(|n| (run.entries[at(n)].words(), weight)));
+            }
+            Body::Tape(run) => samples.extend(run.samples.iter().map(|&words| (words, weight))),
+        }
+    }
+    samples.sort_unstable_by_key(|&(words, _)| words);
+    let step = rows as f64 / ranges as f64;
+    let (mut splitters, mut before) = (Vec::with_capacity(ranges), 0.0);
+    for (words, weight) in samples {
+        let due = (splitters.len() + 1) as f64 * step;
+        if before >= due && splitters.last().is_none_or(|&last| last < words) {
+            splitters.push(words);
+        }
+        before += weight;
+    }
+    splitters
+}
+
+/// For each splitter, the position of the last block of the run that begins before it.
+fn cut(run: &Run, splitters: &[Words], charge: &Reservation) -> Result<Vec<u64>> {
+    let Body::Tape(tape) = &run.body else { return Ok(Vec::new()) };
+    let mut cuts = Vec::with_capacity(splitters.len());
+    let mut last = 0;
+    let mut reader = TapeReader::new(tape.index.clone(), INDEX_WINDOW_BYTES, charge.child(0)?)?;
+    while let Some(block) = reader.next_block()? {
+        for (words, position) in index_entries(block.bytes) {
+            while splitters.get(cuts.len()).is_some_and(|&splitter| splitter <= words) {
+                cuts.push(last);
+            }
+            last = position;
+        }
+    }
+    cuts.resize(splitters.len(), last);
+    Ok(cuts)
+}

@@ -1,0 +1,284 @@
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringViewArray,
+};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+
+use super::*;
+use crate::batch::{Chunk, Column, Place, Selection};
+use crate::error::Error;
+use crate::memory::rows::RowOrder;
+use crate::memory::{Governor, GovernorOptions};
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    number: Option<i32>,
+    text: Option<String>,
+    float: f64,
+    id: i64,
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        ((self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 16) % n
+    }
+}
+
+/// How keys look.
+#[derive(Debug, Clone, Copy)]
+enum Keys {
+    Few,
+    Many,
+    Equal,
+    Sorted,
+    LongPrefix,
+}
+
+fn rows(random: &mut Random, count: usize, keys: Keys) -> Vec<Row> {
+    let floats = [f64::NAN, -0.0, 0.0, f64::INFINITY, f64::NEG_INFINITY, 2.5];
+    let row = |id: usize| {
+        let (number, text) = match keys {
+            Keys::Few => (random.below(4) as i32, format!("t{}", random.below(3))),
+            Keys::Many => (random.below(1 << 30) as i32, format!("{:09}", random.below(1 << 30))),
+            Keys::Equal => (7, "same".to_owned()),
+            Keys::Sorted => (id as i32, "x".repeat(id % 40)),
+            Keys::LongPrefix => (1, format!("{}{:05}", "p".repeat(30), random.below(5000))),
+        };
+        let null = |random: &mut Random| random.below(9) == 0 && matches!(keys, Keys::Few);
+        let (a, b) = (null(random), null(random));
+        let float = match keys {
+            Keys::Few => floats[random.below(6) as usize],
+            _ => 1.0,
+        };
+        let (number, text) = ((!a).then_some(number), (!b).then_some(text));
+        Row { number, text, float, id: id as i64 }
+    };
+    (0..count).map(row).collect()
+}
+
+fn chunk(rows: &[Row], morsel: u64, sequence: u32) -> Chunk {
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter(rows.iter().map(|r| r.number))),
+        Arc::new(StringViewArray::from_iter(rows.iter().map(|r| r.text.as_deref()))),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.float))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.id))),
+    ];
+    let columns = arrays.into_iter().map(|a| Column::flat(a.data_type().clone(), a)).collect();
+    Chunk::new(columns, rows.len(), Place { morsel, sequence })
+}
+
+const TYPES: [DataType; 4] =
+    [DataType::Int32, DataType::Utf8View, DataType::Float64, DataType::Int64];
+
+fn compare(a: &Row, b: &Row, order: &[RowOrder]) -> Ordering {
+    for by in order {
+        let nulls = |a: bool, b: bool| match (a, b, by.nulls_first) {
+            (true, true, _) => Some(Ordering::Equal),
+            (true, false, first) => Some(if first { Ordering::Less } else { Ordering::Greater }),
+            (false, true, first) => Some(if first { Ordering::Greater } else { Ordering::Less }),
+            _ => None,
+        };
+        let float = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };
+        let (null, ascending) = match by.column {
+            0 => (nulls(a.number.is_none(), b.number.is_none()), a.number.cmp(&b.number)),
+            1 => (nulls(a.text.is_none(), b.text.is_none()), a.text.cmp(&b.text)),
+            _ => (None, float(a.float).total_cmp(&float(b.float))),
+        };
+        let directed = if by.descending { ascending.reverse() } else { ascending };
+        let ordering = null.unwrap_or(directed);
+        if ordering.is_ne() {
+            return ordering;
+        }
+    }
+    a.id.cmp(&b.id)
+}
+
+fn read(merged: &Merged) -> Vec<Row> {
+    let columns = &merged.columns;
+    let (numbers, texts) = (columns[0].as_primitive::<Int32Type>(), columns[1].as_string_view());
+    let (floats, ids) =
+        (columns[2].as_primitive::<Float64Type>(), columns[3].as_primitive::<Int64Type>());
+    let row = |r: usize| Row {
+        number: numbers.is_valid(r).then(|| numbers.value(r)),
+        text: texts.is_valid(r).then(|| texts.value(r).to_owned()),
+        float: floats.value(r),
+        id: ids.value(r),
+    };
+    (0..merged.rows).map(row).collect()
+}
+
+struct Case {
+    limit: Option<usize>,
+    builders: usize,
+    target: usize,
+    spill: bool,
+    fan_in_bytes: usize,
+}
+
+/// Sorts rows through builders, a pool and a set, and gives the ids in order with what happened.
+fn sort(rows: &[Row], order: &[RowOrder], case: &Case, seed: u64) -> Result<(Vec<Row>, usize)> {
+    let options = GovernorOptions { limit_bytes: case.limit, ..Default::default() };
+    let governor = Governor::new(options);
+    let check: Check<'_> = &|| Ok(());
+    let mut random = Random(seed);
+    let shape = RunShape::new(&TYPES, order)?;
+    let mut builders = Vec::new();
+    for number in 0..case.builders {
+        let memory = governor.reserve("sort", BUILDER_MINIMUM)?;
+        builders.push(RunBuilder::new(shape.clone(), number as u32, memory)?);
+    }
+    for (morsel, rows) in rows.chunks(700).enumerate() {
+        let builder = random.below(case.builders as u64) as usize;
+        for (sequence, rows) in rows.chunks(300).enumerate() {
+            builders[builder].push(&chunk(rows, 10 + 3 * morsel as u64, sequence as u32), check)?;
+        }
+    }
+    let mut runs = Vec::new();
+    for builder in builders {
+        runs.extend(builder.finish(check)?);
+    }
+    let formed = runs.len();
+    let space = governor.spill().clone();
+    let pool = RunPool::new(shape.clone(), space, runs, case.target, case.spill);
+    let mut memory = governor.reserve("sort", SPILL_BYTES + case.fan_in_bytes)?;
+    memory.grow(SPILL_BYTES)?;
+    pool.work(0, &mut memory, check)?;
+    let runs = pool.finish();
+    assert!(runs.len() <= case.target.max(2) || formed < 2);
+    assert!(!case.spill || runs.iter().all(Run::is_spilled));
+    let set = Arc::new(RunSet::new(shape, runs, governor.reserve("sort", 0)?, check)?);
+    assert_eq!(set.rows(), rows.len() as u64);
+    let charge = governor.reserve("sort", 0)?;
+    let mut merger = Merger::new(set.clone(), WINDOW_BYTES_MIN, charge)?;
+    let mut found = vec![Vec::new(); set.ranges()];
+    // Ranges in any order.
+    for range in (0..set.ranges()).rev() {
+        merger.start(range, check)?;
+        while let Some(merged) = merger.next_rows()? {
+            found[range].extend(read(&merged));
+        }
+    }
+    drop((merger, set, memory));
+    assert_eq!((governor.reserved(), governor.spill().usage().used), (0, 0));
+    Ok((found.concat(), formed))
+}
+
+fn orders() -> Vec<Vec<RowOrder>> {
+    let by = |column, descending, nulls_first| RowOrder {
+        column,
+        descending,
+        nulls_first,
+        nullable: column < 2,
+    };
+    vec![
+        vec![by(0, false, false)],
+        vec![by(1, true, true), by(2, false, false)],
+        vec![by(2, true, false), by(0, true, true), by(1, false, false)],
+        vec![],
+    ]
+}
+
+#[test]
+fn rows_come_out_in_order_and_equal_ones_in_the_order_they_came() {
+    let memory = || Case { limit: None, builders: 3, target: 9, spill: false, fan_in_bytes: 0 };
+    let cases = [
+        memory(),
+        Case { spill: true, ..memory() },
+        Case { limit: Some(6 << 20), builders: 2, target: 3, fan_in_bytes: 60 << 10, spill: true },
+    ];
+    let mut random = Random(5);
+    for keys in [Keys::Few, Keys::Many, Keys::Equal, Keys::Sorted, Keys::LongPrefix] {
+        for count in [0, 1, 699, 9_000] {
+            let rows = rows(&mut random, count, keys);
+            for order in orders() {
+                let mut expected = rows.clone();
+                expected.sort_by(|a, b| compare(a, b, &order));
+                for (number, case) in cases.iter().enumerate() {
+                    let (found, _) = sort(&rows, &order, case, count as u64).expect("sorts");
+                    let ids = |rows: &[Row]| rows.iter().map(|r| r.id).collect::<Vec<_>>();
+                    assert_eq!(ids(&found), ids(&expected), "{keys:?} {count} {order:?} {number}");
+                    assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_runs_are_merged_in_passes_and_ranges_follow_each_other() {
+    let mut random = Random(9);
+    let rows = rows(&mut random, 400_000, Keys::Many);
+    let order = &orders()[0];
+    let mut expected = rows.clone();
+    expected.sort_by(|a, b| compare(a, b, order));
+    let limit = 3 << 20;
+    let case =
+        Case { limit: Some(limit), builders: 2, target: 8, fan_in_bytes: 90 << 10, spill: true };
+    let (found, formed) = sort(&rows, order, &case, 1).expect("sorts");
+    assert!(formed > 16, "{formed} runs");
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().zip(&expected).all(|(a, b)| a.id == b.id));
+}
+
+#[test]
+fn selections_are_followed_and_values_larger_than_the_budget_are_refused() {
+    let governor =
+        Governor::new(GovernorOptions { limit_bytes: Some(8 << 20), ..Default::default() });
+    let order = &orders()[0];
+    let shape = RunShape::new(&TYPES, order).expect("storable");
+    let memory = governor.reserve("sort", BUILDER_MINIMUM).expect("fits");
+    let mut builder = RunBuilder::new(shape.clone(), 0, memory).expect("fits");
+    let mut random = Random(3);
+    let rows = rows(&mut random, 50, Keys::Many);
+    let selected = chunk(&rows, 0, 0).select(Selection::new(vec![1, 5, 49]));
+    builder.push(&selected, &|| Ok(())).expect("fits");
+    let text = |bytes: usize| Row { text: Some("z".repeat(bytes)), ..rows[0].clone() };
+    for bytes in [300_000, 900_000, 1_500_000, 100, 1_500_000] {
+        builder.push(&chunk(&[text(bytes)], 1, 0), &|| Ok(())).expect("a large row has its place");
+    }
+    let error = builder.push(&chunk(&[text(9_000_000)], 2, 0), &|| Ok(())).expect_err("too large");
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    let runs = builder.finish(&|| Ok(())).expect("the rest is whole");
+    assert_eq!(runs.iter().map(Run::rows).sum::<u64>(), 8);
+    let charge = governor.reserve("sort", 0).expect("fits");
+    let set = RunSet::new(shape, runs, charge, &|| Ok(())).expect("reads");
+    let charge = governor.reserve("sort", 0).expect("fits");
+    let mut merger = Merger::new(Arc::new(set), WINDOW_BYTES_MIN, charge).expect("fits");
+    merger.start(0, &|| Ok(())).expect("reads");
+    let mut lens = Vec::new();
+    while let Some(merged) = merger.next_rows().expect("reads") {
+        lens.extend(read(&merged).iter().map(|r| r.text.as_ref().map_or(0, String::len)));
+    }
+    lens.sort_unstable();
+    assert_eq!(lens, [9, 9, 9, 100, 300_000, 900_000, 1_500_000, 1_500_000]);
+}
+
+#[test]
+fn a_pressed_builder_gives_its_memory_and_stopping_stops() {
+    let governor =
+        Governor::new(GovernorOptions { limit_bytes: Some(8 << 20), ..Default::default() });
+    let shape = RunShape::new(&TYPES, &orders()[0]).expect("storable");
+    let memory = governor.reserve("sort", BUILDER_MINIMUM).expect("fits");
+    let mut builder = RunBuilder::new(shape, 0, memory).expect("fits");
+    let mut random = Random(3);
+    let rows = rows(&mut random, 60_000, Keys::Many);
+    for (morsel, rows) in rows.chunks(3000).enumerate() {
+        builder.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
+    }
+    assert!(builder.bytes() > 3 << 20);
+    let mut other = governor.reserve("other", 0).expect("fits");
+    assert!(other.grow(5 << 20).is_err());
+    builder.push(&chunk(&rows[..1], 30, 0), &|| Ok(())).expect("fits");
+    assert!(builder.bytes() < 2 << 20);
+    other.grow(5 << 20).expect("there is room now");
+    let stop = || Err(Error::Cancelled { reason: "interrupted" });
+    let stopped = builder.push(&chunk(&rows[..1], 31, 0), &stop).expect_err("stopped");
+    assert!(matches!(stopped, Error::Cancelled { .. }));
+    drop(builder);
+    assert_eq!(governor.spill().usage().used, 0);
+}
