@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chunk::Chunk;
 use super::column::Column;
+use super::hash::KeyHasher;
 use super::ordinals::{Ordinals, has_ordinals};
 use super::selection::Selection;
 use crate::error::{Error, Result};
@@ -93,12 +94,14 @@ enum Members {
     Unknown,
     /// A bit for each ordinal from `min` on, of the only key column.
     Bitmap { min: i64, bits: Vec<AtomicU64> },
+    /// Four bits in one word for each hash of all key columns.
+    Bloom { words: Vec<AtomicU64> },
 }
 
 /// Collects the keys, from several threads at once.
 #[derive(Debug)]
 pub struct KeyFilterBuilder {
-    filter: KeyFilter,
+    filter: Arc<KeyFilter>,
 }
 
 /// Bits of a bitmap per build row up to which a bitmap is made. A sparse one still beats a Bloom
@@ -106,31 +109,62 @@ pub struct KeyFilterBuilder {
 const BITMAP_BITS_PER_ROW: u64 = 64;
 /// A bitmap of this many bits (128 KiB) is made for any number of rows: it stays in the cache.
 const BITMAP_BITS_ALWAYS: u64 = 1 << 20;
+/// Bits of a Bloom filter for each build row; with four bits in one word for each key about one in
+/// a hundred other keys passes.
+const BLOOM_BITS_PER_ROW: u64 = 16;
+/// Build rows above which no Bloom filter is made: it would be as slow as the join's directory.
+const BLOOM_ROWS_MAX: u64 = 1 << 26;
 
 impl KeyFilterBuilder {
-    /// A filter for `rows` build rows whose key columns have these ranges (`None` where a key has
-    /// no ordinal).
+    /// A filter for `rows` build rows whose key columns have these ranges (`None` where some key
+    /// has no ordinal).
     pub fn new(rows: u64, ranges: Vec<Option<(i64, i64)>>, nulls_match: bool) -> Self {
-        let members = match bitmap_bits(rows, &ranges) {
-            Some((min, bits)) => {
-                let words = (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-                Members::Bitmap { min, bits: words }
-            }
-            None => Members::Unknown,
+        let words = |bits: u64| (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let members = match Size::of(rows, &ranges) {
+            Size::None => Members::Unknown,
+            Size::Bitmap { min, bits } => Members::Bitmap { min, bits: words(bits) },
+            Size::Bloom { bits } => Members::Bloom { words: words(bits) },
         };
         let filter = KeyFilter { is_empty: rows == 0, nulls_match, ranges, members };
-        KeyFilterBuilder { filter }
+        KeyFilterBuilder { filter: Arc::new(filter) }
+    }
+
+    /// A filter that knows the ranges and nothing else, in no memory.
+    pub fn ranges_only(rows: u64, ranges: Vec<Option<(i64, i64)>>, nulls_match: bool) -> Self {
+        let members = Members::Unknown;
+        let filter = KeyFilter { is_empty: rows == 0, nulls_match, ranges, members };
+        KeyFilterBuilder { filter: Arc::new(filter) }
     }
 
     /// Bytes that [`KeyFilterBuilder::new`] would allocate.
     pub fn size_bytes(rows: u64, ranges: &[Option<(i64, i64)>]) -> usize {
-        let bits = bitmap_bits(rows, ranges).map_or(0, |(_, bits)| bits);
-        usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX)
+        let bits = match Size::of(rows, ranges) {
+            Size::None => 0,
+            Size::Bitmap { bits, .. } | Size::Bloom { bits } => bits,
+        };
+        usize::try_from(bits.div_ceil(64) * 8).unwrap_or(usize::MAX)
     }
 
     /// Whether [`KeyFilterBuilder::add_ordinals`] is wanted.
     pub fn takes_ordinals(&self) -> bool {
         matches!(self.filter.members, Members::Bitmap { .. })
+    }
+
+    /// Whether [`KeyFilterBuilder::add_hashes`] is wanted.
+    pub fn takes_hashes(&self) -> bool {
+        matches!(self.filter.members, Members::Bloom { .. })
+    }
+
+    /// Adds keys by the hash of all key columns, see [`KeyHasher`].
+    pub fn add_hashes(&self, hashes: &[u64]) {
+        let Members::Bloom { words } = &self.filter.members else { return };
+        for &hash in hashes {
+            let Some(word) = words.get(bloom_word(hash, words.len())) else { continue };
+            let bits = bloom_bits(hash);
+            if word.load(Ordering::Relaxed) & bits != bits {
+                word.fetch_or(bits, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Adds keys of the only column by ordinal; those outside its range are ignored.
@@ -148,17 +182,42 @@ impl KeyFilterBuilder {
     }
 
     /// The filter, after all keys were added.
-    pub fn finish(self) -> KeyFilter {
-        self.filter
+    pub fn finish(&self) -> Arc<KeyFilter> {
+        self.filter.clone()
     }
 }
 
-/// The least ordinal and the bits of a bitmap over the only key column, when one is worth it.
-fn bitmap_bits(rows: u64, ranges: &[Option<(i64, i64)>]) -> Option<(i64, u64)> {
-    let [Some((min, max))] = ranges else { return None };
-    let bits = (max.wrapping_sub(*min) as u64).checked_add(1)?;
-    let worth = bits <= BITMAP_BITS_ALWAYS || bits <= rows.saturating_mul(BITMAP_BITS_PER_ROW);
-    worth.then_some((*min, bits))
+/// What a filter consists of beside the ranges.
+enum Size {
+    None,
+    Bitmap { min: i64, bits: u64 },
+    Bloom { bits: u64 },
+}
+
+impl Size {
+    fn of(rows: u64, ranges: &[Option<(i64, i64)>]) -> Self {
+        if let [Some((min, max))] = *ranges
+            && let Some(bits) = (max.wrapping_sub(min) as u64).checked_add(1)
+            && bits <= BITMAP_BITS_ALWAYS.max(rows.saturating_mul(BITMAP_BITS_PER_ROW))
+        {
+            return Size::Bitmap { min, bits };
+        }
+        match rows {
+            1..=BLOOM_ROWS_MAX if !ranges.is_empty() => {
+                Size::Bloom { bits: rows * BLOOM_BITS_PER_ROW }
+            }
+            _ => Size::None,
+        }
+    }
+}
+
+fn bloom_word(hash: u64, words: usize) -> usize {
+    ((u128::from(hash) * words as u128) >> 64) as usize
+}
+
+fn bloom_bits(hash: u64) -> u64 {
+    // The word follows from the upper half of the hash, the bits from the lower.
+    (0..4).fold(0, |bits, i| bits | 1 << (hash >> (6 * i) & 63))
 }
 
 impl KeyFilter {
@@ -169,7 +228,12 @@ impl KeyFilter {
 
     /// Whether it keeps exactly the rows whose key occurs on the build side.
     pub fn is_exact(&self) -> bool {
-        self.is_empty || matches!(self.members, Members::Bitmap { .. })
+        let exact = matches!(self.members, Members::Bitmap { .. }) && !self.nulls_match;
+        self.is_empty || exact
+    }
+
+    fn takes_hashes(&self) -> bool {
+        matches!(self.members, Members::Bloom { .. })
     }
 
     /// Least and greatest ordinal (see [`super::ordinals`]) of key column `key`, when known: rows
@@ -212,12 +276,26 @@ impl KeyFilter {
             scratch.ordinals.read(key, rows, live)?;
             self.keep_column(range, scratch);
         }
-        Ok(collect(&scratch.keep, live))
+        let kept = collect(&scratch.keep, live);
+        match &self.members {
+            Members::Bloom { words } if !kept.is_empty() => {
+                scratch.hasher.hash(keys, kept.as_slice(), &mut scratch.hashes)?;
+                let passes = |&hash: &u64| {
+                    let bits = bloom_bits(hash);
+                    let word = words.get(bloom_word(hash, words.len()));
+                    word.is_some_and(|word| word.load(Ordering::Relaxed) & bits == bits)
+                };
+                scratch.keep.clear();
+                scratch.keep.extend(scratch.hashes.iter().map(passes));
+                Ok(collect(&scratch.keep, Some(&kept)))
+            }
+            _ => Ok(kept),
+        }
     }
 
     /// Clears `keep` where the ordinals of one key column say that the row cannot match.
     fn keep_column(&self, (min, max): (i64, i64), scratch: &mut NarrowScratch) {
-        let NarrowScratch { ordinals, keep } = scratch;
+        let NarrowScratch { ordinals, keep, .. } = scratch;
         if self.nulls_match {
             // NULLs and their arbitrary values are not judged here.
             ordinals.nulls.iter().for_each(|&i| ordinals.values[i as usize] = min);
@@ -231,7 +309,7 @@ impl KeyFilter {
                     *keep &= word >> (offset % 64) & 1 == 1;
                 }
             }
-            Members::Unknown => {
+            Members::Unknown | Members::Bloom { .. } => {
                 let width = max.wrapping_sub(min) as u64;
                 for (keep, value) in keep.iter_mut().zip(&ordinals.values) {
                     *keep &= value.wrapping_sub(min) as u64 <= width;
@@ -254,6 +332,8 @@ impl KeyFilter {
 pub struct NarrowScratch {
     ordinals: Ordinals,
     keep: Vec<bool>,
+    hasher: KeyHasher,
+    hashes: Vec<u64>,
 }
 
 fn collect(keep: &[bool], live: Option<&Selection>) -> Selection {
@@ -280,8 +360,9 @@ fn collect(keep: &[bool], live: Option<&Selection>) -> Selection {
 
 /// Rows after which the pass rate of a filter is judged.
 const JUDGED_AFTER_ROWS: usize = 32_768;
-/// Above this share of rows kept a filter costs more than the work that it saves.
-const PAUSE_ABOVE: f64 = 0.9;
+/// Above this share of rows kept a filter costs more than the work that it saves: one that looks
+/// at ordinals, and one that hashes.
+const PAUSE_ABOVE: (f64, f64) = (0.9, 0.6);
 /// Rows let through unseen after a filter was found useless; doubles up to the second number.
 const PAUSE_ROWS: (usize, usize) = (1 << 18, 1 << 25);
 
@@ -344,7 +425,8 @@ impl KeyFilterProbe {
             return Ok(None);
         }
         let kept = filter.narrow(keys, rows, live, &mut self.scratch)?;
-        self.judge(count, kept.len());
+        let limit = if filter.takes_hashes() { PAUSE_ABOVE.1 } else { PAUSE_ABOVE.0 };
+        self.judge(count, kept.len(), limit);
         Ok((kept.len() < count).then_some(kept))
     }
 
@@ -363,13 +445,13 @@ impl KeyFilterProbe {
         })
     }
 
-    fn judge(&mut self, seen: usize, kept: usize) {
+    fn judge(&mut self, seen: usize, kept: usize, limit: f64) {
         self.seen += seen;
         self.kept += kept;
         if self.seen < JUDGED_AFTER_ROWS {
             return;
         }
-        if self.kept as f64 > PAUSE_ABOVE * self.seen as f64 {
+        if self.kept as f64 > limit * self.seen as f64 {
             self.paused_rows = self.next_pause;
             self.next_pause = (self.next_pause * 2).min(PAUSE_ROWS.1);
         } else {
@@ -391,7 +473,7 @@ mod tests {
         Column::flat(DataType::Int64, Arc::new(Int64Array::from(values)))
     }
 
-    fn filter(keys: &[i64], nulls_match: bool) -> KeyFilter {
+    fn filter(keys: &[i64], nulls_match: bool) -> Arc<KeyFilter> {
         let range = keys.iter().min().copied().zip(keys.iter().max().copied());
         let builder = KeyFilterBuilder::new(keys.len() as u64, vec![range], nulls_match);
         builder.add_ordinals(keys.iter().copied());
@@ -414,22 +496,37 @@ mod tests {
         assert_eq!(kept(&exact, &[&column], 6, &[1, 2, 4]), [1]);
         let with_nulls = filter(&[4], true);
         assert_eq!(kept(&with_nulls, &[&column], 6, &[0, 1, 2]), [1, 2]);
-        assert_eq!(kept(&filter(&[], true), &[&column], 6, &[0, 1, 2]), [0u32; 0]);
+        let none = KeyFilterBuilder::new(0, vec![None], true).finish();
+        assert_eq!(kept(&none, &[&column], 6, &[0, 1, 2]), [0u32; 0]);
     }
 
     #[test]
-    fn a_sparse_domain_falls_back_to_its_range() {
-        let ranged = filter(&[i64::MIN, 4], false);
+    fn a_sparse_domain_falls_back_to_its_range_and_hashes() {
+        let builder = KeyFilterBuilder::ranges_only(2, vec![Some((i64::MIN, 4))], false);
+        let ranged = builder.finish();
         assert!(!ranged.is_exact());
         let column = ints(vec![Some(5), None, Some(4), Some(-9)]);
         assert_eq!(kept(&ranged, &[&column], 4, &[0, 1, 2, 3]), [2, 3]);
-        let wide = filter(&[i64::MIN, i64::MAX], false);
-        assert_eq!(kept(&wide, &[&column], 4, &[0, 1, 2]), [0, 2]);
+        let keys = [i64::MIN, 4, i64::MAX];
+        let builder = KeyFilterBuilder::new(3, vec![Some((i64::MIN, i64::MAX))], false);
+        assert!(builder.takes_hashes() && !builder.takes_ordinals());
+        let mut hashes = Vec::new();
+        let key_column = ints(keys.map(Some).to_vec());
+        KeyHasher::new().hash(&[&key_column], &[0, 1, 2], &mut hashes).expect("hashes");
+        builder.add_hashes(&hashes);
+        let bloom = builder.finish();
+        let probe = ints([5, 4, 6, i64::MIN].map(Some).to_vec());
+        let found = kept(&bloom, &[&probe], 4, &[0, 1, 2, 3]);
+        assert!(found.contains(&1) && found.contains(&3));
+        let many: Vec<_> = (1000..3000).map(Some).collect();
+        let live: Vec<u32> = (0..2000).collect();
+        assert!(kept(&bloom, &[&ints(many)], 2000, &live).len() < 400);
     }
 
     #[test]
     fn several_keys_are_narrowed_by_each_range() {
-        let builder = KeyFilterBuilder::new(2, vec![Some((1, 2)), None], false);
+        let ranges = vec![Some((1, 2)), None];
+        let builder = KeyFilterBuilder::ranges_only(2, ranges, false);
         let filter = builder.finish();
         let first: ArrayRef = Arc::new(Int32Array::from(vec![0, 1, 2, 3]));
         let first = Column::flat(DataType::Int32, first);
@@ -447,7 +544,7 @@ mod tests {
         let column = ints((0..rows as i64).map(Some).collect());
         let chunk = Chunk::new(vec![column], rows, Place::default());
         assert_eq!(probe.apply(chunk.clone()).expect("applies").live_rows(), rows);
-        slot.publish(Arc::new(filter(&(0..rows as i64 - 1).collect::<Vec<_>>(), false)), ());
+        slot.publish(filter(&(0..rows as i64 - 1).collect::<Vec<_>>(), false), ());
         assert_eq!(probe.apply(chunk.clone()).expect("applies").live_rows(), rows - 1);
         for _ in 0..PAUSE_ROWS.0 / rows {
             assert_eq!(probe.apply(chunk.clone()).expect("applies").live_rows(), rows, "paused");

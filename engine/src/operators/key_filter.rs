@@ -133,7 +133,7 @@ mod tests {
             let range = keys.iter().min().copied().zip(keys.iter().max().copied());
             let builder = KeyFilterBuilder::new(keys.len() as u64, vec![range], false);
             builder.add_ordinals(keys.iter().copied());
-            slots[slot].publish(Arc::new(builder.finish()), ());
+            slots[slot].publish(builder.finish(), ());
         };
         publish(0, &[1, 2, 3]);
         let mut worker = transform.worker(&cx).expect("worker");

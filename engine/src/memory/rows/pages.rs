@@ -36,7 +36,8 @@ impl RowRef {
     /// Bits that a reference to a row can have.
     pub const BITS: u32 = 48;
 
-    fn new(page: usize, offset: usize) -> Self {
+    /// The row that begins `offset` bytes into page number `page`; `offset` is a multiple of 8.
+    pub fn new(page: usize, offset: usize) -> Self {
         RowRef(((page as u64) << OFFSET_BITS) | (offset as u64 / 8))
     }
 

@@ -369,7 +369,7 @@ fn key_filters_narrow_the_rows_and_prune_row_groups() {
 
     let builder = KeyFilterBuilder::new(3, vec![Some((60_000, 60_011))], false);
     builder.add_ordinals([60_000, 60_001, 60_010]);
-    build.key_filter(KeyFilterId(3)).publish(Arc::new(builder.finish()), ());
+    build.key_filter(KeyFilterId(3)).publish(builder.finish(), ());
     source.reset().expect("resets");
     source.shared().reads[0].rows.store(0, Ordering::Relaxed);
     let found = chunks(&source, 2).expect("reads");
@@ -381,7 +381,7 @@ fn key_filters_narrow_the_rows_and_prune_row_groups() {
     assert!(source.shared().reads[0].rows.load(Ordering::Relaxed) <= 10_000);
 
     let nothing = KeyFilterBuilder::new(0, vec![None], false).finish();
-    build.key_filter(KeyFilterId(3)).publish(Arc::new(nothing), ());
+    build.key_filter(KeyFilterId(3)).publish(nothing, ());
     source.reset().expect("resets");
     assert!(chunks(&source, 1).expect("reads").is_empty());
 }

@@ -1,0 +1,83 @@
+//! Pairs to a chunk, without copying a value of a probe column where that can be helped.
+//!
+//! * Every live row once: the probe columns stay as they are.
+//! * Each row at most once and most of them: a selection.
+//! * Otherwise: the probe columns get indices.
+//! * Few rows left: the probe columns are copied together, so that the large arrays behind them go
+//!   away and later operators read flat columns.
+
+use std::sync::Arc;
+
+use super::groups::NONE;
+use super::matches::Pairs;
+use super::shape::{Payload, Shape};
+use super::table::Table;
+use crate::batch::{COMPACT_BELOW, Chunk, Column, Indices, Selection};
+use crate::error::Result;
+
+/// Share of a chunk's physical rows from which on matched rows are selected rather than indexed.
+/// Expressions over a selection compute dropped rows too; indices cost a lookup for each column.
+const SELECT_FROM: f64 = 0.5;
+
+/// The chunk of these pairs: the output's probe columns, then its build columns.
+///
+/// # Errors
+/// `Internal` when the chunk or the table does not have the columns.
+pub(super) fn emit(shape: &Shape, table: &Table, input: &Chunk, pairs: &Pairs) -> Result<Chunk> {
+    let output = project(input, &shape.probe_output)?;
+    let live = input.live_positions();
+    let rows = input.rows();
+    let increasing = pairs.is_increasing();
+    let complete = increasing && pairs.len() == live.len();
+    if complete && live.len() == rows {
+        let built = table.columns(&shape.build_output, &pairs.build, None)?;
+        return Ok(widen(output, built));
+    }
+    let kept: Vec<u32> = pairs.probe.iter().map(|&row| live[row as usize]).collect();
+    if complete || increasing && kept.len() as f64 >= SELECT_FROM * rows as f64 {
+        let built = table.columns(&shape.build_output, &pairs.build, Some((&kept, rows)))?;
+        let output = if complete { output } else { output.select(Selection::new(kept)) };
+        return Ok(widen(output, built));
+    }
+    let built = table.columns(&shape.build_output, &pairs.build, None)?;
+    let thin = (kept.len() as f64) < COMPACT_BELOW * rows as f64;
+    let output = output.reindex(&Arc::new(Indices::new(kept)));
+    Ok(widen(if thin { output.compact()? } else { output }, built))
+}
+
+/// The pairs with a build row as a chunk of these columns, for a condition.
+///
+/// # Errors
+/// As [`emit`].
+pub(super) fn candidates(
+    probe: &[usize],
+    build: &[Payload],
+    table: &Table,
+    input: &Chunk,
+    pairs: &Pairs,
+) -> Result<Chunk> {
+    let live = input.live_positions();
+    let matched = || pairs.probe.iter().zip(&pairs.build).filter(|(_, b)| **b != NONE);
+    let rows: Vec<u32> = matched().map(|(&row, _)| live[row as usize]).collect();
+    let numbers: Vec<u32> = matched().map(|(_, &number)| number).collect();
+    let built = table.columns(build, &numbers, None)?;
+    Ok(widen(project(input, probe)?.reindex(&Arc::new(Indices::new(rows))), built))
+}
+
+/// The chunk with these of its columns, in order.
+///
+/// # Errors
+/// `Internal` when it does not have them.
+pub(super) fn project(input: &Chunk, columns: &[usize]) -> Result<Chunk> {
+    let columns = columns.iter().map(|&c| input.column(c).cloned());
+    let columns: Vec<Column> = columns.collect::<Result<_>>()?;
+    Ok(input.clone().with_columns(columns))
+}
+
+fn widen(chunk: Chunk, more: Vec<Column>) -> Chunk {
+    if more.is_empty() {
+        return chunk;
+    }
+    let columns = chunk.columns().iter().cloned().chain(more).collect();
+    chunk.with_columns(columns)
+}

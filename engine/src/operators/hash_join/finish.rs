@@ -1,0 +1,233 @@
+//! Chooses the directory for the rows that were stored, has its pieces filled, and puts them
+//! together.
+//!
+//! Each piece is filled by a task of its own. A task that can skip most rows of the other pieces
+//! by the ranges of the runs is cheap, so on inputs in key order there are several pieces for each
+//! thread; otherwise one, because each costs another look at every row.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::dense::{Cut, DenseDirectory, DenseForm, DensePiece, Dimensions};
+use super::fill::Fill;
+use super::groups::{Groups, GroupsBuilder};
+use super::hashed::{HashDirectory, HashPiece};
+use super::shape::{Shape, Shared};
+use super::store::{Part, Run, Store};
+use super::table::{Directory, Table};
+use crate::batch::KeyFilterBuilder;
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages};
+use crate::pipeline::Context;
+
+/// Fewer build rows than this are one piece: starting a task costs more.
+const PIECE_ROWS_MIN: usize = 16_384;
+
+/// Pieces for each thread when a task can skip the rows of the other pieces.
+const PIECES_PER_THREAD: usize = 4;
+
+/// A directory under construction.
+pub(super) struct Building {
+    store: Arc<Store>,
+    method: Method,
+    filter: Option<KeyFilterBuilder>,
+    /// What the filter is charged to, until it is published.
+    filter_memory: Mutex<Option<Reservation>>,
+    memory: Mutex<Option<Reservation>>,
+    pieces: Mutex<Vec<Option<Piece>>>,
+    left: AtomicUsize,
+}
+
+enum Method {
+    Dense { dimensions: Dimensions, form: DenseForm, cut: Cut },
+    Hashed { piece_bits: u32 },
+}
+
+enum Piece {
+    Dense(DensePiece, GroupsBuilder),
+    Hashed(HashPiece, GroupsBuilder),
+}
+
+impl Building {
+    /// Looks at all rows stored and chooses a directory for them; `ordinals` says whether all keys
+    /// have one.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there are too many rows.
+    pub(super) fn new(
+        shared: &Shared,
+        mut memory: Reservation,
+        parts: Vec<Part>,
+        ordinals: bool,
+        threads: usize,
+    ) -> Result<Self> {
+        let shape = &shared.shape;
+        let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
+        let store = Store::new(pages, parts)?;
+        memory.grow(store.extra_bytes())?;
+        let ranges = match ordinals {
+            true => merged_ranges(store.runs(), shape.build_keys.len()),
+            false => vec![None; shape.build_keys.len()],
+        };
+        let filter = shared.filter_slot.is_some();
+        let filter = filter.then(|| filter_builder(&store, &ranges, shape, &mut memory));
+        let (filter, filter_memory) = filter.unzip();
+        let method = Method::choose(&store, &ranges, shape, ordinals, threads);
+        let tasks = if store.rows() == 0 { 0 } else { method.pieces() };
+        Ok(Building {
+            store: Arc::new(store),
+            method,
+            filter,
+            filter_memory: Mutex::new(filter_memory),
+            memory: Mutex::new(Some(memory)),
+            pieces: Mutex::new((0..tasks).map(|_| None).collect()),
+            left: AtomicUsize::new(tasks),
+        })
+    }
+
+    /// Number of tasks; none when there are no rows.
+    pub(super) fn tasks(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Fills piece number `task`. The task that ends last gives the table.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, or that the query was stopped.
+    pub(super) fn run(&self, task: usize, shared: &Shared, cx: &Context) -> Result<Option<Table>> {
+        let fill = Fill {
+            store: &self.store,
+            filter: self.filter.as_ref(),
+            memory: &self.memory,
+            shape: &shared.shape,
+            cx,
+            task,
+        };
+        let piece = match &self.method {
+            Method::Dense { dimensions, form, cut } => {
+                let (piece, groups) = fill.dense(dimensions, *form, *cut)?;
+                Piece::Dense(piece, groups)
+            }
+            Method::Hashed { piece_bits } => {
+                let (piece, groups) = fill.hashed(*piece_bits)?;
+                Piece::Hashed(piece, groups)
+            }
+        };
+        if let Some(place) = lock(&self.pieces).get_mut(task) {
+            *place = Some(piece);
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(None);
+        }
+        self.publish(shared);
+        self.table(&shared.shape).map(Some)
+    }
+
+    /// Makes the key filter known.
+    pub(super) fn publish(&self, shared: &Shared) {
+        if let (Some(slot), Some(filter)) = (&shared.filter_slot, &self.filter) {
+            slot.publish(filter.finish(), lock(&self.filter_memory).take());
+        }
+    }
+
+    fn table(&self, shape: &Shape) -> Result<Table> {
+        let (mut dense, mut hashed, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for piece in std::mem::take(&mut *lock(&self.pieces)) {
+            let group = match piece {
+                Some(Piece::Dense(piece, group)) => (dense.push(piece), group).1,
+                Some(Piece::Hashed(piece, group)) => (hashed.push(piece), group).1,
+                None => return Err(Error::internal("a piece of a join's directory is missing")),
+            };
+            groups.push(group);
+        }
+        let groups = Groups::new(groups);
+        let directory = match &self.method {
+            Method::Dense { dimensions, form, cut } => {
+                let dimensions = dimensions.clone();
+                Directory::Dense(DenseDirectory::new(dimensions, *form, *cut, dense, groups))
+            }
+            Method::Hashed { .. } => Directory::Hashed(HashDirectory::new(hashed, groups)),
+        };
+        let Some(memory) = lock(&self.memory).take() else {
+            return Err(Error::internal("a join's directory is made twice"));
+        };
+        Table::new(directory, self.store.clone(), shape, memory)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// The ranges of the keys over all rows; `None` where no row has an ordinal.
+fn merged_ranges(runs: &[Run], keys: usize) -> Vec<Option<(i64, i64)>> {
+    let mut merged: Vec<Option<(i64, i64)>> = vec![None; keys];
+    for run in runs {
+        for (all, range) in merged.iter_mut().zip(&run.ranges) {
+            *all = match (*all, *range) {
+                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    merged
+}
+
+/// A filter as good as the memory there is allows, and what it is charged to.
+fn filter_builder(
+    store: &Store,
+    ranges: &[Option<(i64, i64)>],
+    shape: &Shape,
+    memory: &mut Reservation,
+) -> (KeyFilterBuilder, Reservation) {
+    let rows = store.rows() as u64;
+    let size = KeyFilterBuilder::size_bytes(rows, ranges);
+    let ranges = ranges.to_vec();
+    match memory.try_grow(size) {
+        true => (KeyFilterBuilder::new(rows, ranges, shape.nulls_match), memory.split(size)),
+        false => (KeyFilterBuilder::ranges_only(rows, ranges, shape.nulls_match), memory.split(0)),
+    }
+}
+
+impl Method {
+    fn choose(
+        store: &Store,
+        ranges: &[Option<(i64, i64)>],
+        shape: &Shape,
+        ordinals: bool,
+        threads: usize,
+    ) -> Self {
+        let one_piece = store.rows() < PIECE_ROWS_MIN;
+        // A key that is NULL in all rows takes no more room than its NULL.
+        let ends: Vec<(i64, i64)> = ranges.iter().map(|r| r.unwrap_or((0, 0))).collect();
+        let dimensions = ordinals.then(|| Dimensions::new(&ends, shape.nulls_match)).flatten();
+        if let Some(dimensions) = dimensions
+            && let Some(form) = dimensions.form(store.rows() as u64, shape.existence_only)
+        {
+            let most = if one_piece { 1 } else { threads * PIECES_PER_THREAD };
+            let fine = Cut::new(dimensions.slots(), most);
+            let looks: usize = store.runs().iter().map(|run| looks(&dimensions, run, fine)).sum();
+            let cut = match looks > 2 * store.runs().len() && !one_piece {
+                true => Cut::new(dimensions.slots(), threads),
+                false => fine,
+            };
+            return Method::Dense { dimensions, form, cut };
+        }
+        let pieces = if one_piece { 1 } else { threads.next_power_of_two() };
+        Method::Hashed { piece_bits: pieces.trailing_zeros() }
+    }
+
+    fn pieces(&self) -> usize {
+        match self {
+            Method::Dense { cut, .. } => cut.pieces(),
+            Method::Hashed { piece_bits } => 1 << piece_bits,
+        }
+    }
+}
+
+/// Pieces that have to look at a run.
+fn looks(dimensions: &Dimensions, run: &Run, cut: Cut) -> usize {
+    let (low, high) = dimensions.span(&run.ranges);
+    cut.piece_of(high) - cut.piece_of(low) + 1
+}

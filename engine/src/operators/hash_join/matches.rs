@@ -1,0 +1,151 @@
+//! From entries to pairs of rows: follows groups of equal keys, some pairs at a time.
+
+use super::groups::{Entry, Groups, NONE, group_of};
+
+/// Pairs of a probe row (its number among the live rows of the chunk) and a build row, or [`NONE`]
+/// for a probe row that is given without match.
+#[derive(Debug, Default)]
+pub(super) struct Pairs {
+    pub(super) probe: Vec<u32>,
+    pub(super) build: Vec<u32>,
+}
+
+impl Pairs {
+    pub(super) fn len(&self) -> usize {
+        self.probe.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.probe.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.probe.clear();
+        self.build.clear();
+    }
+
+    pub(super) fn push(&mut self, probe: u32, build: u32) {
+        self.probe.push(probe);
+        self.build.push(build);
+    }
+
+    /// Whether every probe row occurs at most once.
+    pub(super) fn is_increasing(&self) -> bool {
+        self.probe.windows(2).all(|pair| pair[0] < pair[1])
+    }
+}
+
+/// Where the walk over the entries of a chunk stands.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Walk {
+    /// The live row.
+    row: usize,
+    /// Rows of its group that have been given.
+    within: usize,
+}
+
+impl Walk {
+    /// Adds up to `most` pairs to `pairs`, in order; with `unmatched` probe rows without entry are
+    /// given too. Whether there may be more.
+    pub(super) fn next(
+        &mut self,
+        entries: &[Entry],
+        groups: &Groups,
+        unmatched: bool,
+        most: usize,
+        pairs: &mut Pairs,
+    ) -> bool {
+        if self.row == 0 && entries.len() <= most && groups.is_empty() {
+            self.row = entries.len();
+            single(entries, unmatched, pairs);
+            return false;
+        }
+        while self.row < entries.len() {
+            if pairs.len() == most {
+                return true;
+            }
+            let (row, entry) = (self.row as u32, entries[self.row]);
+            if let Some(group) = group_of(entry) {
+                let rows = &groups.rows(group)[self.within..];
+                let taken = rows.len().min(most - pairs.len());
+                pairs.build.extend_from_slice(&rows[..taken]);
+                pairs.probe.resize(pairs.build.len(), row);
+                self.within += taken;
+                if taken < rows.len() {
+                    return true;
+                }
+                self.within = 0;
+            } else if entry != NONE || unmatched {
+                pairs.push(row, entry);
+            }
+            self.row += 1;
+        }
+        false
+    }
+}
+
+/// The pairs when no key has several rows.
+fn single(entries: &[Entry], unmatched: bool, pairs: &mut Pairs) {
+    let start = pairs.len();
+    pairs.probe.resize(start + entries.len(), 0);
+    pairs.build.resize(start + entries.len(), 0);
+    let mut count = start;
+    for (row, &entry) in (0u32..).zip(entries) {
+        // Writes every row and advances past those that stay: no branch to mispredict.
+        pairs.probe[count] = row;
+        pairs.build[count] = entry;
+        count += usize::from(unmatched || entry != NONE);
+    }
+    pairs.probe.truncate(count);
+    pairs.build.truncate(count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::groups::GroupsBuilder;
+    use super::*;
+
+    #[test]
+    fn groups_are_followed_across_any_number_of_steps() {
+        let mut builder = GroupsBuilder::new(0, 1, false);
+        let mut entry = NONE;
+        for row in 10..15 {
+            entry = builder.add(entry, row).expect("few groups");
+        }
+        let groups = Groups::new(vec![builder]);
+        let entries = [NONE, 3, entry, entry, NONE];
+        for unmatched in [false, true] {
+            let mut expected = vec![(1, 3)];
+            expected.extend((10..15).map(|b| (2, b)).chain((10..15).map(|b| (3, b))));
+            if unmatched {
+                expected.insert(0, (0, NONE));
+                expected.push((4, NONE));
+            }
+            for most in [1, 2, 5, 7, 100] {
+                let (mut walk, mut all) = (Walk::default(), Vec::new());
+                let mut pairs = Pairs::default();
+                loop {
+                    pairs.clear();
+                    let more = walk.next(&entries, &groups, unmatched, most, &mut pairs);
+                    assert!(pairs.len() <= most);
+                    all.extend(pairs.probe.iter().copied().zip(pairs.build.iter().copied()));
+                    if !more {
+                        break;
+                    }
+                }
+                assert_eq!(all, expected, "{most}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_groups_every_row_has_one_pair_at_most() {
+        let mut pairs = Pairs::default();
+        let more = Walk::default().next(&[7, NONE, 9], &Groups::default(), false, 10, &mut pairs);
+        assert!(!more && pairs.is_increasing());
+        assert_eq!((&pairs.probe[..], &pairs.build[..]), (&[0, 2][..], &[7, 9][..]));
+        let mut pairs = Pairs::default();
+        Walk::default().next(&[7, NONE], &Groups::default(), true, 10, &mut pairs);
+        assert_eq!((&pairs.probe[..], &pairs.build[..]), (&[0, 1][..], &[7, NONE][..]));
+    }
+}

@@ -1,0 +1,243 @@
+//! Joins its two inputs on equal keys.
+//!
+//! Phases, of two pipelines:
+//! 1. **Build**: the workers store the rows of the build side in row pages, each its own (`build`).
+//! 2. **Directory**: when all rows are known (`store`), tasks fill the pieces of a directory
+//!    (`finish`, `fill`): by slot when the keys' ordinals are dense (`dense`), by hash otherwise
+//!    (`hashed`). The last one makes the [`table::Table`] and publishes the key filter.
+//! 3. **Probe**: each chunk of the other side looks its keys up, follows groups of equal keys
+//!    (`matches`), drops pairs that fail the residual, and leaves with a selection or indices over
+//!    the columns it had (`probe`); the build columns are fetched last (`emit`).
+//!
+//! ```text
+//! build side ─► BuildSink ── row pages ──► finish tasks ──► Table ──► key filter ──► scans
+//!                                                             │
+//! probe side ────────────────────────────────────────► ProbeTransform ─► …
+//! ```
+//!
+//! Invariants:
+//! 1. Rows come out in the order of the probe side, the matches of one row in the order of the
+//!    build side, whatever the number of threads.
+//! 2. No value of a probe column is copied, except into chunks with few rows left.
+//! 3. A NULL among the keys matches nothing, unless `null_equals_null`.
+//!
+//! Memory: pages, directory and payload arrays are charged to one holder, `hash join build`, and
+//! freed with the table. When it is refused memory the join fails. Rows are stored in parts by
+//! worker and directories in pieces by slot or hash, so that parts of a join can be moved out and
+//! joined one after the other.
+//! Concurrency: workers share nothing while they build or probe; a task owns its piece.
+//!
+//! Joins that give unmatched build rows (right, full) keep a bit for each row number beside the
+//! table, and a source that reads it becomes a second arm of the stream; mark joins are semi joins
+//! that emit the flags that those select by.
+
+mod build;
+mod dense;
+mod emit;
+mod fill;
+mod finish;
+mod groups;
+mod hashed;
+mod matches;
+mod probe;
+mod shape;
+mod store;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::batch::{KeyFilterId, physical_type};
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Functions};
+use crate::plan::{Build, Field, Spec, Stream, to_fields};
+
+use build::BuildSink;
+use probe::ProbeTransform;
+use shape::{Shape, Shared};
+
+/// Which rows a join gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinKind {
+    /// All pairs that match.
+    Inner,
+    /// All pairs that match, and probe rows without match with NULLs for the build columns.
+    Left,
+    /// Probe rows that have a match.
+    Semi,
+    /// Probe rows that have none (`NOT EXISTS`: a NULL among the keys is no match).
+    Anti,
+}
+
+impl JoinKind {
+    /// Whether the output has build columns.
+    pub fn has_build_columns(self) -> bool {
+        matches!(self, JoinKind::Inner | JoinKind::Left)
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            JoinKind::Inner => "inner",
+            JoinKind::Left => "left",
+            JoinKind::Semi => "semi",
+            JoinKind::Anti => "anti",
+        }
+    }
+}
+
+/// An equi-join; its inputs are the probe side and the build side. Gives the columns
+/// `probe_output` of the one, then `build_output` of the other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HashJoin {
+    /// Which rows it gives.
+    pub kind: JoinKind,
+    /// Key columns of the probe side; may be empty: then every pair has equal keys.
+    pub probe_keys: Vec<usize>,
+    /// Key columns of the build side, of the same types.
+    pub build_keys: Vec<usize>,
+    /// A condition that pairs with equal keys must pass too, over the probe side's columns followed
+    /// by the build side's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Expr>,
+    /// Probe columns to give, in order.
+    pub probe_output: Vec<usize>,
+    /// Build columns to give, in order; none for semi and anti joins.
+    pub build_output: Vec<usize>,
+    /// Whether NULL equals NULL in keys (`IS NOT DISTINCT FROM`).
+    #[serde(default)]
+    pub null_equals_null: bool,
+    /// The key filter to publish when the build side is done. Scans of the probe side that name it
+    /// leave out rows whose keys do not occur, so only inner and semi joins have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publishes: Option<KeyFilterId>,
+}
+
+impl HashJoin {
+    /// Reads the spec from its JSON fields; for the registry.
+    ///
+    /// # Errors
+    /// `Input` when the fields are not those of a join, or name a function that is not registered.
+    pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
+        let mut spec: HashJoin =
+            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+        if let Some(residual) = &mut spec.residual {
+            residual.resolve(functions)?;
+        }
+        Ok(Arc::new(spec))
+    }
+
+    fn check(&self, probe: &Schema, build: &Schema) -> Result<()> {
+        let wrong = |what: String| Err(Error::internal(format!("hash join: {what}")));
+        if self.probe_keys.len() != self.build_keys.len() {
+            return wrong("its inputs have different numbers of keys".to_string());
+        }
+        let reads = self.residual.as_ref().map(Expr::columns).unwrap_or_default();
+        let width = probe.fields().len() + build.fields().len();
+        let probe_reads = self.probe_keys.iter().chain(&self.probe_output);
+        let build_reads = self.build_keys.iter().chain(&self.build_output);
+        if probe_reads.clone().any(|&c| c >= probe.fields().len())
+            || build_reads.clone().any(|&c| c >= build.fields().len())
+            || reads.iter().any(|&c| c >= width)
+        {
+            return wrong("it reads a column that its input does not have".to_string());
+        }
+        for (&p, &b) in self.probe_keys.iter().zip(&self.build_keys) {
+            let (left, right) = (probe.field(p).data_type(), build.field(b).data_type());
+            if !comparable(left, right) {
+                return wrong(format!("keys of types {left} and {right}"));
+            }
+        }
+        if !self.build_output.is_empty() && !self.kind.has_build_columns() {
+            return wrong(format!("a {} join gives no build columns", self.kind.label()));
+        }
+        if self.publishes.is_some() && matches!(self.kind, JoinKind::Left | JoinKind::Anti) {
+            return wrong(format!("a {} join keeps rows without match", self.kind.label()));
+        }
+        match &self.residual {
+            Some(residual) if residual.data_type() != DataType::Boolean => {
+                wrong("its residual is not a condition".to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether two columns hold their values in the same way, up to the width of decimals.
+fn comparable(left: &DataType, right: &DataType) -> bool {
+    use DataType::{Decimal64, Decimal128, Decimal256};
+    let (left, right) = (physical_type(left), physical_type(right));
+    match (&left, &right) {
+        (
+            Decimal64(_, a) | Decimal128(_, a) | Decimal256(_, a),
+            Decimal64(_, b) | Decimal128(_, b) | Decimal256(_, b),
+        ) => a == b,
+        _ => left == right,
+    }
+}
+
+impl Spec for HashJoin {
+    fn name(&self) -> &'static str {
+        "hash_join"
+    }
+
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        let [probe, build] = inputs else {
+            return Err(Error::internal("hash join has two inputs"));
+        };
+        self.check(probe, build)?;
+        let nullable = self.kind == JoinKind::Left;
+        let probe_fields = self.probe_output.iter().map(|&c| probe.field(c).clone());
+        let build_fields = self.build_output.iter().map(|&c| {
+            let field = build.field(c).clone();
+            let nullable = nullable || field.is_nullable();
+            field.with_nullable(nullable)
+        });
+        Ok(Arc::new(Schema::new(probe_fields.chain(build_fields).collect::<Vec<_>>())))
+    }
+
+    fn explain(&self) -> Vec<Field> {
+        let keys: Vec<String> = self
+            .probe_keys
+            .iter()
+            .zip(&self.build_keys)
+            .map(|(p, b)| format!("#{p} = build #{b}"))
+            .collect();
+        let mut fields = vec![("kind", self.kind.label().to_string()), ("keys", keys.join(", "))];
+        if let Some(residual) = &self.residual {
+            fields.push(("residual", residual.to_string()));
+        }
+        if self.null_equals_null {
+            fields.push(("nulls", "equal".to_string()));
+        }
+        if let Some(id) = self.publishes {
+            fields.push(("publishes filter", id.0.to_string()));
+        }
+        fields
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_fields(self)
+    }
+
+    fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
+        let Ok([probe, build_side]) = <[Stream; 2]>::try_from(inputs) else {
+            return Err(Error::internal("hash join has two inputs"));
+        };
+        let schema = self.schema(&[probe.schema.clone(), build_side.schema.clone()])?;
+        let shape = Shape::new(self, &probe.schema, &build_side.schema)?;
+        let slot = self.publishes.map(|id| build.key_filter(id));
+        let shared = Arc::new(Shared::new(shape, slot));
+        let done = build.sink(build_side, Arc::new(BuildSink::new(shared.clone())));
+        if let Some(id) = self.publishes {
+            build.publish_key_filter(id, &done);
+        }
+        Ok(probe.after(&done).then(schema, Arc::new(ProbeTransform::new(shared))))
+    }
+}

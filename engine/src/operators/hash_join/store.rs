@@ -1,0 +1,196 @@
+//! The rows of the build side, their numbers and their order.
+//!
+//! Rows are stored in the order in which the workers got them. Their *order* is that of the build
+//! side's input: a [`Run`] is the rows of one morsel, and says where in the pages they are. Their
+//! *number* says where a row is (page and position in it) in 31 bits, so that directories are half
+//! as large as with references.
+//!
+//! Memory: pages are charged to the worker's reservation, and move with it.
+
+use arrow::array::ArrayRef;
+
+use super::groups::{NONE, ROWS_MAX, too_many_rows};
+use arrow::datatypes::DataType;
+
+use crate::batch::Column;
+use crate::error::Result;
+use crate::memory::rows::{RowPages, RowRef};
+
+/// Consecutive rows of one page.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    first: RowRef,
+    rows: u32,
+}
+
+/// The rows of one morsel, in order.
+#[derive(Debug)]
+pub(super) struct Run {
+    morsel: u64,
+    extents: Vec<Extent>,
+    /// Least and greatest ordinal of each key, where all have one.
+    pub(super) ranges: Vec<Option<(i64, i64)>>,
+}
+
+impl Run {
+    pub(super) fn new(morsel: u64, keys: usize) -> Self {
+        Run { morsel, extents: Vec::new(), ranges: vec![None; keys] }
+    }
+
+    pub(super) fn morsel(&self) -> u64 {
+        self.morsel
+    }
+
+    /// Adds rows that were just stored, of `width` bytes each.
+    pub(super) fn add(&mut self, rows: &[RowRef], width: usize) {
+        for &row in rows {
+            match self.extents.last_mut() {
+                Some(last)
+                    if last.first.page() == row.page()
+                        && last.first.offset() + last.rows as usize * width == row.offset() =>
+                {
+                    last.rows += 1;
+                }
+                _ => self.extents.push(Extent { first: row, rows: 1 }),
+            }
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.extents.iter().map(|e| e.rows as usize).sum()
+    }
+
+    fn move_behind(&mut self, pages: usize) {
+        self.extents.iter_mut().for_each(|extent| extent.first = extent.first.behind(pages));
+    }
+}
+
+/// What one worker has stored.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) pages: RowPages,
+    pub(super) runs: Vec<Run>,
+}
+
+/// All build rows.
+#[derive(Debug)]
+pub(super) struct Store {
+    pages: RowPages,
+    /// In the order of the input.
+    runs: Vec<Run>,
+    /// Bits of a number that say where in its page a row is.
+    row_bits: u32,
+    /// Rows in the pages before each page.
+    starts: Vec<u32>,
+}
+
+impl Store {
+    /// Puts the workers' parts together.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there are more rows than numbers.
+    pub(super) fn new(mut pages: RowPages, parts: Vec<Part>) -> Result<Self> {
+        let mut runs = Vec::new();
+        for part in parts {
+            let behind = pages.absorb(part.pages);
+            runs.extend(part.runs.into_iter().map(|mut run| {
+                run.move_behind(behind);
+                run
+            }));
+        }
+        // One worker has each morsel, and may have begun several runs of it.
+        runs.sort_by_key(|run| run.morsel);
+        let longest = (0..pages.pages()).map(|page| pages.page_rows(page)).max().unwrap_or(0);
+        let row_bits = longest.next_power_of_two().trailing_zeros();
+        if pages.pages().checked_shl(row_bits).is_none_or(|numbers| numbers > ROWS_MAX) {
+            return Err(too_many_rows(pages.rows()));
+        }
+        let mut starts = Vec::with_capacity(pages.pages());
+        let mut start = 0;
+        for page in 0..pages.pages() {
+            starts.push(start);
+            start += pages.page_rows(page) as u32;
+        }
+        Ok(Store { pages, runs, row_bits, starts })
+    }
+
+    pub(super) fn pages(&self) -> &RowPages {
+        &self.pages
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.pages.rows()
+    }
+
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Bytes beside those of the pages.
+    pub(super) fn extra_bytes(&self) -> usize {
+        let extents: usize = self.runs.iter().map(|run| run.extents.capacity()).sum();
+        extents * size_of::<Extent>() + self.runs.len() * size_of::<Run>() + self.starts.len() * 4
+    }
+
+    /// The number of a row.
+    pub(super) fn number(&self, row: RowRef) -> u32 {
+        let at = row.offset() / self.pages.layout().width();
+        (row.page() << self.row_bits | at) as u32
+    }
+
+    /// The row with a number; [`RowRef::NONE`] for [`NONE`].
+    pub(super) fn row(&self, number: u32) -> RowRef {
+        if number == NONE {
+            return RowRef::NONE;
+        }
+        let (page, at) = self.split(number);
+        let offset = at * self.pages.layout().width();
+        RowRef::new(page, offset)
+    }
+
+    /// Rows before the one with this number, in the order of the pages.
+    pub(super) fn position(&self, number: u32) -> u32 {
+        let (page, at) = self.split(number);
+        self.starts[page] + at as u32
+    }
+
+    fn split(&self, number: u32) -> (usize, usize) {
+        let mask = (1u32 << self.row_bits) - 1;
+        ((number >> self.row_bits) as usize, (number & mask) as usize)
+    }
+
+    /// Column number `column` of the rows, as a flat array.
+    pub(super) fn gather(&self, column: usize, rows: &[RowRef]) -> Result<ArrayRef> {
+        self.pages.gather(column, rows)
+    }
+
+    /// Calls `f` with the rows of a run, in order, at most `most` at a time.
+    pub(super) fn each_batch(
+        &self,
+        run: &Run,
+        most: usize,
+        mut f: impl FnMut(&[RowRef]) -> Result<()>,
+    ) -> Result<()> {
+        let width = self.pages.layout().width();
+        let mut batch = Vec::with_capacity(most.min(run.rows()));
+        for extent in &run.extents {
+            for row in 0..extent.rows as usize {
+                batch.push(RowRef::new(extent.first.page(), extent.first.offset() + row * width));
+                if batch.len() == most {
+                    f(&batch)?;
+                    batch.clear();
+                }
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { f(&batch) }
+    }
+
+    /// The key columns of stored rows: the first columns of the layout.
+    ///
+    /// # Errors
+    /// `Internal` when there are fewer columns.
+    pub(super) fn keys(&self, types: &[DataType], rows: &[RowRef]) -> Result<Vec<Column>> {
+        let columns = types.iter().enumerate();
+        columns.map(|(i, t)| Ok(Column::flat(t.clone(), self.gather(i, rows)?))).collect()
+    }
+}

@@ -1,0 +1,403 @@
+//! Hash joins against nested loops over the same rows, row by row and in order.
+
+mod data;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+
+use super::build::BuildSink;
+use super::probe::ProbeTransform;
+use super::shape::{Shape, Shared};
+use super::{HashJoin, JoinKind};
+use crate::batch::{Chunk, KeyFilterSlot, NarrowScratch, copied_bytes};
+use crate::error::{Error, Result};
+use crate::expr::{CompareOp, Expr};
+use crate::memory::{Governor, GovernorOptions};
+use crate::pipeline::{Consumed, Context, Order, Pushed, Query, Sink, SinkWorker, Step, Transform};
+use data::{Cell, Random, Row, Table, cells, chunks, schema};
+
+/// A hash of one word.
+pub(super) fn mix(key: u64) -> u64 {
+    crate::batch::hash_word(key)
+}
+
+fn context(memory: Governor, threads: usize) -> Context {
+    let query = Query { cancel: Default::default(), memory, threads, keep_order: true };
+    Context { query: Arc::new(query), order: Order::new(), worker: 0 }
+}
+
+fn join(kind: JoinKind, keys: usize, probe: &Table, build: &Table) -> HashJoin {
+    let build_output =
+        if kind.has_build_columns() { (0..build.types.len()).collect() } else { vec![] };
+    HashJoin {
+        kind,
+        probe_keys: (0..keys).collect(),
+        build_keys: (0..keys).collect(),
+        residual: None,
+        probe_output: (0..probe.types.len()).rev().collect(),
+        build_output,
+        null_equals_null: false,
+        publishes: None,
+    }
+}
+
+fn shared(spec: &HashJoin, probe: &Table, build: &Table) -> Arc<Shared> {
+    let (probe, build) = (schema(probe), schema(build));
+    crate::plan::Spec::schema(spec, &[probe.clone(), build.clone()]).expect("fits");
+    let shape = Shape::new(spec, &probe, &build).expect("a shape");
+    Arc::new(Shared::new(shape, Some(KeyFilterSlot::default())))
+}
+
+/// Runs the build side over `workers` workers that take morsels in turn.
+fn run_build(shared: &Arc<Shared>, input: &[Chunk], workers: usize, cx: &Context) -> Result<()> {
+    let sink = BuildSink::new(shared.clone());
+    let mut states: Vec<Box<dyn SinkWorker>> = Vec::new();
+    for _ in 0..workers {
+        states.push(sink.worker(cx)?);
+    }
+    for chunk in input {
+        let worker = &mut states[chunk.place().morsel as usize % workers];
+        assert!(matches!(worker.consume(chunk.clone(), cx)?, Consumed::NeedInput));
+    }
+    for mut state in states {
+        assert!(state.combine(cx)?.is_none());
+    }
+    let tasks = sink.prepare(cx)?;
+    // From several threads, as on a scheduler, and in no particular order.
+    std::thread::scope(|scope| {
+        let (sink, query) = (&sink, &cx.query);
+        let tasks = (0..tasks).rev().map(|task| {
+            scope.spawn(move || {
+                let cx = Context { query: query.clone(), order: Order::new(), worker: task };
+                sink.finish(task, &cx)
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        tasks.into_iter().try_for_each(|task| task.join().expect("no panic"))
+    })
+}
+
+/// Runs the probe side; whether it asked its source to stop.
+fn run_probe(shared: &Arc<Shared>, input: &[Chunk], cx: &Context) -> Result<(Vec<Chunk>, bool)> {
+    let transform = ProbeTransform::new(shared.clone());
+    let mut worker = transform.worker(cx)?;
+    let mut out = Vec::new();
+    for chunk in input {
+        match worker.push(chunk.clone(), cx)? {
+            Pushed::NeedInput => (),
+            Pushed::Chunk(chunk) => out.push(chunk),
+            Pushed::HaveMore(chunk) => {
+                out.push(chunk);
+                while let Step::Chunk(chunk) = worker.resume(cx)? {
+                    out.push(chunk);
+                }
+            }
+            Pushed::Finished(last) => {
+                out.extend(last);
+                return Ok((out, true));
+            }
+            Pushed::Blocked(..) => panic!("a join does not block"),
+        }
+    }
+    Ok((out, false))
+}
+
+/// What the join means.
+fn reference(spec: &HashJoin, probe: &Table, build: &Table) -> Vec<Row> {
+    let equal = |a: &Cell, b: &Cell| match (a, b) {
+        (Cell::Null, Cell::Null) => spec.null_equals_null,
+        (Cell::Null, _) | (_, Cell::Null) => false,
+        (a, b) => a.same(b),
+    };
+    let passes = |p: &Row, b: &Row| {
+        spec.residual.is_none()
+            || matches!((p.last(), b.last()), (Some(Cell::Int(p)), Some(Cell::Int(b))) if p < b)
+    };
+    let mut out = Vec::new();
+    for p in &probe.rows {
+        let keys = || spec.probe_keys.iter().zip(&spec.build_keys);
+        let matches = |b: &&Row| keys().all(|(&i, &j)| equal(&p[i], &b[j])) && passes(p, b);
+        let own: Row = spec.probe_output.iter().map(|&c| p[c].clone()).collect();
+        let found: Vec<&Row> = build.rows.iter().filter(matches).collect();
+        let pair = |b: &Row| -> Row {
+            own.iter().cloned().chain(spec.build_output.iter().map(|&c| b[c].clone())).collect()
+        };
+        match spec.kind {
+            JoinKind::Semi if !found.is_empty() => out.push(own),
+            JoinKind::Anti if found.is_empty() => out.push(own),
+            JoinKind::Semi | JoinKind::Anti => (),
+            JoinKind::Left if found.is_empty() => {
+                out.push(pair(&vec![Cell::Null; build.types.len()]));
+            }
+            JoinKind::Inner | JoinKind::Left => out.extend(found.into_iter().map(pair)),
+        }
+    }
+    out
+}
+
+fn residual(probe: &Table, build: &Table) -> Expr {
+    let (p, b) = (probe.types.len() - 1, build.types.len() - 1);
+    Expr::Compare {
+        op: CompareOp::Less,
+        left: Box::new(Expr::column(p, DataType::Int64)),
+        right: Box::new(Expr::column(p + 1 + b, DataType::Int64)),
+    }
+}
+
+/// Runs one join in many ways and compares each with the reference; the key filter must keep every
+/// row that has a match.
+fn check(spec: &HashJoin, probe: &Table, build: &Table, random: &mut Random) {
+    let expected = reference(spec, probe, build);
+    for (workers, threads, most) in [(1, 1, 4096), (2, 2, 50), (3, 8, 7)] {
+        let cx = context(Governor::unlimited(), threads);
+        let shared = shared(spec, probe, build);
+        let most = most.max(build.rows.len() / 100);
+        run_build(&shared, &chunks(build, most, random), workers, &cx).expect("builds");
+        let probe_chunks = chunks(probe, most, random);
+        let (out, _) = run_probe(&shared, &probe_chunks, &cx).expect("probes");
+        let found: Vec<Row> = out.iter().flat_map(cells).collect();
+        let what = format!("{spec:?}, {workers} workers, {threads} threads, chunks of {most}");
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (row, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            let same = found.iter().zip(expected).all(|(a, b)| a.same(b));
+            assert!(same, "row {row}: {found:?} instead of {expected:?}, {what}");
+        }
+        let filter = shared.filter_slot.as_ref().and_then(KeyFilterSlot::get).expect("published");
+        assert_eq!(filter.is_empty(), build_is_empty(spec, build));
+        let mut kept = 0;
+        for chunk in &probe_chunks {
+            let keys: Vec<_> = spec.probe_keys.iter().map(|&c| &chunk.columns()[c]).collect();
+            let mut scratch = NarrowScratch::default();
+            let live = chunk.selection();
+            kept += filter.narrow(&keys, chunk.rows(), live, &mut scratch).expect("narrows").len();
+        }
+        let semi = HashJoin { kind: JoinKind::Semi, residual: None, ..spec.clone() };
+        let matching = reference(&semi, probe, build).len();
+        assert!(kept >= matching, "{kept} of {matching} kept by the filter of {what}");
+        if filter.is_exact() {
+            assert_eq!(kept, matching, "{what}");
+        }
+        drop(shared);
+        assert_eq!(cx.memory().reserved(), 0, "{what}");
+    }
+}
+
+fn build_is_empty(spec: &HashJoin, build: &Table) -> bool {
+    let null = |row: &Row| spec.build_keys.iter().any(|&k| matches!(row[k], Cell::Null));
+    build.rows.iter().all(|row| null(row) && !spec.null_equals_null)
+}
+
+const KINDS: [JoinKind; 4] = [JoinKind::Inner, JoinKind::Left, JoinKind::Semi, JoinKind::Anti];
+
+#[test]
+fn random_joins_equal_nested_loops() {
+    let mut random = Random::new(11);
+    for case in 0..160 {
+        let keys = random.below(4);
+        let types: Vec<DataType> = (0..keys).map(|_| data::key_type(&mut random)).collect();
+        let sizes = [0, 1, 5, 60, 300];
+        let spread = [1, 3, 20, 400][random.below(4)];
+        let (probe_rows, build_rows) = (sizes[random.below(5)], sizes[random.below(5)]);
+        let probe = data::table(&types, probe_rows, spread, &mut random);
+        let build = data::table(&types, build_rows, spread, &mut random);
+        let mut spec = join(KINDS[case % 4], keys, &probe, &build);
+        spec.null_equals_null = random.below(3) == 0;
+        if random.below(2) == 0 {
+            spec.residual = Some(residual(&probe, &build));
+        }
+        if random.below(4) == 0 {
+            spec.build_output.clear();
+        }
+        check(&spec, &probe, &build, &mut random);
+    }
+}
+
+#[test]
+fn large_build_sides_in_pieces_equal_nested_loops() {
+    let mut random = Random::new(5);
+    for (types, spread) in [
+        (vec![DataType::Int64], 30_000),
+        (vec![DataType::Int64], 400_000),
+        (vec![DataType::Int32, DataType::Int64], 150),
+        (vec![DataType::Int64, DataType::Int64], 1 << 40),
+        (vec![DataType::Utf8View], 10_000),
+    ] {
+        for kind in KINDS {
+            let probe = data::table(&types, 120, spread, &mut random);
+            let build = data::table(&types, 20_000, spread, &mut random);
+            let spec = join(kind, types.len(), &probe, &build);
+            check(&spec, &probe, &build, &mut random);
+        }
+    }
+}
+
+#[test]
+fn clustered_keys_fill_their_pieces_from_few_runs() {
+    let mut random = Random::new(8);
+    let types = [DataType::Int64];
+    let mut build = data::table(&types, 20_000, 1, &mut random);
+    let keys = build.rows.iter_mut().zip(0..);
+    keys.for_each(|(row, i): (_, i128)| row[0] = Cell::Int(i / 3 * 5));
+    let mut probe = data::table(&types, 100, 1, &mut random);
+    let keys = probe.rows.iter_mut().zip(0..);
+    keys.for_each(|(row, i): (_, i128)| row[0] = Cell::Int(i * 300));
+    for kind in KINDS {
+        check(&join(kind, 1, &probe, &build), &probe, &build, &mut random);
+    }
+}
+
+#[test]
+fn one_key_with_many_rows_comes_out_in_bounded_chunks() {
+    let mut random = Random::new(3);
+    let types = [DataType::Int64];
+    let probe = data::table(&types, 5, 1, &mut random);
+    let build = data::table(&types, 40_000, 1, &mut random);
+    for kind in KINDS {
+        for with_residual in [false, true] {
+            let mut spec = join(kind, 1, &probe, &build);
+            spec.residual = with_residual.then(|| residual(&probe, &build));
+            check(&spec, &probe, &build, &mut random);
+        }
+    }
+}
+
+#[test]
+fn an_empty_build_side_stops_the_source_where_nothing_can_match() {
+    let mut random = Random::new(4);
+    let types = [DataType::Utf8View];
+    let probe = data::table(&types, 50, 5, &mut random);
+    let build = data::table(&types, 0, 5, &mut random);
+    for kind in KINDS {
+        let spec = join(kind, 1, &probe, &build);
+        let shared = shared(&spec, &probe, &build);
+        let cx = context(Governor::unlimited(), 2);
+        run_build(&shared, &[], 2, &cx).expect("builds");
+        let (_, stopped) =
+            run_probe(&shared, &chunks(&probe, 10, &mut random), &cx).expect("probes");
+        assert_eq!(stopped, matches!(kind, JoinKind::Inner | JoinKind::Semi), "{kind:?}");
+    }
+}
+
+/// Ten columns and a key, `matches` build rows for each probe row.
+fn copies(matches: i128, build_rows: usize, kind: JoinKind) -> (u64, usize) {
+    let types = vec![DataType::Int64; 10];
+    let row = |key: i128| -> Row {
+        [Cell::Int(key)].into_iter().chain((1..10).map(|c| Cell::Int(c * 1000))).collect()
+    };
+    let probe = Table { rows: (0..4000).map(row).collect(), types: types.clone() };
+    let rows = build_rows as i128;
+    let key = |i: i128| if matches == 0 { -1 - i } else { i / matches };
+    let build = Table { rows: (0..rows).map(|i| row(key(i))).collect(), types };
+    let mut spec = join(kind, 1, &probe, &build);
+    spec.build_output = if kind.has_build_columns() { vec![1, 2] } else { vec![] };
+    let shared = shared(&spec, &probe, &build);
+    let cx = context(Governor::unlimited(), 1);
+    let mut random = Random::plain();
+    run_build(&shared, &chunks(&build, 4096, &mut random), 1, &cx).expect("builds");
+    let input = chunks(&probe, 4096, &mut random);
+    let before = copied_bytes();
+    let (out, _) = run_probe(&shared, &input, &cx).expect("probes");
+    (copied_bytes() - before, out.iter().map(Chunk::live_rows).sum())
+}
+
+#[test]
+fn probe_columns_are_not_copied_for_any_number_of_matches() {
+    for kind in KINDS {
+        for matches in [0i128, 1, 3] {
+            let (copied, rows) = copies(matches, 4000 * matches.max(1) as usize, kind);
+            assert_eq!(copied, 0, "{kind:?} with {matches} matches a row");
+            let expected = match (kind, matches) {
+                (JoinKind::Inner, m) => 4000 * m as usize,
+                (JoinKind::Left, m) => 4000 * m.max(1) as usize,
+                (JoinKind::Semi, 0) | (JoinKind::Anti, 1..) => 0,
+                _ => 4000,
+            };
+            assert_eq!(rows, expected);
+        }
+    }
+    let (copied, rows) = copies(1, 10, JoinKind::Inner);
+    assert_eq!((copied, rows), (10 * 10 * 8, 10), "few rows left are copied together");
+}
+
+#[test]
+fn a_build_side_over_the_budget_is_out_of_memory() {
+    let mut random = Random::new(1);
+    let types = [DataType::Int64];
+    let table = data::table(&types, 20_000, 100_000, &mut random);
+    let spec = join(JoinKind::Inner, 1, &table, &table);
+    let input = chunks(&table, 4096, &mut random);
+    for limit in [200_000, 550_000] {
+        let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
+        let cx = context(Governor::new(options), 1);
+        let shared = shared(&spec, &table, &table);
+        let error = run_build(&shared, &input, 1, &cx).expect_err("too large");
+        assert!(matches!(&error, Error::OutOfMemory { who, .. } if who == "hash join build"));
+        drop(shared);
+        assert_eq!(cx.memory().reserved(), 0);
+    }
+}
+
+#[test]
+fn a_cancelled_query_stops_while_the_directory_is_made() {
+    let mut random = Random::new(1);
+    let types = [DataType::Int64];
+    let table = data::table(&types, 2_000, 100_000, &mut random);
+    let spec = join(JoinKind::Inner, 1, &table, &table);
+    let shared = shared(&spec, &table, &table);
+    let cx = context(Governor::unlimited(), 1);
+    let sink = BuildSink::new(shared);
+    let mut worker = sink.worker(&cx).expect("a worker");
+    for chunk in chunks(&table, 4096, &mut random) {
+        worker.consume(chunk, &cx).expect("takes it");
+    }
+    worker.combine(&cx).expect("combines");
+    assert_eq!(sink.prepare(&cx).expect("prepares"), 1);
+    cx.query.cancel.interrupt();
+    assert!(matches!(sink.finish(0, &cx), Err(Error::Cancelled { .. })));
+}
+
+#[test]
+fn a_join_can_run_again() {
+    let mut random = Random::new(21);
+    let types = [DataType::Int64];
+    let first = data::table(&types, 100, 10, &mut random);
+    let second = data::table(&types, 50, 10, &mut random);
+    let spec = join(JoinKind::Inner, 1, &first, &first);
+    let shared = shared(&spec, &first, &first);
+    let cx = context(Governor::unlimited(), 2);
+    for build in [&first, &second] {
+        run_build(&shared, &chunks(build, 20, &mut random), 2, &cx).expect("builds");
+        let (out, _) = run_probe(&shared, &chunks(&first, 20, &mut random), &cx).expect("probes");
+        let rows: usize = out.iter().map(Chunk::live_rows).sum();
+        assert_eq!(rows, reference(&spec, &first, build).len());
+        BuildSink::new(shared.clone()).reset().expect("resets");
+        assert_eq!(cx.memory().reserved(), 0);
+    }
+}
+
+#[test]
+fn the_spec_survives_json_and_refuses_what_does_not_fit() {
+    let mut random = Random::new(2);
+    let table = data::table(&[DataType::Int64, DataType::Utf8View], 3, 3, &mut random);
+    let mut spec = join(JoinKind::Left, 2, &table, &table);
+    spec.residual = Some(residual(&table, &table));
+    let json = crate::plan::Spec::to_json(&spec).expect("plain data");
+    let read = HashJoin::from_json(json, &Default::default()).expect("reads");
+    assert_eq!(format!("{read:?}"), format!("{spec:?}"));
+    let schemas = [schema(&table), schema(&table)];
+    let given = read.schema(&schemas).expect("fits");
+    assert_eq!(given.fields().len(), 2 * table.types.len());
+    assert!(given.field(table.types.len()).is_nullable());
+    let wrong = [
+        HashJoin { build_keys: vec![1, 0], ..spec.clone() },
+        HashJoin { build_keys: vec![0], ..spec.clone() },
+        HashJoin { probe_output: vec![9], ..spec.clone() },
+        HashJoin { kind: JoinKind::Semi, ..spec.clone() },
+        HashJoin { publishes: Some(crate::batch::KeyFilterId(1)), ..spec.clone() },
+        HashJoin { residual: Some(Expr::column(0, DataType::Int64)), ..spec.clone() },
+    ];
+    for spec in wrong {
+        assert!(crate::plan::Spec::schema(&spec, &schemas).is_err(), "{spec:?}");
+    }
+}
