@@ -31,13 +31,19 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
+/// Spreads the result of a multiplication by a constant, which for consecutive words is a regular
+/// sequence.
+fn finish(hash: u64) -> u64 {
+    (hash ^ (hash >> 32)).wrapping_mul(SEEDS[3])
+}
+
 /// The hash of one word.
 pub fn hash_word(word: u64) -> u64 {
-    fold(word ^ SEEDS[0], SEEDS[1])
+    finish(fold(word ^ SEEDS[0], SEEDS[1]))
 }
 
 fn hash_words(low: u64, high: u64) -> u64 {
-    fold(low ^ SEEDS[0], high ^ SEEDS[1])
+    finish(fold(low ^ SEEDS[0], high ^ SEEDS[1]))
 }
 
 /// The hash of two columns' hashes.
@@ -73,7 +79,7 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
         16.. => (word(bytes.len() - 16), word(bytes.len() - 8)),
         _ => (word(0), word(bytes.len() - 8)),
     };
-    fold(low ^ SEEDS[3], high ^ state)
+    finish(fold(low ^ SEEDS[3], high ^ state))
 }
 
 /// The hash of a view of at most 12 bytes.
@@ -273,4 +279,75 @@ fn hash_picked(picked: &Picked<'_>, put: &mut Put<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::batch::Indices;
+
+    /// How far the fullest of 4096 buckets is above its share, for buckets by these bits.
+    fn fullest(hashes: &[u64], shift: u32) -> usize {
+        let mut buckets = vec![0; 4096];
+        hashes.iter().for_each(|hash| buckets[(hash >> shift) as usize % 4096] += 1);
+        buckets.into_iter().max().unwrap_or(0)
+    }
+
+    #[test]
+    fn hashes_of_regular_keys_are_spread_in_every_part() {
+        let texts: Vec<String> = (0..40_960).map(|i| format!("Customer#{i:09}")).collect();
+        let mut families: Vec<Vec<u64>> = [0, 3, 10, 20, 32, 44]
+            .iter()
+            .map(|&bits| (0..40_960u64).map(|i| hash_word(i << bits)).collect())
+            .collect();
+        families.push((0..40_960).map(|i: i64| hash_word((i as f64).to_bits())).collect());
+        families.push(texts.iter().map(|t| hash_bytes(t.as_bytes())).collect());
+        families.push(texts.iter().map(|t| hash_bytes(&t.as_bytes()[9..])).collect());
+        families.push(
+            (0..40_960u64).map(|i| combine(hash_word(i / 200), hash_word(i % 200))).collect(),
+        );
+        for (number, hashes) in families.iter().enumerate() {
+            let distinct: HashSet<&u64> = hashes.iter().collect();
+            assert_eq!(distinct.len(), hashes.len(), "family {number}");
+            for shift in [0, 16, 32, 46, 52] {
+                // Ten are expected; more than 35 in one is less likely than one in a million.
+                let fullest = fullest(hashes, shift);
+                assert!(fullest <= 35, "family {number}, bits from {shift}: {fullest}");
+            }
+        }
+    }
+
+    #[test]
+    fn forms_and_dictionaries_do_not_change_hashes() {
+        let values: Vec<String> = (0..50).map(|i| "x".repeat(i % 20) + &i.to_string()).collect();
+        let base: ArrayRef = Arc::new(StringViewArray::from_iter_values(&values));
+        let indices: Vec<u32> =
+            (0..300).map(|i| if i % 7 == 0 { NULL_INDEX } else { i % 50 }).collect();
+        let indices = Arc::new(Indices::with_nulls(indices));
+        let domain = Some(Domain::unique());
+        let text = DataType::Utf8;
+        let dictionary = Column::indexed(text.clone(), indices.clone(), base.clone(), domain);
+        let indexed = Column::indexed(text.clone(), indices, base.clone(), None);
+        let flat = Column::flat(text.clone(), indexed.to_array(300).expect("flat"));
+        let number = Column::constant(DataType::Int64, Arc::new(Int64Array::from(vec![7])));
+        let mut hasher = KeyHasher::new();
+        let (mut first, mut hashes) = (Vec::new(), Vec::new());
+        hasher.hash(&[&flat, &number], all_rows(300), &mut first).expect("hashes");
+        for column in [&dictionary, &indexed, &dictionary] {
+            // The second time the dictionary's hashes are known.
+            hasher.hash(&[column, &number], all_rows(300), &mut hashes).expect("hashes");
+            assert_eq!(hashes, first);
+        }
+        hasher.hash(&[&dictionary, &number], &[5, 3], &mut hashes).expect("hashes");
+        assert_eq!(hashes, [first[5], first[3]]);
+        let constant = Column::constant(text, base.slice(1, 1));
+        hasher.hash(&[&constant, &number], &[9], &mut hashes).expect("hashes");
+        assert_eq!(hashes, [first[1]]);
+    }
 }

@@ -3,6 +3,7 @@
 //! Operators never import each other. The table below is what plans can name.
 
 mod filter;
+mod hash_aggregate;
 mod hash_join;
 mod key_filter;
 mod limit;
@@ -12,6 +13,7 @@ mod union;
 mod values;
 
 pub use filter::Filter;
+pub use hash_aggregate::HashAggregate;
 pub use hash_join::{HashJoin, JoinKind};
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
@@ -25,6 +27,7 @@ use crate::plan::{FromJson, from_fields};
 /// Names and readers of all operators.
 pub const SPECS: &[(&str, FromJson)] = &[
     ("filter", Filter::from_json),
+    ("hash_aggregate", HashAggregate::from_json),
     ("hash_join", HashJoin::from_json),
     ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
     ("limit", |fields, _| from_fields::<Limit>(fields)),

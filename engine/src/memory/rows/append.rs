@@ -19,8 +19,9 @@ use crate::memory::Reservation;
 
 impl RowPages {
     /// Stores the rows at these physical positions of `columns`, one for each column of the layout,
-    /// and adds their references to `refs`. Stops when `memory` refuses another page, and says how
-    /// many rows are stored: the caller makes room and goes on with the others.
+    /// in pages of one lane, and adds their references to `refs`. Stops when `memory` refuses
+    /// another page, and says how many rows are stored: the caller makes room and goes on with the
+    /// others.
     ///
     /// # Errors
     /// `Input` when a decimal does not fit its declared precision or a row is over 4 GB.
@@ -32,60 +33,86 @@ impl RowPages {
         refs: &mut Vec<RowRef>,
     ) -> Result<usize> {
         let picked = pick(columns.iter().copied(), rows);
-        self.append_picked(&picked, rows.len(), memory, refs)
+        self.append_picked(&picked, &[rows.len()], memory, refs)
     }
 
-    /// [`RowPages::append`] for rows that have been picked.
+    /// [`RowPages::append`] for rows that have been picked: lane `l` gets those before `ends[l]`
+    /// that no lane before it got.
     ///
     /// # Errors
     /// As [`RowPages::append`].
     pub fn append_picked(
         &mut self,
         picked: &[Picked<'_>],
-        rows: usize,
+        ends: &[usize],
         memory: &mut Reservation,
         refs: &mut Vec<RowRef>,
     ) -> Result<usize> {
         let layout = self.layout().clone();
-        if picked.len() != layout.columns() {
-            let got = picked.len();
-            return Err(Error::internal(format!("{got} columns for {} in rows", layout.columns())));
+        if picked.len() != layout.columns() || ends.len() != self.lanes() {
+            let got = (picked.len(), ends.len());
+            let own = (layout.columns(), self.lanes());
+            return Err(Error::internal(format!("columns and lanes {got:?} for {own:?}")));
         }
         let mut sources = Vec::with_capacity(picked.len());
         for (column, picked) in layout.columns.iter().zip(picked) {
             sources.push(Source::new(column, picked)?);
         }
+        let rows = ends.last().copied().unwrap_or(0);
         let heap = heap_bytes(&layout, &sources, rows);
-        let heap_of = |row: usize| heap.get(row).copied().unwrap_or(0);
         let mut done = 0;
-        while done < rows {
-            let Some(page) = self.page_for(heap_of(done), memory)? else { break };
-            let mut free = self.pages[page].free(layout.width());
-            let mut end = done;
-            while end < rows && layout.width() + heap_of(end) <= free {
-                free -= layout.width() + heap_of(end);
-                end += 1;
+        for (lane, &end) in ends.iter().enumerate() {
+            while done < end {
+                let before = done;
+                done = self.append_run(lane, &sources, &heap, done..end, memory, refs)?;
+                if done == before {
+                    return Ok(done);
+                }
             }
-            let start = self.extend_page(page, end - done);
-            for (number, source) in sources.iter().enumerate() {
-                let mut run = Run {
-                    page: &mut self.pages[page],
-                    start,
-                    width: layout.width(),
-                    rows: done..end,
-                    column: &layout.columns[number],
-                };
-                self.nulls[number] |= source.write(&mut run);
-            }
-            self.push_refs(page, start, end - done, refs);
-            done = end;
         }
         Ok(done)
     }
 
-    /// Stores copies of rows of other pages with the same layout, slots included, and adds their
-    /// references to `refs`. Stops when `memory` refuses another page, and says how many rows are
-    /// stored.
+    /// Stores as many of the rows as fit into one page of the lane; the first that is not stored.
+    fn append_run(
+        &mut self,
+        lane: usize,
+        sources: &[Source<'_>],
+        heap: &[usize],
+        rows: Range<usize>,
+        memory: &mut Reservation,
+        refs: &mut Vec<RowRef>,
+    ) -> Result<usize> {
+        let layout = self.layout().clone();
+        let heap_of = |row: usize| heap.get(row).copied().unwrap_or(0);
+        let Some(page) = self.page_for(lane, heap_of(rows.start), memory)? else {
+            return Ok(rows.start);
+        };
+        let mut free = self.pages[page].free(layout.width());
+        let mut end = rows.start;
+        while end < rows.end && layout.width() + heap_of(end) <= free {
+            free -= layout.width() + heap_of(end);
+            end += 1;
+        }
+        let count = end - rows.start;
+        let start = self.extend_page(page, count);
+        for (number, source) in sources.iter().enumerate() {
+            let mut run = Run {
+                page: &mut self.pages[page],
+                start,
+                width: layout.width(),
+                rows: rows.start..end,
+                column: &layout.columns[number],
+            };
+            self.nulls[number] |= source.write(&mut run);
+        }
+        self.push_refs(page, start, count, refs);
+        Ok(end)
+    }
+
+    /// Stores copies of rows of other pages with the same layout in a lane, slots included, and
+    /// adds their references to `refs`. Stops when `memory` refuses another page, and says how
+    /// many rows are stored.
     ///
     /// # Errors
     /// `Input` when a row is over 4 GB.
@@ -93,16 +120,18 @@ impl RowPages {
         &mut self,
         from: &RowPages,
         rows: &[RowRef],
+        lane: usize,
         memory: &mut Reservation,
         refs: &mut Vec<RowRef>,
     ) -> Result<usize> {
         let layout = self.layout().clone();
         let width = layout.width();
+        self.nulls.iter_mut().zip(&from.nulls).for_each(|(own, other)| *own |= other);
         for (done, &row) in rows.iter().enumerate() {
             let page = &from.pages[row.page()].bytes;
             let fixed = from.row(row);
             let heap = layout.heap_slots(fixed).map(|(_, slot)| slot.len()).sum();
-            let Some(to) = self.page_for(heap, memory)? else { return Ok(done) };
+            let Some(to) = self.page_for(lane, heap, memory)? else { return Ok(done) };
             let start = self.extend_page(to, 1);
             let target = &mut self.pages[to];
             target.bytes[start..start + width].copy_from_slice(fixed);
@@ -112,7 +141,6 @@ impl RowPages {
             }
             self.push_refs(to, start, 1, refs);
         }
-        self.nulls.iter_mut().zip(&from.nulls).for_each(|(own, other)| *own |= other);
         Ok(rows.len())
     }
 }

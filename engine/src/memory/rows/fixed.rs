@@ -4,8 +4,8 @@ use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano, i256};
 
 use crate::batch::Half;
 
-/// A value of fixed width in a row.
-pub(super) trait Fixed: Copy {
+/// A value of fixed width in a row: of a column, or of an owner's slot of the same width.
+pub trait Fixed: Copy {
     /// Writes the value at the front of `to`.
     fn put(self, to: &mut [u8]);
     /// Reads the value at the front of `from`.
@@ -22,7 +22,7 @@ macro_rules! fixed_number {
 
             #[inline]
             fn take(from: &[u8]) -> Self {
-                from.first_chunk().map_or_else(Default::default, |bytes| Self::from_ne_bytes(*bytes))
+                from.first_chunk().map_or_else(Default::default, |b| Self::from_ne_bytes(*b))
             }
         }
     )* };

@@ -25,6 +25,16 @@ impl RowPages {
     pub fn gather(&self, column: usize, rows: &[RowRef]) -> Result<ArrayRef> {
         self.layout().gather(self, column, rows)
     }
+
+    /// The bytes of a string or binary value; none for other types and NULL.
+    pub fn value_bytes(&self, column: usize, row: RowRef) -> &[u8] {
+        match self.layout().columns.get(column) {
+            Some(layout) if layout.kind.has_heap() => {
+                value_bytes(&self.row(row)[layout.offset..], self.page_bytes(row.page()))
+            }
+            _ => &[],
+        }
+    }
 }
 
 impl RowLayout {

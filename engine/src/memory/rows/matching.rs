@@ -45,6 +45,75 @@ impl RowPages {
     }
 }
 
+impl RowPages {
+    /// Compares stored rows with each other: candidate `c` says that `left[c]` may equal
+    /// `right[c]`. Keeps those that are equal on all of `columns`, NULL equal to NULL, and moves
+    /// the others to the end of `rejected`. The columns must have been stored as keys, with
+    /// numbers as [`crate::batch::with_float_keys`] gives them.
+    pub fn split_equal_rows(
+        &self,
+        columns: &[usize],
+        left: &[RowRef],
+        right: &[RowRef],
+        candidates: &mut Vec<u32>,
+        rejected: &mut Vec<u32>,
+    ) {
+        for &column in columns {
+            let Some(layout) = self.layout().columns.get(column) else { continue };
+            let at = (layout.offset, self.may_have_nulls(column).then_some(layout));
+            let pairs = (left, right);
+            match (layout.kind.has_heap(), layout.width) {
+                (true, _) => self.retain_pairs(pairs, at, candidates, rejected, same_bytes),
+                (_, 1) => self.retain_pairs(pairs, at, candidates, rejected, same_width::<1>),
+                (_, 2) => self.retain_pairs(pairs, at, candidates, rejected, same_width::<2>),
+                (_, 4) => self.retain_pairs(pairs, at, candidates, rejected, same_width::<4>),
+                (_, 8) => self.retain_pairs(pairs, at, candidates, rejected, same_width::<8>),
+                (_, 16) => self.retain_pairs(pairs, at, candidates, rejected, same_width::<16>),
+                (_, 32) => self.retain_pairs(pairs, at, candidates, rejected, same_width::<32>),
+                _ => (),
+            }
+        }
+    }
+
+    /// Keeps the pairs for which `same` holds of the column's bytes and the pages, and that are
+    /// both or neither NULL. The value of a NULL is all zero.
+    fn retain_pairs(
+        &self,
+        (left, right): (&[RowRef], &[RowRef]),
+        (offset, nulls): (usize, Option<&ColumnLayout>),
+        candidates: &mut Vec<u32>,
+        rejected: &mut Vec<u32>,
+        same: impl Fn(&[u8], &[u8], &[u8], &[u8]) -> bool,
+    ) {
+        candidates.retain(|&candidate| {
+            let (left, right) = (left[candidate as usize], right[candidate as usize]);
+            let (left_page, right_page) =
+                (self.page_bytes(left.page()), self.page_bytes(right.page()));
+            let (left, right) = (&left_page[left.offset()..], &right_page[right.offset()..]);
+            let equal = same(&left[offset..], &right[offset..], left_page, right_page)
+                && nulls.is_none_or(|column| {
+                    (left[column.null_byte] ^ right[column.null_byte]) & column.null_mask == 0
+                });
+            if !equal {
+                rejected.push(candidate);
+            }
+            equal
+        });
+    }
+}
+
+fn same_width<const W: usize>(left: &[u8], right: &[u8], _: &[u8], _: &[u8]) -> bool {
+    left.first_chunk::<W>() == right.first_chunk::<W>()
+}
+
+fn same_bytes(left: &[u8], right: &[u8], left_page: &[u8], right_page: &[u8]) -> bool {
+    let (a, b) = (ByteSlot::take(left), ByteSlot::take(right));
+    match a.is_inline() {
+        true => a == b,
+        false => a.own_head() == b.own_head() && a.heap(left_page) == b.heap(right_page),
+    }
+}
+
 /// One key column of the candidates.
 struct Match<'a> {
     pages: &'a RowPages,

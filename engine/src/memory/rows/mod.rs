@@ -18,9 +18,9 @@
 //!   (hashes, chain links, aggregate states);
 //! * [`RowPages::append`] stores rows of a chunk's columns and gives a [`RowRef`] for each, as many
 //!   as the reservation allows; [`RowPages::append_rows`] copies rows of other pages;
-//! * [`RowPages::gather`] reads one column of many rows as an array; [`RowPages::compact`] keeps
-//!   only some rows;
-//! * [`RowPages::split_equal`] tells which rows equal a chunk's rows on key columns;
+//! * [`RowPages::gather`] reads one column of many rows as an array;
+//! * [`RowPages::split_equal`] tells which rows equal a chunk's rows on key columns, and
+//!   [`RowPages::split_equal_rows`] which rows equal each other;
 //! * [`compare_rows`] orders two rows; [`SortKey`] makes order-preserving words;
 //! * [`RowPages::slot`], [`RowPages::set_slot`], [`RowPages::row`], [`RowPages::row_mut`] reach the
 //!   owner's slots;
@@ -51,6 +51,7 @@ mod sort_key;
 mod stored;
 
 pub use compare::{RowAt, RowOrder, compare_rows};
+pub use fixed::Fixed;
 pub use layout::{RowLayout, Slot};
 pub use pages::{
     DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, PAGE_BYTES_MAX, PageImage, Pages, RowPages, RowRef,

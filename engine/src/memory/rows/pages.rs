@@ -95,11 +95,12 @@ pub(super) struct Page {
     pub(super) bytes: Box<[u8]>,
     pub(super) rows: usize,
     pub(super) heap: usize,
+    lane: u16,
 }
 
 impl Page {
-    fn new(bytes: usize) -> Self {
-        Page { bytes: vec![0; bytes].into_boxed_slice(), rows: 0, heap: 0 }
+    fn new(bytes: usize, lane: u16) -> Self {
+        Page { bytes: vec![0; bytes].into_boxed_slice(), rows: 0, heap: 0, lane }
     }
 
     pub(super) fn free(&self, width: usize) -> usize {
@@ -127,14 +128,26 @@ pub struct PageImage<'a> {
     pub heap: &'a [u8],
 }
 
+/// A part of the pages that is filled on its own.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lane {
+    /// The page that rows are appended to, when there is one with room.
+    open: Option<usize>,
+    pages: u32,
+}
+
 /// Rows of one layout; see the module documentation.
+///
+/// Rows can be kept in several *lanes* (partitions): each lane has pages of its own, and can be
+/// taken out whole.
 #[derive(Debug)]
 pub struct RowPages {
     layout: Arc<RowLayout>,
     page_bytes: usize,
+    /// Whether a refusal of memory is an error.
+    strict: bool,
     pub(super) pages: Vec<Page>,
-    /// The page that rows are appended to, when there is one with room.
-    pub(super) open: Option<usize>,
+    lanes: Vec<Lane>,
     rows: usize,
     bytes: usize,
     /// By column, whether a NULL was ever stored.
@@ -144,10 +157,28 @@ pub struct RowPages {
 impl RowPages {
     /// No rows yet. Pages get up to `page_bytes` bytes.
     pub fn new(layout: Arc<RowLayout>, page_bytes: usize) -> Self {
+        RowPages::with_lanes(layout, page_bytes, 1)
+    }
+
+    /// No rows yet, with room for this many lanes (at least one).
+    pub fn with_lanes(layout: Arc<RowLayout>, page_bytes: usize, lanes: usize) -> Self {
         let least = FIRST_PAGE_BYTES.max((8 * layout.width()).next_power_of_two());
         let page_bytes = page_bytes.clamp(least.min(PAGE_BYTES_MAX), PAGE_BYTES_MAX);
         let nulls = vec![false; layout.columns()];
-        RowPages { layout, page_bytes, pages: Vec::new(), open: None, rows: 0, bytes: 0, nulls }
+        let lanes = vec![Lane::default(); lanes.clamp(1, usize::from(u16::MAX))];
+        let (pages, strict) = (Vec::new(), false);
+        RowPages { layout, page_bytes, strict, pages, lanes, rows: 0, bytes: 0, nulls }
+    }
+
+    /// The same for an owner that cannot make room: a refusal of memory is an error.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        RowPages { strict: true, ..self }
+    }
+
+    /// Number of lanes.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     /// The layout of the rows.
@@ -224,17 +255,37 @@ impl RowPages {
         }
     }
 
-    /// Takes over all pages of `other`, which has the same layout. Its rows' references change:
-    /// see [`RowRef::behind`], with the number of pages that is returned. The memory they are
-    /// charged to is the caller's to move.
+    /// Takes over all pages of `other`, which has the same layout; both have one lane. Its rows'
+    /// references change: see [`RowRef::behind`], with the number of pages that is returned. The
+    /// memory they are charged to is the caller's to move.
     pub fn absorb(&mut self, other: RowPages) -> usize {
         let behind = self.pages.len();
         self.pages.extend(other.pages);
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.nulls.iter_mut().zip(other.nulls).for_each(|(a, b)| *a |= b);
-        self.open = self.open.or(other.open.map(|open| open + behind));
+        if let (Some(own), Some(other)) = (self.lanes.first_mut(), other.lanes.first()) {
+            own.open = own.open.or(other.open.map(|open| open + behind));
+            own.pages += other.pages;
+        }
         behind
+    }
+
+    /// The rows of each lane on their own. References to them are no longer valid.
+    pub fn into_lanes(self) -> Vec<RowPages> {
+        let empty = || {
+            let pages = RowPages::new(self.layout.clone(), self.page_bytes);
+            RowPages { nulls: self.nulls.clone(), strict: self.strict, ..pages }
+        };
+        let mut lanes: Vec<RowPages> = self.lanes.iter().map(|_| empty()).collect();
+        for mut page in self.pages {
+            let lane = &mut lanes[usize::from(page.lane)];
+            page.lane = 0;
+            lane.rows += page.rows;
+            lane.bytes += page.bytes.len();
+            lane.pages.push(page);
+        }
+        lanes
     }
 
     /// The bytes of a page, for writing it out.
@@ -260,7 +311,8 @@ impl RowPages {
                 bytes.len()
             )));
         };
-        let page = Page { rows, heap: bytes.len() - fixed, bytes: bytes.into_boxed_slice() };
+        let heap = bytes.len() - fixed;
+        let page = Page { rows, heap, bytes: bytes.into_boxed_slice(), lane: 0 };
         self.rows += rows;
         self.bytes += page.bytes.len();
         // NULLs are not looked for: the page may have some in any column.
@@ -272,43 +324,49 @@ impl RowPages {
     /// Drops all rows. The memory they are charged to is the caller's to give back.
     pub fn clear(&mut self) {
         self.pages.clear();
-        self.open = None;
+        self.lanes.fill(Lane::default());
         self.rows = 0;
         self.bytes = 0;
         self.nulls.fill(false);
     }
 
-    /// A page with room for a row that needs `heap` bytes of it, charged to `memory`; `None` when
-    /// that refuses.
+    /// A page of a lane with room for a row that needs `heap` bytes of it, charged to `memory`;
+    /// `None` when that refuses.
     pub(super) fn page_for(
         &mut self,
+        lane: usize,
         heap: usize,
         memory: &mut Reservation,
     ) -> Result<Option<usize>> {
         let width = self.layout.width();
         let needed = width + heap;
-        if let Some(open) = self.open.filter(|&open| self.pages[open].free(width) >= needed) {
+        let Lane { open, pages } = self.lanes[lane];
+        if let Some(open) = open.filter(|&open| self.pages[open].free(width) >= needed) {
             return Ok(Some(open));
         }
-        let own_page = needed > self.page_bytes / 4;
-        let grown = FIRST_PAGE_BYTES << self.pages.len().min(16);
-        let bytes = match own_page {
-            true => needed,
-            false => self.page_bytes.min(grown).max(needed.next_power_of_two()),
-        };
         if heap > u32::MAX as usize {
             return Err(Error::input(format!(
                 "a row of {needed} bytes is too large; at most 4 GB"
             )));
         }
-        if !memory.try_grow(bytes) {
+        let own_page = needed > self.page_bytes / 4;
+        let grown = FIRST_PAGE_BYTES << pages.min(16);
+        let bytes = match own_page {
+            true => needed,
+            false => self.page_bytes.min(grown).max(needed.next_power_of_two()),
+        };
+        if self.strict {
+            memory.grow(bytes)?;
+        } else if !memory.try_grow(bytes) {
             return Ok(None);
         }
-        self.pages.push(Page::new(bytes));
+        self.pages.push(Page::new(bytes, lane as u16));
         self.bytes += bytes;
         let page = self.pages.len() - 1;
+        let lane = &mut self.lanes[lane];
+        lane.pages += 1;
         if !own_page {
-            self.open = Some(page);
+            lane.open = Some(page);
         }
         Ok(Some(page))
     }

@@ -231,7 +231,7 @@ fn rows_give_back_what_was_stored_wherever_their_pages_went() {
         // Copy row by row, move by image, absorb.
         let mut copies = RowPages::new(layout.clone(), 4096);
         let mut copied = Vec::new();
-        copies.append_rows(&pages, &refs, &mut memory, &mut copied).expect("copies");
+        copies.append_rows(&pages, &refs, 0, &mut memory, &mut copied).expect("copies");
         let mut moved = RowPages::new(layout.clone(), 4096);
         for page in 0..copies.pages() {
             let image = copies.image(page).expect("a page");

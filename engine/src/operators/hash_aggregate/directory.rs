@@ -1,0 +1,198 @@
+//! An open-addressing directory of rows by hash.
+//!
+//! An entry is one word: 16 bits of the hash, which spare most comparisons with rows of other
+//! hashes, and a reference. A row's place is the upper bits of its hash; if that is taken, the next
+//! free place. There is no wrap-around: rows that are pushed beyond the last place go into a tail.
+//! Occupied places therefore come in runs that are ordered by hash, whatever the order of
+//! insertion.
+//!
+//! Invariant 1: no free place is between a row's own place and where it is.
+
+use crate::memory::rows::RowRef;
+
+const REF_BITS: u32 = RowRef::BITS;
+const REF_MASK: u64 = (1 << REF_BITS) - 1;
+/// Marks entries whose row is not stored yet.
+const PENDING: u64 = 1 << (REF_BITS - 1);
+
+/// Places that are free beyond the last own place, from the start.
+const TAIL: usize = 32;
+
+/// The fewest places.
+const PLACES_MIN: usize = 1 << 10;
+
+/// What is at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Nothing.
+    Free,
+    /// A row whose hash has other bits.
+    Other,
+    /// A row that may have the hash.
+    Row(RowRef),
+    /// A row of the same batch, by number, that may have the hash.
+    Pending(usize),
+}
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    entries: Vec<u64>,
+    /// Bits of the hash that are the same for all rows (the lane), from the top.
+    skip: u32,
+    /// `64 -` the bits that choose the place.
+    shift: u32,
+    places: usize,
+    rows: usize,
+}
+
+impl Directory {
+    /// How many places a directory for this many rows has; the fuller half of them stays free.
+    pub(super) fn places_for(rows: usize) -> usize {
+        (rows + rows / 2).next_power_of_two().max(PLACES_MIN)
+    }
+
+    /// Bytes that a directory of this many places takes.
+    pub(super) fn bytes_for(places: usize) -> usize {
+        (places + TAIL) * size_of::<u64>()
+    }
+
+    /// A directory of `places` (a power of two) for rows whose hashes share the upper `skip` bits.
+    pub(super) fn new(places: usize, skip: u32) -> Self {
+        let shift = u64::BITS - places.trailing_zeros();
+        Directory { entries: vec![0; places + TAIL], skip, shift, places, rows: 0 }
+    }
+
+    /// Bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<u64>()
+    }
+
+    /// Whether `more` rows can be added without it becoming too full.
+    pub(super) fn has_room(&self, more: usize) -> bool {
+        (self.rows + more) * 3 <= self.places * 2
+    }
+
+    /// Where the search for a hash begins.
+    #[inline]
+    pub(super) fn place(&self, hash: u64) -> usize {
+        ((hash << self.skip) >> self.shift) as usize
+    }
+
+    /// What is at a place for a row with this hash.
+    #[inline]
+    pub(super) fn look(&self, place: usize, hash: u64) -> Entry {
+        match self.entries.get(place).copied().unwrap_or(0) {
+            0 => Entry::Free,
+            entry if (entry ^ salt(hash)) >> REF_BITS != 0 => Entry::Other,
+            entry if entry & PENDING != 0 => Entry::Pending((entry & (PENDING - 1)) as usize),
+            entry => Entry::Row(RowRef::from_bits((entry & REF_MASK) - 1)),
+        }
+    }
+
+    /// The first place from `place` on that is free or may have the hash.
+    #[inline]
+    pub(super) fn find(&self, mut place: usize, hash: u64) -> (usize, Entry) {
+        loop {
+            match self.look(place, hash) {
+                Entry::Other => place += 1,
+                entry => return (place, entry),
+            }
+        }
+    }
+
+    /// Takes a free place for the row number `number` of the batch, whose reference comes later.
+    #[inline]
+    pub(super) fn take(&mut self, place: usize, hash: u64, number: usize) {
+        self.write(place, salt(hash) | PENDING | number as u64);
+        self.rows += 1;
+    }
+
+    /// Puts the reference of a stored row where its place was taken.
+    #[inline]
+    pub(super) fn settle(&mut self, place: usize, hash: u64, row: RowRef) {
+        self.write(place, salt(hash) | (row.to_bits() + 1));
+    }
+
+    /// Puts a new row at a free place.
+    #[inline]
+    pub(super) fn occupy(&mut self, place: usize, hash: u64, row: RowRef) {
+        self.settle(place, hash, row);
+        self.rows += 1;
+    }
+
+    /// Adds a row that is known to be new.
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u64, row: RowRef) {
+        let mut place = self.place(hash);
+        while self.entries.get(place).is_some_and(|&entry| entry != 0) {
+            place += 1;
+        }
+        self.occupy(place, hash, row);
+    }
+
+    fn write(&mut self, place: usize, entry: u64) {
+        if place >= self.entries.len() {
+            self.entries.resize(place + TAIL, 0);
+        }
+        self.entries[place] = entry;
+    }
+
+    /// All rows in the order of their hashes, which `hash` gives. Rows with equal hashes are in
+    /// the order that `tie` says.
+    pub(super) fn into_ordered(
+        self,
+        hash: impl Fn(RowRef) -> u64,
+        tie: impl Fn(RowRef, RowRef) -> std::cmp::Ordering,
+    ) -> Vec<RowRef> {
+        let mut ordered = Vec::with_capacity(self.rows);
+        // Where the run of occupied places begins in `ordered`.
+        let mut start = 0;
+        let sort = |run: &mut [RowRef]| {
+            if run.len() > 1 {
+                run.sort_unstable_by(|&a, &b| hash(a).cmp(&hash(b)).then_with(|| tie(a, b)));
+            }
+        };
+        for entry in self.entries {
+            if entry == 0 {
+                sort(&mut ordered[start..]);
+                start = ordered.len();
+            } else {
+                ordered.push(RowRef::from_bits((entry & REF_MASK) - 1));
+            }
+        }
+        sort(&mut ordered[start..]);
+        ordered
+    }
+}
+
+/// The bits of a hash that are kept in its entry: not those that choose the place.
+#[inline]
+fn salt(hash: u64) -> u64 {
+    hash << REF_BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_out_by_hash_whatever_the_order_they_went_in() {
+        let hashes = [5u64, u64::MAX, u64::MAX - 1, 7, 5 << 60, u64::MAX - 2, 0];
+        let order = |mut numbers: Vec<usize>, rotate: usize| {
+            numbers.rotate_left(rotate);
+            let mut directory = Directory::new(1024, 0);
+            for number in numbers {
+                directory.insert(hashes[number], RowRef::from_bits(number as u64));
+            }
+            let rows =
+                directory.into_ordered(|row| hashes[row.to_bits() as usize], |a, b| a.cmp(&b));
+            rows.into_iter().map(|row| hashes[row.to_bits() as usize]).collect::<Vec<_>>()
+        };
+        let mut sorted = hashes.to_vec();
+        sorted.sort_unstable();
+        for rotate in 0..hashes.len() {
+            assert_eq!(order((0..hashes.len()).collect(), rotate), sorted);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Groups rows by key columns and aggregates each group.
+//!
+//! Phases:
+//! 1. `consume`: every worker finds the group of each row and folds the row's values into the
+//!    group's states (`table`, `fold`). The way to a group is the shortest that the chunk allows:
+//!    an index for keys of few values (`direct`), otherwise a directory by hash (`directory`).
+//!    Where groups are few, rows are sorted by group first (`cluster`).
+//! 2. `combine`, `prepare`: the workers hand their rows over; small tables are one partition,
+//!    larger ones are partitioned by hash.
+//! 3. `finish`: a task per partition merges the rows of all workers in place (`merge`).
+//! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
+//!
+//! A group is a row in row pages: the key columns, the hash, a number, and the states (`plan`).
+//! Strings that are the least or greatest are in row pages of their own (`stores`). Functions that
+//! are not built in keep their states by group number.
+//!
+//! Memory: charged to one reservation a worker, then to the shared state. Partitions are whole
+//! pages without pointers, so each can be moved out of memory alone. What is refused ends the
+//! query with `OutOfMemory`. Rows are appended without merging only where that at most doubles
+//! them.
+//! Concurrency: workers own their tables; finish tasks own their partition.
+//!
+//! Invariants:
+//! 1. Without keys there is exactly one group, whatever the input.
+//! 2. The groups come out in the order of their hashes, hence in the same order for any number of
+//!    workers.
+
+mod cluster;
+mod direct;
+mod directory;
+mod fold;
+mod merge;
+mod output;
+mod plan;
+mod sink;
+mod sketch;
+mod stores;
+mod table;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field as ArrowField, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::expr::{AggregateCall, AggregateKind, Functions};
+use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use output::AggregateSource;
+use plan::Plan;
+use sink::{AggregateSink, Shared};
+
+/// `SELECT keys, aggregates … GROUP BY keys`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HashAggregate {
+    /// Positions of the key columns; none for one group of all rows.
+    pub keys: Vec<usize>,
+    /// What is computed for each group.
+    pub aggregates: Vec<AggregateCall>,
+    /// The names of the columns that come out: the keys, then the aggregates.
+    pub names: Vec<String>,
+}
+
+impl HashAggregate {
+    /// Reads the spec from its JSON fields.
+    ///
+    /// # Errors
+    /// `Input` when they are not those of an aggregate, or name an unknown function.
+    pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
+        let mut spec: HashAggregate =
+            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+        for call in &mut spec.aggregates {
+            if let AggregateKind::Custom(function) = &mut call.function {
+                function.resolve(functions)?;
+            }
+        }
+        Ok(Arc::new(spec))
+    }
+}
+
+impl Spec for HashAggregate {
+    fn name(&self) -> &'static str {
+        "hash_aggregate"
+    }
+
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        let [input] = inputs else {
+            return Err(Error::internal("hash aggregate has one input"));
+        };
+        if self.names.len() != self.keys.len() + self.aggregates.len() {
+            return Err(Error::internal("hash aggregate needs a name for every column"));
+        }
+        let (key_names, names) = self.names.split_at(self.keys.len());
+        let mut fields = Vec::with_capacity(self.names.len());
+        for (&key, name) in self.keys.iter().zip(key_names) {
+            let field = input.fields().get(key);
+            let field = field.ok_or_else(|| Error::internal(format!("no key column {key}")))?;
+            fields.push(ArrowField::new(name, field.data_type().clone(), field.is_nullable()));
+        }
+        for (call, name) in self.aggregates.iter().zip(names) {
+            let columns = call.arguments.iter().chain(&call.filter);
+            if let Some(column) = columns.copied().find(|&c| c >= input.fields().len()) {
+                return Err(Error::internal(format!("{call} of a column {column} that is not")));
+            }
+            let counts = matches!(call.function, AggregateKind::CountRows | AggregateKind::Count);
+            fields.push(ArrowField::new(name, call.data_type.clone(), !counts));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn explain(&self) -> Vec<Field> {
+        let keys: Vec<String> = self.keys.iter().map(|key| format!("#{key}")).collect();
+        let (_, names) = self.names.split_at(self.keys.len().min(self.names.len()));
+        let calls = self.aggregates.iter().zip(names);
+        let calls: Vec<String> = calls.map(|(call, name)| format!("{call} AS {name}")).collect();
+        let mut fields = Vec::new();
+        if !keys.is_empty() {
+            fields.push(("keys", keys.join(", ")));
+        }
+        if !calls.is_empty() {
+            fields.push(("aggregates", calls.join(", ")));
+        }
+        fields
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_fields(self)
+    }
+
+    fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
+        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
+            return Err(Error::internal("hash aggregate has one input"));
+        };
+        let schema = self.schema(std::slice::from_ref(&input.schema))?;
+        let shared = Shared::new(Plan::new(self, &input.schema, schema.clone())?);
+        let after = build.sink(input, Arc::new(AggregateSink(shared.clone())));
+        Ok(Stream::new(schema, Arc::new(AggregateSource::new(shared)), after))
+    }
+}
+
+#[cfg(test)]
+mod tests;

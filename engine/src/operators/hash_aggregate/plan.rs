@@ -1,0 +1,320 @@
+//! From aggregate calls to states: what a group's row holds, and how results come out of it.
+//!
+//! Calls share states: `sum(x)` and `avg(x)` have one sum, and `count(x)` of a column without NULL
+//! is the group's number of rows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, IntervalUnit, SchemaRef};
+
+use super::HashAggregate;
+use crate::batch::physical_type;
+use crate::error::{Error, Result};
+use crate::expr::{AggregateCall, AggregateKind, AggregateRef};
+use crate::memory::rows::{RowLayout, Slot};
+
+/// What a state does with values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fold {
+    /// Counts rows.
+    CountRows,
+    /// Counts values.
+    Count,
+    /// Adds integers, decimals or durations in 128 bits.
+    SumInteger,
+    /// Adds decimals in 256 bits.
+    SumWide,
+    /// Adds numbers.
+    SumFloat,
+    /// Keeps the least or greatest value in the row.
+    Extreme { kind: ExtremeKind, greatest: bool },
+    /// Keeps a reference to the least or greatest value, which is in a store beside the rows.
+    Stored { store: usize, greatest: bool },
+}
+
+/// In what form an extreme is in the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExtremeKind {
+    /// 64 bits.
+    Integer,
+    /// 128 bits.
+    Wide,
+    /// A double.
+    Float,
+}
+
+/// One state of every group.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) fold: Fold,
+    /// Input column of its values.
+    pub(super) argument: Option<usize>,
+    /// Input column that says which rows count.
+    pub(super) filter: Option<usize>,
+    pub(super) value: Slot,
+    /// One byte, set once there was a value; no byte where that is known otherwise.
+    pub(super) seen: Slot,
+}
+
+/// How a result comes out of the states.
+#[derive(Debug, Clone)]
+pub(super) enum Output {
+    /// The value of a state.
+    State(usize),
+    /// The quotient of two states; the sum's type says how.
+    Average { sum: usize, count: usize, argument: DataType },
+    /// What the custom function says.
+    Custom(usize),
+}
+
+/// A call of a function that is not built in.
+#[derive(Debug, Clone)]
+pub(super) struct CustomCall {
+    pub(super) function: AggregateRef,
+    pub(super) arguments: Vec<usize>,
+    pub(super) argument_types: Vec<DataType>,
+    pub(super) filter: Option<usize>,
+    pub(super) returns: DataType,
+}
+
+/// When a table goes on to its next phase.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// Groups from which on a table is partitioned.
+    pub(super) partition_groups: usize,
+    /// Groups between two looks at how well rows are reduced.
+    pub(super) review_groups: usize,
+    /// Rows that an appending table has at least before it merges its own.
+    pub(super) merge_rows_min: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning { partition_groups: 1 << 16, review_groups: 1 << 17, merge_rows_min: 1 << 20 }
+    }
+}
+
+/// Everything that is known before the first row.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Input columns of the keys.
+    pub(super) keys: Vec<usize>,
+    /// Whether the values of a key have to be made alike first (numbers).
+    pub(super) has_float: Vec<bool>,
+    /// Key columns, then slots: hash, number, states.
+    pub(super) layout: Arc<RowLayout>,
+    pub(super) hash: Slot,
+    /// Number of the group within its table; 4 bytes.
+    pub(super) number: Slot,
+    pub(super) states: Vec<State>,
+    /// Layouts of the stores of [`Fold::Stored`].
+    pub(super) stores: Vec<Arc<RowLayout>>,
+    pub(super) customs: Vec<CustomCall>,
+    /// One per aggregate, with its result type.
+    pub(super) outputs: Vec<(Output, DataType)>,
+    pub(super) schema: SchemaRef,
+    pub(super) tuning: Tuning,
+}
+
+/// A state before it has its place in the row.
+#[derive(PartialEq)]
+struct Wanted {
+    fold: Fold,
+    argument: Option<usize>,
+    filter: Option<usize>,
+}
+
+struct Planner<'a> {
+    input: &'a SchemaRef,
+    has_keys: bool,
+    wanted: Vec<(Wanted, bool)>,
+    stores: Vec<Arc<RowLayout>>,
+    customs: Vec<CustomCall>,
+}
+
+impl Plan {
+    pub(super) fn new(spec: &HashAggregate, input: &SchemaRef, schema: SchemaRef) -> Result<Self> {
+        let mut planner = Planner {
+            input,
+            has_keys: !spec.keys.is_empty(),
+            wanted: Vec::new(),
+            stores: Vec::new(),
+            customs: Vec::new(),
+        };
+        let calls = spec.aggregates.iter();
+        let outputs = calls.map(|call| Ok((planner.output(call)?, call.data_type.clone())));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let key_types = spec.keys.iter().map(|&key| column_type(input, key));
+        let key_types = key_types.collect::<Result<Vec<_>>>()?;
+        let mut widths = vec![8, 4];
+        for (wanted, seen) in &planner.wanted {
+            widths.extend([wanted.fold.width(), usize::from(*seen)]);
+        }
+        let layout = Arc::new(RowLayout::new(&key_types, &widths)?);
+        let states = planner.wanted.iter().enumerate().map(|(number, (wanted, _))| State {
+            fold: wanted.fold,
+            argument: wanted.argument,
+            filter: wanted.filter,
+            value: layout.slot(2 + 2 * number),
+            seen: layout.slot(3 + 2 * number),
+        });
+        Ok(Plan {
+            keys: spec.keys.clone(),
+            has_float: key_types.iter().map(has_float).collect(),
+            hash: layout.slot(0),
+            number: layout.slot(1),
+            states: states.collect(),
+            stores: planner.stores,
+            customs: planner.customs,
+            outputs,
+            schema,
+            tuning: Tuning::default(),
+            layout,
+        })
+    }
+
+    /// The distinct filters of the states, `None` for the states that have none.
+    pub(super) fn filters(&self) -> Vec<Option<usize>> {
+        let states = self.states.iter().map(|state| state.filter);
+        let mut filters: Vec<_> = states.chain(self.customs.iter().map(|c| c.filter)).collect();
+        filters.sort_unstable();
+        filters.dedup();
+        filters
+    }
+}
+
+impl Planner<'_> {
+    fn output(&mut self, call: &AggregateCall) -> Result<Output> {
+        let argument = call.arguments.first().copied();
+        Ok(match &call.function {
+            AggregateKind::CountRows => {
+                Output::State(self.state(Fold::CountRows, None, call, false))
+            }
+            AggregateKind::Count => Output::State(self.count(needed(argument)?, call)?),
+            AggregateKind::Sum => {
+                let argument = needed(argument)?;
+                let fold = sum_of(&column_type(self.input, argument)?)?;
+                let seen = !self.always_has_value(argument, call);
+                Output::State(self.state(fold, Some(argument), call, seen))
+            }
+            AggregateKind::Average => {
+                let argument = needed(argument)?;
+                let data_type = column_type(self.input, argument)?;
+                let sum = self.state(sum_of(&data_type)?, Some(argument), call, false);
+                Output::Average { sum, count: self.count(argument, call)?, argument: data_type }
+            }
+            AggregateKind::Min | AggregateKind::Max => {
+                let argument = needed(argument)?;
+                let greatest = call.function == AggregateKind::Max;
+                let fold = self.extreme(&column_type(self.input, argument)?, greatest)?;
+                let seen = matches!(fold, Fold::Extreme { .. });
+                Output::State(self.state(fold, Some(argument), call, seen))
+            }
+            AggregateKind::Custom(function) => {
+                let types = call.arguments.iter().map(|&a| column_type(self.input, a));
+                self.customs.push(CustomCall {
+                    function: function.clone(),
+                    arguments: call.arguments.clone(),
+                    argument_types: types.collect::<Result<_>>()?,
+                    filter: call.filter,
+                    returns: call.data_type.clone(),
+                });
+                Output::Custom(self.customs.len() - 1)
+            }
+        })
+    }
+
+    fn count(&mut self, argument: usize, call: &AggregateCall) -> Result<usize> {
+        column_type(self.input, argument)?;
+        Ok(match self.input.field(argument).is_nullable() {
+            true => self.state(Fold::Count, Some(argument), call, false),
+            false => self.state(Fold::CountRows, None, call, false),
+        })
+    }
+
+    /// Whether every group has a value of the argument: it has a row, and no row is left out.
+    fn always_has_value(&self, argument: usize, call: &AggregateCall) -> bool {
+        self.has_keys && call.filter.is_none() && !self.input.field(argument).is_nullable()
+    }
+
+    /// The state that does this, new unless there is one already.
+    fn state(
+        &mut self,
+        fold: Fold,
+        argument: Option<usize>,
+        call: &AggregateCall,
+        seen: bool,
+    ) -> usize {
+        let wanted = Wanted { fold, argument, filter: call.filter };
+        let known = self.wanted.iter().position(|(known, _)| *known == wanted);
+        let number = known.unwrap_or_else(|| {
+            self.wanted.push((wanted, false));
+            self.wanted.len() - 1
+        });
+        self.wanted[number].1 |= seen;
+        number
+    }
+
+    fn extreme(&mut self, data_type: &DataType, greatest: bool) -> Result<Fold> {
+        let kind = match physical_type(data_type) {
+            DataType::UInt64 | DataType::Decimal128(..) => ExtremeKind::Wide,
+            DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano)
+            | DataType::Decimal256(..)
+            | DataType::Null => return self.stored(data_type, greatest),
+            physical if physical.is_floating() => ExtremeKind::Float,
+            physical if physical.is_primitive() || physical == DataType::Boolean => {
+                ExtremeKind::Integer
+            }
+            _ => return self.stored(data_type, greatest),
+        };
+        Ok(Fold::Extreme { kind, greatest })
+    }
+
+    fn stored(&mut self, data_type: &DataType, greatest: bool) -> Result<Fold> {
+        self.stores.push(Arc::new(RowLayout::new(std::slice::from_ref(data_type), &[])?));
+        Ok(Fold::Stored { store: self.stores.len() - 1, greatest })
+    }
+}
+
+impl Fold {
+    fn width(self) -> usize {
+        match self {
+            Fold::SumInteger | Fold::Extreme { kind: ExtremeKind::Wide, .. } => 16,
+            Fold::SumWide => 32,
+            _ => 8,
+        }
+    }
+}
+
+fn needed(argument: Option<usize>) -> Result<usize> {
+    argument.ok_or_else(|| Error::internal("an aggregate without its argument"))
+}
+
+fn column_type(schema: &SchemaRef, column: usize) -> Result<DataType> {
+    let field = schema.fields().get(column);
+    field
+        .map(|field| field.data_type().clone())
+        .ok_or_else(|| Error::internal(format!("no column {column} to aggregate")))
+}
+
+fn sum_of(data_type: &DataType) -> Result<Fold> {
+    Ok(match data_type {
+        DataType::Dictionary(_, values) => sum_of(values)?,
+        DataType::Decimal256(..) => Fold::SumWide,
+        DataType::Duration(_) | DataType::Null => Fold::SumInteger,
+        number if number.is_integer() || number.is_decimal() => Fold::SumInteger,
+        number if number.is_floating() => Fold::SumFloat,
+        other => {
+            return Err(Error::input(format!("values of type {other} cannot be added up")));
+        }
+    })
+}
+
+/// Whether values of a type are or contain numbers that are equal without being identical.
+fn has_float(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => has_float(values),
+        nested if nested.is_nested() => true,
+        other => other.is_floating(),
+    }
+}
