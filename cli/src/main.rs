@@ -19,7 +19,7 @@ use gristmill::memory::Counting;
 
 /// All allocations of the process are counted: what the reservations say is checked against it.
 #[global_allocator]
-static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
+static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting::new(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     execute::execute(args::Cli::parse().command)

@@ -50,7 +50,8 @@ pub fn render(error: &Error, program_name: &str, program: &str) -> String {
         let _ = writeln!(out, "{indent} |\n{number} | {line}");
         if let Some(before) = usize::try_from(position.column).ok().and_then(|c| c.checked_sub(1)) {
             // Tabs stay tabs, so that the caret stands under its character.
-            let pad: String = line.chars().take(before).map(|c| if c == '\t' { c } else { ' ' }).collect();
+            let pad: String =
+                line.chars().take(before).map(|c| if c == '\t' { c } else { ' ' }).collect();
             let _ = writeln!(out, "{indent} | {pad}^");
         }
     }
@@ -64,10 +65,7 @@ mod tests {
 
     #[test]
     fn a_caret_stands_under_the_column() {
-        let error = Error::input_at(
-            "no column `x`",
-            Position { file: None, line: 2, column: 9 },
-        );
+        let error = Error::input_at("no column `x`", Position { file: None, line: 2, column: 9 });
         let text = render(&error, "p.sql", "select 1;\n\tselect x from t");
         assert_eq!(
             text,

@@ -3,3 +3,4 @@
 pub mod generate;
 pub mod random;
 pub mod reference;
+pub mod table_source;

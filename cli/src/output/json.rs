@@ -33,4 +33,3 @@ impl Printer for Json {
         Ok(())
     }
 }
-

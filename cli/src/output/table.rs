@@ -49,12 +49,7 @@ impl Table {
         Ok(())
     }
 
-    fn line(
-        &self,
-        cells: &[String],
-        widths: &[usize],
-        out: &mut dyn Write,
-    ) -> Result<(), Failure> {
+    fn line(&self, cells: &[String], widths: &[usize], out: &mut dyn Write) -> Result<(), Failure> {
         let last = cells.len().saturating_sub(1);
         let mut text = String::new();
         for (c, cell) in cells.iter().enumerate() {

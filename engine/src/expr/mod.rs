@@ -13,7 +13,8 @@
 //! * `function`: the traits for functions that are not built in.
 //! * `check`: whether an expression fits a schema.
 //! * `compile`: from expressions to nodes that are evaluated.
-//! * `evaluate`, `logic`, `kernels`: evaluation; `view`: what it is over; `memo`: what it remembers.
+//! * `evaluate`, `logic`, `kernels`: evaluation; `view`: what it is over; `memo`: what it
+//!   remembers.
 //! * `select`, `filter`: conditions to selections.
 
 mod calls;

@@ -9,6 +9,7 @@ mod key_filter;
 mod limit;
 mod project;
 mod shared;
+mod sort;
 mod union;
 mod values;
 
@@ -19,6 +20,7 @@ pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use project::Project;
 pub use shared::Shared;
+pub use sort::Sort;
 pub use union::Union;
 pub use values::{Values, ValuesColumn};
 
@@ -32,6 +34,7 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
     ("limit", |fields, _| from_fields::<Limit>(fields)),
     ("project", Project::from_json),
+    ("sort", |fields, _| from_fields::<Sort>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),
 ];

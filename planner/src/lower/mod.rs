@@ -1,12 +1,15 @@
 //! Lowers what the borrowed front end gives into the engine's plan.
 //!
 //! * `expr`, `literal`: expressions with column positions, resolved types and exact constants.
+//! * `plan`: relational nodes; `join`: joins; `aggregate`: groups.
 //! * `scalar_function`: the engine's function trait over the front end's functions.
 
+mod aggregate;
 mod expr;
+mod join;
 mod literal;
+mod plan;
 mod scalar_function;
 
-pub(crate) use expr::lower_expr;
 pub(crate) use literal::lower_literal;
-pub(crate) use scalar_function::{StringConcat, UdfFunction};
+pub(crate) use plan::lower_prepared;

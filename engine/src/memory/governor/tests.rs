@@ -1,3 +1,5 @@
+//! Tests of `governor`.
+
 use std::sync::atomic::AtomicUsize;
 
 use super::*;

@@ -22,7 +22,8 @@ macro_rules! fixed_number {
 
             #[inline]
             fn take(from: &[u8]) -> Self {
-                from.first_chunk().map_or_else(Default::default, |b| Self::from_ne_bytes(*b))
+                let bytes = from.first_chunk();
+                bytes.map_or_else(Default::default, |bytes| Self::from_ne_bytes(*bytes))
             }
         }
     )* };

@@ -256,8 +256,9 @@ impl RowPages {
     }
 
     /// Takes over all pages of `other`, which has the same layout; both have one lane. Its rows'
-    /// references change: see [`RowRef::behind`], with the number of pages that is returned. The
-    /// memory they are charged to is the caller's to move.
+    /// references change:
+    /// see [`RowRef::behind`], with the number of pages that is returned. The memory they are
+    /// charged to is the caller's to move.
     pub fn absorb(&mut self, other: RowPages) -> usize {
         let behind = self.pages.len();
         self.pages.extend(other.pages);

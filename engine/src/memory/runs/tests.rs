@@ -1,3 +1,5 @@
+//! Tests of `runs`.
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 

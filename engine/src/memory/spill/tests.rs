@@ -1,3 +1,5 @@
+//! Tests of `spill`.
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

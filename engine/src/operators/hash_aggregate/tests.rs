@@ -549,7 +549,8 @@ fn random_aggregates_agree_with_the_reference() {
             let got: Vec<_> = wrong.iter().map(|(key, _)| actual.get(*key)).collect();
             assert!(
                 actual.len() == expected.len() && wrong.is_empty(),
-                "seed {seed}, {workers} workers {tuning:?}, keys {types:?}: {wrong:?}, got {got:?}",
+                "seed {seed}, {workers} workers {tuning:?} {rows} rows, keys {types:?}: \
+                 {wrong:?}, got {got:?}",
             );
             // The groups come out in the same order, too.
             let in_order = |row: usize| (0..keys).map(|k| text(batch.column(k), row)).collect();

@@ -1,7 +1,8 @@
 //! Parquet files as a source.
 //!
 //! * `footer`: what a file says of itself, read once; `facts`: the planner's view of it.
-//! * `scan`: the source, and `worker`: one worker of it; `morsels`: slices of row groups, handed out
+//! * `scan`: the source, and `worker`: one worker of it; `morsels`: slices of row groups, handed
+//!   out
 //!   in file order; `narrow`: what need not be read of them, by `prune`, `bounds` and `page_index`.
 //! * `block`: a few thousand rows of one morsel: filter columns first, `stage` by stage, the other
 //!   columns for what is left.

@@ -1,3 +1,5 @@
+//! Tests of `packed`.
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 

@@ -1,0 +1,55 @@
+//! Ctrl-C and SIGTERM: the first stops the running query, the second the process.
+
+use std::process;
+use std::sync::{Arc, Mutex};
+
+use gristmill::{Cancel, Error, Result};
+
+use crate::report::code;
+
+/// The query that a signal stops. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Interrupt {
+    running: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    query: Option<Cancel>,
+    was_raised: bool,
+}
+
+impl Interrupt {
+    /// Takes the process's signals.
+    ///
+    /// # Errors
+    /// `Internal` when the system refuses a handler.
+    pub fn install() -> Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        let handler = interrupt.clone();
+        ctrlc::set_handler(move || handler.raise())
+            .map_err(|e| Error::internal(format!("no handler for signals: {e}")))?;
+        Ok(interrupt)
+    }
+
+    /// The flag for the next query; raised already when a signal has come before.
+    pub fn next_query(&self) -> Cancel {
+        let cancel = Cancel::new();
+        let mut state = self.running.lock().unwrap_or_else(|e| e.into_inner());
+        if state.was_raised {
+            cancel.interrupt();
+        }
+        state.query = Some(cancel.clone());
+        cancel
+    }
+
+    fn raise(&self) {
+        let mut state = self.running.lock().unwrap_or_else(|e| e.into_inner());
+        if std::mem::replace(&mut state.was_raised, true) {
+            process::exit(i32::from(code::INTERRUPTED));
+        }
+        if let Some(query) = &state.query {
+            query.interrupt();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A session from the command line's options.
+
+use std::fs;
+
+use gristmill::{Config, Error, Result, Session};
+
+use crate::args::Options;
+
+/// What the process takes before a query holds anything: the program, the SQL front end and its
+/// functions, thread stacks and the allocator's own. Measured with `query "select 1"` and the
+/// TPC-H queries; the budget of the engine is the limit of the process less this.
+pub const FIXED_BYTES: u64 = 44 << 20;
+
+/// The smallest limit that leaves room to work.
+const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
+
+/// A session with the tables of the command line.
+///
+/// # Errors
+/// `Input` when the limit is too small or a file's ending names no format.
+pub fn session(options: &Options) -> Result<Session> {
+    let limit = match options.memory {
+        Some(bytes) if bytes < LIMIT_BYTES_MIN => {
+            return Err(Error::input(format!(
+                "--memory is too small: the program itself takes {} MB, so the least is {} MB",
+                FIXED_BYTES >> 20,
+                LIMIT_BYTES_MIN >> 20
+            )));
+        }
+        Some(bytes) => bytes,
+        None => (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN),
+    };
+    let session = Session::new(Config {
+        threads: options.threads.map(usize::from),
+        memory_limit: usize::try_from(limit - FIXED_BYTES).ok(),
+        temp_dirs: options.temp_dirs.clone(),
+        ..Config::default()
+    })?;
+    for (name, path) in &options.tables {
+        session.register(name, path)?;
+    }
+    Ok(session)
+}
+
+/// Memory of the machine, or of the control group when that is less.
+fn machine_bytes() -> u64 {
+    let from_kilobytes = |line: &str| {
+        let number = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim();
+        number.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+    };
+    let machine = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| text.lines().find_map(from_kilobytes))
+        .unwrap_or(4 << 30);
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok())
+        .min();
+    group.map_or(machine, |group| machine.min(group))
+}

@@ -1,0 +1,75 @@
+//! Which logical expressions can fail on some row, and hence must not see rows they were not
+//! written for.
+
+use arrow::datatypes::DataType;
+use datafusion_common::DFSchema;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+
+/// Whether evaluating the expression can fail. Conservative: functions and arithmetic may, except
+/// what is known to be total.
+pub(crate) fn is_fallible(expr: &Expr, schema: &DFSchema) -> bool {
+    let mut fallible = false;
+    let _ = expr.apply(|e| {
+        fallible |= match e {
+            Expr::BinaryExpr(BinaryExpr { op, .. }) => matches!(
+                op,
+                Operator::Plus
+                    | Operator::Minus
+                    | Operator::Multiply
+                    | Operator::Divide
+                    | Operator::Modulo
+            ),
+            Expr::Negative(_) | Expr::ScalarFunction(_) => true,
+            Expr::Cast(cast) => cast
+                .expr
+                .get_type(schema)
+                .map_or(true, |from| !widens(&from, cast.field.data_type())),
+            _ => false,
+        };
+        Ok(if fallible { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    fallible
+}
+
+/// Whether every value of one type is a value of the other.
+fn widens(from: &DataType, to: &DataType) -> bool {
+    let decimal = |data_type: &DataType| match data_type {
+        DataType::Decimal128(p, s) => Some((i16::from(*p) - i16::from(*s), i16::from(*s))),
+        DataType::Int8 | DataType::UInt8 => Some((3, 0)),
+        DataType::Int16 | DataType::UInt16 => Some((5, 0)),
+        DataType::Int32 | DataType::UInt32 => Some((10, 0)),
+        DataType::Int64 | DataType::UInt64 => Some((20, 0)),
+        _ => None,
+    };
+    match (from, to) {
+        (from, to) if from == to => true,
+        (from, DataType::Float64) => from.is_numeric(),
+        (from, DataType::Decimal128(..)) => match (decimal(from), decimal(to)) {
+            (Some((digits, scale)), Some((digits_to, scale_to))) => {
+                digits_to >= digits && scale_to >= scale
+            }
+            _ => false,
+        },
+        (DataType::Int8 | DataType::UInt8, DataType::Int16 | DataType::Int32 | DataType::Int64)
+        | (DataType::Int16 | DataType::UInt16, DataType::Int32 | DataType::Int64)
+        | (DataType::Int32 | DataType::UInt32, DataType::Int64) => true,
+        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, to) => to.is_string(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widening_loses_nothing() {
+        use DataType::{Decimal128, Float64, Int32, Int64, Utf8, Utf8View};
+        assert!(widens(&Decimal128(15, 2), &Decimal128(21, 7)));
+        assert!(!widens(&Decimal128(15, 2), &Decimal128(15, 3)));
+        assert!(widens(&Int32, &Decimal128(10, 0)) && !widens(&Int64, &Decimal128(19, 0)));
+        assert!(widens(&Utf8, &Utf8View) && !widens(&Utf8, &Int64));
+        assert!(widens(&Int64, &Float64) && !widens(&Int64, &Int32));
+    }
+}

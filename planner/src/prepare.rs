@@ -1,0 +1,277 @@
+//! A bound statement as optimized logical plans: its own and those it shares between its parts.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_expr::LogicalPlan;
+use gristmill_engine::{Position, Result};
+
+use crate::rules::{
+    ORDER_JOINS, SHARE_SUBPLANS, columns_read, narrowed, order_joins, share_subplans,
+};
+use crate::sql::{self, Binder, Planning, to_error};
+
+/// The plans of one statement.
+pub(crate) struct Prepared {
+    /// The plan whose rows are the result.
+    pub(crate) plan: LogicalPlan,
+    /// Plans that the main one or those before them read, by number.
+    pub(crate) shared: Vec<SharedPlan>,
+}
+
+/// A plan that is computed once and read in several places.
+pub(crate) struct SharedPlan {
+    /// Its rows, with only the columns that somebody reads.
+    pub(crate) plan: LogicalPlan,
+    /// Which columns of the plan as it was bound those are.
+    pub(crate) columns: Vec<usize>,
+}
+
+/// Takes a bound plan through sharing, analysis, the borrowed rules and the join order.
+///
+/// # Errors
+/// `Input`, with a place where one is known, for what is wrong or not supported.
+pub(crate) fn prepare(
+    plan: LogicalPlan,
+    binder: &Binder<'_>,
+    planning: &mut Planning,
+    statement: &Position,
+) -> Result<Prepared> {
+    let failed = |e| to_error(&e, statement);
+    let (main, parts) = share_subplans(plan).map_err(failed)?;
+    if !parts.is_empty() {
+        planning.note(SHARE_SUBPLANS);
+    }
+    let plan = optimize(main, binder, planning, statement, Ok)?;
+    let mut shared: Vec<SharedPlan> = Vec::new();
+    for (number, part) in parts.into_iter().enumerate() {
+        let bound: SchemaRef = Arc::new(part.schema().as_arrow().clone());
+        let readers: Vec<&LogicalPlan> =
+            std::iter::once(&plan).chain(shared.iter().map(|s| &s.plan)).collect();
+        let columns = columns_read(number, &readers).map_err(failed)?;
+        let narrow = |part| narrowed(part, &bound, &columns).map_err(failed);
+        let plan = optimize(part, binder, planning, statement, narrow)?;
+        shared.push(SharedPlan { plan, columns });
+    }
+    Ok(Prepared { plan, shared })
+}
+
+/// `shape` is applied between analysis, when all types are known, and the rules.
+fn optimize(
+    plan: LogicalPlan,
+    binder: &Binder<'_>,
+    planning: &mut Planning,
+    statement: &Position,
+    shape: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<LogicalPlan> {
+    let failed = |e| to_error(&e, statement);
+    let plan = sql::analyze(plan, &binder.shared_options(), statement)?;
+    let plan = shape(plan)?;
+    let plan = sql::before_join_order(plan, planning).map_err(failed)?;
+    sql::check_planned(&plan, statement)?;
+    let ordered = order_joins(plan).map_err(failed)?;
+    if ordered.transformed {
+        planning.note(ORDER_JOINS);
+    }
+    sql::after_join_order(ordered.data, planning).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{FunctionTable, bind, statements};
+    use crate::testing::tpch;
+
+    fn prepared(text: &str) -> Result<Prepared> {
+        let (catalog, functions) = (tpch(), FunctionTable::default());
+        let binder = Binder::new(&catalog, &functions);
+        let statement = statements(text)?.remove(0);
+        sql::with_stack_for(statement.depth(), || {
+            let bound = bind(&statement, &binder)?;
+            let mut planning = Planning::new(binder.shared_options(), false);
+            prepare(bound.plan, &binder, &mut planning, statement.position())
+        })
+    }
+
+    fn text_of(text: &str) -> String {
+        let prepared = prepared(text).expect(text);
+        let mut out = prepared.plan.display_indent().to_string();
+        for (number, shared) in prepared.shared.iter().enumerate() {
+            out += &format!("\n-- shared {number} {:?}\n{}", shared.columns, shared.plan);
+        }
+        out
+    }
+
+    fn error_of(text: &str) -> String {
+        prepared(text).err().expect(text).to_string()
+    }
+
+    fn tpch_query(number: usize) -> String {
+        let file =
+            format!("{}/../benches/queries/tpch/q{number:02}.sql", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&file).expect(&file)
+    }
+
+    #[test]
+    fn all_queries_of_tpch_plan_without_cross_products() {
+        for number in 1..=22 {
+            let plan = text_of(&tpch_query(number));
+            let crosses = plan.matches("Join:  Filter").count() + plan.matches("Cross").count();
+            // Two queries compare with the one row of a scalar subquery.
+            assert_eq!(crosses, usize::from([11, 22].contains(&number)), "q{number}\n{plan}");
+        }
+    }
+
+    #[test]
+    fn the_first_relations_joined_are_the_selective_ones() {
+        let plan = text_of(&tpch_query(3));
+        let order = ["TableScan: lineitem", "TableScan: orders", "TableScan: customer"];
+        let places: Vec<_> = order.iter().map(|t| plan.find(t).expect("a scan")).collect();
+        assert!(places.is_sorted(), "lineitem probes what orders and customer leave\n{plan}");
+        let plan = text_of(&tpch_query(18));
+        let semi = plan.find("LeftSemi").expect("a semi join");
+        let orders = plan.find("TableScan: orders").expect("a scan");
+        assert!(plan[semi..orders].lines().count() == 2, "on top of orders\n{plan}");
+    }
+
+    #[test]
+    fn a_cte_used_twice_is_planned_once() {
+        let plan = text_of(&tpch_query(15));
+        assert_eq!(plan.matches("TableScan: lineitem").count(), 1, "{plan}");
+        assert_eq!(plan.matches("TableScan: __shared_0").count(), 2, "{plan}");
+        let plan = text_of(
+            "with a as (select n_regionkey r, count(*) n, max(n_name) m from nation group by 1),
+                  b as (select n as r, sum(r) n from a group by n)
+             select x.n from b x join b y on x.r = y.r join a on a.r = x.r",
+        );
+        assert!(plan.contains("shared 0 [0, 1]") && plan.contains("shared 1 [0, 1]"), "{plan}");
+        assert!(!plan.contains("max(nation.n_name)"), "nobody reads it\n{plan}");
+        let plan = text_of("with a as (select * from nation) select * from a x, a y");
+        assert!(!plan.contains("__shared"), "a scan is not worth it\n{plan}");
+    }
+
+    #[test]
+    fn volatile_definitions_are_computed_once_each() {
+        let plan = text_of("with a as (select random() r) select x.r, y.r from a x, a y");
+        assert_eq!(plan.matches("random()").count(), 1, "{plan}");
+        let plan = text_of(
+            "select * from (select random() r) x union all select * from (select random() r) x",
+        );
+        assert!(!plan.contains("__shared"), "two definitions\n{plan}");
+    }
+
+    #[test]
+    fn equal_group_bys_are_planned_once() {
+        let plan = text_of(
+            "select (select max(n) from (select count(*) n from nation group by n_regionkey) x),
+                    (select min(n) from (select count(*) n from nation group by n_regionkey) x)",
+        );
+        assert_eq!(plan.matches("TableScan: nation").count(), 1, "{plan}");
+    }
+
+    #[test]
+    fn folded_overflow_is_left_to_execution() {
+        let plan = text_of("select 9223372036854775807 + 1 as a, 2 * 3 as b, -(5 - 7) as c");
+        assert!(plan.contains("checked_add(Int64(9223372036854775807), Int64(1)) AS a"), "{plan}");
+        assert!(plan.contains("Int64(6) AS b, Int64(2) AS c"), "{plan}");
+        let plan = text_of("select coalesce(9223372036854775807, n_nationkey) + 1 from nation");
+        assert!(plan.contains("checked_add"), "{plan}");
+        let plan = text_of("select a + 1 from (select 9223372036854775807 as a)");
+        assert!(!plan.contains("-9223372036854775808"), "{plan}");
+    }
+
+    #[test]
+    fn what_mark_joins_get_wrong_is_refused_with_its_place() {
+        let refused = [
+            (
+                "select 1 from nation where n_nationkey = 1 or\n n_regionkey not in (select \
+              r_regionkey from region)",
+                "line 2",
+            ),
+            ("select n_regionkey in (select r_regionkey from region) from nation", "SELECT list"),
+            (
+                "select 1 from nation where not (n_regionkey in (select r_regionkey from region) \
+              or n_nationkey = 1)",
+                "inside a larger",
+            ),
+            (
+                "select 1 from nation where n_regionkey > all (select r_regionkey from region)",
+                "ANY or ALL",
+            ),
+            (
+                "select 1 from nation where exists \
+                 (select count(*) from region where r_regionkey = \
+              n_regionkey)",
+                "aggregate",
+            ),
+            ("select 1 from nation order by (select max(r_regionkey) from region)", "ORDER BY"),
+        ];
+        for (text, reason) in refused {
+            let error = error_of(text);
+            assert!(error.contains(reason) && error.contains("line "), "{text}\n{error}");
+        }
+        let fine = [
+            "select 1 from nation where n_regionkey not in (select r_regionkey from region)",
+            "select 1 from nation where n_nationkey = 1 or n_regionkey in (select r_regionkey \
+             from region)",
+            "select 1 from nation where not exists (select 1 from region where r_regionkey = \
+             n_regionkey)",
+            "select (select max(r_name) from region), n_name from nation",
+        ];
+        for text in fine {
+            text_of(text);
+        }
+    }
+
+    #[test]
+    fn scalar_subqueries_of_several_rows_fail_when_run() {
+        let plan = text_of(
+            "select 1 from nation where n_regionkey = (select r_regionkey from \
+                            region where r_name = 'ASIA')",
+        );
+        assert!(plan.contains("single_value(region.r_regionkey)"), "{plan}");
+        let plan = text_of(
+            "select 1 from nation where n_regionkey = (select max(r_regionkey) \
+                            from region)",
+        );
+        assert!(!plan.contains("single_value"), "{plan}");
+    }
+
+    #[test]
+    fn names_that_do_not_exist_have_places_and_neighbours() {
+        let error = error_of("select\n  n_nam from nation");
+        assert!(
+            error.contains("line 2, column 3: there is no column n_nam; did you mean"),
+            "{error}"
+        );
+        let error = error_of("select 1\nfrom nations");
+        assert!(
+            error.contains("line 2, column 6: there is no table nations; did you mean nation?"),
+            "{error}"
+        );
+        let error = error_of("select nation.x from nation");
+        assert!(error.contains("line 1, column 8") && error.contains("columns are"), "{error}");
+        let error = error_of("select sume(n_nationkey) from nation");
+        assert!(error.contains("line 1, column 8") && error.contains("'sum'"), "{error}");
+        let error = error_of("create table t as select 1");
+        assert_eq!(error, "line 1, column 1: not supported: CREATE TABLE");
+        let error = error_of("select 1 + 'a' from nation");
+        assert!(error.starts_with("line 1"), "{error}");
+    }
+
+    #[test]
+    fn pipes_and_bare_from_select_everything() {
+        let plan = text_of("from nation");
+        assert!(plan.contains("n_comment"), "{plan}");
+        let plan = text_of("from nation |> where n_nationkey > 3 |> select n_name |> limit 2");
+        assert!(plan.contains("n_nationkey > Int64(3)") && !plan.contains("n_comment"), "{plan}");
+    }
+
+    #[test]
+    fn long_expressions_plan() {
+        let plan = text_of(&format!("select {}1 as a", "1 + ".repeat(1_000)));
+        assert!(plan.contains("Int64(1001) AS a"), "{}", &plan[..200.min(plan.len())]);
+        let terms: Vec<String> = (0..200).map(|n| format!("n_nationkey = {n}")).collect();
+        text_of(&format!("select 1 from nation where {}", terms.join(" or ")));
+    }
+}

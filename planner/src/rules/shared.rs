@@ -1,0 +1,221 @@
+//! `share_subplans`: equal parts of one statement are planned and computed once.
+//!
+//! Right after binding, the references to a CTE are copies of one plan under one alias, and equal
+//! group-bys written twice are equal plans. Each such part becomes a plan of its own; where it
+//! stood, a scan of a table that stands for its rows is put. The parts are found before any rule
+//! specialises one of the copies.
+//!
+//! Sound: a statement reads one state of its tables, so equal plans give equal rows. A CTE with a
+//! volatile function is computed once however often it is named; equal texts with one are not
+//! shared, each is a definition of its own. Parts that read columns of an outer query are left
+//! alone. A part that is a mere scan is not worth keeping its rows.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion_common::{Column, Result};
+use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
+use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast};
+
+use crate::sql::CTE_PREFIX;
+use crate::statistics::{Profile, profile};
+
+/// The rule's name in explain.
+pub(crate) const SHARE_SUBPLANS: &str = "share_subplans";
+
+/// Plans with more nodes than this are not searched for equal parts: each search compares parts.
+const NODES_MAX: usize = 2_000;
+
+/// A table that stands for the rows of a shared plan.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedSource {
+    number: usize,
+    schema: SchemaRef,
+    profile: Profile,
+}
+
+impl SharedSource {
+    /// The number of the plan among a statement's shared ones.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// What is guessed about its rows.
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+impl TableSource for SharedSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+/// Takes the equal parts out of a plan. The parts may refer to those after them.
+pub(crate) fn share_subplans(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<LogicalPlan>)> {
+    let mut units = vec![plan];
+    while let Some(part) = find_largest(&units)? {
+        let stand_in = stand_in(units.len() - 1, &part)?;
+        for unit in &mut units {
+            *unit = replace(std::mem::take(unit), &part, &stand_in)?;
+        }
+        units.push(part);
+    }
+    let main = units.remove(0);
+    Ok((main, units))
+}
+
+/// The largest part that occurs at least twice.
+fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
+    let mut groups: HashMap<u64, Vec<(usize, LogicalPlan)>> = HashMap::new();
+    let mut nodes = 0;
+    for unit in units {
+        unit.apply_with_subqueries(|node| {
+            nodes += 1;
+            if nodes <= NODES_MAX && is_candidate(node) {
+                let group = groups.entry(fingerprint(node)).or_default();
+                match group.iter_mut().find(|(_, plan)| plan == node) {
+                    Some((count, _)) => *count += 1,
+                    None => group.push((1, node.clone())),
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    if nodes > NODES_MAX {
+        return Ok(None);
+    }
+    let mut best: Option<(usize, LogicalPlan)> = None;
+    for (_, plan) in groups.into_values().flatten().filter(|(count, _)| *count > 1) {
+        let worth = Worth::of(&plan)?;
+        let wanted = !worth.correlated && (worth.work || worth.volatile);
+        let sound = !worth.volatile || is_definition(&plan);
+        if wanted && sound && best.as_ref().is_none_or(|(nodes, _)| worth.nodes > *nodes) {
+            best = Some((worth.nodes, plan));
+        }
+    }
+    Ok(best.map(|(_, plan)| plan))
+}
+
+fn is_candidate(node: &LogicalPlan) -> bool {
+    is_definition(node) || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
+}
+
+/// Whether a node is a copy of a CTE's query.
+fn is_definition(node: &LogicalPlan) -> bool {
+    matches!(node, LogicalPlan::SubqueryAlias(alias)
+        if alias.alias.table().starts_with(CTE_PREFIX))
+}
+
+fn fingerprint(plan: &LogicalPlan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    plan.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What decides whether a part is shared.
+#[derive(Default)]
+struct Worth {
+    nodes: usize,
+    work: bool,
+    volatile: bool,
+    correlated: bool,
+}
+
+impl Worth {
+    fn of(plan: &LogicalPlan) -> Result<Worth> {
+        let mut worth = Worth::default();
+        plan.apply_with_subqueries(|node| {
+            worth.nodes += 1;
+            worth.work |= matches!(
+                node,
+                LogicalPlan::Aggregate(_)
+                    | LogicalPlan::Distinct(_)
+                    | LogicalPlan::Join(_)
+                    | LogicalPlan::Window(_)
+                    | LogicalPlan::Sort(_)
+                    | LogicalPlan::Limit(_)
+            );
+            for expr in node.expressions() {
+                worth.volatile |= expr.is_volatile();
+                worth.correlated |= expr.contains_outer();
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(worth)
+    }
+}
+
+/// A scan that gives the columns of `part` under the names they have there.
+fn stand_in(number: usize, part: &LogicalPlan) -> Result<LogicalPlan> {
+    let fields = part.schema().fields().iter().enumerate();
+    let fields: Vec<Field> = fields
+        .map(|(index, field)| field.as_ref().clone().with_name(format!("c{index}")))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let source = SharedSource { number, schema, profile: profile(part) };
+    let name = format!("__shared_{number}");
+    let scan = LogicalPlanBuilder::scan(name.as_str(), Arc::new(source), None)?.build()?;
+    let columns = part.schema().iter().enumerate().map(|(index, (qualifier, field))| {
+        let column = Expr::Column(Column::new(Some(name.as_str()), format!("c{index}")));
+        column.alias_qualified(qualifier.cloned(), field.name())
+    });
+    Ok(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(scan))?))
+}
+
+fn replace(plan: LogicalPlan, part: &LogicalPlan, stand_in: &LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_down_with_subqueries(|node| {
+        if !is_candidate(&node) || node != *part {
+            return Ok(Transformed::no(node));
+        }
+        Ok(Transformed::new(stand_in.clone(), true, TreeNodeRecursion::Jump))
+    })
+    .data()
+}
+
+/// A scan of a shared plan's rows.
+pub(crate) fn shared_source(scan: &TableScan) -> Option<&SharedSource> {
+    scan.source.downcast_ref::<SharedSource>()
+}
+
+/// The columns of shared plan `number` that scans in these plans read, increasing.
+pub(crate) fn columns_read(number: usize, plans: &[&LogicalPlan]) -> Result<Vec<usize>> {
+    let mut columns = std::collections::BTreeSet::new();
+    for plan in plans {
+        plan.apply(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(source) = shared_source(scan)
+                && source.number == number
+            {
+                match &scan.projection {
+                    Some(kept) => columns.extend(kept.iter().copied()),
+                    None => columns.extend(0..source.schema.fields().len()),
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(columns.into_iter().collect())
+}
+
+/// A shared plan that gives only some of its columns, of the types that its readers were bound to.
+pub(crate) fn narrowed(
+    part: LogicalPlan,
+    bound: &SchemaRef,
+    columns: &[usize],
+) -> Result<LogicalPlan> {
+    let schema = part.schema().clone();
+    let exprs = columns.iter().map(|&index| {
+        let column = Expr::Column(Column::from(schema.qualified_field(index)));
+        let wanted = bound.field(index).data_type();
+        let is_same = column.get_type(&schema)? == *wanted;
+        let expr = if is_same { column } else { cast(column, wanted.clone()) };
+        Ok(expr.alias(format!("c{index}")))
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(part))?))
+}

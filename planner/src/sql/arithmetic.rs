@@ -1,0 +1,212 @@
+//! Integer arithmetic that never wraps.
+//!
+//! The borrowed constant folder adds, subtracts, multiplies and negates integers modulo 2^n. Right
+//! after the types are known, every such operation becomes a function that fails on overflow: the
+//! folder calls it, leaves a failing call alone, and execution reports the overflow if a row gets
+//! there. Lowering turns the calls back into plain arithmetic.
+//!
+//! Sound: the functions print and name their columns exactly as the operators they stand for, and
+//! nothing but folding looks inside them.
+
+use std::fmt;
+
+use arrow::array::{ArrayRef, Datum};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::DataType;
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{Result, ScalarValue, exec_err, internal_err};
+use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::utils::merge_schema;
+use datafusion_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion_optimizer::analyzer::AnalyzerRule;
+
+/// `+`, `-` and `*` on two integers of one type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CheckedArithmetic {
+    op: Operator,
+    signature: Signature,
+}
+
+/// Unary minus on an integer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CheckedNegation {
+    signature: Signature,
+}
+
+/// The rule that puts them in.
+#[derive(Debug)]
+pub(super) struct CheckArithmetic;
+
+impl CheckedArithmetic {
+    fn new(op: Operator) -> Self {
+        CheckedArithmetic { op, signature: Signature::any(2, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for CheckedArithmetic {
+    fn name(&self) -> &str {
+        match self.op {
+            Operator::Plus => "checked_add",
+            Operator::Minus => "checked_subtract",
+            _ => "checked_multiply",
+        }
+    }
+
+    fn display_name(&self, args: &[Expr]) -> Result<String> {
+        let [left, right] = args else { return internal_err!("two operands") };
+        Ok(format!("{}", BinaryExpr::new(left.clone().into(), self.op, right.clone().into())))
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let [left, right] = args else { return internal_err!("two operands") };
+        Ok(format!("{} {} {}", left.schema_name(), self.op, right.schema_name()))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        args.first().cloned().map_or_else(|| internal_err!("two operands"), Ok)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [left, right] = &args.args[..] else { return internal_err!("two operands") };
+        let kernel = match self.op {
+            Operator::Plus => numeric::add,
+            Operator::Minus => numeric::sub,
+            _ => numeric::mul,
+        };
+        let (left, right) = (operand(left)?, operand(right)?);
+        let result = kernel(&*left, &*right).or_else(|_| {
+            let data_type = left.get().0.data_type();
+            exec_err!("overflow: the result of {} does not fit {data_type}", self.op)
+        })?;
+        columnar(result, &*left, &*right)
+    }
+}
+
+impl ScalarUDFImpl for CheckedNegation {
+    fn name(&self) -> &str {
+        "checked_negate"
+    }
+
+    fn display_name(&self, args: &[Expr]) -> Result<String> {
+        let [operand] = args else { return internal_err!("one operand") };
+        Ok(format!("(- {operand})"))
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let [operand] = args else { return internal_err!("one operand") };
+        Ok(format!("(- {})", operand.schema_name()))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        args.first().cloned().map_or_else(|| internal_err!("one operand"), Ok)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = &args.args[..] else { return internal_err!("one operand") };
+        let value = operand(value)?;
+        let array = value.get().0;
+        let result = numeric::neg(array).or_else(|_| {
+            exec_err!("overflow: the result of - does not fit {}", array.data_type())
+        })?;
+        columnar(result, &*value, &*value)
+    }
+}
+
+fn operand(value: &ColumnarValue) -> Result<Box<dyn Datum>> {
+    Ok(match value {
+        ColumnarValue::Array(array) => Box::new(array.clone()),
+        ColumnarValue::Scalar(scalar) => Box::new(scalar.to_scalar()?),
+    })
+}
+
+/// A scalar when both operands are.
+fn columnar(result: ArrayRef, left: &dyn Datum, right: &dyn Datum) -> Result<ColumnarValue> {
+    if left.get().1 && right.get().1 {
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+    }
+    Ok(ColumnarValue::Array(result))
+}
+
+impl AnalyzerRule for CheckArithmetic {
+    fn name(&self) -> &str {
+        "check_arithmetic"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|node| {
+            if !node.expressions().iter().any(has_arithmetic) {
+                return Ok(Transformed::no(node));
+            }
+            let schema = match &node {
+                LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+                other => merge_schema(&other.inputs()),
+            };
+            node.map_expressions(|expr| expr.transform_up(|e| checked(e, &schema)))
+        })
+        .data()
+    }
+}
+
+fn is_checkable(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
+}
+
+fn has_arithmetic(expr: &Expr) -> bool {
+    let found = expr.exists(|e| {
+        Ok(match e {
+            Expr::BinaryExpr(binary) => is_checkable(binary.op),
+            Expr::Negative(_) => true,
+            _ => false,
+        })
+    });
+    found.unwrap_or(true)
+}
+
+fn checked(expr: Expr, schema: &datafusion_common::DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        // Both operands have one type by now; the right one of a long chain is the shallow one.
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_checkable(op) && right.get_type(schema)?.is_integer() =>
+        {
+            if !same_type(&left, &right, schema) {
+                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+            }
+            Ok(Transformed::yes(call(CheckedArithmetic::new(op), vec![*left, *right])))
+        }
+        Expr::Negative(operand) if operand.get_type(schema)?.is_integer() => {
+            let signature = Signature::any(1, Volatility::Immutable);
+            Ok(Transformed::yes(call(CheckedNegation { signature }, vec![*operand])))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Whether `left` is an integer of the right operand's type. Calls put in before are of the type
+/// of their right operand, so that a chain is not walked again at each of its levels.
+fn same_type(left: &Expr, right: &Expr, schema: &datafusion_common::DFSchema) -> bool {
+    let mut shallow = left;
+    while let Expr::ScalarFunction(function) = shallow
+        && function.func.inner().downcast_ref::<CheckedArithmetic>().is_some()
+        && let [_, operand] = &function.args[..]
+    {
+        shallow = operand;
+    }
+    matches!((shallow.get_type(schema), right.get_type(schema)), (Ok(a), Ok(b)) if a == b)
+}
+
+fn call(function: impl ScalarUDFImpl + fmt::Debug + 'static, args: Vec<Expr>) -> Expr {
+    let function = std::sync::Arc::new(ScalarUDF::new_from_impl(function));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}

@@ -1,0 +1,178 @@
+//! Names and types: a statement of the program as an analyzed logical plan.
+
+use std::path::PathBuf;
+
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::LogicalPlan;
+use datafusion_optimizer::Analyzer;
+use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion_sql::parser::{
+    CopyToSource, CopyToStatement, ExplainStatement, Statement as Parsed,
+};
+use datafusion_sql::planner::SqlToRel;
+use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
+use gristmill_engine::{Error, Position, Result};
+
+use super::arithmetic::CheckArithmetic;
+use super::context::Binder;
+use super::diagnose::to_error;
+use super::script::Statement;
+use super::subqueries;
+use crate::catalog::Format;
+
+/// What is to become of a plan's rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Request {
+    /// They are the result.
+    Query,
+    /// They go to a file.
+    Copy(CopyTarget),
+}
+
+/// The file that COPY writes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CopyTarget {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// How.
+    pub(crate) format: Format,
+    /// Options as written, names in lower case without the `format.` in front.
+    pub(crate) options: Vec<(String, String)>,
+}
+
+/// A statement with all names and types resolved.
+pub(crate) struct Bound {
+    /// Where its rows come from.
+    pub(crate) plan: LogicalPlan,
+    /// Where its rows go.
+    pub(crate) request: Request,
+    /// EXPLAIN in front: `Some("json")` or another format's name; the plan is not run.
+    pub(crate) explain: Option<String>,
+}
+
+/// Binds one statement.
+///
+/// # Errors
+/// `Input` with a place for everything that is wrong with the statement, or not supported.
+pub(crate) fn bind(statement: &Statement, binder: &Binder<'_>) -> Result<Bound> {
+    let parsed = statement.parse()?;
+    let (parsed, explain) = unwrap_explain(parsed, statement)?;
+    let (query, request) = query_of(parsed, statement)?;
+    let position = statement.position();
+    let plan = SqlToRel::new(binder)
+        .sql_statement_to_plan(Sql::Query(query))
+        .map_err(|e| to_error(&e, position))?;
+    Ok(Bound { plan, request, explain })
+}
+
+fn unwrap_explain(parsed: Parsed, statement: &Statement) -> Result<(Parsed, Option<String>)> {
+    let Parsed::Explain(ExplainStatement { statement: inner, options }) = parsed else {
+        return Ok((parsed, None));
+    };
+    if options.analyze {
+        return Err(unsupported("EXPLAIN ANALYZE", statement.position()));
+    }
+    let format = options.format.map_or_else(String::new, |f| f.to_string().to_lowercase());
+    Ok((*inner, Some(format)))
+}
+
+fn query_of(parsed: Parsed, statement: &Statement) -> Result<(Box<Query>, Request)> {
+    match parsed {
+        Parsed::Statement(sql) => match *sql {
+            Sql::Query(query) => Ok((query, Request::Query)),
+            _ => Err(unsupported(&statement.words(2).to_uppercase(), statement.position())),
+        },
+        Parsed::CopyTo(copy) => {
+            let target = copy_target(&copy, statement.position())?;
+            let query = match copy.source {
+                CopyToSource::Query(query) => query,
+                CopyToSource::Relation(name) => all_of(&name.to_string(), statement)?,
+            };
+            Ok((query, Request::Copy(target)))
+        }
+        _ => Err(unsupported(&statement.words(2).to_uppercase(), statement.position())),
+    }
+}
+
+fn unsupported(what: &str, position: &Position) -> Error {
+    Error::input_at(format!("not supported: {what}"), position.clone())
+}
+
+/// `SELECT * FROM name`, for COPY of a table.
+fn all_of(name: &str, statement: &Statement) -> Result<Box<Query>> {
+    let text = format!("SELECT * FROM {name}");
+    let parsed = super::script::statements(&text)?.into_iter().next().map(|s| s.parse());
+    match parsed {
+        Some(Ok(Parsed::Statement(sql))) => match *sql {
+            Sql::Query(query) => Ok(query),
+            _ => Err(unsupported("COPY of this", statement.position())),
+        },
+        _ => Err(unsupported("COPY of this", statement.position())),
+    }
+}
+
+fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget> {
+    if !copy.partitioned_by.is_empty() {
+        return Err(unsupported("PARTITIONED BY in COPY", position));
+    }
+    let path = PathBuf::from(&copy.target);
+    let format = match &copy.stored_as {
+        Some(name) => Format::of_name(name),
+        None => Format::of_path(&path),
+    };
+    let format = format.ok_or_else(|| {
+        let message = match &copy.stored_as {
+            Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
+            None => format!(
+                "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
+                copy.target
+            ),
+        };
+        Error::input_at(message, position.clone())
+    })?;
+    let options = copy.options.iter().map(|(name, value)| {
+        let name = name.to_lowercase();
+        let name = name.strip_prefix("format.").unwrap_or(&name).to_string();
+        let text = value.clone().into_string().unwrap_or_else(|| value.to_string());
+        (name, text)
+    });
+    Ok(CopyTarget { path, format, options: options.collect() })
+}
+
+/// Resolves types, makes integer arithmetic checked, and refuses subqueries that would be planned
+/// wrongly.
+///
+/// # Errors
+/// `Input` with a place where one is known.
+pub(crate) fn analyze(
+    plan: LogicalPlan,
+    options: &ConfigOptions,
+    statement: &Position,
+) -> Result<LogicalPlan> {
+    let analyzer = Analyzer::with_rules(vec![
+        std::sync::Arc::new(ResolveGroupingFunction::new()),
+        std::sync::Arc::new(TypeCoercion::new()),
+        std::sync::Arc::new(CheckArithmetic),
+    ]);
+    let plan = analyzer
+        .execute_and_check(plan, options, |_, _| {})
+        .map_err(|e| to_error(&e, statement))?;
+    subqueries::refuse_unplannable(&plan).map_err(|e| placed(e, statement))?;
+    subqueries::guard_scalar_subqueries(plan).map_err(|e| to_error(&e, statement))
+}
+
+/// Refuses what the rules left of subqueries.
+///
+/// # Errors
+/// `Input` with its place.
+pub(crate) fn check_planned(plan: &LogicalPlan, statement: &Position) -> Result<()> {
+    subqueries::refuse_remaining(plan).map_err(|e| placed(e, statement))
+}
+
+fn placed(error: Error, statement: &Position) -> Error {
+    match error {
+        Error::Input { message, position: None } => Error::input_at(message, statement.clone()),
+        other => other,
+    }
+}

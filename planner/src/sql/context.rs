@@ -1,0 +1,140 @@
+//! What binding may ask: tables of the catalog, files by name, functions, options.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DataFusionError, Result, TableReference};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_functions::core::planner::CoreFunctionPlanner;
+use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
+use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
+use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
+use gristmill_engine::Error;
+
+use super::diagnose::nearest;
+use super::functions::FunctionTable;
+use crate::catalog::{Catalog, Format, PlannedTable};
+
+/// Answers the binder's questions for one session.
+pub(crate) struct Binder<'a> {
+    catalog: &'a Catalog,
+    functions: &'a FunctionTable,
+    options: Arc<ConfigOptions>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder over a session's tables and functions.
+    pub(crate) fn new(catalog: &'a Catalog, functions: &'a FunctionTable) -> Self {
+        let expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![
+            Arc::new(CoreFunctionPlanner::default()),
+            Arc::new(DatetimeFunctionPlanner),
+            Arc::new(UnicodeFunctionPlanner),
+            Arc::new(AggregateFunctionPlanner),
+        ];
+        Binder { catalog, functions, options: Arc::new(options()), expr_planners }
+    }
+
+    /// The front end's options, for its rules.
+    pub(crate) fn shared_options(&self) -> Arc<ConfigOptions> {
+        self.options.clone()
+    }
+
+    fn find(&self, name: &TableReference) -> gristmill_engine::Result<PlannedTable> {
+        let TableReference::Bare { table } = name else {
+            return Err(Error::input(format!(
+                "tables have plain names here, `{name}` has a schema; quote a file name like \
+                 'this.parquet'"
+            )));
+        };
+        if let Some(found) = self.catalog.table(table)? {
+            return Ok(PlannedTable::new(found));
+        }
+        if Format::of_path(Path::new(table.as_ref())).is_some() {
+            return Ok(PlannedTable::new(self.catalog.file(Path::new(table.as_ref()))?));
+        }
+        let names = self.catalog.names();
+        let mut message = format!("there is no table {table}");
+        match nearest(table, names.iter().map(String::as_str)) {
+            Some(near) => message.push_str(&format!("; did you mean {near}?")),
+            None if names.is_empty() => message.push_str(
+                "; no tables are registered: give them as -t name=path, or write the file's name \
+                 in quotes",
+            ),
+            None => message.push_str(&format!("; the tables are {}", names.join(", "))),
+        }
+        Err(Error::input(message))
+    }
+}
+
+/// The options that differ from the front end's own, and why.
+fn options() -> ConfigOptions {
+    let mut options = ConfigOptions::new();
+    // 0.1 is exact: decimal literals are decimals.
+    options.sql_parser.parse_float_as_decimal = true;
+    // Errors point at names in the text.
+    options.sql_parser.collect_spans = true;
+    // Strings are views in the engine, in casts too.
+    options.sql_parser.map_string_types_to_utf8view = true;
+    // Scalar subqueries become joins; nothing of ours runs them inside an expression.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    // A rule that fails is a defect to hear about.
+    options.optimizer.skip_failed_rules = false;
+    options
+}
+
+impl ContextProvider for Binder<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match self.find(&name) {
+            Ok(table) => Ok(Arc::new(table)),
+            Err(error) => Err(DataFusionError::External(Box::new(error))),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.expr_planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.scalar(name)
+    }
+
+    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate(name)
+    }
+
+    fn get_window_meta(&self, _: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.scalar_names()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.functions.aggregate_names()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,182 @@
+//! The front end's errors as ours: who must act, where, and what was probably meant.
+
+use datafusion_common::{Column, DataFusionError, SchemaError, Span};
+use gristmill_engine::{Error, Position};
+
+/// A place in the program text.
+pub(super) fn at(line: u64, column: u64) -> Position {
+    Position { file: None, line, column }
+}
+
+/// Where a span begins.
+pub(super) fn start_of(span: &Span) -> Position {
+    at(span.start.line, span.start.column)
+}
+
+/// Turns an error of the front end into ours. `statement` is where the statement begins, for errors
+/// that say nothing better; a position with line 0 means "nowhere".
+pub(crate) fn to_error(error: &DataFusionError, statement: &Position) -> Error {
+    convert(error, None, statement)
+}
+
+fn convert(error: &DataFusionError, place: Option<Position>, statement: &Position) -> Error {
+    let input = |message: String| input(message, place.clone(), statement);
+    match error {
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let span = diagnostic.span.as_ref().map(start_of);
+            convert(inner, place.or(span), statement)
+        }
+        DataFusionError::Context(_, inner) => convert(inner, place, statement),
+        DataFusionError::Shared(inner) => convert(inner, place, statement),
+        DataFusionError::Collection(all) => match all.first() {
+            Some(first) => convert(first, place, statement),
+            None => Error::internal("the front end failed without an error"),
+        },
+        DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+            Some(own) => with_place(own.clone(), place, statement),
+            None => input(inner.to_string()),
+        },
+        DataFusionError::SQL(parser, _) => input(parser.to_string()),
+        DataFusionError::NotImplemented(what) => input(format!("not supported: {what}")),
+        DataFusionError::Plan(message)
+        | DataFusionError::Configuration(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::ResourcesExhausted(message) => input(message.replace(".\n", "; ")),
+        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let span = field.spans.first().map(|span| start_of(&span));
+                let message = column_not_found(field, valid_fields);
+                self::input(message, place.or(span), statement)
+            }
+            other => input(other.to_string()),
+        },
+        DataFusionError::ArrowError(arrow, _) => {
+            let message = arrow.to_string();
+            match Error::from(clone_arrow(arrow)) {
+                Error::Input { .. } => input(message),
+                other => other,
+            }
+        }
+        DataFusionError::Internal(message) => Error::internal(message.clone()),
+        other => Error::internal(other.to_string()),
+    }
+}
+
+/// Arrow's errors are not `Clone`; the kinds that are the user's keep their kind.
+fn clone_arrow(error: &arrow::error::ArrowError) -> arrow::error::ArrowError {
+    use arrow::error::ArrowError;
+    match error {
+        ArrowError::DivideByZero => ArrowError::DivideByZero,
+        ArrowError::ArithmeticOverflow(m) => ArrowError::ArithmeticOverflow(m.clone()),
+        ArrowError::CastError(m) => ArrowError::CastError(m.clone()),
+        ArrowError::ParseError(m) => ArrowError::ParseError(m.clone()),
+        ArrowError::ComputeError(m) => ArrowError::ComputeError(m.clone()),
+        other => ArrowError::InvalidArgumentError(other.to_string()),
+    }
+}
+
+fn input(message: String, place: Option<Position>, statement: &Position) -> Error {
+    let position = place.or_else(|| (statement.line > 0).then(|| statement.clone()));
+    Error::Input { message, position }
+}
+
+/// Gives an error of ours a place if it has none.
+fn with_place(error: Error, place: Option<Position>, statement: &Position) -> Error {
+    match error {
+        Error::Input { message, position: None } => input(message, place, statement),
+        other => other,
+    }
+}
+
+fn column_not_found(field: &Column, valid: &[Column]) -> String {
+    let name = field.quoted_flat_name();
+    let names = |column: &Column| [column.name.clone(), column.flat_name()];
+    let wanted = if field.relation.is_some() { field.flat_name() } else { field.name.clone() };
+    let candidates: Vec<String> = valid.iter().flat_map(names).collect();
+    let mut message = format!("there is no column {name}");
+    if let Some(near) = nearest(&wanted, candidates.iter().map(String::as_str)) {
+        message.push_str(&format!("; did you mean {near}?"));
+    } else if valid.is_empty() {
+        message.push_str("; no columns are in scope here");
+    } else {
+        let shown: Vec<&str> = valid.iter().take(12).map(|c| c.name.as_str()).collect();
+        let more = if valid.len() > shown.len() { ", …" } else { "" };
+        message.push_str(&format!("; the columns are {}{more}", shown.join(", ")));
+    }
+    message
+}
+
+/// Cuts the parser's ` at Line: 2, Column: 14` off a message.
+pub(super) fn locate_message(message: &str) -> (String, Option<Position>) {
+    let Some(begin) = message.rfind(" at Line: ") else { return (message.to_string(), None) };
+    let tail = &message[begin + " at Line: ".len()..];
+    let number = |text: &str| {
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().ok()
+    };
+    let column = tail.split("Column: ").nth(1).and_then(number);
+    match (number(tail), column) {
+        (Some(line), Some(column)) => {
+            let text = message[..begin].trim_end_matches([')', ' ']).to_string();
+            (text, Some(at(line, column)))
+        }
+        _ => (message.to_string(), None),
+    }
+}
+
+/// The candidate most like `name`, when one is like it at all.
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let wanted = name.to_lowercase();
+    let limit = (wanted.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (edits(&wanted, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours between two words.
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replace = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replace.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_names_are_near() {
+        let names = ["lineitem", "orders", "part", "partsupp"];
+        assert_eq!(nearest("linitem", names), Some("lineitem"));
+        assert_eq!(nearest("Ordres", names), Some("orders"));
+        assert_eq!(nearest("customer", names), None);
+        assert_eq!(nearest("", names), None);
+        assert_eq!(edits("abc", "abc"), 0);
+        assert_eq!(edits("", "abc"), 3);
+    }
+
+    #[test]
+    fn places_are_cut_off_messages() {
+        let (text, place) = locate_message("Expected: x, found: y at Line: 12, Column: 7");
+        assert_eq!((text.as_str(), place), ("Expected: x, found: y", Some(at(12, 7))));
+        assert_eq!(locate_message("nothing at Line: x").1, None);
+    }
+}

@@ -1,0 +1,67 @@
+//! The functions that programs may name, found by name and alias.
+//!
+//! The table is filled when the first function is looked up: a program without functions does not
+//! pay for a hundred and sixty of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use datafusion_expr::{AggregateUDF, ScalarUDF};
+
+/// Scalar and aggregate functions by name.
+#[derive(Default)]
+pub(crate) struct FunctionTable {
+    tables: OnceLock<Tables>,
+}
+
+struct Tables {
+    scalars: HashMap<String, Arc<ScalarUDF>>,
+    aggregates: HashMap<String, Arc<AggregateUDF>>,
+}
+
+impl FunctionTable {
+    /// The scalar function of that name.
+    pub(crate) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.tables().scalars.get(name).cloned()
+    }
+
+    /// The aggregate of that name.
+    pub(crate) fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.tables().aggregates.get(name).cloned()
+    }
+
+    /// Names of the scalar functions, sorted.
+    pub(crate) fn scalar_names(&self) -> Vec<String> {
+        sorted(self.tables().scalars.keys())
+    }
+
+    /// Names of the aggregates, sorted.
+    pub(crate) fn aggregate_names(&self) -> Vec<String> {
+        sorted(self.tables().aggregates.keys())
+    }
+
+    fn tables(&self) -> &Tables {
+        self.tables.get_or_init(|| {
+            let mut tables = Tables { scalars: HashMap::new(), aggregates: HashMap::new() };
+            for function in datafusion_functions::all_default_functions() {
+                let names = function.aliases().iter().cloned().chain([function.name().into()]);
+                for name in names.collect::<Vec<String>>() {
+                    tables.scalars.insert(name, function.clone());
+                }
+            }
+            for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
+                let names = function.aliases().iter().cloned().chain([function.name().into()]);
+                for name in names.collect::<Vec<String>>() {
+                    tables.aggregates.insert(name, function.clone());
+                }
+            }
+            tables
+        })
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<String> = names.cloned().collect();
+    names.sort_unstable();
+    names
+}

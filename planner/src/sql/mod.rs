@@ -1,0 +1,29 @@
+//! From a program text to an optimized logical plan, with DataFusion's SQL front end.
+//!
+//! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree.
+//! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
+//! * `bind`: names and types; `arithmetic`: integer arithmetic that never wraps; `subqueries`: what
+//!   cannot be planned is refused by name.
+//! * `optimize`: the borrowed rules, each with the reason why it is there.
+//! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
+
+mod arithmetic;
+mod bind;
+mod context;
+mod diagnose;
+mod functions;
+mod optimize;
+mod script;
+mod stack;
+mod subqueries;
+mod syntax;
+
+pub(crate) use bind::{CopyTarget, Request, analyze, bind, check_planned};
+pub(crate) use context::Binder;
+pub(crate) use diagnose::to_error;
+pub(crate) use functions::FunctionTable;
+pub(crate) use optimize::{Planning, after_join_order, before_join_order};
+pub(crate) use stack::with_stack_for;
+pub(crate) use syntax::CTE_PREFIX;
+
+pub use script::{Statement, statements};

@@ -1,0 +1,144 @@
+//! The borrowed rules, picked one by one.
+//!
+//! Two lists with the join order between them: the first turns subqueries into joins and brings
+//! conditions to their relations, the second makes the tree narrow. Left out on purpose:
+//! `rewrite_set_comparison` (refused before), `unions_to_filter` and the leaf-expression rules (no
+//! use yet), `decorrelate_lateral_join` (LATERAL is refused), `eliminate_join` (makes semi joins
+//! whose sides are fixed before the join order is known), `filter_null_join_keys` (the join drops
+//! NULL keys itself).
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion_common::config::ConfigOptions;
+use datafusion_expr::LogicalPlan;
+use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
+use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
+use datafusion_optimizer::eliminate_filter::EliminateFilter;
+use datafusion_optimizer::eliminate_group_by_constant::EliminateGroupByConstant;
+use datafusion_optimizer::eliminate_limit::EliminateLimit;
+use datafusion_optimizer::eliminate_outer_join::EliminateOuterJoin;
+use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion_optimizer::optimize_projections::OptimizeProjections;
+use datafusion_optimizer::optimize_unions::OptimizeUnions;
+use datafusion_optimizer::propagate_empty_relation::PropagateEmptyRelation;
+use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::push_down_limit::PushDownLimit;
+use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
+use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
+use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion_optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
+use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+type Rule = Arc<dyn OptimizerRule + Send + Sync>;
+
+/// What the rules of one statement share: options, names for new columns, what fired.
+pub(crate) struct Planning {
+    context: OptimizerContext,
+    record: bool,
+    fired: Vec<String>,
+}
+
+impl Planning {
+    /// `record` notes which rules changed the plan, for explain.
+    pub(crate) fn new(options: Arc<ConfigOptions>, record: bool) -> Self {
+        let context = OptimizerContext::new_with_config_options(options);
+        Planning { context, record, fired: Vec::new() }
+    }
+
+    /// Names of the rules that changed a plan, in the order they first did.
+    pub(crate) fn fired(&self) -> &[String] {
+        &self.fired
+    }
+
+    /// Notes that a rule of ours changed the plan.
+    pub(crate) fn note(&mut self, rule: &str) {
+        if !self.fired.iter().any(|name| name == rule) {
+            self.fired.push(rule.to_string());
+        }
+    }
+
+    fn run(
+        &mut self,
+        rules: Vec<Rule>,
+        plan: LogicalPlan,
+    ) -> datafusion_common::Result<LogicalPlan> {
+        let mut fired = Vec::new();
+        let mut last = if self.record { fingerprint(&plan) } else { 0 };
+        let record = self.record;
+        let plan = Optimizer::with_rules(rules).optimize(plan, &self.context, |plan, rule| {
+            if record {
+                let now = fingerprint(plan);
+                if std::mem::replace(&mut last, now) != now {
+                    fired.push(rule.name().to_string());
+                }
+            }
+        })?;
+        fired.iter().for_each(|rule| self.note(rule));
+        Ok(plan)
+    }
+}
+
+fn fingerprint(plan: &LogicalPlan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    plan.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Subqueries to joins, conditions to their relations.
+pub(crate) fn before_join_order(
+    plan: LogicalPlan,
+    planning: &mut Planning,
+) -> datafusion_common::Result<LogicalPlan> {
+    let rules: Vec<Rule> = vec![
+        // `a UNION ALL b UNION ALL c` is one union of three.
+        Arc::new(OptimizeUnions::new()),
+        // Folds constants; `now`, `coalesce` and others exist only until here.
+        Arc::new(SimplifyExpressions::new()),
+        // DISTINCT is a group-by without aggregates: one operator for both.
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        // IN and EXISTS to semi and anti joins.
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        // Scalar subqueries to joins with aggregates.
+        Arc::new(ScalarSubqueryToJoin::new()),
+        // ON conditions to join keys.
+        Arc::new(ExtractEquijoinPredicate::new()),
+        // The same key twice in GROUP BY or ORDER BY.
+        Arc::new(EliminateDuplicatedExpr::new()),
+        // WHERE true, WHERE false.
+        Arc::new(EliminateFilter::new()),
+        // WHERE conditions to join keys, those common to all branches of an OR too.
+        Arc::new(EliminateCrossJoin::new()),
+        // LIMIT 0.
+        Arc::new(EliminateLimit::new()),
+        // What an empty input makes empty.
+        Arc::new(PropagateEmptyRelation::new()),
+        // An outer join whose NULL rows a condition drops is an inner join.
+        Arc::new(EliminateOuterJoin::new()),
+        // Limits into sorts: top-k.
+        Arc::new(PushDownLimit::new()),
+        // Conditions to the scans.
+        Arc::new(PushDownFilter::new()),
+        // count(DISTINCT x) is a group-by of a group-by.
+        Arc::new(SingleDistinctToGroupBy::new()),
+        // GROUP BY 'constant'.
+        Arc::new(EliminateGroupByConstant::new()),
+    ];
+    planning.run(rules, plan)
+}
+
+/// Each value computed once, and only the columns that are read.
+pub(crate) fn after_join_order(
+    plan: LogicalPlan,
+    planning: &mut Planning,
+) -> datafusion_common::Result<LogicalPlan> {
+    let rules: Vec<Rule> = vec![
+        // An expression used twice is computed below.
+        Arc::new(CommonSubexprEliminate::new()),
+        // Columns that nobody reads leave the tree as low as they can.
+        Arc::new(OptimizeProjections::new()),
+    ];
+    planning.run(rules, plan)
+}

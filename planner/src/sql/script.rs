@@ -1,0 +1,200 @@
+//! A program text as statements, each with its place and a bound on its depth.
+//!
+//! The text is split on the tokens' semicolons, and a statement keeps its tokens, which are flat,
+//! rather than its syntax tree, whose depth only a prepared stack can take (see `stack`). The
+//! whole text is checked for syntax before its first statement runs.
+
+use datafusion_sql::parser::{DFParser, DFParserBuilder, Statement as Parsed};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use gristmill_engine::{Error, Position, Result};
+
+use super::diagnose::{at, locate_message, to_error};
+use super::stack::with_stack_for;
+use super::syntax;
+
+/// Statements deeper than this are refused.
+const DEPTH_MAX: usize = 100_000;
+
+/// Nested parentheses the parser follows.
+const NESTING_MAX: usize = 400;
+
+/// Levels of parsing that one pair of parentheses may cost, compared with one operator.
+const LEVELS_PER_PARENTHESIS: usize = 16;
+
+const DIALECT: GenericDialect = GenericDialect {};
+
+/// One statement of a program.
+#[derive(Debug, Clone)]
+pub struct Statement {
+    tokens: Vec<TokenWithSpan>,
+    position: Position,
+    depth: usize,
+}
+
+/// Splits a program into its statements; comments and empty statements are left out.
+///
+/// # Errors
+/// `Input` with its place for the first thing that is not SQL.
+pub fn statements(text: &str) -> Result<Vec<Statement>> {
+    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
+        let position = at(e.location.line, e.location.column);
+        Error::input_at(format!("syntax error: {}", e.message.trim()), position)
+    })?;
+    let mut statements = Vec::new();
+    for part in tokens.split(|token| token.token == Token::SemiColon) {
+        let words = part.iter().filter(|token| !is_space(token));
+        let tokens: Vec<TokenWithSpan> = words.cloned().collect();
+        let Some(first) = tokens.first() else { continue };
+        let position = at(first.span.start.line, first.span.start.column);
+        let depth = depth_bound(&tokens)?;
+        let statement = Statement { tokens, position, depth };
+        with_stack_for(depth, || statement.parse().map(drop))?;
+        statements.push(statement);
+    }
+    Ok(statements)
+}
+
+impl Statement {
+    /// Where it begins.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Its first word, in capitals.
+    pub fn first_word(&self) -> String {
+        self.tokens.first().map(|t| t.token.to_string().to_uppercase()).unwrap_or_default()
+    }
+
+    /// Its first `count` words, as written.
+    pub(crate) fn words(&self, count: usize) -> String {
+        let words = self.tokens.iter().take(count).map(|t| t.token.to_string());
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// An upper bound of the depth of its syntax tree.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The syntax tree, for a stack that is deep enough.
+    pub(crate) fn parse(&self) -> Result<Parsed> {
+        let mut tokens = self.tokens.clone();
+        let end = tokens.last().map_or(Location::empty(), |t| t.span.end);
+        tokens.push(TokenWithSpan::at(Token::EOF, end, end));
+        let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);
+        let mut parser = builder.build().map_err(|e| to_error(&e, &self.position))?;
+        let parsed = parser.parse_statement().map_err(|e| self.syntax_error(e, end))?;
+        expect_end(&parser)?;
+        Ok(syntax::rewrite(parsed))
+    }
+
+    /// A parser's error; what it says about the end of the text stands behind the last token.
+    fn syntax_error(&self, error: datafusion_common::DataFusionError, end: Location) -> Error {
+        match to_error(&error, &Position::default()) {
+            Error::Input { message, position } => {
+                let known = position.filter(|p| p.line > 0);
+                let (message, place) = locate_message(&message);
+                let message = message.trim_start_matches("sql parser error: ");
+                let place = known.or(place).unwrap_or_else(|| at(end.line, end.column));
+                Error::input_at(format!("syntax error: {message}"), place)
+            }
+            other => other,
+        }
+    }
+}
+
+fn expect_end(parser: &DFParser<'_>) -> Result<()> {
+    let next = parser.parser.peek_token_ref();
+    if next.token == Token::EOF {
+        return Ok(());
+    }
+    let position = at(next.span.start.line, next.span.start.column);
+    Err(Error::input_at(
+        format!("syntax error: Expected: end of statement or ;, found: {}", next.token),
+        position,
+    ))
+}
+
+fn is_space(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::Whitespace(_) | Token::EOF)
+}
+
+/// Counts what may nest: every token adds at most one level to those open in its parentheses, a
+/// comma ends them.
+fn depth_bound(tokens: &[TokenWithSpan]) -> Result<usize> {
+    let mut open: Vec<usize> = Vec::new();
+    let (mut own, mut outer, mut deepest) = (0usize, 0usize, 0usize);
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                open.push(own);
+                outer += own + LEVELS_PER_PARENTHESIS;
+                own = 0;
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                if let Some(before) = open.pop() {
+                    outer -= before + LEVELS_PER_PARENTHESIS;
+                    own = before;
+                }
+            }
+            Token::Comma => own = 0,
+            _ => own += 1,
+        }
+        deepest = deepest.max(outer + own);
+        if deepest > DEPTH_MAX {
+            let place = at(token.span.start.line, token.span.start.column);
+            return Err(Error::input_at(
+                format!("this expression is deeper than {DEPTH_MAX} levels; split it"),
+                place,
+            ));
+        }
+    }
+    Ok(deepest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        statements(text).expect_err("not SQL").to_string()
+    }
+
+    #[test]
+    fn statements_have_places() {
+        let text = "-- a comment\nselect 1;\n;\n  select ';' -- not; here\n ; /* ; */";
+        let found = statements(text).expect("parses");
+        let places: Vec<_> =
+            found.iter().map(|s| (s.position().line, s.position().column)).collect();
+        assert_eq!(places, [(2, 1), (4, 3)]);
+        assert!(statements(" \n -- nothing\n;").expect("parses").is_empty());
+        assert_eq!(found[0].first_word(), "SELECT");
+    }
+
+    #[test]
+    fn syntax_errors_have_places() {
+        let message = error("select 1;\nselect a frm b x");
+        assert!(message.starts_with("line 2, column 14: syntax error: Expected"), "{message}");
+        let message = error("select\n  'abc");
+        assert!(message.starts_with("line 2, column 3: syntax error: Unterm"), "{message}");
+        let message = error("select (1 +");
+        assert!(message.starts_with("line 1, column 12"), "{message}");
+        let message = error("copy t");
+        assert!(message.contains("line 1") && message.contains("TO"), "{message}");
+    }
+
+    #[test]
+    fn deep_texts_parse_or_are_refused() {
+        let sum = format!("select {}1", "1+".repeat(12_000));
+        statements(&sum).expect("a chain of operators is no nesting");
+        let nested = format!("select {}1{}", "(".repeat(300), ")".repeat(300));
+        statements(&nested).expect("nests");
+        let nested = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+        assert!(error(&nested).contains("recursion"), "{}", error(&nested));
+        let endless = format!("select {}1", "1+".repeat(80_000));
+        assert!(error(&endless).contains("split it"));
+        let wide = format!("select 1 in ({}1)", "1,".repeat(80_000));
+        statements(&wide).expect("a list is wide, not deep");
+    }
+}

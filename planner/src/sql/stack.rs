@@ -1,0 +1,67 @@
+//! Planning on a stack that is deep enough, with panics caught.
+//!
+//! Printing, comparing and dropping a syntax tree recurse once per level, so that a sum of ten
+//! thousand terms would overflow the caller's stack. Ordinary statements plan on the caller's
+//! thread; deep ones get a thread of their own, whose stack costs only what is touched.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gristmill_engine::{Error, Result};
+
+/// Depths up to this are planned on the caller's thread.
+const SHALLOW: usize = 1_000;
+
+/// Stack reserved per level: the largest frames seen in an unoptimized build, doubled.
+const BYTES_PER_LEVEL: usize = 16 * 1024;
+
+const BYTES_MIN: usize = 8 * 1024 * 1024;
+
+/// Runs `work`, which handles a syntax tree of at most `depth` levels.
+///
+/// # Errors
+/// Those of `work`; `Internal` when it panics.
+pub(crate) fn with_stack_for<R: Send>(
+    depth: usize,
+    work: impl FnOnce() -> Result<R> + Send,
+) -> Result<R> {
+    if depth <= SHALLOW {
+        return catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic| Err(defect(panic.as_ref())));
+    }
+    let bytes = BYTES_MIN + depth * BYTES_PER_LEVEL;
+    let builder = std::thread::Builder::new().name("planner".into()).stack_size(bytes);
+    std::thread::scope(|scope| {
+        let thread = builder.spawn_scoped(scope, work).map_err(|e| {
+            Error::input(format!("cannot plan an expression of {depth} levels: {e}"))
+        })?;
+        thread.join().unwrap_or_else(|panic| Err(defect(panic.as_ref())))
+    })
+}
+
+fn defect(panic: &(dyn std::any::Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown cause");
+    Error::internal(format!("planning panicked: {message}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_work_has_a_deep_stack_and_panics_are_errors() {
+        fn dig(levels: usize) -> usize {
+            let frame = std::hint::black_box([levels; 128]);
+            if levels == 0 { 0 } else { 1 + dig(frame[0] - 1) }
+        }
+        let depth = 20_000;
+        assert_eq!(with_stack_for(depth, || Ok(dig(depth))).expect("fits"), depth);
+        for depth in [1, SHALLOW + 1] {
+            let error = with_stack_for::<()>(depth, || panic!("boom")).expect_err("panics");
+            assert!(matches!(&error, Error::Internal(m) if m.contains("boom")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Rewrites of the syntax tree that the binder needs.
+//!
+//! * `FROM t` and `FROM t |> …` mean `SELECT * FROM t`: the binder does not look at how a SELECT
+//!   was written and would see one without columns.
+//! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
+//!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
+//!   from equal texts when the text has a volatile function.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::parser::{CopyToSource, DFParser, ExplainStatement, Statement};
+use datafusion_sql::sqlparser::ast::{
+    CteAsMaterialized, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Sql,
+    TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+};
+
+/// Begins the alias of every CTE's query.
+pub(crate) const CTE_PREFIX: &str = "__cte_";
+
+/// The statement as the binder reads it.
+pub(super) fn rewrite(mut statement: Statement) -> Statement {
+    visit(&mut statement);
+    statement
+}
+
+fn visit(statement: &mut Statement) {
+    let mut rewriter = Rewriter::default();
+    match statement {
+        Statement::Statement(statement) => {
+            let _ = statement.visit(&mut rewriter);
+        }
+        Statement::CopyTo(copy) => {
+            if let CopyToSource::Query(query) = &mut copy.source {
+                let _ = query.visit(&mut rewriter);
+            }
+        }
+        Statement::Explain(ExplainStatement { statement, .. }) => visit(statement),
+        Statement::CreateExternalTable(_) | Statement::Reset(_) => {}
+    }
+}
+
+#[derive(Default)]
+struct Rewriter {
+    definitions: usize,
+}
+
+impl VisitorMut for Rewriter {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let Some(with) = query.with.as_mut().filter(|with| !with.recursive) else {
+            return ControlFlow::Continue(());
+        };
+        for cte in &mut with.cte_tables {
+            if cte.materialized == Some(CteAsMaterialized::NotMaterialized) {
+                continue;
+            }
+            if let Some(mut named) = named_query(self.definitions) {
+                self.definitions += 1;
+                if let Some(inner) = inner_query(&mut named) {
+                    std::mem::swap(inner, &mut cte.query);
+                    cte.query = named;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if select.flavor == SelectFlavor::FromFirstNoSelect {
+            let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
+            select.projection = vec![all];
+            select.flavor = SelectFlavor::Standard;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `SELECT * FROM (SELECT 1) AS __cte_number`.
+fn named_query(number: usize) -> Option<Box<Query>> {
+    let text = format!("SELECT * FROM (SELECT 1) AS {CTE_PREFIX}{number}");
+    match DFParser::parse_sql(&text).ok()?.pop_front()? {
+        Statement::Statement(sql) => match *sql {
+            Sql::Query(query) => Some(query),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The query in the FROM clause of one made by [`named_query`].
+fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    match &mut select.from.first_mut()?.relation {
+        TableFactor::Derived { subquery, .. } => Some(subquery),
+        _ => None,
+    }
+}
