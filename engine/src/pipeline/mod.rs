@@ -46,4 +46,4 @@ pub use run::Run;
 pub use tree::{Pipeline, PipelineId, Pipelines, Tree};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use super::handle::Running;
 use crate::error::Result;
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Query, Run};
-use crate::plan::{Build, Plan};
+use crate::plan::{Build, Plan, Stream};
 use crate::scheduler::{Cancel, Pool, Scheduler, Timer};
 use crate::sinks::Collect;
 
@@ -28,7 +28,7 @@ pub struct RunOptions {
     pub any_order: bool,
     /// The query ends with `Cancelled` when it has not finished after this time.
     pub time_limit: Option<Duration>,
-    /// The flag that stops the query; a new one when it is not given.
+    /// The flag that stops the query, and others that are run with it.
     pub cancel: Cancel,
 }
 
@@ -73,19 +73,33 @@ impl Engine {
     /// # Errors
     /// What building the plan reports: files that cannot be opened, or are not what the plan says.
     pub fn run(&self, plan: &Plan, options: &RunOptions) -> Result<Running> {
+        self.run_built(options, |build| compile(plan, build))
+    }
+
+    /// Starts the pipelines that `make` builds; the rows of the stream it answers are the result.
+    ///
+    /// # Errors
+    /// What `make` reports.
+    pub fn run_built(
+        &self,
+        options: &RunOptions,
+        make: impl FnOnce(&mut Build) -> Result<Stream>,
+    ) -> Result<Running> {
+        // A query raises its own flag when it fails or is dropped: the others go on.
+        let cancel = options.cancel.child();
         let query = Arc::new(Query {
-            cancel: options.cancel.clone(),
+            cancel: cancel.clone(),
             memory: self.governor.clone(),
             threads: self.scheduler.threads(),
             keep_order: !options.any_order,
         });
         let mut build = Build::new(query.clone());
-        let stream = compile(plan, &mut build)?;
+        let stream = make(&mut build)?;
         let result = Collect::new(stream.schema.clone());
         build.sink(stream, Arc::new(result.clone()));
         let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let deadline = deadline.map(|at| self.timer.expire_at(at, &options.cancel)).transpose()?;
+        let deadline = deadline.map(|at| self.timer.expire_at(at, &cancel)).transpose()?;
         let run = Run::start(build.finish(), query, self.scheduler.clone())?;
-        Ok(Running::new(result, run, options.cancel.clone(), self.scheduler.clone(), deadline))
+        Ok(Running::new(result, run, cancel, self.scheduler.clone(), deadline))
     }
 }

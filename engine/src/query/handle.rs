@@ -50,9 +50,10 @@ impl Running {
     /// The next batch, or the end: after it, or after an error, there is nothing more.
     fn pull(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            let tokens = [self.result.token(), self.run.token()];
+            let mut tokens = self.result.tokens();
+            tokens.push(self.run.token());
             if self.run.outcome().is_some_and(|outcome| outcome.is_err()) {
-                self.result.clear();
+                self.result.close();
             }
             if let Some(batch) = self.result.take() {
                 return Ok(Some(batch));
@@ -92,6 +93,6 @@ impl Drop for Running {
                 }
             }
         }
-        self.result.clear();
+        self.result.close();
     }
 }

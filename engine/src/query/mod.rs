@@ -19,3 +19,6 @@ use crate::{operators, sinks, sources};
 pub fn registry() -> Registry {
     Registry::default().with(sources::SPECS).with(operators::SPECS).with(sinks::SPECS)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,6 +1,8 @@
 //! The flag that stops a query.
 
-use super::gate::Gate;
+use std::sync::Weak;
+
+use super::gate::{Gate, Wake};
 use super::sync::{Arc, AtomicU8, Ordering};
 use crate::error::{Error, Result};
 
@@ -10,8 +12,19 @@ const REASONS: [&str; 4] = ["", "interrupted", "deadline exceeded", "result drop
 /// Stops a query: one atomic read per chunk asks it. Clones are the same flag.
 #[derive(Clone, Default)]
 pub struct Cancel {
-    state: Arc<AtomicU8>,
+    flag: Arc<Flag>,
+}
+
+#[derive(Default)]
+struct Flag {
+    state: AtomicU8,
     gate: Gate,
+}
+
+/// Parked at the gate of one flag, raises another.
+struct Link {
+    parent: Weak<Flag>,
+    child: Weak<Flag>,
 }
 
 impl Cancel {
@@ -20,32 +33,37 @@ impl Cancel {
         Cancel::default()
     }
 
+    /// A flag that is raised together with this one, for the same reason, and may be raised alone:
+    /// for one query of several that an interrupt stops together.
+    pub fn child(&self) -> Cancel {
+        let child = Cancel::new();
+        let token = self.flag.gate.token();
+        let (up, down) = (Arc::downgrade(&self.flag), Arc::downgrade(&child.flag));
+        let link = Arc::new(Link { parent: up, child: down });
+        if self.is_raised() || !token.park(link) {
+            child.flag.raise(self.flag.state.load(Ordering::Acquire));
+        }
+        child
+    }
+
     /// The user (Ctrl-C, a signal, the library's caller) stops the query.
     pub fn interrupt(&self) {
-        self.raise(1);
+        self.flag.raise(1);
     }
 
     /// The query's time is over.
     pub fn expire(&self) {
-        self.raise(2);
+        self.flag.raise(2);
     }
 
     /// Nobody wants the result any more, or the query failed elsewhere.
     pub fn abandon(&self) {
-        self.raise(3);
-    }
-
-    fn raise(&self, reason: u8) {
-        let first =
-            self.state.compare_exchange(RUNNING, reason, Ordering::AcqRel, Ordering::Acquire);
-        if first.is_ok() {
-            self.gate.notify();
-        }
+        self.flag.raise(3);
     }
 
     /// Whether the query is to stop.
     pub fn is_raised(&self) -> bool {
-        self.state.load(Ordering::Acquire) != RUNNING
+        self.flag.state.load(Ordering::Acquire) != RUNNING
     }
 
     /// `Ok` while the query may go on. Every loop over chunks, and every loop over more than a few
@@ -54,7 +72,7 @@ impl Cancel {
     /// # Errors
     /// `Cancelled` with the reason.
     pub fn check(&self) -> Result<()> {
-        match self.state.load(Ordering::Acquire) {
+        match self.flag.state.load(Ordering::Acquire) {
             RUNNING => Ok(()),
             reason => Err(Error::Cancelled { reason: REASONS[usize::from(reason & 3)] }),
         }
@@ -62,6 +80,59 @@ impl Cancel {
 
     /// Notified once, when the flag is raised.
     pub fn gate(&self) -> &Gate {
-        &self.gate
+        &self.flag.gate
+    }
+}
+
+impl Flag {
+    fn raise(&self, reason: u8) {
+        let first =
+            self.state.compare_exchange(RUNNING, reason, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.gate.notify();
+        }
+    }
+}
+
+impl Wake for Link {
+    fn wake(&self) {
+        if let (Some(parent), Some(child)) = (self.parent.upgrade(), self.child.upgrade()) {
+            child.raise(parent.state.load(Ordering::Acquire));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let child = self.child.upgrade();
+        child.is_none_or(|child| child.state.load(Ordering::Acquire) != RUNNING)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_counts() {
+        let cancel = Cancel::new();
+        cancel.check().expect("not raised");
+        let token = cancel.gate().token();
+        cancel.interrupt();
+        cancel.abandon();
+        assert!(token.is_stale());
+        assert_eq!(cancel.check().expect_err("raised").to_string(), "interrupted");
+    }
+
+    #[test]
+    fn children_follow_and_do_not_lead() {
+        let parent = Cancel::new();
+        let (one, two) = (parent.child(), parent.child());
+        one.abandon();
+        assert!(one.is_raised() && !two.is_raised() && !parent.is_raised());
+        let grandchild = two.child();
+        parent.expire();
+        assert_eq!(grandchild.check().expect_err("raised").to_string(), "deadline exceeded");
+        assert_eq!(one.check().expect_err("raised").to_string(), "result dropped");
+        let late = parent.child();
+        assert_eq!(late.check().expect_err("raised").to_string(), "deadline exceeded");
     }
 }

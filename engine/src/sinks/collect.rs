@@ -2,33 +2,44 @@
 //! back-pressure.
 //!
 //! Phases: workers turn chunks into batches of the declared types (`consume`) and put them into
-//! the *window*, keyed by place; what the low mark of the order has passed moves on to the *ready*
+//! the *window*, keyed by place; what the low mark of the order has reached moves on to the *ready*
 //! queue; the caller takes from there. A worker that is ahead of the low mark blocks while the
-//! window is full; the worker at the low mark blocks only on the ready queue, that is on the
-//! caller. A caller who takes nothing therefore stops the query without holding a thread.
+//! window is full, all workers block while the ready queue is full. A caller who takes nothing
+//! therefore stops the query without holding a thread.
 //!
-//! Memory: at most [`WINDOW_BATCHES`] + [`READY_BATCHES`] batches and one per worker, charged
-//! while they are here.
-//! Concurrency: one lock around both queues; two gates, for the caller and for the workers.
+//! Memory: both queues are bounded in batches and in bytes, each plus a batch per worker; batches
+//! are charged while they are here. When the budget refuses a batch, its worker waits as if the
+//! queues were full, if anything in them is sure to leave; otherwise the query fails.
+//! Concurrency: one lock around both queues; conversion to batches happens outside it. The caller
+//! waits for new batches and for the low mark, since either can make a batch ready.
+//!
 //! Invariant 1: batches leave in increasing order of place (when order is kept).
-//! Invariant 2: the worker at the low mark never waits for the window.
+//! Invariant 2: the worker at the low mark never waits for the window. All that are ahead of it
+//! wait for it or for the caller, so there is no circle.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch};
+use arrow::array::{RecordBatchOptions, types::ByteViewType};
+use arrow::datatypes::{DataType, SchemaRef};
 
-use crate::batch::{Chunk, Place};
+use crate::batch::{CHUNK_ROWS, Chunk, MORSEL_ROWS, Place};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::pipeline::{Consumed, Context, Order, Sink, SinkWorker};
+use crate::pipeline::{Consumed, Context, Order, Query, Sink, SinkWorker};
 use crate::scheduler::{Gate, Token};
 
-/// Batches that wait for a batch before them.
-pub const WINDOW_BATCHES: usize = 64;
 /// Batches that wait for the caller.
-pub const READY_BATCHES: usize = 16;
+const READY_BATCHES: usize = 16;
+/// Bytes that wait for the caller; less with a small budget.
+const READY_BYTES: usize = 16 << 20;
+/// Batches that wait for batches before them, per worker that may be ahead: a morsel's.
+const WINDOW_BATCHES: usize = MORSEL_ROWS / CHUNK_ROWS;
+/// Bytes that wait for batches before them, per worker; less with a small budget.
+const WINDOW_BYTES: usize = 16 << 20;
+/// The share of the budget that each queue may take.
+const BUDGET_SHARE: usize = 16;
 
 /// The sink and the caller's end of a result. Clones are the same result.
 #[derive(Clone)]
@@ -47,22 +58,33 @@ struct Shared {
 
 #[derive(Default)]
 struct Queues {
-    window: BTreeMap<Place, Charged>,
-    ready: VecDeque<Charged>,
+    window: Bounded<BTreeMap<Place, Charged>>,
+    ready: Bounded<VecDeque<Charged>>,
+    /// The order of the pipelines that feed the result; `None` before they start, and when any
+    /// order will do.
+    order: Option<Order>,
+    /// Nobody will take any more.
+    closed: bool,
+}
+
+/// A queue and the bytes in it.
+#[derive(Default)]
+struct Bounded<Q> {
+    queue: Q,
+    bytes: usize,
 }
 
 /// A batch and what it is charged to.
 struct Charged {
     batch: RecordBatch,
-    _charge: Reservation,
+    charge: Reservation,
 }
 
 impl Collect {
     /// A result of this schema.
     pub fn new(schema: SchemaRef) -> Self {
-        let shared =
-            Shared { schema, queues: Mutex::default(), produced: Gate::new(), taken: Gate::new() };
-        Collect { shared: Arc::new(shared) }
+        let (produced, taken) = (Gate::new(), Gate::new());
+        Collect { shared: Arc::new(Shared { schema, queues: Mutex::default(), produced, taken }) }
     }
 
     /// The schema of the batches.
@@ -72,19 +94,33 @@ impl Collect {
 
     /// The next batch, if one is ready.
     pub fn take(&self) -> Option<RecordBatch> {
-        let charged = self.shared.lock().ready.pop_front()?;
+        let charged = {
+            let mut queues = self.shared.lock();
+            let low = queues.low();
+            queues.release(low);
+            let charged = queues.ready.queue.pop_front()?;
+            queues.ready.bytes -= charged.charge.bytes();
+            charged
+        };
         self.shared.taken.notify();
         Some(charged.batch)
     }
 
-    /// A token that goes stale when a batch has become ready. Take it before [`Collect::take`].
-    pub fn token(&self) -> Token {
-        self.shared.produced.token()
+    /// Tokens of which one goes stale when a batch may have become ready. Take them before
+    /// [`Collect::take`].
+    pub fn tokens(&self) -> Vec<Token> {
+        let produced = self.shared.produced.token();
+        let order = self.shared.lock().order.clone();
+        std::iter::once(produced).chain(order.map(|order| order.token())).collect()
     }
 
-    /// Frees all batches; for a result that nobody reads any more.
-    pub fn clear(&self) {
-        *self.shared.lock() = Queues::default();
+    /// Frees all batches and takes no more: nobody reads the result any longer.
+    pub fn close(&self) {
+        let old = std::mem::replace(
+            &mut *self.shared.lock(),
+            Queues { closed: true, ..Queues::default() },
+        );
+        drop(old);
         self.shared.taken.notify();
     }
 }
@@ -96,28 +132,54 @@ impl Shared {
 }
 
 impl Queues {
-    /// Moves on what stands before `low` in the window.
-    fn release(&mut self, low: u64) -> bool {
-        let first_kept = Place { morsel: low, sequence: 0 };
-        let kept = self.window.split_off(&first_kept);
-        let released = std::mem::replace(&mut self.window, kept);
-        let any = !released.is_empty();
-        self.ready.extend(released.into_values());
-        any
+    /// The low mark; every morsel has its turn where any order will do.
+    fn low(&self) -> u64 {
+        self.order.as_ref().map_or(u64::MAX, Order::low)
     }
 
-    /// Moves on the batches of the morsel at the low mark that its worker left in the window.
-    fn release_through(&mut self, place: Place) -> bool {
-        let mut any = self.release(place.morsel);
-        while let Some(first) = self.window.first_entry() {
-            if *first.key() > place {
+    /// Moves on what the low mark has reached; answers whether that was anything.
+    ///
+    /// The batches of the morsel *at* the low mark can go too: one worker makes them all, in order.
+    /// It must not put one into the ready queue itself before those that it left in the window, so
+    /// one reading of the low mark decides on both.
+    fn release(&mut self, low: u64) -> bool {
+        let mut any = false;
+        while let Some(first) = self.window.queue.first_entry() {
+            if first.key().morsel > low {
                 break;
             }
-            self.ready.push_back(first.remove());
+            let charged = first.remove();
+            self.window.bytes -= charged.charge.bytes();
+            self.push_ready(charged);
             any = true;
         }
         any
     }
+
+    fn push_ready(&mut self, charged: Charged) {
+        self.ready.bytes += charged.charge.bytes();
+        self.ready.queue.push_back(charged);
+    }
+
+    /// What a worker waits for before it makes another batch.
+    fn what_blocks(&self, is_ahead: bool, query: &Query) -> Option<Waiting> {
+        let share = query.memory.limit() / BUDGET_SHARE;
+        let ready_bytes = READY_BYTES.min(share);
+        if self.ready.queue.len() >= READY_BATCHES || self.ready.bytes > ready_bytes {
+            return Some(Waiting::ForCaller);
+        }
+        let window_bytes = WINDOW_BYTES.saturating_mul(query.threads).min(share);
+        let is_full = self.window.queue.len() >= WINDOW_BATCHES.saturating_mul(query.threads)
+            || self.window.bytes > window_bytes;
+        (is_full && is_ahead).then_some(Waiting::ForTurn)
+    }
+}
+
+/// What a worker waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    ForCaller,
+    ForTurn,
 }
 
 impl Sink for Collect {
@@ -127,7 +189,12 @@ impl Sink for Collect {
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
         let charge = cx.memory().reserve("result", 0)?;
-        Ok(Box::new(CollectWorker { shared: self.shared.clone(), charge, waiting: None }))
+        if cx.query.keep_order {
+            self.shared.lock().order = Some(cx.order.clone());
+            // The caller may be waiting without the order's token.
+            self.shared.produced.notify();
+        }
+        Ok(Box::new(CollectWorker { shared: self.shared.clone(), charge }))
     }
 
     fn prepare(&self, _: &Context) -> Result<usize> {
@@ -149,88 +216,109 @@ impl Sink for Collect {
 struct CollectWorker {
     shared: Arc<Shared>,
     charge: Reservation,
-    /// The batch of a chunk that was handed back because there was no room.
-    waiting: Option<(Place, Charged)>,
 }
 
 impl CollectWorker {
-    fn charged(&mut self, chunk: &Chunk) -> Result<Charged> {
-        let batch = chunk.to_batch(&self.shared.schema)?;
-        let bytes = batch.get_array_memory_size();
-        self.charge.grow(bytes)?;
-        Ok(Charged { batch, _charge: self.charge.split(bytes) })
+    /// Charges a batch; `None` when the budget refuses it and something will make room.
+    fn charge(&mut self, morsel: u64, batch: RecordBatch) -> Result<Result<Charged, Waiting>> {
+        let bytes = batch.columns().iter().map(held_bytes).sum();
+        if !self.charge.try_grow(bytes) {
+            let queues = self.shared.lock();
+            let (is_ahead, any_ready) = (queues.low() < morsel, !queues.ready.queue.is_empty());
+            drop(queues);
+            if any_ready {
+                return Ok(Err(Waiting::ForCaller));
+            }
+            if is_ahead {
+                return Ok(Err(Waiting::ForTurn));
+            }
+            self.charge.grow(bytes)?;
+        }
+        Ok(Ok(Charged { batch, charge: self.charge.split(bytes) }))
     }
 
-    /// Where the batch goes, or the token to wait for.
-    fn offer(&mut self, place: Place, charged: Charged, order: &Order) -> Option<Token> {
-        let (turn, room) = (order.token(), self.shared.taken.token());
-        let low = order.low();
+    fn insert(&self, place: Place, charged: Charged) -> Result<()> {
         let mut queues = self.shared.lock();
+        let low = queues.low();
         let mut moved = queues.release(low);
-        let blocked = if place.morsel <= low {
-            moved |= queues.release_through(place);
-            if queues.ready.len() < READY_BATCHES {
-                queues.ready.push_back(charged);
-                moved = true;
-                None
-            } else {
-                Some((room, charged))
+        if low < place.morsel {
+            queues.window.bytes += charged.charge.bytes();
+            if queues.window.queue.insert(place, charged).is_some() {
+                return Err(Error::internal("two chunks of a result at the same place"));
             }
-        } else if queues.window.len() < WINDOW_BATCHES {
-            queues.window.insert(place, charged);
-            None
         } else {
-            Some((turn, charged))
-        };
+            queues.push_ready(charged);
+            moved = true;
+        }
         drop(queues);
         if moved {
             self.shared.produced.notify();
         }
-        blocked.map(|(token, charged)| {
-            self.waiting = Some((place, charged));
-            token
-        })
-    }
-
-    /// Any order will do: straight to the caller.
-    fn offer_unordered(&mut self, place: Place, charged: Charged) -> Option<Token> {
-        let room = self.shared.taken.token();
-        let mut queues = self.shared.lock();
-        if queues.ready.len() >= READY_BATCHES {
-            drop(queues);
-            self.waiting = Some((place, charged));
-            return Some(room);
-        }
-        queues.ready.push_back(charged);
-        drop(queues);
-        self.shared.produced.notify();
-        None
+        Ok(())
     }
 }
 
 impl SinkWorker for CollectWorker {
     fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
+        let (turn, room) = (cx.order.token(), self.shared.taken.token());
+        let blocked = |waiting, input| match waiting {
+            Waiting::ForCaller => Ok(Consumed::Blocked(room.clone(), input)),
+            Waiting::ForTurn => Ok(Consumed::Blocked(turn.clone(), input)),
+        };
         let place = input.place();
-        let charged = match self.waiting.take() {
-            Some((held, charged)) if held == place => charged,
-            _ => self.charged(&input)?,
-        };
-        let blocked = if cx.query.keep_order {
-            self.offer(place, charged, &cx.order)
-        } else {
-            self.offer_unordered(place, charged)
-        };
-        Ok(match blocked {
-            Some(token) => Consumed::Blocked(token, input),
-            None => Consumed::NeedInput,
-        })
-    }
-
-    fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
-        let moved = self.shared.lock().release(cx.order.low());
-        if moved {
+        let mut queues = self.shared.lock();
+        if queues.closed {
+            return Ok(Consumed::Finished);
+        }
+        let low = queues.low();
+        let released = queues.release(low);
+        let waiting = queues.what_blocks(low < place.morsel, &cx.query);
+        drop(queues);
+        if released {
             self.shared.produced.notify();
         }
+        if let Some(waiting) = waiting {
+            return blocked(waiting, input);
+        }
+        let batch = unpinned(input.to_batch(&self.shared.schema)?)?;
+        match self.charge(place.morsel, batch)? {
+            Ok(charged) => self.insert(place, charged)?,
+            Err(waiting) => return blocked(waiting, input),
+        }
+        Ok(Consumed::NeedInput)
+    }
+
+    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
         Ok(None)
     }
+}
+
+/// The batch without views into pages that are much larger than what it shows of them.
+fn unpinned(batch: RecordBatch) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|array| match array.data_type() {
+        DataType::Utf8View => compacted(array.as_string_view()).unwrap_or_else(|| array.clone()),
+        DataType::BinaryView => compacted(array.as_binary_view()).unwrap_or_else(|| array.clone()),
+        _ => array.clone(),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = columns.collect();
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options)
+        .map_err(|e| Error::internal(e.to_string()))
+}
+
+fn compacted<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Option<ArrayRef> {
+    let pinned: usize = array.data_buffers().iter().map(|buffer| buffer.capacity()).sum();
+    (pinned > 2 * array.total_buffer_bytes_used()).then(|| Arc::new(array.gc()) as ArrayRef)
+}
+
+/// Bytes that an array's rows take, without those that it shares with other slices.
+fn held_bytes(array: &ArrayRef) -> usize {
+    let data = array.to_data();
+    let fixed = data.get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
+    let buffers = match array.data_type() {
+        DataType::Utf8View => array.as_string_view().data_buffers(),
+        DataType::BinaryView => array.as_binary_view().data_buffers(),
+        _ => return fixed,
+    };
+    fixed + buffers.iter().map(|buffer| buffer.capacity()).sum::<usize>()
 }

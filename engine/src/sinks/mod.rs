@@ -14,7 +14,7 @@ mod count;
 mod csv;
 mod ordered;
 
-pub use collect::{Collect, READY_BATCHES, WINDOW_BATCHES};
+pub use collect::Collect;
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};
 pub use csv::WriteCsv;

@@ -32,7 +32,7 @@ pub fn context(query: &Arc<Query>, worker: usize) -> Context {
     Context { query: query.clone(), order: Order::new(), worker }
 }
 
-type PullFn = Box<dyn FnMut(&Context) -> Result<Pull> + Send>;
+pub type PullFn = Box<dyn FnMut(&Context) -> Result<Pull> + Send>;
 
 /// A source whose workers are made by a closure.
 pub struct FnSource {

@@ -1,5 +1,5 @@
 //! Tests of the driver and the runner with fake stages.
 
 mod driver;
-pub(super) mod fakes;
+pub(crate) mod fakes;
 mod run;
