@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::scheduler::{Gate, Scheduler, Task, TaskState, Token};
 
 /// Calls of roles in one turn of a worker; some milliseconds.
-const STEPS_PER_TURN: usize = 256;
+const STEPS_PER_TURN: usize = 64;
 
 /// Pipelines that are running, or have. Dropping it leaves them alone: raise the query's cancel
 /// flag to stop them.

@@ -46,7 +46,8 @@ impl Cancel {
         child
     }
 
-    /// The user (Ctrl-C, a signal, the library's caller) stops the query.
+    /// The user (Ctrl-C, a signal, the library's caller) stops the query. Takes locks: a signal
+    /// handler tells a thread to call it.
     pub fn interrupt(&self) {
         self.flag.raise(1);
     }
