@@ -9,7 +9,7 @@ use gristmill_engine::expr::{
     Value as Exact,
 };
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, TopK, Union,
+    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, Union,
 };
 use gristmill_engine::plan::{NodeId, Plan, Spec};
 
@@ -50,6 +50,8 @@ impl<'a> PlanGenerator<'a> {
         let mut generator =
             PlanGenerator { random, tables, plan: Plan::new(), may_stop_early: false };
         let built = generator.relation(depth);
+        // The root is the node added last, which a join without a possible key is not.
+        generator.add(Limit { offset: 0, count: None }, &[built.node]);
         RandomPlan {
             relation: built.relation,
             plan: generator.plan,
@@ -143,12 +145,6 @@ impl<'a> PlanGenerator<'a> {
             nulls_first: k.nulls_first,
         };
         let sorted = Relation::Sort(Box::new(input.relation), keys.iter().map(by).collect());
-        if input.is_ordered && self.random.chance(40) {
-            let count = self.random.below(20) as u64;
-            let (node, schema) = self.add(TopK { keys, count }, &[input.node]);
-            let relation = Relation::Limit(Box::new(sorted), 0, Some(count));
-            return Built { relation, node, schema, is_ordered: true };
-        }
         let (node, schema) = self.add(Sort { keys }, &[input.node]);
         Built { relation: sorted, node, schema, is_ordered: input.is_ordered }
     }
@@ -240,7 +236,7 @@ impl<'a> PlanGenerator<'a> {
             probe_output: (0..left_width).collect(),
             build_output: if pairs_come_out { (0..right_width).collect() } else { Vec::new() },
             null_equals_null: false,
-            key_filter: None,
+            publishes: None,
         };
         let (node, schema) = self.add(spec, &[left.node, right.node]);
         let relation = Relation::Join {

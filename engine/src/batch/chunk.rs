@@ -162,6 +162,15 @@ impl Chunk {
         Ok(Chunk::new(columns.collect::<Result<_>>()?, live, self.place))
     }
 
+    /// The live rows copied together where that saves dragging dead ones along: no selection, but
+    /// constants and dictionary columns stay what they are. Free when all rows are live.
+    pub fn copy_live(self) -> Result<Chunk> {
+        let Some(selection) = &self.selection else { return Ok(self) };
+        let rows = Indices::from(selection);
+        let columns = self.columns.iter().map(|column| column.copy_rows(&rows));
+        Ok(Chunk::new(columns.collect::<Result<_>>()?, rows.len(), self.place))
+    }
+
     /// The live rows as a record batch of the declared types.
     ///
     /// # Errors

@@ -259,6 +259,20 @@ impl Column {
         }
     }
 
+    /// The values of the rows `indices` names, copied together into a flat column; a dictionary
+    /// column copies its indices only and stays one.
+    pub fn copy_rows(&self, indices: &Indices) -> Result<Column> {
+        let logical = self.logical.clone();
+        Ok(match &self.form {
+            Form::Constant(_) if !indices.has_nulls() => self.clone(),
+            Form::Indexed(i) if i.domain.is_some() => {
+                let indices = Arc::new(i.indices.compose(indices));
+                Column::indexed(logical, indices, i.base.clone(), i.domain)
+            }
+            _ => Column::flat(logical, self.gather(indices)?),
+        })
+    }
+
     /// The column's rows in the order `composer`'s outer indices name; copies no value.
     pub(super) fn reindex(&self, composer: &mut Composer<'_>) -> Column {
         let form = match &self.form {

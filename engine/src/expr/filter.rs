@@ -77,7 +77,7 @@ impl Conjunction {
 impl Condition {
     fn new(node: Node) -> Condition {
         // As if half of the rows passed, until something is known.
-        Condition { cost: node.cost as f64 + 0.5, pass_rate: 0.5, node }
+        Condition { cost: node.cost as f64 / 10.0 + 0.5, pass_rate: 0.5, node }
     }
 
     fn select(&mut self, view: &View<'_>) -> Result<Option<Selection>> {

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewArray, BooleanArray, Decimal64Array, Decimal128Array, Float64Array,
-    Int64Array, IntervalMonthDayNanoArray, StringViewArray, UInt64Array, new_null_array,
+    ArrayRef, BinaryViewArray, BooleanArray, Decimal64Array, Decimal128Array, Decimal256Array,
+    Float64Array, Int64Array, IntervalMonthDayNanoArray, StringViewArray, UInt64Array,
+    new_null_array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, i256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::batch::{Column, physical_type};
@@ -122,6 +123,10 @@ impl Literal {
         let (precision, scale) = match &self.data_type {
             DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
                 (*p, *s)
+            }
+            DataType::Decimal256(p, s) => {
+                let array = Decimal256Array::from(vec![i256::from_i128(value)]);
+                return Ok(Arc::new(array.with_precision_and_scale(*p, *s)?));
             }
             other => return Err(Error::internal(format!("a decimal literal of type {other}"))),
         };

@@ -8,6 +8,9 @@ use arrow::array::{Array, BooleanArray};
 
 use super::compile::{Kind, Node};
 use super::evaluate::as_boolean;
+use super::kernels::Operand;
+use super::kernels::compare::pick;
+use super::logic::is_cheap;
 use super::view::View;
 use crate::batch::{Column, Form, Selection};
 use crate::error::Result;
@@ -22,9 +25,18 @@ impl Node {
         if let Some(column) = self.remembered(view)? {
             return passing(&column, view);
         }
+        if let Kind::Compare { op, operands: [left, right] } = &self.kind
+            && let Some(live) = view.selection()
+            && let (Some(left), Some(right)) = (left.given(view)?, right.given(view)?)
+            && let Some(rows) = pick(*op, &left, &right, live.as_slice())
+        {
+            return Ok(some_of(Selection::new(rows), view));
+        }
         match &mut self.kind {
             Kind::And(list) => select_all(list, view),
-            Kind::Or(list) => select_any(list, view),
+            Kind::Or(list) if view.selection().is_some() || !is_cheap(list) => {
+                select_any(list, view)
+            }
             _ if view.is_thin(self.cost, self.reads.len()) => {
                 let columns = view.gather(&self.reads)?;
                 let together = View::dense(&columns, view.live());
@@ -36,6 +48,20 @@ impl Node {
             }
             _ => passing(&self.compute(view)?, view),
         }
+    }
+
+    /// The operand as it stands, when the node is a flat column or a constant.
+    fn given(&self, view: &View<'_>) -> Result<Option<Operand>> {
+        let column = match &self.kind {
+            Kind::Column(index) => view.column(*index)?,
+            Kind::Literal(column) => column,
+            _ => return Ok(None),
+        };
+        Ok(match column.form() {
+            Form::Flat(array) => Some(Operand { array: array.clone(), constant: false }),
+            Form::Constant(array) => Some(Operand { array: array.clone(), constant: true }),
+            Form::Indexed(_) => None,
+        })
     }
 }
 

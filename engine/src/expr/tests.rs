@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Decimal64Array, Float64Array, Int64Array, StringViewArray,
 };
-use arrow::datatypes::{DataType, Decimal64Type, Decimal128Type, Int64Type};
+use arrow::datatypes::{
+    DataType, Decimal64Type, Decimal128Type, Int64Type, IntervalUnit, TimeUnit,
+};
 
 use super::*;
 use crate::batch::{Chunk, Column, Domain, Indices, NULL_INDEX, Place, Selection};
@@ -182,4 +184,141 @@ fn empty_and_constant_input() {
         DataType::Int64,
     );
     assert_eq!(live_ints(fine, &chunk(vec![], 2)).expect("adds"), [None, None]);
+}
+
+/// A literal through JSON's kinds.
+fn literal(data_type: DataType, value: Value) -> Expr {
+    Expr::Literal(Literal { data_type, value })
+}
+
+fn text_of(expr: Expr) -> crate::Result<String> {
+    let one = chunk(vec![], 1);
+    let array = live(&mut Evaluator::new(expr), &one)?;
+    Ok(arrow::util::display::array_value_to_string(&array, 0).expect("prints"))
+}
+
+fn interval(months: i32, days: i32, nanoseconds: i64) -> Expr {
+    let data_type = DataType::Interval(IntervalUnit::MonthDayNano);
+    literal(data_type, Value::Interval { months, days, nanoseconds })
+}
+
+#[test]
+fn dates_and_times() {
+    let date = |days| literal(DataType::Date32, Value::Int(days));
+    let plus = |left, right, data_type| arithmetic(ArithmeticOp::Add, left, right, data_type);
+    let minus = |left, right, data_type| arithmetic(ArithmeticOp::Subtract, left, right, data_type);
+    // 1994-01-31
+    let january = || date(8796);
+    for (expr, expected) in [
+        (plus(january(), interval(1, 0, 0), DataType::Date32), "1994-02-28"),
+        (plus(interval(0, 1, 0), january(), DataType::Date32), "1994-02-01"),
+        (minus(january(), interval(12, 0, 0), DataType::Date32), "1993-01-31"),
+        (minus(january(), date(8700), DataType::Int64), "96"),
+    ] {
+        assert_eq!(text_of(expr.clone()).expect("computes"), expected, "{expr}");
+    }
+    let moment = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let at = |value| literal(moment.clone(), Value::Int(value));
+    let later = plus(at(0), interval(0, 1, 1_000_000), moment.clone());
+    assert_eq!(text_of(later).expect("computes"), "1970-01-02T00:00:00.001");
+    let between = minus(at(5), at(3), DataType::Duration(TimeUnit::Microsecond));
+    assert_eq!(text_of(between).expect("computes"), "PT0.000002S");
+    let clock = DataType::Time64(TimeUnit::Microsecond);
+    let time = literal(clock.clone(), Value::Int(23 * 3_600_000_000));
+    let late = plus(time, interval(0, 5, 2 * 3_600_000_000_000), clock);
+    assert_eq!(text_of(late).expect("computes"), "01:00:00");
+    let never = plus(date(i64::from(i32::MAX)), interval(0, 1, 0), DataType::Date32);
+    assert!(matches!(text_of(never), Err(Error::Input { .. })));
+}
+
+#[test]
+fn casts_fail_on_the_value_and_not_on_the_type() {
+    let cast = |value: &str, data_type: DataType, lenient| Expr::Cast {
+        input: Expr::Literal(Literal::text(value)).into(),
+        data_type,
+        lenient,
+    };
+    let price = DataType::Decimal128(5, 2);
+    assert_eq!(text_of(cast("-12.345", price.clone(), false)).expect("casts"), "-12.35");
+    for (value, data_type) in [
+        ("123456", price.clone()),
+        ("x", DataType::Float64),
+        ("1994-02-30", DataType::Date32),
+        ("300", DataType::Int8),
+    ] {
+        let error = text_of(cast(value, data_type.clone(), false)).expect_err("does not fit");
+        assert!(matches!(error, Error::Input { .. }), "{value} {data_type}: {error:?}");
+        assert_eq!(text_of(cast(value, data_type, true)).expect("lenient"), "");
+    }
+    let wide = DataType::Decimal256(60, 1);
+    let sum = arithmetic(
+        ArithmeticOp::Multiply,
+        literal(wide.clone(), Value::Decimal(i128::MAX)),
+        literal(wide, Value::Decimal(10)),
+        DataType::Decimal256(76, 2),
+    );
+    let text = text_of(sum).expect("multiplies");
+    assert_eq!(text, "17014118346046923173168730371588410572.70");
+}
+
+/// Counts its calls; the sum of an integer and the number of the call's row.
+struct Numbered {
+    calls: std::sync::Mutex<Vec<usize>>,
+    volatile: bool,
+}
+
+impl ScalarFunction for Numbered {
+    fn name(&self) -> &str {
+        "numbered"
+    }
+
+    fn is_volatile(&self) -> bool {
+        self.volatile
+    }
+
+    fn invoke(&self, args: &[Argument], rows: usize, _: &DataType) -> crate::Result<ArrayRef> {
+        self.calls.lock().expect("no panic").push(rows);
+        let value = |row: usize| match args {
+            [Argument::Array(array)] => array.as_primitive::<Int64Type>().value(row),
+            [Argument::Constant(array)] => array.as_primitive::<Int64Type>().value(0),
+            _ => -1,
+        };
+        let values = (0..rows).map(|row| value(row) + if self.volatile { row as i64 } else { 0 });
+        Ok(Arc::new(Int64Array::from_iter_values(values)))
+    }
+}
+
+#[test]
+fn functions_see_live_rows_and_constants_once() {
+    let run = |volatile: bool, arg: Expr| {
+        let function = Arc::new(Numbered { calls: Default::default(), volatile });
+        let call = Expr::Call {
+            function: FunctionRef::registered(function.clone()),
+            args: vec![arg],
+            data_type: DataType::Int64,
+        };
+        let values: Vec<Option<i64>> = (0..10).map(Some).collect();
+        let chunk = chunk(vec![ints(&values)], 10).select(Selection::new(vec![2, 4, 9]));
+        let values = live_ints(call, &chunk).expect("calls");
+        let calls = function.calls.lock().expect("no panic").clone();
+        (values, calls)
+    };
+    let constant = || Expr::Literal(Literal::int(7));
+    assert_eq!(run(false, int_column(0)), (vec![Some(2), Some(4), Some(9)], vec![3]));
+    assert_eq!(run(false, constant()), (vec![Some(7); 3], vec![1]));
+    assert_eq!(run(true, constant()), (vec![Some(7), Some(8), Some(9)], vec![3]));
+}
+
+#[test]
+fn lists_with_null_and_without_anything() {
+    let values = chunk(vec![ints(&[Some(1), Some(2), None])], 3);
+    let within =
+        |list: Vec<Literal>, negated| Expr::InList { input: int_column(0).into(), list, negated };
+    let with_null = || vec![Literal::int(1), Literal::null(DataType::Int64)];
+    let found = live_bools(within(with_null(), false), &values).expect("looks up");
+    assert_eq!(found, [Some(true), None, None]);
+    let found = live_bools(within(with_null(), true), &values).expect("looks up");
+    assert_eq!(found, [Some(false), None, None]);
+    let found = live_bools(within(Vec::new(), true), &values).expect("looks up");
+    assert_eq!(found, [Some(true); 3]);
 }

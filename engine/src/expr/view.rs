@@ -10,11 +10,11 @@ use crate::batch::{Chunk, Column, Form, Indices, Selection};
 use crate::error::{Error, Result};
 use arrow::array::ArrayRef;
 
-/// What a value costs to copy together, in nanoseconds; together with the costs of expressions it
-/// decides when few live rows are worth copying.
-const GATHER_COST: usize = 2;
-/// What setting up a copy costs, in nanoseconds.
-const GATHER_START: usize = 400;
+/// What a value costs to copy together, in tenths of a nanosecond; together with the costs of
+/// expressions it decides when few live rows are worth copying.
+const GATHER_COST: usize = 10;
+/// What setting up a copy and spreading the result costs, in tenths of a nanosecond.
+const GATHER_START: usize = 5_000;
 
 /// Columns and live rows; see the module documentation.
 #[derive(Clone, Copy)]
@@ -87,7 +87,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether it is cheaper to copy the live values of `columns` columns together first than to
-    /// compute something that costs `cost` nanoseconds a row for all rows.
+    /// compute something that costs `cost` tenths of a nanosecond a row for all rows.
     pub fn is_thin(&self, cost: usize, columns: usize) -> bool {
         let live = self.live();
         let together = GATHER_START + live * (cost + columns * GATHER_COST);
@@ -96,20 +96,13 @@ impl<'a> View<'a> {
 
     /// The live values of some columns, copied together. Dictionaries stay dictionaries.
     pub fn gather(&self, columns: &[usize]) -> Result<Vec<(usize, Column)>> {
+        let rows = self.selection.map(Indices::from);
         let gathered = columns.iter().map(|&index| {
             let column = self.column(index)?;
-            let Some(selection) = self.selection else { return Ok((index, column.clone())) };
-            let rows = Indices::from(selection);
-            let logical = column.logical().clone();
-            let gathered = match column.form() {
-                Form::Constant(_) => column.clone(),
-                Form::Indexed(i) if i.domain.is_some() => {
-                    let indices = Arc::new(i.indices.compose(&rows));
-                    Column::indexed(logical, indices, i.base.clone(), i.domain)
-                }
-                _ => Column::flat(logical, column.gather(&rows)?),
-            };
-            Ok((index, gathered))
+            match &rows {
+                Some(rows) => Ok((index, column.copy_rows(rows)?)),
+                None => Ok((index, column.clone())),
+            }
         });
         gathered.collect()
     }

@@ -103,7 +103,7 @@ impl TransformWorker for FilterWorker {
             return Ok(Pushed::NeedInput);
         }
         if (live as f64) < COMPACT_BELOW * output.rows() as f64 {
-            return Ok(Pushed::Chunk(output.compact()?));
+            return Ok(Pushed::Chunk(output.copy_live()?));
         }
         Ok(Pushed::Chunk(output))
     }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, i256};
 use gristmill_engine::expr::{ArithmeticOp, CompareOp, Expr, Literal, MatchKind, Value as Exact};
 
 use super::pattern;
@@ -110,18 +110,18 @@ fn in_list(needle: &Value, list: &[Value], negated: bool) -> Value {
     if list.iter().any(Value::is_null) { Value::Null } else { Value::Bool(negated) }
 }
 
-/// AND (decided by false) and OR (decided by true). A term that fails while another decides, or
-/// behind a NULL, may or may not be reached.
+/// AND (decided by false) and OR (decided by true). A term that fails may or may not be reached
+/// when another decides, or is NULL, which decides in a filter.
 fn connective(terms: &[Expr], row: &Row, decisive: bool) -> Outcome {
     let outcomes: Vec<Outcome> = terms.iter().map(|term| evaluate(term, row)).collect();
     let decides = |o: &Outcome| matches!(o, Ok(Value::Bool(v)) if *v == decisive);
     let is_null = |o: &Outcome| matches!(o, Ok(Value::Null));
-    for (i, outcome) in outcomes.iter().enumerate() {
+    for outcome in &outcomes {
         if decides(outcome) {
             return Ok(Value::Bool(decisive));
         }
         if let Err(failure) = outcome {
-            let free = outcomes.iter().any(decides) || outcomes[..i].iter().any(is_null);
+            let free = outcomes.iter().any(|o| decides(o) || is_null(o));
             return Err(if free { Failure::Possible } else { *failure });
         }
     }
@@ -175,31 +175,26 @@ fn arithmetic(
     }
 }
 
+/// Exact in 256 bits; a quotient is cut off.
 fn exact(op: ArithmeticOp, a: (i128, i32), b: (i128, i32), to: &DataType) -> Outcome {
     let scale = scale_of(to);
-    let aligned = |(v, s): (i128, i32)| shift(v, scale - s);
-    match op {
-        ArithmeticOp::Add => {
-            fit(aligned(a).zip(aligned(b)).and_then(|(a, b)| a.checked_add(b)), to)
-        }
-        ArithmeticOp::Subtract => {
-            fit(aligned(a).zip(aligned(b)).and_then(|(a, b)| a.checked_sub(b)), to)
-        }
-        ArithmeticOp::Multiply => fit(a.0.checked_mul(b.0), to),
-        _ if b.0 == 0 => Err(Failure::Certain),
-        ArithmeticOp::Divide => {
-            fit(shift(a.0, scale - a.1 + b.1).and_then(|a| a.checked_div(b.0)), to)
-        }
-        ArithmeticOp::Modulo => {
-            fit(aligned(a).zip(aligned(b)).and_then(|(a, b)| a.checked_rem(b)), to)
-        }
-    }
+    let aligned = |(v, s): (i128, i32)| shift(i256::from_i128(v), scale - s);
+    let both = || aligned(a).zip(aligned(b));
+    let result = match op {
+        ArithmeticOp::Add => both().and_then(|(a, b)| a.checked_add(b)),
+        ArithmeticOp::Subtract => both().and_then(|(a, b)| a.checked_sub(b)),
+        ArithmeticOp::Multiply => i256::from_i128(a.0).checked_mul(i256::from_i128(b.0)),
+        ArithmeticOp::Divide => shift(i256::from_i128(a.0), scale - a.1 + b.1)
+            .and_then(|a| a.checked_div(i256::from_i128(b.0))),
+        ArithmeticOp::Modulo => both().and_then(|(a, b)| a.checked_rem(b)),
+    };
+    fit(result.and_then(i256::to_i128), to)
 }
 
-/// `value × 10^places`.
-fn shift(value: i128, places: i32) -> Option<i128> {
-    let factor = 10i128.checked_pow(places.unsigned_abs())?;
-    if places >= 0 { value.checked_mul(factor) } else { Some(value / factor) }
+/// `value × 10^places`, which is not negative.
+fn shift(value: i256, places: i32) -> Option<i256> {
+    let places = u32::try_from(places).ok()?;
+    value.checked_mul(i256::from_i128(10).checked_pow(places)?)
 }
 
 /// The value, if it fits the type.
@@ -219,13 +214,38 @@ fn fit(value: Option<i128>, data_type: &DataType) -> Outcome {
 }
 
 fn cast(value: Value, from: &DataType, to: &DataType) -> Outcome {
+    let places = scale_of(to) - scale_of(from);
     match (value, to) {
         (Value::Null, _) => Ok(Value::Null),
+        (value, _) if from == to => Ok(value),
         (Value::Int(v), DataType::Float64) => {
             Ok(Value::Float(v as f64 / 10f64.powi(scale_of(from))))
         }
-        (Value::Int(v), _) => fit(shift(v, scale_of(to) - scale_of(from)), to),
-        (value, _) if from == to => Ok(value),
-        (value, to) => panic!("the tests do not cast {value:?} to {to}"),
+        (Value::Int(v), DataType::Boolean) => Ok(Value::Bool(v != 0)),
+        (Value::Int(v), DataType::Utf8View) => Ok(Value::Text(v.to_string())),
+        (Value::Int(v), _) if places < 0 => fit(Some(lower_scale(v, -places, to)), to),
+        (Value::Int(v), _) => fit(shift(i256::from_i128(v), places).and_then(i256::to_i128), to),
+        (Value::Bool(v), _) => Ok(Value::Int(v.into())),
+        (Value::Float(v), DataType::Int32 | DataType::Int64) => fit(as_integer(v.trunc()), to),
+        (Value::Float(v), _) => fit(as_integer((v * 10f64.powi(scale_of(to))).round()), to),
+        (Value::Text(text), _) => fit(whole_number(&text), to),
     }
+}
+
+/// Decimals round half away from zero, integers cut the fraction off.
+fn lower_scale(value: i128, places: i32, to: &DataType) -> i128 {
+    let Some(divisor) = 10i128.checked_pow(places.unsigned_abs()) else { return 0 };
+    let (quotient, rest) = (value / divisor, (value % divisor).abs());
+    let rounds = scale_of(to) > 0 || to.is_decimal();
+    if rounds && rest >= divisor - rest { quotient + value.signum() } else { quotient }
+}
+
+fn as_integer(value: f64) -> Option<i128> {
+    (value.abs() < 1e38).then_some(value as i128)
+}
+
+/// Digits with a sign at most; `parse` takes the same except for the empty rest.
+fn whole_number(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

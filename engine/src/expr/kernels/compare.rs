@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Float16Type, Float32Type, i256};
 
 use super::decimal::{digits, to_256};
 use super::native::{Native, native};
-use super::rows::{Values, bits};
+use super::rows::{Values, bits, keep};
 use super::{ArrowOperand, Operand, text_compare, union_nulls};
 use crate::error::{Error, Result};
 use crate::expr::CompareOp;
@@ -100,6 +100,49 @@ fn values(op: CompareOp, left: &Operand, right: &Operand, rows: usize) -> Result
         _ => return others(op, left, right, rows),
     };
     Ok((values, None))
+}
+
+/// The rows among `rows` for which `left op right` is true, without packing them into bits first;
+/// `None` when there is no such loop for the types.
+pub(in crate::expr) fn pick(
+    op: CompareOp,
+    left: &Operand,
+    right: &Operand,
+    rows: &[u32],
+) -> Option<Vec<u32>> {
+    let same_type = match (left.array.data_type(), right.array.data_type()) {
+        (DataType::Decimal64(_, l), DataType::Decimal64(_, r)) => l == r,
+        (l, r) => l == r,
+    };
+    if !same_type || left.array.null_count() > 0 || right.array.null_count() > 0 {
+        return None;
+    }
+    let (lc, rc) = (left.constant, right.constant);
+    match (native(left.array.as_ref()), native(right.array.as_ref())) {
+        (Native::I32(l), Native::I32(r)) => {
+            Some(pick_ordered(op, Values::new(l, lc), Values::new(r, rc), rows))
+        }
+        (Native::I64(l), Native::I64(r)) => {
+            Some(pick_ordered(op, Values::new(l, lc), Values::new(r, rc), rows))
+        }
+        _ => None,
+    }
+}
+
+fn pick_ordered<T: Copy + Ord>(
+    op: CompareOp,
+    left: Values<'_, T>,
+    right: Values<'_, T>,
+    rows: &[u32],
+) -> Vec<u32> {
+    match op {
+        CompareOp::Equal | CompareOp::NotDistinct => keep(left, right, rows, |l, r| l == r),
+        CompareOp::NotEqual | CompareOp::Distinct => keep(left, right, rows, |l, r| l != r),
+        CompareOp::Less => keep(left, right, rows, |l, r| l < r),
+        CompareOp::LessOrEqual => keep(left, right, rows, |l, r| l <= r),
+        CompareOp::Greater => keep(left, right, rows, |l, r| l > r),
+        CompareOp::GreaterOrEqual => keep(left, right, rows, |l, r| l >= r),
+    }
 }
 
 fn ordered<T: Copy + Ord>(
@@ -200,13 +243,7 @@ fn others(op: CompareOp, left: &Operand, right: &Operand, rows: usize) -> Result
         CompareOp::Greater => cmp::gt(&l, &r)?,
         CompareOp::GreaterOrEqual => cmp::gt_eq(&l, &r)?,
     };
-    // Two constants give one row.
-    let (values, nulls) = result.into_parts();
-    if values.len() == rows {
-        return Ok((values, nulls));
-    }
-    let value = BooleanBuffer::collect_bool(rows, |_| values.value(0));
-    Ok((value, None))
+    Ok(result.into_parts())
 }
 
 /// Small floats as doubles, which keep their order and whose kernel knows NaN and −0.0.

@@ -17,6 +17,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Decimal64Type, Decimal128Type, Decimal256Type, i256};
 
 use super::arithmetic::failure;
+use super::narrow::{bound, narrow};
 use super::native::{Native, native};
 use super::rows::{Values, map, try_map};
 use super::{Operand, union_nulls};
@@ -27,8 +28,6 @@ use crate::expr::ArithmeticOp;
 pub(super) const NARROW_DIGITS: u8 = 18;
 /// Digits that any 128-bit decimal array may declare.
 const WIDE_DIGITS: u8 = 38;
-/// Sums and products below 2 to this power fit an `i64` with their sign.
-const NARROW_BITS: u32 = 62;
 
 /// Precision and scale of a decimal type.
 pub(super) fn digits(data_type: &DataType) -> Result<(u8, i8)> {
@@ -44,13 +43,13 @@ pub(super) fn digits(data_type: &DataType) -> Result<(u8, i8)> {
 /// What an operation does to its operands' integers: multiply each by a power of ten, then apply
 /// the operator, then check the digits.
 #[derive(Clone, Copy)]
-struct Plan<'a> {
-    op: ArithmeticOp,
-    left_power: u32,
-    right_power: u32,
-    precision: u8,
-    scale: i8,
-    result: &'a DataType,
+pub(super) struct Plan<'a> {
+    pub op: ArithmeticOp,
+    pub left_power: u32,
+    pub right_power: u32,
+    pub precision: u8,
+    pub scale: i8,
+    pub result: &'a DataType,
 }
 
 impl<'a> Plan<'a> {
@@ -80,7 +79,7 @@ impl<'a> Plan<'a> {
 
     /// A bound on the bits of the result, and of all that is computed on the way to it, for
     /// operands below 2 to the power of these bits.
-    fn result_bits(&self, left: u32, right: u32) -> u32 {
+    pub fn result_bits(&self, left: u32, right: u32) -> u32 {
         let left = left.saturating_add(power_bits(self.left_power));
         let right = right.saturating_add(power_bits(self.right_power));
         match self.op {
@@ -216,11 +215,7 @@ pub(super) trait Width: Copy + Into<i128> {
 
 impl Width for i64 {
     fn bits(values: Values<'_, Self>) -> u32 {
-        let or = match values {
-            Values::Each(values) => values.iter().fold(0, |or, &v| or | (v ^ (v >> 63))),
-            Values::One(v) => v ^ (v >> 63),
-        };
-        i64::BITS - or.leading_zeros()
+        bound(values).bits()
     }
 
     fn low_bits(self) -> i64 {
@@ -240,36 +235,6 @@ impl Width for i128 {
     fn low_bits(self) -> i64 {
         self as i64
     }
-}
-
-/// All rows in 64 bits; `None` when that is not proved to be safe.
-fn narrow(
-    plan: &Plan<'_>,
-    rows: usize,
-    left: Values<'_, i64>,
-    right: Values<'_, i64>,
-) -> Option<Vec<i64>> {
-    // An arrow type cannot declare a scale above its largest precision.
-    if plan.scale.unsigned_abs() > NARROW_DIGITS {
-        return None;
-    }
-    let bits = plan.result_bits(i64::bits(left), i64::bits(right));
-    if bits > NARROW_BITS || !digits_hold(bits, plan.precision) {
-        return None;
-    }
-    let (m, n) = (10i64.checked_pow(plan.left_power)?, 10i64.checked_pow(plan.right_power)?);
-    let has_zero = || super::rows::any(left, right, |_, r| r == 0);
-    Some(match plan.op {
-        ArithmeticOp::Add if m == 1 && n == 1 => map(rows, left, right, |l, r| l + r),
-        ArithmeticOp::Add => map(rows, left, right, |l, r| l * m + r * n),
-        ArithmeticOp::Subtract if m == 1 && n == 1 => map(rows, left, right, |l, r| l - r),
-        ArithmeticOp::Subtract => map(rows, left, right, |l, r| l * m - r * n),
-        ArithmeticOp::Multiply if m == 1 => map(rows, left, right, |l, r| l * r),
-        ArithmeticOp::Multiply => map(rows, left, right, |l, r| l * m * r),
-        ArithmeticOp::Divide | ArithmeticOp::Modulo if has_zero() => return None,
-        ArithmeticOp::Divide => map(rows, left, right, |l, r| (l * m) / (r * n)),
-        ArithmeticOp::Modulo => map(rows, left, right, |l, r| (l * m) % (r * n)),
-    })
 }
 
 /// All rows in 128 bits.

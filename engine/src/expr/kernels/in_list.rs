@@ -17,8 +17,11 @@ use super::rows::bits_of;
 use crate::error::{Error, Result};
 use crate::expr::{CompareOp, Literal};
 
-/// Up to this many constants are compared one after the other.
-const SHORT: usize = 8;
+/// Up to this many constants of fixed width are compared one after the other (0.3 ns each, a look
+/// into the hash set 1.3 ns).
+const SHORT: usize = 4;
+/// The same for strings (0.5 ns each, a look into the hash set 5 ns).
+const SHORT_TEXT: usize = 10;
 
 /// The constants of an IN list, in the form that is fastest to look values up in.
 #[derive(Debug, Clone)]
@@ -41,7 +44,7 @@ enum Members {
 }
 
 impl Set {
-    /// The set of `list`'s values, for an input of type `input`.
+    /// The set of the list's values.
     ///
     /// # Errors
     /// `Internal` when a constant's kind does not go with its type.
@@ -51,7 +54,7 @@ impl Set {
         let arrays = values.iter().map(|literal| literal.to_array());
         let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
         let members = match arrays.first() {
-            Some(_) if arrays.len() > SHORT => long(&arrays),
+            Some(first) if arrays.len() > short_limit(first) => long(&arrays),
             _ => None,
         };
         Ok(Set { members: members.unwrap_or(Members::Short(arrays)), has_null })
@@ -91,6 +94,10 @@ impl Set {
         };
         Ok(BooleanArray::new(if negated { !&found } else { found }, nulls))
     }
+}
+
+fn short_limit(array: &ArrayRef) -> usize {
+    if array.data_type().is_primitive() { SHORT } else { SHORT_TEXT }
 }
 
 fn short(constants: &[ArrayRef], input: &Operand, rows: usize) -> Result<BooleanBuffer> {

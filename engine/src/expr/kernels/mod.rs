@@ -6,7 +6,7 @@
 //!
 //! * `rows`: loops over one or two operands, each an array or a constant; packing of Booleans.
 //! * `native`: the short list of physical types with kernels of their own.
-//! * `arithmetic`, `decimal`, `temporal`: numbers, dates and times.
+//! * `arithmetic`, `decimal`, `narrow`, `temporal`: numbers, dates and times.
 //! * `compare`, `text_compare`, `in_list`, `pattern`: predicates.
 //! * `cast`: conversions.
 //! * `merge`: one column out of parts of several.
@@ -19,6 +19,7 @@ pub(super) mod compare;
 mod decimal;
 pub(super) mod in_list;
 pub(super) mod merge;
+mod narrow;
 mod native;
 pub(super) mod pattern;
 mod rows;

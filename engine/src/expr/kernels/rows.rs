@@ -23,6 +23,22 @@ impl<'a, T: Copy> Values<'a, T> {
         }
     }
 
+    /// Number of values, unless there is one for all rows.
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Values::Each(values) => Some(values.len()),
+            Values::One(_) => None,
+        }
+    }
+
+    /// The values of rows `[start, end)`.
+    pub fn slice(&self, start: usize, end: usize) -> Self {
+        match self {
+            Values::Each(values) => Values::Each(&values[start..end]),
+            Values::One(value) => Values::One(*value),
+        }
+    }
+
     /// The value of one row.
     pub fn at(&self, row: usize) -> T {
         match self {
@@ -39,11 +55,24 @@ pub(super) fn map<A: Copy, B: Copy, R: Copy>(
     right: Values<'_, B>,
     f: impl Fn(A, B) -> R,
 ) -> Vec<R> {
+    let mut out = Vec::with_capacity(rows);
+    extend(&mut out, rows, left, right, f);
+    out
+}
+
+/// Appends `f` of every row.
+pub(super) fn extend<A: Copy, B: Copy, R: Copy>(
+    out: &mut Vec<R>,
+    rows: usize,
+    left: Values<'_, A>,
+    right: Values<'_, B>,
+    f: impl Fn(A, B) -> R,
+) {
     match (left, right) {
-        (Values::Each(l), Values::Each(r)) => l.iter().zip(r).map(|(&l, &r)| f(l, r)).collect(),
-        (Values::Each(l), Values::One(r)) => l.iter().map(|&l| f(l, r)).collect(),
-        (Values::One(l), Values::Each(r)) => r.iter().map(|&r| f(l, r)).collect(),
-        (Values::One(l), Values::One(r)) => vec![f(l, r); rows],
+        (Values::Each(l), Values::Each(r)) => out.extend(l.iter().zip(r).map(|(&l, &r)| f(l, r))),
+        (Values::Each(l), Values::One(r)) => out.extend(l.iter().map(|&l| f(l, r))),
+        (Values::One(l), Values::Each(r)) => out.extend(r.iter().map(|&r| f(l, r))),
+        (Values::One(l), Values::One(r)) => out.resize(out.len() + rows, f(l, r)),
     }
 }
 
@@ -85,6 +114,36 @@ pub(super) fn try_map<A: Copy, B: Copy, R: Copy + Default, E>(
         }
     }
     Ok(out)
+}
+
+/// The rows among `rows` for which `f` holds. Every row is written, and overwritten by the next
+/// if it does not: no branch depends on the values.
+pub(super) fn keep<A: Copy, B: Copy>(
+    left: Values<'_, A>,
+    right: Values<'_, B>,
+    rows: &[u32],
+    f: impl Fn(A, B) -> bool,
+) -> Vec<u32> {
+    let mut kept = vec![0; rows.len()];
+    let mut count = 0;
+    let mut each = |row: u32, holds: bool| {
+        kept[count] = row;
+        count += usize::from(holds);
+    };
+    match (left, right) {
+        (Values::Each(l), Values::Each(r)) => {
+            rows.iter().for_each(|&row| each(row, f(l[row as usize], r[row as usize])));
+        }
+        (Values::Each(l), Values::One(r)) => {
+            rows.iter().for_each(|&row| each(row, f(l[row as usize], r)));
+        }
+        (Values::One(l), Values::Each(r)) => {
+            rows.iter().for_each(|&row| each(row, f(l, r[row as usize])));
+        }
+        (Values::One(l), Values::One(r)) => rows.iter().for_each(|&row| each(row, f(l, r))),
+    }
+    kept.truncate(count);
+    kept
 }
 
 /// A bit per row: whether `f` holds.
