@@ -454,7 +454,7 @@ fn decimal_type(op: ArithmeticOp, left: &DataType, right: &DataType) -> Option<D
     };
     let precision = precision.min(38);
     (scale <= precision && precision > 0)
-        .then(|| DataType::Decimal128(precision as u8, scale as i8))
+        .then_some(DataType::Decimal128(precision as u8, scale as i8))
 }
 
 #[test]

@@ -138,11 +138,12 @@ fn separate_parts_are_crossed() {
 #[test]
 fn dense_graphs_fall_back() {
     let relations = 12;
-    let mut graph = JoinGraph::default();
-    graph.relations = vec![Relation { base_rows: 1e4, rows: 1e4 }; relations];
-    graph.equalities =
-        vec![(0..relations).map(|relation| Side { relation, distinct: 1e4 }).collect()];
-    let start = std::time::Instant::now();
+    let sides = (0..relations).map(|relation| Side { relation, distinct: 1e4 });
+    let graph = JoinGraph {
+        relations: vec![Relation { base_rows: 1e4, rows: 1e4 }; relations],
+        equalities: vec![sides.collect()],
+        ..JoinGraph::default()
+    };
+    assert_eq!(dphyp::order(&graph, PAIRS_MAX), None);
     assert_eq!(order(&graph).expect("a tree").relations(), graph.all());
-    assert!(start.elapsed().as_millis() < 1_000);
 }

@@ -8,8 +8,6 @@
 //! Sound: the functions print and name their columns exactly as the operators they stand for, and
 //! nothing but folding looks inside them.
 
-use std::fmt;
-
 use arrow::array::{ArrayRef, Datum};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::DataType;
@@ -206,7 +204,7 @@ fn same_type(left: &Expr, right: &Expr, schema: &datafusion_common::DFSchema) ->
     matches!((shallow.get_type(schema), right.get_type(schema)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn call(function: impl ScalarUDFImpl + fmt::Debug + 'static, args: Vec<Expr>) -> Expr {
+fn call(function: impl ScalarUDFImpl + 'static, args: Vec<Expr>) -> Expr {
     let function = std::sync::Arc::new(ScalarUDF::new_from_impl(function));
     Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
 }
