@@ -20,7 +20,7 @@ pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use project::Project;
 pub use shared::Shared;
-pub use sort::Sort;
+pub use sort::{Sort, TopK};
 pub use union::Union;
 pub use values::{Values, ValuesColumn};
 
@@ -35,6 +35,7 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("limit", |fields, _| from_fields::<Limit>(fields)),
     ("project", Project::from_json),
     ("sort", |fields, _| from_fields::<Sort>(fields)),
+    ("top_k", |fields, _| from_fields::<TopK>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),
 ];

@@ -12,7 +12,9 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, FetchType, LogicalPlan, SkipType, SortExpr};
 use gristmill_engine::expr::{Expr, SortKey};
-use gristmill_engine::operators::{Filter, Limit, Project, Sort, Union, Values, ValuesColumn};
+use gristmill_engine::operators::{
+    Filter, Limit, Project, Sort, TopK, Union, Values, ValuesColumn,
+};
 use gristmill_engine::plan::{NodeId, Plan};
 use gristmill_engine::{Error, Result};
 
@@ -20,6 +22,10 @@ use super::expr::lower_expr;
 use crate::catalog::PlannedTable;
 use crate::prepare::Prepared;
 use crate::rules::{SharedSource, shared_source};
+
+/// Rows up to which a limited sort keeps the first rows only; beyond it, all rows are sorted, and
+/// the limit ends the merge, which several workers share.
+const TOP_K_ROWS_MAX: u64 = 1 << 20;
 
 /// Lowers one statement into one plan.
 pub(super) struct PlanLowering {
@@ -186,11 +192,13 @@ impl PlanLowering {
             nulls_first: key.nulls_first,
         };
         let keys = sort.expr.iter().zip(columns).map(key).collect();
-        let sorted = match sort.fetch {
+        let sorted = match sort.fetch.map(|count| count as u64) {
+            Some(count) if count <= TOP_K_ROWS_MAX => {
+                self.plan.add(Arc::new(TopK { keys, count }), &[below])?
+            }
             Some(count) => {
                 let all = self.plan.add(Arc::new(Sort { keys }), &[below])?;
-                let limit = Limit { offset: 0, count: Some(count as u64) };
-                self.plan.add(Arc::new(limit), &[all])?
+                self.plan.add(Arc::new(Limit { offset: 0, count: Some(count) }), &[all])?
             }
             None => self.plan.add(Arc::new(Sort { keys }), &[below])?,
         };

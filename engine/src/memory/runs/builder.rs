@@ -1,5 +1,8 @@
 //! Collects one worker's rows and makes sorted runs of them.
 //!
+//! With a limit of `k` rows, rows that are behind `k` others are dropped: those that come when `k`
+//! are known by their words alone, others when the buffer is sorted and cut to `k`.
+//!
 //! Phases: fill pages and entries; sort; keep as a run in memory, or write as a run on tape and
 //! use the pages again. The memory of a builder is its pages, its entries (which are charged with
 //! their capacity) and [`SPILL_BYTES`], charged from the start so that shedding never asks for
@@ -8,10 +11,11 @@
 use std::sync::Arc;
 
 use super::Check;
+use super::bound::Bound;
 use super::run::{Body, Entry, MemoryRun, Run};
 use super::shape::{RunShape, Words};
 use super::writer::{RunWriter, SPILL_BYTES};
-use crate::batch::{Chunk, pick};
+use crate::batch::{CHUNK_ROWS, Chunk, pick};
 use crate::error::Result;
 use crate::memory::rows::packed::{PackedPages, PackedRef};
 use crate::memory::spill::SpillSpace;
@@ -42,8 +46,18 @@ pub struct RunBuilder {
     pages: PackedPages,
     entries: Vec<Entry>,
     runs: Vec<Run>,
+    limit: Option<Limit>,
     words: Vec<Words>,
     refs: Vec<PackedRef>,
+}
+
+/// Only so many rows are wanted.
+struct Limit {
+    rows: usize,
+    /// Words of the last of `rows` rows that this builder has had.
+    own: Option<Words>,
+    /// What the other builders know.
+    shared: Bound,
 }
 
 impl RunBuilder {
@@ -63,9 +77,18 @@ impl RunBuilder {
             shape,
             entries: Vec::new(),
             runs: Vec::new(),
+            limit: None,
             words: Vec::new(),
             refs: Vec::new(),
         })
+    }
+
+    /// The same builder, for a sort of which only the first `rows` rows are wanted. All builders
+    /// of the sort share a bound.
+    pub fn with_limit(mut self, rows: u64, shared: Bound) -> Self {
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        self.limit = Some(Limit { rows, own: None, shared });
+        self
     }
 
     /// Adds the live rows of a chunk. Morsels come in order.
@@ -82,9 +105,10 @@ impl RunBuilder {
             self.seal()?;
             self.base = morsel;
         }
-        let positions = chunk.live_positions();
         let mut words = std::mem::take(&mut self.words);
-        self.shape.words(chunk.columns(), positions, &mut words)?;
+        self.shape.words(chunk.columns(), chunk.live_positions(), &mut words)?;
+        let wanted = self.limit.as_ref().and_then(|l| l.narrow(chunk, &mut words, &self.shape));
+        let positions = wanted.as_deref().unwrap_or(chunk.live_positions());
         let picked = pick(chunk.columns(), positions);
         let mut done = 0;
         // Set when everything has been shed and the next row still found no place.
@@ -104,6 +128,10 @@ impl RunBuilder {
             let new = words[done..].iter().zip(&self.refs);
             self.entries.extend(new.map(|(&words, &row)| Entry::new(words, row)));
             done += stored;
+            if self.limit.as_ref().is_some_and(|limit| self.entries.len() >= limit.prune_at()) {
+                self.sort();
+                self.compact()?;
+            }
             if self.buffer_bytes() >= RUN_BYTES_MAX {
                 self.seal()?;
             } else if done < positions.len() {
@@ -161,7 +189,7 @@ impl RunBuilder {
         Ok(true)
     }
 
-    /// Sorts what is in the buffer.
+    /// Sorts what is in the buffer, and drops what is beyond the limit.
     fn sort(&mut self) {
         let (shape, pages) = (&self.shape, &self.pages);
         self.entries.sort_unstable_by(|a, b| {
@@ -172,6 +200,39 @@ impl RunBuilder {
             };
             x.cmp(&y).then_with(ties).then(a.row.cmp(&b.row))
         });
+        let Some(limit) = &mut self.limit else { return };
+        self.entries.truncate(limit.rows);
+        if let Some(last) = self.entries.last().filter(|_| self.entries.len() == limit.rows) {
+            limit.own = Some(limit.own.map_or(last.words(), |own| own.min(last.words())));
+            limit.shared.tighten(last.words(), || shape.first_key(&pages.row(last.row)));
+        }
+    }
+
+    /// Moves the sorted rows together, when most of the pages are rows that were dropped. Equal
+    /// rows are in the order of arrival, and stay so.
+    fn compact(&mut self) -> Result<()> {
+        self.refs.clear();
+        let used = self.entries.iter().map(|e| self.pages.row(e.row).bytes().len() as u64);
+        if used.sum::<u64>() * 2 > self.pages.used_bytes() {
+            return Ok(());
+        }
+        let mut moved = PackedPages::new(self.shape.layout().clone(), PAGE_BYTES);
+        for at in 0..self.entries.len() {
+            let row = self.pages.row(self.entries[at].row);
+            let Some(place) = moved.push(row.bytes(), &mut self.memory)? else {
+                // There is no room for both: the rows are spilled as they are, if need be.
+                moved.free(&mut self.memory);
+                return Ok(());
+            };
+            self.refs.push(place);
+        }
+        moved.keep_nulls_of(&self.pages);
+        for (entry, &row) in self.entries.iter_mut().zip(&self.refs) {
+            entry.row = row;
+        }
+        self.pages.free(&mut self.memory);
+        self.pages = moved;
+        Ok(())
     }
 
     /// Makes a run in memory of what is in the buffer.
@@ -250,6 +311,32 @@ impl RunBuilder {
             }
         }
         Ok(())
+    }
+}
+
+impl Limit {
+    /// Entries at which the buffer is cut: often enough that the bound is tight and the rows are
+    /// few, rarely enough that sorting costs little for each row that comes.
+    fn prune_at(&self) -> usize {
+        self.rows.saturating_mul(2).max(self.rows.saturating_add(2 * CHUNK_ROWS))
+    }
+
+    /// The positions of the live rows that may be wanted, and their words alone; `None` for all.
+    fn narrow(&self, chunk: &Chunk, words: &mut Vec<Words>, shape: &RunShape) -> Option<Vec<u32>> {
+        let (own, shared) = (self.own, self.shared.words());
+        // A row that equals the last one of this builder came later; of another's nobody knows.
+        let equal_too = own.is_some_and(|own| !shape.may_differ(own));
+        let wanted = |words: Words| {
+            own.is_none_or(|own| words < own || (words == own && !equal_too))
+                && shared.is_none_or(|shared| words <= shared)
+        };
+        if words.iter().all(|&words| wanted(words)) {
+            return None;
+        }
+        let positions = chunk.live_positions().iter().zip(words.iter());
+        let kept = positions.filter(|&(_, &words)| wanted(words)).map(|(&row, _)| row).collect();
+        words.retain(|&words| wanted(words));
+        Some(kept)
     }
 }
 

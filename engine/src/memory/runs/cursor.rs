@@ -21,7 +21,7 @@ pub const WINDOW_BYTES_MIN: usize = 2 * (BLOCK_BYTES + 64);
 pub const WINDOW_BYTES_MAX: usize = 256 << 10;
 
 /// What a cursor over a tape takes, its window included.
-pub fn cursor_bytes(window_bytes: usize) -> usize {
+pub const fn cursor_bytes(window_bytes: usize) -> usize {
     window_bytes + size_of::<Cursor>() + 64
 }
 

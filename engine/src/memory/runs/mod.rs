@@ -26,11 +26,13 @@
 //! What a spill needs is part of a builder's minimum ([`BUILDER_MINIMUM`]).
 //! Concurrency: builders and mergers belong to one thread each; runs are read-only and shared.
 //!
-//! * `shape`: what all runs of one sort have in common. * `builder`: rows to runs.
+//! * `shape`: what all runs of one sort have in common. `builder`: rows to runs; `bound`: how far
+//!   the first rows reach, when only they are wanted.
 //! * `run`: runs; `writer`: runs to tapes; `cursor`: reading one run.
 //! * `tournament`: the loser tree over cursors; `merge`: from one range of all runs to arrays.
 //! * `pool`: runs that are spilled and merged until they are few; `set`: splitters and cuts.
 
+mod bound;
 mod builder;
 mod cursor;
 mod merge;
@@ -41,6 +43,7 @@ mod shape;
 mod tournament;
 mod writer;
 
+pub use bound::Bound;
 pub use builder::{BUILDER_MINIMUM, RUN_BYTES_MAX, RunBuilder};
 pub use cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
 pub use merge::{MERGER_BYTES, Merged, Merger};

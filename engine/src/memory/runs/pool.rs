@@ -85,8 +85,8 @@ impl RunPool {
     }
 
     /// The runs, when all workers have returned.
-    pub fn finish(self) -> Vec<Run> {
-        let slots = self.slots.into_inner().unwrap_or_else(|e| e.into_inner());
+    pub fn finish(&self) -> Vec<Run> {
+        let slots = self.slots(std::mem::take);
         let run = |slot| match slot {
             Slot::Run(run) => Some(run),
             Slot::Busy(_) => None,

@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
 use crate::batch::{Column, pick};
 use crate::error::Result;
-use crate::memory::rows::packed::{PackedLayout, PackedRow};
+use crate::memory::rows::packed::{PackedLayout, PackedRow, Unpacker};
 use crate::memory::rows::{RowOrder, SortKey};
 
 /// The front of a row's normalised key: 16 bytes whose order as a number is the order of the keys
@@ -61,6 +62,14 @@ impl RunShape {
         }
         words.resize(rows.len(), 0);
         Ok(())
+    }
+
+    /// The value of the first key of a row, an array of one row.
+    pub(super) fn first_key(&self, row: &PackedRow<'_>) -> Option<ArrayRef> {
+        let column = self.order.first()?.column;
+        let mut unpacker = Unpacker::new(self.layout.clone(), 1);
+        unpacker.push(&[*row], |_| true);
+        unpacker.finish().ok()?.into_iter().nth(column)
     }
 
     /// Whether two rows that both have these words may be in some order all the same.

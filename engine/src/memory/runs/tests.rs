@@ -284,3 +284,48 @@ fn a_pressed_builder_gives_its_memory_and_stopping_stops() {
     drop(builder);
     assert_eq!(governor.spill().usage().used, 0);
 }
+
+#[test]
+fn a_limit_keeps_the_first_rows_and_tells_the_others() {
+    let mut random = Random(11);
+    for keys in [Keys::Few, Keys::Many, Keys::Equal, Keys::Sorted, Keys::LongPrefix] {
+        let rows = rows(&mut random, 30_000, keys);
+        for (order, limit) in orders().iter().zip([1, 100, 9000, 40_000]) {
+            let mut expected = rows.clone();
+            expected.sort_by(|a, b| compare(a, b, order));
+            expected.truncate(limit);
+            let governor =
+                Governor::new(GovernorOptions { limit_bytes: Some(5 << 20), ..Default::default() });
+            let shape = RunShape::new(&TYPES, order).expect("storable");
+            let bound = Bound::new();
+            let mut builders: Vec<RunBuilder> = (0..2)
+                .map(|number| {
+                    let memory = governor.reserve("top k", BUILDER_MINIMUM).expect("fits");
+                    let builder = RunBuilder::new(shape.clone(), number, memory).expect("fits");
+                    builder.with_limit(limit as u64, bound.clone())
+                })
+                .collect();
+            for (morsel, rows) in rows.chunks(3000).enumerate() {
+                let builder = &mut builders[random.below(2) as usize];
+                builder.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
+            }
+            let mut runs = Vec::new();
+            for builder in builders {
+                runs.extend(builder.finish(&|| Ok(())).expect("fits"));
+            }
+            assert_eq!(bound.first_key().is_some(), limit < 10_000 && !order.is_empty());
+            let charge = governor.reserve("top k", 0).expect("fits");
+            let set = Arc::new(RunSet::new(shape, runs, charge, &|| Ok(())).expect("reads"));
+            let charge = governor.reserve("top k", 0).expect("fits");
+            let mut merger = Merger::new(set, WINDOW_BYTES_MIN, charge).expect("fits");
+            merger.start(0, &|| Ok(())).expect("reads");
+            let mut found = Vec::new();
+            while let Some(merged) = merger.next_rows().expect("reads") {
+                found.extend(read(&merged));
+            }
+            assert!(found.len() >= expected.len());
+            let ids = |rows: &[Row]| rows.iter().map(|r| r.id).collect::<Vec<_>>();
+            assert_eq!(ids(&found[..expected.len()]), ids(&expected), "{keys:?} {order:?} {limit}");
+        }
+    }
+}

@@ -93,6 +93,28 @@ impl PackedPages {
         PackedRow::at(&self.pages[row.page()].bytes, row.offset())
     }
 
+    /// Stores a copy of a row of the same layout, given all its bytes; `None` when `memory`
+    /// refuses.
+    ///
+    /// # Errors
+    /// None that is not `None`; the signature is that of what it calls.
+    pub fn push(&mut self, row: &[u8], memory: &mut Reservation) -> Result<Option<PackedRef>> {
+        if !self.make_room(row.len(), memory, false)? {
+            return Ok(None);
+        }
+        let page = &mut self.pages[self.current];
+        let at = page.used;
+        page.bytes[at..at + row.len()].copy_from_slice(row);
+        page.used += row.len();
+        self.rows += 1;
+        Ok(Some(PackedRef::new(self.current, at)))
+    }
+
+    /// Notes that columns may have NULLs where they may in other pages.
+    pub fn keep_nulls_of(&mut self, other: &PackedPages) {
+        self.nulls.iter_mut().zip(&other.nulls).for_each(|(own, other)| *own |= other);
+    }
+
     /// Forgets the rows and keeps the pages, except those made for a large row.
     pub fn clear(&mut self, memory: &mut Reservation) {
         let kept = self.page_bytes;
