@@ -67,6 +67,10 @@ pub struct Options {
     /// Print `timing: <statement> <seconds>` on standard error after each statement.
     #[arg(long)]
     pub timing: bool,
+    /// Print what memory and spill space were used on standard error at the end, in bytes:
+    /// `metric: <name> <value>` per line.
+    #[arg(long)]
+    pub metrics: bool,
 }
 
 /// Result formats.

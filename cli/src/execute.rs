@@ -74,10 +74,18 @@ fn read(path: &Path) -> Result<String> {
 
 fn run(text: &str, options: &Options) -> Outcome {
     let session = setup::session(options)?;
+    let outcome = run_statements(text, &session, options);
+    if options.metrics {
+        eprint!("{}", report::metrics(session.engine().memory()));
+    }
+    outcome
+}
+
+fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let interrupt = Interrupt::install()?;
     for (number, statement) in session.script(text)?.iter().enumerate() {
         let start = Instant::now();
-        print_result(&session, statement, options, &interrupt)?;
+        print_result(session, statement, options, &interrupt)?;
         if options.timing {
             eprintln!("timing: {} {:.6}", number + 1, start.elapsed().as_secs_f64());
         }

@@ -1,8 +1,10 @@
-//! Errors for people: what is wrong, where in the text, and the exit code that says who must act.
+//! Errors for people: what is wrong, where in the text, and the exit code that says who must act;
+//! and figures of what was used.
 
 use std::fmt::Write;
 
 use gristmill::Error;
+use gristmill::memory::Governor;
 
 /// Exit codes.
 pub mod code {
@@ -56,6 +58,23 @@ pub fn render(error: &Error, program_name: &str, program: &str) -> String {
         }
     }
     out
+}
+
+/// What memory and spill space a session used, one figure a line.
+pub fn metrics(memory: &Governor) -> String {
+    let (held, spilled) = (memory.usage(), memory.spill().usage());
+    let figures = [
+        ("peak_reserved_bytes", held.peak_reserved as u64),
+        ("peak_allocated_bytes", held.peak_allocated as u64),
+        ("reserved_at_peak_allocated_bytes", held.reserved_at_peak as u64),
+        ("spill_peak_bytes", spilled.peak),
+        ("spill_written_bytes", spilled.written),
+        ("spill_read_bytes", spilled.read),
+    ];
+    figures.iter().fold(String::new(), |mut lines, (name, value)| {
+        let _ = writeln!(lines, "metric: {name} {value}");
+        lines
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,170 @@
+//! The command from outside: what it prints, where, and the code it exits with.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+fn gristmill() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_gristmill"))
+}
+
+fn run(arguments: &[&str]) -> Output {
+    gristmill().args(arguments).output().expect("starts")
+}
+
+/// Standard output of a run that must succeed.
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "");
+    text(&output.stdout)
+}
+
+/// Exit code and standard error of a run that must fail and print nothing.
+fn failed(arguments: &[&str]) -> (i32, String) {
+    let output = run(arguments);
+    assert_eq!(text(&output.stdout), "", "{arguments:?}");
+    (output.status.code().expect("exits"), text(&output.stderr))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn results_in_every_format() {
+    let sql = "select a, b from (values (1, 'x'), (2, null)) t(a, b) order by a";
+    assert_eq!(printed(&["query", sql, "--format", "csv"]), "a,b\n1,x\n2,\n");
+    assert_eq!(
+        printed(&["query", sql, "--format", "json"]),
+        "[{\"a\":1,\"b\":\"x\"},\n {\"a\":2,\"b\":null}]\n"
+    );
+    assert_eq!(printed(&["query", sql]), "a  b\n─  ────\n1  x\n2  NULL\n(2 rows)\n");
+}
+
+#[test]
+fn programs_run_in_order_and_tables_have_names() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let table = directory.path().join("t.csv");
+    fs::write(&table, "k,v\n1,10\n2,20\n").expect("writes");
+    let copy = directory.path().join("copy.csv");
+    let program = directory.path().join("p.sql");
+    let text = format!(
+        "copy (select k, v * 2 as w from t) to '{0}';\nselect sum(w) as s from '{0}';",
+        path(&copy)
+    );
+    fs::write(&program, text).expect("writes");
+    let named = format!("t={}", path(&table));
+    let output = printed(&["run", path(&program), "-t", &named, "--format", "csv"]);
+    assert!(output.ends_with("s\n60\n"), "{output}");
+    assert_eq!(fs::read_to_string(&copy).expect("written"), "k,w\n1,20\n2,40\n");
+}
+
+#[test]
+fn exit_codes_say_who_must_act() {
+    let (code, message) = failed(&["query", "select x\nfrom (values (1)) t(a)"]);
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("query:1:8") && message.contains("       ^"), "{message}");
+    let (code, message) = failed(&["query", "select 1", "--threads", "0"]);
+    assert_eq!(code, 2, "{message}");
+    let (code, message) = failed(&["run", "no/such/program.sql"]);
+    assert_eq!(code, 3, "{message}");
+    assert!(message.contains("no/such/program.sql"), "{message}");
+    let (code, message) = failed(&["query", "select 1", "--memory", "20MB"]);
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("--memory"), "{message}");
+}
+
+#[test]
+fn figures_go_to_standard_error() {
+    let output = run(&["query", "select 1; select 2", "--timing", "--metrics"]);
+    assert!(output.status.success());
+    let lines = text(&output.stderr);
+    for wanted in ["timing: 1 ", "timing: 2 ", "metric: peak_reserved_bytes "] {
+        assert!(lines.contains(wanted), "{lines}");
+    }
+}
+
+#[test]
+fn a_program_comes_from_standard_input_and_a_closed_pipe_ends_quietly() {
+    let mut child = gristmill()
+        .args(["run", "-", "--format", "csv"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(b"select 7 as n").expect("writes");
+    drop(input);
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(text(&output.stdout), "n\n7\n");
+
+    let mut child = gristmill()
+        .args(["query", "select 1", "--format", "csv"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(text(&output.stderr), "");
+    assert!(output.status.success());
+}
+
+/// A sort of more rows than the budget holds, interrupted at several moments: it exits with 130
+/// and leaves neither spilled data nor an output.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("numbers.csv");
+    let mut lines = String::from("n,s\n");
+    for n in 0..300_000u64 {
+        let key = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+        lines.push_str(&format!("{key},some text that makes the row {key} a little wider\n"));
+    }
+    fs::write(&input, lines).expect("writes");
+    let spill = directory.path().join("spill");
+    fs::create_dir(&spill).expect("creates");
+    let sql = format!(
+        "copy (select a.n, b.s, a.s as t from '{0}' a, '{0}' b where a.n = b.n order by t, n) to \
+         '{1}'",
+        path(&input),
+        path(&directory.path().join("out.csv"))
+    );
+    let mut interrupted = 0;
+    for delay in [20, 60, 150, 300, 600] {
+        let child = gristmill()
+            .args(["query", &sql, "--temp-dir", path(&spill)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        thread::sleep(Duration::from_millis(delay));
+        let id = child.id().to_string();
+        // The process may have ended by itself; then there is nobody to interrupt.
+        let _ = Command::new("kill").args(["-INT", &id]).stderr(Stdio::null()).status();
+        let output = child.wait_with_output().expect("ends");
+        if output.status.code() == Some(130) {
+            interrupted += 1;
+            assert!(!directory.path().join("out.csv").exists());
+        }
+        let _ = fs::remove_file(directory.path().join("out.csv"));
+        let mut names: Vec<String> = fs::read_dir(directory.path())
+            .expect("lists")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["numbers.csv", "spill"]);
+        assert_eq!(fs::read_dir(&spill).expect("lists").count(), 0);
+    }
+    assert!(interrupted > 0, "every run ended before it was interrupted");
+}
