@@ -23,9 +23,6 @@ pub trait SpillIo: Send + Sync + fmt::Debug {
     /// Maps `len` bytes for reading and brings them into memory. `Unsupported` asks for a
     /// positional read instead.
     fn map(&self, file: &File, offset: u64, len: usize) -> io::Result<Map>;
-
-    /// Cuts the file.
-    fn truncate(&self, file: &File, len: u64) -> io::Result<()>;
 }
 
 /// The real thing.
@@ -47,10 +44,6 @@ impl SpillIo for SystemIo {
 
     fn map(&self, file: &File, offset: u64, len: usize) -> io::Result<Map> {
         Map::new(file, offset, len)
-    }
-
-    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
-        file.set_len(len)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Each directory has one file, opened when its first extent is taken. Extents go round the
 //! directories; a directory that is full or gone is passed over as long as another one serves.
-//! When nothing is left in a file it is cut to zero, which gives the disk space back and spares
-//! the system the writing of pages that nobody will read.
+//! When nothing is left in a file it is closed, which gives the disk space back and spares the
+//! system the writing of pages that nobody will read. That takes a tenth of a second per gigabyte
+//! and more, so large files are closed by a thread of their own and nobody waits for it.
 //!
 //! Concurrency: one lock per directory, held for bookkeeping only, never during a transfer.
 
@@ -12,6 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 
 use super::free_list::FreeList;
 use super::io::{SpillIo, write_all};
@@ -64,11 +66,13 @@ pub struct SpillUsage {
     pub files: usize,
 }
 
+/// Files of this many bytes and more are closed aside.
+const LARGE_BYTES: u64 = 32 << 20;
+
 /// A range of a spill file that belongs to one owner; freed when dropped.
 pub(super) struct Extent {
     space: SpillSpace,
     directory: usize,
-    file: Arc<File>,
     offset: u64,
     len: u64,
 }
@@ -108,6 +112,16 @@ impl SpillSpace {
         }
     }
 
+    /// Further handles of the files that are open. Whoever keeps one keeps the disk space, and
+    /// spares those who let go of the file the time that giving it back takes.
+    ///
+    /// # Errors
+    /// When the system gives no further handle.
+    pub fn handles(&self) -> io::Result<Vec<File>> {
+        let files = self.shared.directories.iter().filter_map(|d| d.lock().file.clone());
+        files.map(|file| file.try_clone()).collect()
+    }
+
     /// An extent of `len` bytes for `who`.
     pub(super) fn allocate(&self, len: u64, who: &str) -> Result<Extent> {
         self.charge(len, who)?;
@@ -122,9 +136,9 @@ impl SpillSpace {
                     continue;
                 }
                 match directory.take(len, &*self.shared.io) {
-                    Ok((file, offset)) => {
+                    Ok(offset) => {
                         let space = self.clone();
-                        return Ok(Extent { space, directory: number, file, offset, len });
+                        return Ok(Extent { space, directory: number, offset, len });
                     }
                     Err(e) => refused = Some((number, e)),
                 }
@@ -204,29 +218,26 @@ impl Directory {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    fn take(&self, len: u64, io: &dyn SpillIo) -> io::Result<(Arc<File>, u64)> {
+    fn take(&self, len: u64, io: &dyn SpillIo) -> io::Result<u64> {
         let mut state = self.lock();
-        let file = match &state.file {
-            Some(file) => file.clone(),
-            None => {
-                let file = Arc::new(io.open(&self.path)?);
-                state.file = Some(file.clone());
-                file
-            }
-        };
-        Ok((file, state.free.take(len)))
+        if state.file.is_none() {
+            state.file = Some(Arc::new(io.open(&self.path)?));
+        }
+        Ok(state.free.take(len))
     }
 
-    fn give(&self, offset: u64, len: u64, io: &dyn SpillIo) {
+    /// The file, which is open as long as somebody has an extent in it.
+    fn file(&self) -> io::Result<Arc<File>> {
+        self.lock().file.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes back a range. Answers with the file if nothing is left in it: it has been let go of
+    /// and is closed when the answer is dropped.
+    fn give(&self, offset: u64, len: u64) -> Option<Arc<File>> {
         let mut state = self.lock();
         let empty = state.free.give(offset, len);
         self.full.store(false, Ordering::Relaxed);
-        if empty && let Some(file) = &state.file {
-            // Failing to cut the file only keeps disk space until the process ends.
-            if let Err(error) = io.truncate(file, 0) {
-                tracing::warn!(%error, "an empty spill file could not be cut");
-            }
-        }
+        if empty { state.file.take() } else { None }
     }
 }
 
@@ -241,14 +252,17 @@ impl Extent {
     pub(super) fn write(&self, at: u64, bytes: &[u8], who: &str) -> Result<bool> {
         debug_assert!(at + bytes.len() as u64 <= self.len, "a write stays in its extent");
         let shared = &self.space.shared;
-        match write_all(&*shared.io, &self.file, bytes, self.offset + at) {
+        let directory = &shared.directories[self.directory];
+        let written =
+            directory.file().and_then(|f| write_all(&*shared.io, &f, bytes, self.offset + at));
+        match written {
             Ok(()) => {
                 shared.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok(true)
             }
             Err(error) => {
                 if is_full(&error) {
-                    shared.directories[self.directory].full.store(true, Ordering::Relaxed);
+                    directory.full.store(true, Ordering::Relaxed);
                     if self.space.has_room() {
                         return Ok(false);
                     }
@@ -263,7 +277,10 @@ impl Extent {
     /// Moves `window` to `len` bytes from `at` within the extent.
     pub(super) fn load(&self, window: &mut Window, at: u64, len: usize, who: &str) -> Result<()> {
         let shared = &self.space.shared;
-        match window.move_to(&*shared.io, &self.file, self.offset + at, len) {
+        let directory = &shared.directories[self.directory];
+        let loaded =
+            directory.file().and_then(|f| window.move_to(&*shared.io, &f, self.offset + at, len));
+        match loaded {
             Ok(()) => {
                 shared.read.fetch_add(len as u64, Ordering::Relaxed);
                 Ok(())
@@ -284,7 +301,19 @@ impl Extent {
 impl Drop for Extent {
     fn drop(&mut self) {
         let shared = &self.space.shared;
-        shared.directories[self.directory].give(self.offset, self.len, &*shared.io);
         shared.used.fetch_sub(self.len, Ordering::Relaxed);
+        if let Some(file) = shared.directories[self.directory].give(self.offset, self.len) {
+            close(file);
+        }
+    }
+}
+
+/// Closes a file, in a thread of its own when that may take long.
+fn close(file: Arc<File>) {
+    let is_large = file.metadata().is_ok_and(|m| m.len() >= LARGE_BYTES);
+    if is_large {
+        let closing = thread::Builder::new().name("gristmill-close".to_string());
+        // Without a thread the handle goes with the closure, here and now.
+        let _ = closing.spawn(move || drop(file));
     }
 }
