@@ -215,18 +215,21 @@ impl Catalog {
 /// Marks the entries of files used by name; a table cannot be registered under it by accident.
 const FILE_PREFIX: &str = "\u{0}file:";
 
-/// A table as the front end sees it: strings are views, dictionaries are their values.
+/// A table as the front end sees it: strings are views, dictionaries are their values, and a column
+/// of which the file says that it has no NULL cannot be NULL.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedTable {
     table: Arc<Table>,
     schema: SchemaRef,
+    statistics: Arc<TableStatistics>,
 }
 
 impl PlannedTable {
     /// The front end's view of a table.
     pub(crate) fn new(table: Arc<Table>) -> Self {
-        let schema = logical_schema(&table.source.schema());
-        PlannedTable { table, schema }
+        let statistics = Arc::new(table.source.statistics());
+        let schema = logical_schema(&table.source.schema(), &statistics);
+        PlannedTable { table, schema, statistics }
     }
 
     /// The table.
@@ -235,8 +238,8 @@ impl PlannedTable {
     }
 
     /// What is known about its rows.
-    pub(crate) fn statistics(&self) -> TableStatistics {
-        self.table.source.statistics()
+    pub(crate) fn statistics(&self) -> &TableStatistics {
+        &self.statistics
     }
 
     /// The type of a column.
@@ -261,7 +264,7 @@ impl TableSource for PlannedTable {
 }
 
 /// The types that expressions over a source's columns have.
-fn logical_schema(schema: &SchemaRef) -> SchemaRef {
+fn logical_schema(schema: &SchemaRef, statistics: &TableStatistics) -> SchemaRef {
     fn logical(data_type: &DataType) -> DataType {
         match data_type {
             DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
@@ -270,11 +273,12 @@ fn logical_schema(schema: &SchemaRef) -> SchemaRef {
             other => other.clone(),
         }
     }
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), logical(field.data_type()), field.is_nullable()));
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    let field = |(index, field): (usize, &Arc<Field>)| {
+        let nulls = statistics.columns.get(index).and_then(|column| column.nulls);
+        let nullable = field.is_nullable() && nulls != Some(0);
+        Field::new(field.name(), logical(field.data_type()), nullable)
+    };
+    Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

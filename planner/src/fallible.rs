@@ -1,7 +1,7 @@
 //! Which logical expressions can fail on some row, and hence must not see rows they were not
 //! written for.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
@@ -12,15 +12,9 @@ pub(crate) fn is_fallible(expr: &Expr, schema: &DFSchema) -> bool {
     let mut fallible = false;
     let _ = expr.apply(|e| {
         fallible |= match e {
-            Expr::BinaryExpr(BinaryExpr { op, .. }) => matches!(
-                op,
-                Operator::Plus
-                    | Operator::Minus
-                    | Operator::Multiply
-                    | Operator::Divide
-                    | Operator::Modulo
-            ),
-            Expr::Negative(_) | Expr::ScalarFunction(_) => true,
+            Expr::BinaryExpr(binary) => is_fallible_arithmetic(binary, e, schema),
+            Expr::Negative(_) => true,
+            Expr::ScalarFunction(call) => !TOTAL_FUNCTIONS.contains(&call.name()),
             Expr::Cast(cast) => cast
                 .expr
                 .get_type(schema)
@@ -30,6 +24,45 @@ pub(crate) fn is_fallible(expr: &Expr, schema: &DFSchema) -> bool {
         Ok(if fallible { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     fallible
+}
+
+/// Functions that are defined on all values of their arguments' types.
+const TOTAL_FUNCTIONS: &[&str] = &[
+    "btrim",
+    "character_length",
+    "coalesce",
+    "concat",
+    "contains",
+    "date_part",
+    "date_trunc",
+    "ends_with",
+    "left",
+    "lower",
+    "ltrim",
+    "nullif",
+    "octet_length",
+    "replace",
+    "reverse",
+    "right",
+    "rtrim",
+    "starts_with",
+    "strpos",
+    "upper",
+];
+
+/// Arithmetic fails on overflow and on division by zero. Floats do neither; sums and products of
+/// decimals have types that hold every result, until the type is as wide as it gets.
+fn is_fallible_arithmetic(binary: &BinaryExpr, expr: &Expr, schema: &DFSchema) -> bool {
+    let exact = match binary.op {
+        Operator::Plus | Operator::Minus | Operator::Multiply => true,
+        Operator::Divide | Operator::Modulo => false,
+        _ => return false,
+    };
+    match expr.get_type(schema) {
+        Ok(data_type) if data_type.is_floating() => false,
+        Ok(DataType::Decimal128(precision, _)) => !exact || precision == DECIMAL128_MAX_PRECISION,
+        _ => true,
+    }
 }
 
 /// Whether every value of one type is a value of the other.

@@ -7,7 +7,8 @@ use datafusion_expr::LogicalPlan;
 use gristmill_engine::{Position, Result};
 
 use crate::rules::{
-    ORDER_JOINS, SHARE_SUBPLANS, columns_read, narrowed, order_joins, share_subplans,
+    EXPAND_NOT_IN, ORDER_JOINS, SHARE_SUBPLANS, columns_read, expand_not_in, narrowed, order_joins,
+    share_subplans,
 };
 use crate::sql::{self, Binder, Planning, to_error};
 
@@ -38,10 +39,10 @@ pub(crate) fn prepare(
     statement: &Position,
 ) -> Result<Prepared> {
     let failed = |e| to_error(&e, statement);
-    let (main, parts) = share_subplans(plan).map_err(failed)?;
-    if !parts.is_empty() {
-        planning.note(SHARE_SUBPLANS);
-    }
+    let expanded = expand_not_in(plan).map_err(failed)?;
+    note(planning, EXPAND_NOT_IN, expanded.transformed);
+    let (main, parts) = share_subplans(expanded.data).map_err(failed)?;
+    note(planning, SHARE_SUBPLANS, !parts.is_empty());
     let plan = optimize(main, binder, planning, statement, Ok)?;
     let mut shared: Vec<SharedPlan> = Vec::new();
     for (number, part) in parts.into_iter().enumerate() {
@@ -66,14 +67,17 @@ fn optimize(
 ) -> Result<LogicalPlan> {
     let failed = |e| to_error(&e, statement);
     let plan = sql::analyze(plan, &binder.shared_options(), statement)?;
-    let plan = shape(plan)?;
-    let plan = sql::before_join_order(plan, planning).map_err(failed)?;
+    let plan = sql::before_join_order(shape(plan)?, planning).map_err(failed)?;
     sql::check_planned(&plan, statement)?;
     let ordered = order_joins(plan).map_err(failed)?;
-    if ordered.transformed {
-        planning.note(ORDER_JOINS);
-    }
+    note(planning, ORDER_JOINS, ordered.transformed);
     sql::after_join_order(ordered.data, planning).map_err(failed)
+}
+
+fn note(planning: &mut Planning, rule: &str, fired: bool) {
+    if fired {
+        planning.note(rule);
+    }
 }
 
 #[cfg(test)]
@@ -199,8 +203,7 @@ mod tests {
                 "ANY or ALL",
             ),
             (
-                "select 1 from nation where exists \
-                 (select count(*) from region where r_regionkey = \
+                "select 1 from nation where exists (select count(*) from region where r_regionkey = \
               n_regionkey)",
                 "aggregate",
             ),
@@ -221,6 +224,18 @@ mod tests {
         for text in fine {
             text_of(text);
         }
+    }
+
+    #[test]
+    fn not_in_is_right_about_nulls_and_plain_without_them() {
+        let nullable = "select 1 from nation where n_regionkey not in (select r_regionkey from \
+                        region where r_name <> 'ASIA') and n_nationkey > 3";
+        let plan = text_of(nullable);
+        assert_eq!(plan.matches("TableScan: region").count(), 1, "{plan}");
+        assert!(plan.contains("LeftAnti") && !plan.contains("null_aware"), "{plan}");
+        assert!(plan.contains("count(") && plan.contains("IS NULL"), "{plan}");
+        let plan = text_of("select 1 from nation where n_nationkey not in (values (1), (2))");
+        assert!(plan.contains("LeftAnti"), "{plan}");
     }
 
     #[test]
@@ -268,10 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn long_expressions_plan() {
-        let plan = text_of(&format!("select {}1 as a", "1 + ".repeat(1_000)));
-        assert!(plan.contains("Int64(1001) AS a"), "{}", &plan[..200.min(plan.len())]);
-        let terms: Vec<String> = (0..200).map(|n| format!("n_nationkey = {n}")).collect();
+    fn long_expressions_plan_or_are_refused() {
+        let plan = text_of(&format!("select {}1 as a", "1 + ".repeat(250)));
+        assert!(plan.contains("Int64(251) AS a"), "{plan}");
+        assert!(error_of(&format!("select {}1 as a", "1 + ".repeat(12_000))).contains("split it"));
+        let terms: Vec<String> = (0..2_000).map(|n| format!("n_nationkey = {n}")).collect();
         text_of(&format!("select 1 from nation where {}", terms.join(" or ")));
     }
 }

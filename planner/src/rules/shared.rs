@@ -20,6 +20,7 @@ use datafusion_common::{Column, Result};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast};
 
+use super::not_in::LIST_PREFIX;
 use crate::sql::CTE_PREFIX;
 use crate::statistics::{Profile, profile};
 
@@ -92,7 +93,8 @@ fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
     let mut best: Option<(usize, LogicalPlan)> = None;
     for (_, plan) in groups.into_values().flatten().filter(|(count, _)| *count > 1) {
         let worth = Worth::of(&plan)?;
-        let wanted = !worth.correlated && (worth.work || worth.volatile);
+        let pays = worth.work || worth.volatile || has_alias(&plan, LIST_PREFIX);
+        let wanted = !worth.correlated && pays;
         let sound = !worth.volatile || is_definition(&plan);
         if wanted && sound && best.as_ref().is_none_or(|(nodes, _)| worth.nodes > *nodes) {
             best = Some((worth.nodes, plan));
@@ -105,10 +107,13 @@ fn is_candidate(node: &LogicalPlan) -> bool {
     is_definition(node) || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
 }
 
-/// Whether a node is a copy of a CTE's query.
+/// Whether a node is a copy of a definition: a CTE's query, or the list of a NOT IN.
 fn is_definition(node: &LogicalPlan) -> bool {
-    matches!(node, LogicalPlan::SubqueryAlias(alias)
-        if alias.alias.table().starts_with(CTE_PREFIX))
+    has_alias(node, CTE_PREFIX) || has_alias(node, LIST_PREFIX)
+}
+
+fn has_alias(node: &LogicalPlan, prefix: &str) -> bool {
+    matches!(node, LogicalPlan::SubqueryAlias(alias) if alias.alias.table().starts_with(prefix))
 }
 
 fn fingerprint(plan: &LogicalPlan) -> u64 {

@@ -8,31 +8,38 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gristmill_engine::{Error, Result};
 
+use super::script::Depth;
+
 /// Depths up to this are planned on the caller's thread.
 const SHALLOW: usize = 1_000;
 
-/// Stack reserved per level: the largest frames seen in an unoptimized build, doubled.
+/// Stack per level of what is bound and optimized: the largest frames seen in an unoptimized build,
+/// doubled.
 const BYTES_PER_LEVEL: usize = 16 * 1024;
+
+/// Stack per level of what is only parsed and dropped.
+const BYTES_PER_PARSED_LEVEL: usize = 1024;
 
 const BYTES_MIN: usize = 8 * 1024 * 1024;
 
-/// Runs `work`, which handles a syntax tree of at most `depth` levels.
+/// Runs `work`, which handles trees of at most this depth.
 ///
 /// # Errors
 /// Those of `work`; `Internal` when it panics.
 pub(crate) fn with_stack_for<R: Send>(
-    depth: usize,
+    depth: Depth,
     work: impl FnOnce() -> Result<R> + Send,
 ) -> Result<R> {
-    if depth <= SHALLOW {
+    if depth.parsed <= SHALLOW {
         return catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(defect(panic.as_ref())));
     }
-    let bytes = BYTES_MIN + depth * BYTES_PER_LEVEL;
+    let bytes =
+        BYTES_MIN + depth.balanced * BYTES_PER_LEVEL + depth.parsed * BYTES_PER_PARSED_LEVEL;
     let builder = std::thread::Builder::new().name("planner".into()).stack_size(bytes);
     std::thread::scope(|scope| {
         let thread = builder.spawn_scoped(scope, work).map_err(|e| {
-            Error::input(format!("cannot plan an expression of {depth} levels: {e}"))
+            Error::input(format!("cannot plan an expression of {} levels: {e}", depth.parsed))
         })?;
         thread.join().unwrap_or_else(|panic| Err(defect(panic.as_ref())))
     })
@@ -57,9 +64,11 @@ mod tests {
             let frame = std::hint::black_box([levels; 128]);
             if levels == 0 { 0 } else { 1 + dig(frame[0] - 1) }
         }
-        let depth = 20_000;
-        assert_eq!(with_stack_for(depth, || Ok(dig(depth))).expect("fits"), depth);
-        for depth in [1, SHALLOW + 1] {
+        let deep = 20_000;
+        let depth = |levels| Depth { parsed: levels, balanced: levels };
+        assert_eq!(with_stack_for(depth(deep), || Ok(dig(deep))).expect("fits"), deep);
+        for levels in [1, SHALLOW + 1] {
+            let depth = depth(levels);
             let error = with_stack_for::<()>(depth, || panic!("boom")).expect_err("panics");
             assert!(matches!(&error, Error::Internal(m) if m.contains("boom")), "{error}");
         }

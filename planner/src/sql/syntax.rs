@@ -2,6 +2,8 @@
 //!
 //! * `FROM t` and `FROM t |> …` mean `SELECT * FROM t`: the binder does not look at how a SELECT
 //!   was written and would see one without columns.
+//! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over deep
+//!   ones. All three are associative, and the terms keep their order.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
 //!   from equal texts when the text has a volatile function.
@@ -10,12 +12,15 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, DFParser, ExplainStatement, Statement};
 use datafusion_sql::sqlparser::ast::{
-    CteAsMaterialized, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Sql,
-    TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, CteAsMaterialized, Expr, Query, Select, SelectFlavor, SelectItem, SetExpr,
+    Statement as Sql, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 /// Begins the alias of every CTE's query.
 pub(crate) const CTE_PREFIX: &str = "__cte_";
+
+/// Chains up to this many levels stay as they were written.
+const CHAIN_MAX: usize = 32;
 
 /// The statement as the binder reads it.
 pub(super) fn rewrite(mut statement: Statement) -> Statement {
@@ -66,6 +71,18 @@ impl VisitorMut for Rewriter {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let op = match expr {
+            Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
+            _ => return ControlFlow::Continue(()),
+        };
+        if left_levels(expr) > CHAIN_MAX {
+            let chain = std::mem::replace(expr, Expr::value(Value::Null));
+            *expr = balanced(terms(chain, &op), &op);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         if select.flavor == SelectFlavor::FromFirstNoSelect {
             let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
@@ -94,5 +111,54 @@ fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
     match &mut select.from.first_mut()?.relation {
         TableFactor::Derived { subquery, .. } => Some(subquery),
         _ => None,
+    }
+}
+
+/// Whether chains of an operator may be taken apart and put together in another shape.
+fn is_associative(op: &BinaryOperator) -> bool {
+    matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat)
+}
+
+/// How often an operator occurs on the way down the left operands.
+fn left_levels(expr: &Expr) -> usize {
+    let Expr::BinaryOp { op: first, .. } = expr else { return 0 };
+    let (mut levels, mut at) = (0, expr);
+    while let Expr::BinaryOp { left, op, .. } = at {
+        if op != first {
+            break;
+        }
+        levels += 1;
+        at = left;
+    }
+    levels
+}
+
+/// The operands of a chain, in order. Does not recurse: chains are as deep as they are long.
+fn terms(chain: Expr, wanted: &BinaryOperator) -> Vec<Expr> {
+    let mut terms = Vec::new();
+    let mut open = vec![chain];
+    while let Some(expr) = open.pop() {
+        match expr {
+            Expr::BinaryOp { left, op, right } if op == *wanted => {
+                open.push(*right);
+                open.push(*left);
+            }
+            term => terms.push(term),
+        }
+    }
+    terms
+}
+
+/// A tree over terms whose depth is the logarithm of their number.
+fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    let right = terms.split_off(terms.len().div_ceil(2));
+    match (terms.len(), right.is_empty(), terms.pop()) {
+        (_, _, None) => Expr::value(Value::Null),
+        (1, true, Some(only)) => only,
+        (_, _, Some(last)) => {
+            terms.push(last);
+            let left = Box::new(balanced(terms, op));
+            Expr::BinaryOp { left, op: op.clone(), right: Box::new(balanced(right, op)) }
+        }
     }
 }

@@ -173,7 +173,7 @@ fn of_scan(scan: &TableScan) -> Profile {
     let how = if statistics.rows.is_some() { "file metadata" } else { "file size" };
     // Conditions may read columns that the scan does not give.
     let all: Vec<ColumnProfile> = (0..scan.source.schema().fields().len())
-        .map(|index| of_column(&statistics, index, planned, rows))
+        .map(|index| of_column(statistics, index, planned, rows))
         .collect();
     let whole = Profile { rows, base_rows: rows, how, columns: all };
     let schema =
