@@ -17,6 +17,7 @@ use crate::copy;
 use crate::files;
 use crate::lower::lower_prepared;
 use crate::prepare::prepare;
+use crate::rules::{PUSH_KEY_FILTERS, push_key_filters};
 use crate::sql::{self, Binder, FunctionTable, Planning, Request, Statement};
 
 /// What a session is made from.
@@ -199,7 +200,11 @@ impl Session {
             let options = binder.shared_options();
             let mut planning = Planning::new(options.clone(), bound.explain.is_some());
             let prepared = prepare(bound.plan, &binder, &mut planning, statement.position())?;
-            let mut plan = lower_prepared(&prepared, &options)?;
+            let lowered = lower_prepared(&prepared, &options)?;
+            let (mut plan, filtered) = push_key_filters(lowered)?;
+            if filtered {
+                planning.note(PUSH_KEY_FILTERS);
+            }
             if let Request::Copy(target) = &bound.request {
                 copy::add_sink(&mut plan, target, &prepared)?;
             }

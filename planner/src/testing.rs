@@ -28,6 +28,11 @@ impl FakeSource {
         }
     }
 
+    fn without_nulls(mut self) -> Self {
+        self.statistics.columns.iter_mut().for_each(|column| column.nulls = Some(0));
+        self
+    }
+
     fn range(mut self, column: &str, min: i64, max: i64) -> Self {
         let (index, field) = self.schema.column_with_name(column).expect("a column");
         let literal =
@@ -93,7 +98,7 @@ pub(crate) fn tpch() -> Catalog {
         let columns: Vec<Vec<&str>> =
             columns.split(',').map(|column| column.split_whitespace().collect()).collect();
         let types: Vec<_> = columns.iter().map(|c| (c[0], data_type(c[1]))).collect();
-        let mut source = FakeSource::new(&types, rows.parse().expect("rows"));
+        let mut source = FakeSource::new(&types, rows.parse().expect("rows")).without_nulls();
         for column in columns.iter().filter(|column| column.len() == 4) {
             let bound = |text: &str| text.parse().expect("a bound");
             source = source.range(column[0], bound(column[2]), bound(column[3]));

@@ -1,5 +1,6 @@
 //! What is true about one operator, in one place.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,8 +15,9 @@ use crate::error::{Error, Result};
 /// One line of an operator's explanation: a label and its text, e.g. `keys` and `#0, #1`.
 pub type Field = (&'static str, String);
 
-/// An operator as plain data; see the module documentation of [`crate::plan`].
-pub trait Spec: Send + Sync + fmt::Debug {
+/// An operator as plain data; see the module documentation of [`crate::plan`]. A rule of the planner
+/// that is about one operator finds it through [`Any`].
+pub trait Spec: Any + Send + Sync + fmt::Debug {
     /// Its name in plans, e.g. `hash_join`.
     fn name(&self) -> &'static str;
 

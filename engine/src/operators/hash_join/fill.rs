@@ -137,6 +137,7 @@ impl Fill<'_> {
     ) -> Result<Option<HashPiece>> {
         let mut hasher = KeyHasher::new();
         let (mut hashes, mut own, mut search) = (Vec::new(), Own::default(), Search::default());
+        let mut ordinals = Ordinals::default();
         for run in self.store.runs() {
             let mut full = false;
             self.store.each_batch(run, CHUNK_ROWS, |refs| {
@@ -155,6 +156,7 @@ impl Fill<'_> {
                 }
                 if let Some(filter) = self.filter {
                     filter.add_hashes(&own.places);
+                    self.tell_ordinals(filter, &own.refs, &mut ordinals)?;
                 }
                 let mut compare = StoredKeys { fill: self, refs: &own.refs, keys: Vec::new() };
                 full = !piece.insert(&own.places, &own.rows, groups, &mut search, &mut compare)?;
@@ -165,6 +167,26 @@ impl Fill<'_> {
             }
         }
         Ok(Some(piece))
+    }
+
+    /// Tells a filter that wants ordinals those of stored rows: a few keys far apart have a bitmap,
+    /// though their directory goes by hash.
+    fn tell_ordinals(
+        &self,
+        filter: &KeyFilterBuilder,
+        refs: &[RowRef],
+        ordinals: &mut Ordinals,
+    ) -> Result<()> {
+        if !filter.takes_ordinals() {
+            return Ok(());
+        }
+        let keys = self.store.keys(&self.shape.key_types, refs)?;
+        let [key] = &keys[..] else { return Ok(()) };
+        ordinals.read(key, refs.len(), None)?;
+        let valid = (0u32..).zip(&ordinals.values);
+        let valid = valid.filter(|(which, _)| ordinals.nulls.binary_search(which).is_err());
+        filter.add_ordinals(valid.map(|(_, &ordinal)| ordinal));
+        Ok(())
     }
 
     /// The hashes of stored rows.

@@ -248,6 +248,22 @@ fn clustered_keys_fill_their_pieces_from_few_runs() {
 }
 
 #[test]
+fn few_keys_far_apart_are_all_in_the_filter() {
+    let mut random = Random::new(9);
+    let types = [DataType::Int64];
+    let mut build = data::table(&types, 4, 1, &mut random);
+    let mut probe = data::table(&types, 60, 1, &mut random);
+    for table in [&mut build, &mut probe] {
+        let keys = table.rows.iter_mut().zip(0..);
+        keys.for_each(|(row, i): (_, i128)| row[0] = Cell::Int(i * 100_000));
+    }
+    build.rows[2][0] = Cell::Null;
+    for kind in KINDS {
+        check(&join(kind, 1, &probe, &build), &probe, &build, &mut random);
+    }
+}
+
+#[test]
 fn one_key_with_many_rows_comes_out_in_bounded_chunks() {
     let mut random = Random::new(3);
     let types = [DataType::Int64];
