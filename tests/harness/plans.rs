@@ -9,7 +9,7 @@ use gristmill_engine::expr::{
     Value as Exact,
 };
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, Union,
+    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, TopK, Union,
 };
 use gristmill_engine::plan::{NodeId, Plan, Spec};
 
@@ -145,6 +145,13 @@ impl<'a> PlanGenerator<'a> {
             nulls_first: k.nulls_first,
         };
         let sorted = Relation::Sort(Box::new(input.relation), keys.iter().map(by).collect());
+        if input.is_ordered && self.random.chance(30) {
+            // Ties are cut by the order of the input.
+            let count = self.random.below(30) as u64;
+            let (node, schema) = self.add(TopK { keys, count }, &[input.node]);
+            let first = Relation::Limit(Box::new(sorted), 0, Some(count));
+            return Built { relation: first, node, schema, is_ordered: true };
+        }
         let (node, schema) = self.add(Sort { keys }, &[input.node]);
         Built { relation: sorted, node, schema, is_ordered: input.is_ordered }
     }

@@ -10,26 +10,38 @@ pub trait Fixed: Copy {
     fn put(self, to: &mut [u8]);
     /// Reads the value at the front of `from`.
     fn take(from: &[u8]) -> Self;
+    /// An integer of at most 8 bytes, as one of 8 bytes; 0 for others.
+    #[inline]
+    fn integer(self) -> i64 {
+        0
+    }
 }
 
 macro_rules! fixed_number {
-    ($($number:ty),*) => { $(
+    ($($number:ty $(=> $integer:ty)?),*) => { $(
         impl Fixed for $number {
             #[inline]
             fn put(self, to: &mut [u8]) {
-                to[..size_of::<$number>()].copy_from_slice(&self.to_ne_bytes());
+                to[..size_of::<$number>()].copy_from_slice(&self.to_le_bytes());
             }
 
             #[inline]
             fn take(from: &[u8]) -> Self {
                 let bytes = from.first_chunk();
-                bytes.map_or_else(Default::default, |bytes| Self::from_ne_bytes(*bytes))
+                bytes.map_or_else(Default::default, |bytes| Self::from_le_bytes(*bytes))
             }
+            $(
+                #[inline]
+                fn integer(self) -> i64 {
+                    self as $integer
+                }
+            )?
         }
     )* };
 }
 
-fixed_number!(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128, Half, f32, f64);
+fixed_number!(i8 => i64, i16 => i64, i32 => i64, i64 => i64, i128, u128, Half, f32, f64);
+fixed_number!(u8 => i64, u16 => i64, u32 => i64, u64 => i64);
 
 impl Fixed for i256 {
     fn put(self, to: &mut [u8]) {

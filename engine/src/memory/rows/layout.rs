@@ -89,6 +89,13 @@ impl Kind {
         }
     }
 
+    /// Whether values are integers of at most 8 bytes.
+    pub(super) fn is_integer(&self) -> bool {
+        use Kind as K;
+        matches!(self, K::Bool | K::I8 | K::I16 | K::I32 | K::I64 | K::Narrow)
+            || matches!(self, K::U8 | K::U16 | K::U32 | K::U64)
+    }
+
     /// Whether the value may have bytes in the page's heap.
     pub(super) fn has_heap(&self) -> bool {
         matches!(self, Kind::Bytes | Kind::Nested(_))

@@ -14,6 +14,7 @@ use super::Check;
 use super::bound::Bound;
 use super::run::{Body, Entry, MemoryRun, Run};
 use super::shape::{RunShape, Words};
+use super::tape_form::TapeForm;
 use super::writer::{RunWriter, SPILL_BYTES};
 use crate::batch::{CHUNK_ROWS, Chunk, pick};
 use crate::error::Result;
@@ -226,7 +227,7 @@ impl RunBuilder {
             };
             self.refs.push(place);
         }
-        moved.keep_nulls_of(&self.pages);
+        moved.keep_facts_of(&self.pages);
         for (entry, &row) in self.entries.iter_mut().zip(&self.refs) {
             entry.row = row;
         }
@@ -254,7 +255,7 @@ impl RunBuilder {
             base: self.base,
             rows: entries.len() as u64,
             bytes: pages.used_bytes(),
-            nulls: (0..self.shape.layout().columns()).map(|c| pages.may_have_nulls(c)).collect(),
+            facts: pages.facts().to_vec(),
             body: Body::Memory(MemoryRun { pages, entries, charge }),
         });
         self.number += 1;
@@ -282,10 +283,11 @@ impl RunBuilder {
     fn spill_buffer(&mut self, check: Check<'_>) -> Result<()> {
         self.sort();
         let who = self.memory.who().clone();
-        let mut writer = RunWriter::new(&self.space, who);
+        let (layout, facts) = (self.shape.layout(), self.pages.facts().to_vec());
+        let form = TapeForm::of_entries(layout, &facts, &self.entries);
+        let mut writer = RunWriter::new(&self.space, who, layout.clone(), form);
         writer.push_entries(&self.entries, &self.pages, check)?;
-        let nulls = (0..self.shape.layout().columns()).map(|c| self.pages.may_have_nulls(c));
-        self.runs.push(writer.finish(self.number, self.base, nulls.collect())?);
+        self.runs.push(writer.finish(self.number, self.base, facts)?);
         self.number += 1;
         self.entries.clear();
         self.pages.clear(&mut self.memory);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::run::{Body, Run};
 use super::shape::Words;
-use super::writer::{BLOCK_BYTES, WORDS_BYTES, broken};
+use super::writer::{BLOCK_BYTES, broken};
 use crate::error::Result;
 use crate::memory::Reservation;
 use crate::memory::rows::packed::{PackedRef, PackedRow};
@@ -95,9 +95,9 @@ impl Cursor {
                 Ok(run.entries.get(*next).filter(|_| *next < *end).map(|entry| entry.words()))
             }
             (At::Tape { reader, left, .. }, _) => {
-                // The block at the second cut may have rows of the range as well.
-                let until = cuts.1.map_or(u64::MAX, |cut| cut + BLOCK_BYTES as u64);
-                reader.seek(cuts.0, until);
+                // The block at the second cut may have rows of the range as well, the next has not.
+                let until = cuts.1.map_or(u64::MAX, |cut| cut + 1);
+                reader.seek(cuts.0, until, BLOCK_BYTES as u64 + 64);
                 *left = 0;
                 let mut words = self.load()?;
                 while let (Some(present), Some(from)) = (words, from) {
@@ -129,13 +129,14 @@ impl Cursor {
     /// A row.
     #[inline]
     pub(super) fn row_at(&self, place: Place) -> PackedRow<'_> {
-        match (place, &self.run.body, &self.at) {
-            (Place::Memory(row), Body::Memory(run), _) => run.pages.row(row),
-            (Place::Window(offset), _, At::Tape { reader, .. }) => {
-                PackedRow::at(reader.window(), offset)
+        match (&self.run.body, place, &self.at) {
+            (Body::Memory(run), Place::Memory(row), _) => run.pages.row(row),
+            (Body::Tape(run), Place::Window(offset), At::Tape { reader, .. }) => {
+                PackedRow::at(reader.window(), offset, &run.form.row)
             }
             // Places are the cursor's own.
-            _ => PackedRow::at(&[0; 2], 0),
+            (Body::Memory(run), ..) => PackedRow::at(&[0; 2], 0, run.pages.layout().form()),
+            (Body::Tape(run), ..) => PackedRow::at(&[0; 2], 0, &run.form.row),
         }
     }
 
@@ -156,12 +157,13 @@ impl Cursor {
                     None => Advance::End,
                 })
             }
-            (At::Tape { reader, left, row }, _) if *left > 0 => {
-                let window = reader.window();
-                let next = *row + PackedRow::at(window, *row).bytes().len();
+            (At::Tape { reader, left, row }, Body::Tape(run)) if *left > 0 => {
+                let (window, form) = (reader.window(), &run.form);
+                let next = *row + PackedRow::at(window, *row, &form.row).bytes().len();
                 *left -= 1;
-                *row = next + WORDS_BYTES;
-                Ok(Advance::Row(words_at(window, next).ok_or_else(broken)?))
+                *row = next + form.words.bytes();
+                let words = window.get(next..).and_then(|bytes| form.words.take(bytes));
+                Ok(Advance::Row(words.ok_or_else(broken)?))
             }
             (At::Tape { reader, .. }, _) if reader.is_at_hand() => {
                 Ok(self.load()?.map_or(Advance::End, Advance::Row))
@@ -172,15 +174,13 @@ impl Cursor {
 
     /// Goes to the first row of the next block of a tape, and gives its words.
     pub(super) fn load(&mut self) -> Result<Option<Words>> {
-        let At::Tape { reader, left, row } = &mut self.at else { return Ok(None) };
+        let (At::Tape { reader, left, row }, Body::Tape(run)) = (&mut self.at, &self.run.body)
+        else {
+            return Ok(None);
+        };
         let Some(block) = reader.next_block()? else { return Ok(None) };
         *left = block.tag.checked_sub(1).ok_or_else(broken)?;
-        *row = block.offset + WORDS_BYTES;
-        words_at(block.bytes, 0).ok_or_else(broken).map(Some)
+        *row = block.offset + run.form.words.bytes();
+        run.form.words.take(block.bytes).ok_or_else(broken).map(Some)
     }
-}
-
-#[inline]
-fn words_at(bytes: &[u8], offset: usize) -> Option<Words> {
-    bytes.get(offset..)?.first_chunk::<WORDS_BYTES>().map(|words| Words::from_le_bytes(*words))
 }

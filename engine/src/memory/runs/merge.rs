@@ -115,13 +115,10 @@ impl Merger {
 
 impl Pending {
     fn read(&mut self, cursors: &[Cursor], set: &RunSet) {
-        if self.rows.is_empty() {
-            return;
-        }
-        let mut rows = [PackedRow::default(); UNPACK_ROWS_MAX];
-        for (row, &(cursor, place)) in rows.iter_mut().zip(&self.rows) {
-            *row = cursors[cursor as usize].row_at(place);
-        }
+        let row_at = |&(cursor, place): &(u32, Place)| cursors[cursor as usize].row_at(place);
+        let Some(first) = self.rows.first() else { return };
+        let mut rows: [PackedRow<'_>; UNPACK_ROWS_MAX] = [row_at(first); UNPACK_ROWS_MAX];
+        rows.iter_mut().zip(&self.rows).for_each(|(row, place)| *row = row_at(place));
         self.unpacker.push(&rows[..self.rows.len()], |column| set.may_have_nulls(column));
         self.rows.clear();
     }

@@ -14,11 +14,12 @@ use super::Check;
 use super::cursor::{Cursor, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
 use super::run::Run;
 use super::shape::RunShape;
+use super::tape_form::TapeForm;
 use super::tournament::{State, Tournament};
 use super::writer::{RunWriter, SPILL_BYTES};
 use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::packed::with_mark;
+use crate::memory::rows::packed::ColumnFacts;
 use crate::memory::spill::SpillSpace;
 
 /// Rows merged between two questions whether to go on.
@@ -118,8 +119,9 @@ impl RunPool {
     fn merge(&self, runs: Vec<Run>, memory: &mut Reservation, check: Check<'_>) -> Result<Run> {
         let base = runs.iter().map(|run| run.base).min().unwrap_or(0);
         let number = runs.first().map_or(0, |run| run.number);
-        let columns = self.shape.layout().columns();
-        let nulls = (0..columns).map(|c| runs.iter().any(|run| run.nulls[c])).collect();
+        let layout = self.shape.layout();
+        let facts = facts_of(layout.columns(), runs.iter());
+        let form = TapeForm::of_runs(layout, &facts, &runs);
         let window = (free_for_windows(memory) / runs.len().max(1))
             .saturating_sub(cursor_bytes(0))
             .clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
@@ -133,8 +135,7 @@ impl RunPool {
         let mut state = State::default();
         state.restart(&self.shape, &mut cursors, &heads, None);
         let mut tournament = Tournament::new(&self.shape, &mut cursors, &mut state);
-        let mut writer = RunWriter::new(&self.space, memory.who().clone());
-        let mut copy = Vec::new();
+        let mut writer = RunWriter::new(&self.space, memory.who().clone(), layout.clone(), form);
         let mut rows = 0usize;
         while let Some(winner) = tournament.winner() {
             if rows.is_multiple_of(CHECK_ROWS) {
@@ -143,21 +144,27 @@ impl RunPool {
             rows += 1;
             let cursor = &tournament.cursors()[winner];
             let (row, moved) = (cursor.row(), cursor.run().base - base);
-            if moved == 0 {
-                writer.push(tournament.words(winner), row.bytes())?;
-            } else {
-                copy.clear();
-                with_mark(&row, row.mark() + moved, &mut copy);
-                writer.push(tournament.words(winner), &copy)?;
-            }
+            writer.push(tournament.words(winner), &row, row.mark() + moved)?;
             tournament.advance(winner, |_| Ok(()))?;
         }
-        writer.finish(number, base, nulls)
+        writer.finish(number, base, facts)
     }
 
     fn slots<R>(&self, f: impl FnOnce(&mut Vec<Slot>) -> R) -> R {
         f(&mut self.slots.lock().unwrap_or_else(|e| e.into_inner()))
     }
+}
+
+/// By column, what is known of its values in all the runs.
+pub(super) fn facts_of<'a>(
+    columns: usize,
+    runs: impl Iterator<Item = &'a Run>,
+) -> Vec<ColumnFacts> {
+    let mut facts = vec![ColumnFacts::none(); columns];
+    for run in runs {
+        facts.iter_mut().zip(&run.facts).for_each(|(all, own)| all.include(own));
+    }
+    facts
 }
 
 /// Memory that one worker's windows may take: of what is free a part, for others merge as well.

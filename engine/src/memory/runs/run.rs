@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::Check;
 use super::shape::Words;
+use super::tape_form::{TapeForm, WordsForm};
 use super::writer::RunWriter;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::packed::{PackedPages, PackedRef};
+use crate::memory::rows::packed::{ColumnFacts, PackedPages, PackedRef};
 use crate::memory::spill::{SpillSpace, Tape};
 
 /// A row of a run in memory: 24 bytes, which an aligned `u128` would make 32.
@@ -39,8 +40,8 @@ pub struct Run {
     pub(super) rows: u64,
     /// Of the rows alone.
     pub(super) bytes: u64,
-    /// By column, whether there may be NULLs.
-    pub(super) nulls: Vec<bool>,
+    /// By column, what is known of its values.
+    pub(super) facts: Vec<ColumnFacts>,
     pub(super) body: Body,
 }
 
@@ -60,6 +61,7 @@ pub(super) struct MemoryRun {
 pub(super) struct TapeRun {
     pub(super) data: Arc<Tape>,
     pub(super) index: Arc<Tape>,
+    pub(super) form: TapeForm,
     /// The first words of blocks about [`super::writer::SAMPLE_BYTES`] apart.
     pub(super) samples: Vec<Words>,
 }
@@ -91,8 +93,18 @@ impl Run {
         let Body::Memory(run) = &self.body else {
             return Err(Error::internal("a run on tape is spilled"));
         };
-        let mut writer = RunWriter::new(space, run.charge.who().clone());
+        let layout = run.pages.layout();
+        let form = TapeForm::of_entries(layout, &self.facts, &run.entries);
+        let mut writer = RunWriter::new(space, run.charge.who().clone(), layout.clone(), form);
         writer.push_entries(&run.entries, &run.pages, check)?;
-        writer.finish(self.number, self.base, self.nulls.clone())
+        writer.finish(self.number, self.base, self.facts.clone())
+    }
+
+    /// Which bytes of the words are not the same in all rows; of a run in memory nothing is known.
+    pub(super) fn words_form(&self) -> WordsForm {
+        match &self.body {
+            Body::Memory(_) => WordsForm::new(0, Words::MAX),
+            Body::Tape(run) => run.form.words,
+        }
     }
 }

@@ -10,12 +10,14 @@
 use std::sync::Arc;
 
 use super::Check;
+use super::pool::facts_of;
 use super::run::{Body, Run};
 use super::shape::{RunShape, Words};
 use super::writer::index_entries;
 use crate::batch::MORSEL_ROWS;
 use crate::error::Result;
 use crate::memory::Reservation;
+use crate::memory::rows::packed::ColumnFacts;
 use crate::memory::spill::TapeReader;
 
 /// The most bytes that splitters and cuts take.
@@ -35,7 +37,7 @@ pub struct RunSet {
     splitters: Vec<Words>,
     /// By run, by splitter; empty for runs in memory.
     cuts: Vec<Vec<u64>>,
-    nulls: Vec<bool>,
+    facts: Vec<ColumnFacts>,
     /// What the tables are charged to.
     _charge: Reservation,
 }
@@ -63,10 +65,9 @@ impl RunSet {
             check()?;
             cuts.push(cut(run, &splitters, &charge)?);
         }
-        let columns = shape.layout().columns();
-        let nulls = (0..columns).map(|c| runs.iter().any(|run| run.nulls[c])).collect();
+        let facts = facts_of(shape.layout().columns(), runs.iter());
         let runs = runs.into_iter().map(Arc::new).collect();
-        Ok(RunSet { shape, runs, splitters, cuts, nulls, _charge: charge })
+        Ok(RunSet { shape, runs, splitters, cuts, facts, _charge: charge })
     }
 
     /// What all runs have in common.
@@ -90,7 +91,7 @@ impl RunSet {
     }
 
     pub(super) fn may_have_nulls(&self, column: usize) -> bool {
-        self.nulls.get(column).copied().unwrap_or(true)
+        self.facts.get(column).is_none_or(|facts| facts.nulls)
     }
 
     /// Where a range begins and ends.

@@ -1,7 +1,7 @@
 //! Writes a run to tapes.
 //!
 //! ```text
-//! data block  = | words 16 | packed row | words 16 | packed row | …      tag: rows
+//! data block  = | words | packed row | words | packed row | …      tag: rows
 //! index block = | words 16 of a data block's first row | its position 8 | …
 //! ```
 
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::Check;
 use super::run::{Body, Entry, Run, TapeRun};
 use super::shape::Words;
+use super::tape_form::TapeForm;
 use crate::error::{Error, Result};
-use crate::memory::rows::packed::PackedPages;
+use crate::memory::rows::packed::{ColumnFacts, PackedLayout, PackedPages, PackedRow};
 use crate::memory::spill::{SpillSpace, TapeWriter};
 
 /// Bytes of a data block, unless a row is larger. Small, because a merger has one of each run in
@@ -21,12 +22,15 @@ pub(super) const BLOCK_BYTES: usize = 8 << 10;
 /// Bytes of data between two samples.
 pub(super) const SAMPLE_BYTES: u64 = 256 << 10;
 
-/// Bytes of the words in front of a row.
-pub(super) const WORDS_BYTES: usize = 16;
+/// Bytes of words in an index.
+const WORDS_BYTES: usize = 16;
 
 /// Bytes of an index entry, and entries of a full index block.
-pub(super) const INDEX_ENTRY_BYTES: usize = WORDS_BYTES + 8;
+const INDEX_ENTRY_BYTES: usize = WORDS_BYTES + 8;
 const INDEX_ENTRIES: usize = 256;
+
+/// Bytes that copying a row writes beyond its end.
+const COPY_SLACK: usize = 8;
 
 const DATA_BUFFER_BYTES: usize = 128 << 10;
 const INDEX_BUFFER_BYTES: usize = 8 << 10;
@@ -40,6 +44,8 @@ const CHECK_ROWS: usize = 8192;
 
 /// Takes rows in order and makes a run of them.
 pub(super) struct RunWriter {
+    layout: Arc<PackedLayout>,
+    form: TapeForm,
     data: TapeWriter,
     index: TapeWriter,
     block: Vec<u8>,
@@ -54,12 +60,19 @@ pub(super) struct RunWriter {
 }
 
 impl RunWriter {
-    /// A new run for `who`. The caller has reserved [`SPILL_BYTES`].
-    pub(super) fn new(space: &SpillSpace, who: Arc<str>) -> Self {
+    /// A new run of rows of this form, for `who`. The caller has reserved [`SPILL_BYTES`].
+    pub(super) fn new(
+        space: &SpillSpace,
+        who: Arc<str>,
+        layout: Arc<PackedLayout>,
+        form: TapeForm,
+    ) -> Self {
         RunWriter {
+            layout,
+            form,
             data: TapeWriter::new(space, who.clone(), DATA_BUFFER_BYTES),
             index: TapeWriter::new(space, who, INDEX_BUFFER_BYTES),
-            block: Vec::with_capacity(BLOCK_BYTES),
+            block: Vec::with_capacity(BLOCK_BYTES + COPY_SLACK),
             block_rows: 0,
             first: 0,
             entries: Vec::with_capacity(INDEX_ENTRIES * INDEX_ENTRY_BYTES),
@@ -70,20 +83,21 @@ impl RunWriter {
         }
     }
 
-    /// Adds a row: its words, and all its bytes.
+    /// Adds a row, with another mark.
     #[inline]
-    pub(super) fn push(&mut self, words: Words, row: &[u8]) -> Result<()> {
-        let len = WORDS_BYTES + row.len();
+    pub(super) fn push(&mut self, words: Words, row: &PackedRow<'_>, mark: u64) -> Result<()> {
+        let row_bytes = row.bytes_as(&self.form.row, mark);
+        let len = self.form.words.bytes() + row_bytes;
         if self.block.len() + len > BLOCK_BYTES && self.block_rows > 0 {
             self.end_block()?;
         }
         if self.block_rows == 0 {
             self.first = words;
         }
-        self.block.extend_from_slice(&words.to_le_bytes());
-        self.block.extend_from_slice(row);
+        self.form.words.put(words, &mut self.block);
+        row.copy_as(&self.layout, &self.form.row, mark, &mut self.block);
         self.block_rows += 1;
-        self.bytes += row.len() as u64;
+        self.bytes += row_bytes as u64;
         Ok(())
     }
 
@@ -97,23 +111,25 @@ impl RunWriter {
         for entries in entries.chunks(CHECK_ROWS) {
             check()?;
             for entry in entries {
-                self.push(entry.words(), pages.row(entry.row).bytes())?;
+                let row = pages.row(entry.row);
+                self.push(entry.words(), &row, row.mark())?;
             }
         }
         Ok(())
     }
 
     /// The run.
-    pub(super) fn finish(mut self, number: u64, base: u64, nulls: Vec<bool>) -> Result<Run> {
+    pub(super) fn finish(mut self, number: u64, base: u64, facts: Vec<ColumnFacts>) -> Result<Run> {
         self.end_block()?;
         self.end_index_block()?;
         let body = TapeRun {
             data: Arc::new(self.data.finish()?),
             index: Arc::new(self.index.finish()?),
+            form: self.form,
             samples: self.samples,
         };
         let (rows, bytes) = (self.rows, self.bytes);
-        Ok(Run { number, base, rows, bytes, nulls, body: Body::Tape(body) })
+        Ok(Run { number, base, rows, bytes, facts, body: Body::Tape(body) })
     }
 
     fn end_block(&mut self) -> Result<()> {
@@ -132,7 +148,7 @@ impl RunWriter {
         }
         self.rows += u64::from(self.block_rows);
         self.block.clear();
-        self.block.shrink_to(BLOCK_BYTES);
+        self.block.shrink_to(BLOCK_BYTES + COPY_SLACK);
         self.block_rows = 0;
         Ok(())
     }

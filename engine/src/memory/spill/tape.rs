@@ -240,6 +240,8 @@ pub struct TapeReader {
     /// The next block.
     at: u64,
     until: u64,
+    /// Bytes beyond `until` that are worth loading with the rest.
+    beyond: u64,
     charge: Reservation,
 }
 
@@ -253,13 +255,24 @@ impl TapeReader {
         charge.grow(window_bytes)?;
         let until = tape.len();
         let window = Window::default();
-        Ok(TapeReader { tape, window, window_bytes, window_start: 0, at: 0, until, charge })
+        Ok(TapeReader {
+            tape,
+            window,
+            window_bytes,
+            window_start: 0,
+            at: 0,
+            until,
+            beyond: 0,
+            charge,
+        })
     }
 
-    /// Goes on with the block at `from`, and ends before the first one at or behind `until`.
-    pub fn seek(&mut self, from: u64, until: u64) {
+    /// Goes on with the block at `from`, and ends before the first one at or behind `until`. The
+    /// last block is expected to reach no further than `beyond` bytes behind `until`.
+    pub fn seek(&mut self, from: u64, until: u64, beyond: u64) {
         self.at = from;
         self.until = until.min(self.tape.len());
+        self.beyond = beyond;
     }
 
     /// The bytes that are in memory, until a block is asked for that is not among them.
@@ -327,7 +340,8 @@ impl TapeReader {
     fn load(&mut self, piece: &Piece, position: u64, needed: usize) -> Result<()> {
         let behind = position - piece.start;
         let clamp = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let wanted = clamp(self.until.saturating_sub(position)).min(self.window_bytes);
+        let end = self.until.saturating_add(self.beyond);
+        let wanted = clamp(end.saturating_sub(position)).min(self.window_bytes);
         let len = wanted.max(needed).min(clamp(piece.used.saturating_sub(behind)));
         let charged = len.max(self.window_bytes);
         if self.charge.bytes() != charged {

@@ -137,7 +137,7 @@ fn blocks_come_back_in_order_and_from_any_position() {
         let charge = governor.reserve("reader", 0).expect("no limit");
         let mut reader = TapeReader::new(tape.clone(), window, charge).expect("no limit");
         for n in (0..99u32).rev() {
-            reader.seek(positions[n as usize], positions[n as usize + 1]);
+            reader.seek(positions[n as usize], positions[n as usize + 1], 0);
             let found = reader.next_block().expect("reads").expect("one block");
             assert_eq!((found.tag, found.bytes), (n, &block(n)[..]));
             assert!(reader.next_block().expect("reads").is_none());

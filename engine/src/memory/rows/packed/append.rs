@@ -11,6 +11,7 @@ use super::super::append::{Source, view_bytes};
 use super::super::fixed::{Fixed, INLINE_BYTES};
 use super::super::layout::Kind;
 use super::super::stored::{StoredVisitor, visit_stored};
+use super::form::ColumnFacts;
 use super::layout::Place;
 use super::pages::{PackedPages, PackedRef};
 use super::row::{head_bytes, mark_bytes, put_head, put_mark, put_string, string_bytes};
@@ -46,7 +47,8 @@ impl PackedPages {
         }
         let sources = (0..picked.len()).map(|c| Source::new(layout.column(c), &picked[c]));
         let sources = sources.collect::<Result<Vec<_>>>()?;
-        let mut lens = vec![layout.strings_at + mark_bytes(mark); rows.len()];
+        let (nulls_at, strings_at) = (layout.form().nulls_at, layout.form().strings_at);
+        let mut lens = vec![layout.form().strings_at + mark_bytes(mark); rows.len()];
         for &column in &layout.variable {
             sources[column].add_string_bytes(rows.start, &mut lens);
         }
@@ -72,21 +74,22 @@ impl PackedPages {
             {
                 debug_assert!(at >= from);
                 put_head(&mut page.bytes, at, len);
-                page.bytes[start + layout.nulls_at..start + layout.strings_at].fill(0);
+                page.bytes[start + nulls_at..start + strings_at].fill(0);
                 put_mark(&mut page.bytes, start + len, mark);
             }
             for (column, source) in sources.iter().enumerate() {
                 if !layout.column(column).kind.has_heap() {
                     let place = layout.place(column);
                     let kind = &layout.column(column).kind;
-                    self.nulls[column] |= source.write_packed(kind, place, &mut page.bytes, &group);
+                    let facts = &mut self.facts[column];
+                    source.write_packed(kind, place, &mut page.bytes, &group, facts);
                 }
             }
             group.strings.clear();
-            group.strings.extend(group.starts.iter().map(|start| start + layout.strings_at));
+            group.strings.extend(group.starts.iter().map(|start| start + strings_at));
             for &column in &layout.variable {
                 let place = layout.place(column);
-                self.nulls[column] |=
+                self.facts[column].nulls |=
                     sources[column].write_strings(place, &mut page.bytes, &mut group);
             }
             done += count;
@@ -159,18 +162,23 @@ impl Source<'_> {
         }
     }
 
-    /// Writes a column of fixed width; whether some value was NULL.
-    fn write_packed(&self, kind: &Kind, place: &Place, page: &mut [u8], group: &Group) -> bool {
-        let mut some_null = false;
-        let write = WriteFixed { source: self, place, page, group, some_null: &mut some_null };
-        if !visit_stored(kind, self.values, write) {
+    /// Writes a column of fixed width, and adds what it has to `facts`.
+    fn write_packed(
+        &self,
+        kind: &Kind,
+        place: &Place,
+        page: &mut [u8],
+        group: &Group,
+        facts: &mut ColumnFacts,
+    ) {
+        if !visit_stored(kind, self.values, WriteFixed { source: self, place, page, group, facts })
+        {
             // A column of the NULL type.
             for &start in &group.starts {
                 page[start + place.null_byte] |= place.null_mask;
             }
-            some_null = true;
+            facts.nulls = true;
         }
-        some_null
     }
 
     /// Writes a column of strings; whether some value was NULL.
@@ -213,26 +221,33 @@ struct WriteFixed<'a> {
     place: &'a Place,
     page: &'a mut [u8],
     group: &'a Group,
-    some_null: &'a mut bool,
+    facts: &'a mut ColumnFacts,
 }
 
 impl StoredVisitor for WriteFixed<'_> {
     fn visit<T: Fixed>(self, value: impl Fn(usize) -> T) {
-        let WriteFixed { source, place, page, group, some_null } = self;
+        let WriteFixed { source, place, page, group, facts } = self;
         let (picked, at) = (source.picked, source.picked.at());
         if !picked.has_nulls() {
+            let (mut min, mut max) = (i64::MAX, i64::MIN);
             for (&start, &at) in group.starts.iter().zip(&at[group.rows.clone()]) {
-                value(at as usize).put(&mut page[start + place.at..]);
+                let value = value(at as usize);
+                (min, max) = (min.min(value.integer()), max.max(value.integer()));
+                value.put(&mut page[start + place.at..]);
             }
+            facts.widen(min, max);
             return;
         }
         for (&start, row) in group.starts.iter().zip(group.rows.clone()) {
             if picked.is_null(row) {
                 page[start + place.null_byte] |= place.null_mask;
                 page[start + place.at..][..size_of::<T>()].fill(0);
-                *some_null = true;
+                facts.nulls = true;
+                facts.widen(0, 0);
             } else {
-                value(at[row] as usize).put(&mut page[start + place.at..]);
+                let value = value(at[row] as usize);
+                facts.widen(value.integer(), value.integer());
+                value.put(&mut page[start + place.at..]);
             }
         }
     }

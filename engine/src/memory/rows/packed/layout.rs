@@ -3,20 +3,20 @@
 use arrow::datatypes::DataType;
 
 use super::super::layout::{ColumnLayout, RowLayout};
+use super::form::PackedForm;
 use crate::error::Result;
 
 /// What is where in a packed row; see the module documentation.
 #[derive(Debug)]
 pub struct PackedLayout {
     rows: RowLayout,
-    /// By column; offsets from the row's first byte behind its length.
+    /// By column, in the plain form; offsets from the row's first byte behind its length.
     places: Vec<Place>,
+    /// The columns of fixed width, in the order of their bytes.
+    pub(super) fixed: Vec<usize>,
     /// The columns of variable length, in the order of their bytes.
     pub(super) variable: Vec<usize>,
-    /// Where the NULL bits begin.
-    pub(super) nulls_at: usize,
-    /// Where the first string begins.
-    pub(super) strings_at: usize,
+    form: PackedForm,
 }
 
 /// Where a column is.
@@ -50,19 +50,21 @@ impl PackedLayout {
         for (number, &column) in variable.iter().enumerate() {
             at[column] = number;
         }
-        let mut end = 0;
-        for &column in &fixed {
-            at[column] = end;
-            end += rows.columns[column].width;
-        }
+        let widths: Vec<usize> = rows.columns.iter().map(|column| column.width).collect();
+        let form = PackedForm::plain(&widths, &fixed);
+        fixed.iter().for_each(|&column| at[column] = form.field(column).at);
         let place = |(number, &at): (usize, &usize)| Place {
             at,
-            null_byte: end + number / 8,
+            null_byte: form.nulls_at + number / 8,
             null_mask: 1 << (number % 8),
         };
         let places = at.iter().enumerate().map(place).collect();
-        let strings_at = end + columns.len().div_ceil(8);
-        Ok(PackedLayout { rows, places, variable, nulls_at: end, strings_at })
+        Ok(PackedLayout { rows, places, fixed, variable, form })
+    }
+
+    /// The form of rows in memory.
+    pub fn form(&self) -> &PackedForm {
+        &self.form
     }
 
     /// The layout that the same columns have in row pages; for [`super::super::SortKey`].

@@ -16,6 +16,8 @@
 //! `arrow-row` bytes, like strings. Strings that are sort keys come first, so that comparing them
 //! steps over few others.
 //!
+//! This is the plain form of a row; on the disk integers have fewer bytes, see `form`.
+//!
 //! * `pages`: rows in memory, in the order they came; `append` writes them from columns.
 //! * `row`: reading one row; comparing two. `unpack`: from rows to arrays.
 //!
@@ -23,14 +25,16 @@
 //! the next rows when they are cleared.
 
 mod append;
+mod form;
 mod layout;
 mod pages;
 mod row;
 mod unpack;
 
+pub use form::{ColumnFacts, PackedForm};
 pub use layout::PackedLayout;
 pub use pages::{PackedPages, PackedRef};
-pub use row::{PackedRow, with_mark};
+pub use row::PackedRow;
 pub use unpack::{UNPACK_ROWS_MAX, Unpacker};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::form::ColumnFacts;
 use super::layout::PackedLayout;
 use super::row::PackedRow;
 use crate::error::Result;
@@ -46,15 +47,15 @@ pub struct PackedPages {
     pub(super) current: usize,
     pub(super) rows: usize,
     bytes: usize,
-    /// By column, whether a NULL was stored.
-    pub(super) nulls: Vec<bool>,
+    /// By column, what was stored.
+    pub(super) facts: Vec<ColumnFacts>,
 }
 
 impl PackedPages {
     /// No rows yet. Pages get up to `page_bytes` bytes; a larger row gets a page of its own.
     pub fn new(layout: Arc<PackedLayout>, page_bytes: usize) -> Self {
-        let nulls = vec![false; layout.columns()];
-        PackedPages { layout, page_bytes, pages: Vec::new(), current: 0, rows: 0, bytes: 0, nulls }
+        let facts = vec![ColumnFacts::none(); layout.columns()];
+        PackedPages { layout, page_bytes, pages: Vec::new(), current: 0, rows: 0, bytes: 0, facts }
     }
 
     /// The layout of the rows.
@@ -82,15 +83,15 @@ impl PackedPages {
         self.pages.iter().map(|page| page.used as u64).sum()
     }
 
-    /// Whether column number `column` may have a NULL.
-    pub fn may_have_nulls(&self, column: usize) -> bool {
-        self.nulls.get(column).copied().unwrap_or(true)
+    /// By column, what is known of its values.
+    pub fn facts(&self) -> &[ColumnFacts] {
+        &self.facts
     }
 
     /// A row.
     #[inline]
     pub fn row(&self, row: PackedRef) -> PackedRow<'_> {
-        PackedRow::at(&self.pages[row.page()].bytes, row.offset())
+        PackedRow::at(&self.pages[row.page()].bytes, row.offset(), self.layout.form())
     }
 
     /// Stores a copy of a row of the same layout, given all its bytes; `None` when `memory`
@@ -110,9 +111,9 @@ impl PackedPages {
         Ok(Some(PackedRef::new(self.current, at)))
     }
 
-    /// Notes that columns may have NULLs where they may in other pages.
-    pub fn keep_nulls_of(&mut self, other: &PackedPages) {
-        self.nulls.iter_mut().zip(&other.nulls).for_each(|(own, other)| *own |= other);
+    /// Notes that columns may have what they have in other pages, whose rows were pushed here.
+    pub fn keep_facts_of(&mut self, other: &PackedPages) {
+        self.facts.iter_mut().zip(&other.facts).for_each(|(own, other)| own.include(other));
     }
 
     /// Forgets the rows and keeps the pages, except those made for a large row.
@@ -144,7 +145,7 @@ impl PackedPages {
         self.bytes = left;
         self.current = 0;
         self.rows = 0;
-        self.nulls.fill(false);
+        self.facts.fill(ColumnFacts::none());
     }
 
     /// Makes the current page one with room for `len` bytes. False when `memory` refuses, an error

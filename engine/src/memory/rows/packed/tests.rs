@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, Float64Array, Int16Array, Int32Array,
-    Int64Array, ListArray, NullArray, StringViewArray,
+    Int64Array, ListArray, NullArray, StringViewArray, UInt8Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Int32Type};
 
@@ -77,7 +77,7 @@ fn every_type_comes_back_with_its_mark() {
     let columns = columns();
     let governor = Governor::unlimited();
     let mut memory = governor.reserve("rows", 0).expect("no limit");
-    for first in [&[][..], &[9, 2]] {
+    for (first, is_narrow) in [(&[][..], false), (&[9, 2], false), (&[], true), (&[2], true)] {
         let (pages, refs) = store(&columns, first, &mut memory);
         assert_eq!((pages.rows(), refs.len()), (ROWS, ROWS));
         assert!(refs.is_sorted(), "references are in the order of arrival");
@@ -85,17 +85,24 @@ fn every_type_comes_back_with_its_mark() {
         for (row, mark) in marks {
             assert_eq!(pages.row(refs[row]).mark(), mark);
         }
+        let form = match is_narrow {
+            true => PackedForm::narrow(pages.layout(), pages.facts()),
+            false => PackedForm::narrow(pages.layout(), &[]),
+        };
         // Backwards and through copies with other marks, in one heap of bytes.
         let (mut copies, mut offsets) = (Vec::new(), Vec::new());
         for (n, &row) in refs.iter().enumerate().rev() {
             offsets.push(copies.len());
-            with_mark(&pages.row(row), (n as u64) << 20, &mut copies);
+            let mark = (n as u64) << 20;
+            let expected = copies.len() + pages.row(row).bytes_as(&form, mark);
+            pages.row(row).copy_as(pages.layout(), &form, mark, &mut copies);
+            assert_eq!(copies.len(), expected);
         }
         offsets.reverse();
         let mut unpacker = Unpacker::new(pages.layout().clone(), ROWS);
         for (n, group) in offsets.chunks(UNPACK_ROWS_MAX).enumerate() {
-            let rows: Vec<_> = group.iter().map(|&at| PackedRow::at(&copies, at)).collect();
-            unpacker.push(&rows, |column| pages.may_have_nulls(column));
+            let rows: Vec<_> = group.iter().map(|&at| PackedRow::at(&copies, at, &form)).collect();
+            unpacker.push(&rows, |column| pages.facts()[column].nulls);
             assert_eq!(rows[7].mark(), ((n * UNPACK_ROWS_MAX + 7) as u64) << 20);
         }
         assert_eq!(unpacker.rows(), ROWS);
@@ -104,6 +111,57 @@ fn every_type_comes_back_with_its_mark() {
             assert_eq!(column.values(), array);
         }
         assert_eq!(unpacker.rows(), 0);
+    }
+}
+
+#[test]
+fn integers_take_as_many_bytes_as_their_range() {
+    let wide = [i64::MIN, i64::MAX, 0, -1];
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(wide.to_vec())),
+        Arc::new(Int64Array::from(vec![i64::MAX, i64::MAX - 255, i64::MAX - 3, i64::MAX])),
+        Arc::new(Int64Array::from(vec![Some(-70_000), None, Some(3), Some(-1)])),
+        Arc::new(Int32Array::from(vec![-200, -100, -150, -120])),
+        Arc::new(UInt64Array::from(vec![u64::MAX, u64::MAX - 1, u64::MAX - 300, u64::MAX])),
+        Arc::new(UInt64Array::from(vec![u64::MAX, 0, 1 << 63, 5])),
+        Arc::new(UInt8Array::from(vec![9, 9, 9, 9])),
+        Arc::new(Int16Array::from(vec![i16::MIN, i16::MAX, -1, 0])),
+        Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])),
+    ];
+    let columns: Vec<Column> =
+        arrays.into_iter().map(|a| Column::flat(a.data_type().clone(), a)).collect();
+    let governor = Governor::unlimited();
+    let mut memory = governor.reserve("rows", 0).expect("no limit");
+    let layout = Arc::new(PackedLayout::new(&types(&columns), &[]).expect("storable"));
+    let mut pages = PackedPages::new(layout.clone(), 64 << 10);
+    let mut refs = Vec::new();
+    let picked = pick(&columns, all_rows(4));
+    let stored = pages.append(&picked, 0..4, 7, &mut memory, &mut refs, false).expect("fits");
+    assert_eq!(stored, 4);
+    let form = PackedForm::narrow(&layout, pages.facts());
+    let mut copies = Vec::new();
+    let mut starts = Vec::new();
+    for &row in &refs {
+        starts.push(copies.len());
+        pages.row(row).copy_as(&layout, &form, 7, &mut copies);
+    }
+    // Length, columns, NULL bits, mark.
+    assert_eq!(copies.len(), 4 * (2 + (8 + 1 + 3 + 1 + 2 + 8 + 2 + 1) + 2 + 2));
+    let rows: Vec<_> = starts.iter().map(|&at| PackedRow::at(&copies, at, &form)).collect();
+    let mut unpacker = Unpacker::new(layout.clone(), 4);
+    unpacker.push(&rows, |column| pages.facts()[column].nulls);
+    for (column, array) in columns.iter().zip(unpacker.finish().expect("whole")) {
+        assert_eq!(column.values(), &array);
+    }
+    for (column, by) in (0..columns.len()).flat_map(|c| [(c, false), (c, true)]) {
+        let order = [RowOrder { column, descending: by, nulls_first: by, nullable: true }];
+        for (a, &x) in rows.iter().zip(&refs) {
+            for (b, &y) in rows.iter().zip(&refs) {
+                let plain = pages.row(x).compare(&pages.row(y), &layout, &order);
+                assert_eq!(a.compare(b, &layout, &order), plain);
+                assert_eq!(a.compare(&pages.row(y), &layout, &order), plain);
+            }
+        }
     }
 }
 

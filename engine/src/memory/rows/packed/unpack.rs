@@ -74,14 +74,13 @@ impl Unpacker {
     /// Adds a group of rows. `may_have_nulls` tells it of each column.
     pub fn push(&mut self, rows: &[PackedRow<'_>], may_have_nulls: impl Fn(usize) -> bool) {
         let layout = self.layout.clone();
-        let strings_at = layout.strings_at;
-        let mut ends = [strings_at; UNPACK_ROWS_MAX];
+        let mut ends = [0; UNPACK_ROWS_MAX];
+        rows.iter().zip(&mut ends).for_each(|(row, end)| *end = row.strings_at());
         for (number, column) in self.columns.iter_mut().enumerate() {
-            let at = layout.place(number).at;
-            column.values.push_fixed(rows, at);
+            column.values.push_fixed(rows, number);
             let is_null_type = matches!(column.values, Values::None);
             if !is_null_type && may_have_nulls(number) {
-                rows.iter().for_each(|row| column.nulls.append(!row.is_null(&layout, number)));
+                rows.iter().for_each(|row| column.nulls.append(!row.is_null(number)));
             } else {
                 column.nulls.append_n_non_nulls(rows.len());
             }
@@ -153,14 +152,19 @@ impl Values {
         }
     }
 
-    fn push_fixed(&mut self, rows: &[PackedRow<'_>], at: usize) {
+    fn push_fixed(&mut self, rows: &[PackedRow<'_>], column: usize) {
+        let bits = rows.iter().map(|row| row.bits(column));
         match self {
-            Values::W1(values) => take_all(values, rows, at),
-            Values::W2(values) => take_all(values, rows, at),
-            Values::W4(values) => take_all(values, rows, at),
-            Values::W8(values) => take_all(values, rows, at),
-            Values::W16(values) => take_all(values, rows, at),
-            Values::W32(values) => take_all(values, rows, at),
+            Values::W1(values) => values.extend(bits.map(|bits| bits as u8)),
+            Values::W2(values) => values.extend(bits.map(|bits| bits as u16)),
+            Values::W4(values) => values.extend(bits.map(|bits| bits as u32)),
+            Values::W8(values) => values.extend(bits),
+            Values::W16(values) => {
+                values.extend(rows.iter().map(|row| u128::take(row.raw(column))))
+            }
+            Values::W32(values) => {
+                values.extend(rows.iter().map(|row| i256::take(row.raw(column))))
+            }
             Values::None | Values::Strings(_) | Values::Nested(..) => (),
         }
     }
@@ -193,10 +197,6 @@ impl Values {
             (Values::None | Values::Nested(..), _) => Ok(new_null_array(&column.physical, rows)),
         }
     }
-}
-
-fn take_all<T: Fixed>(values: &mut Vec<T>, rows: &[PackedRow<'_>], at: usize) {
-    values.extend(rows.iter().map(|row| T::take(&row.body()[at..])));
 }
 
 fn array<T: ArrowNativeType>(
