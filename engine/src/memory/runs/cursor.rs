@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::run::{Body, Run};
 use super::shape::Words;
+use super::tape_form::TapeForm;
 use super::writer::{BLOCK_BYTES, broken};
 use crate::error::Result;
 use crate::memory::Reservation;
@@ -42,6 +43,9 @@ enum At {
         left: u32,
         /// Where the present row is in the window, its words not counted.
         row: usize,
+        /// The same of the row behind it in the block, and its words: they are loaded a row
+        /// early, while there is other work, because they are in no cache.
+        ahead: Option<(usize, Words)>,
     },
 }
 
@@ -69,7 +73,7 @@ impl Cursor {
             Body::Memory(_) => At::Memory { next: 0, end: 0 },
             Body::Tape(tape) => {
                 let reader = TapeReader::new(tape.data.clone(), window_bytes, charge)?;
-                At::Tape { reader: Box::new(reader), left: 0, row: 0 }
+                At::Tape { reader: Box::new(reader), left: 0, row: 0, ahead: None }
             }
         };
         Ok(Cursor { run, at })
@@ -94,11 +98,11 @@ impl Cursor {
                 *end = to.map_or(run.entries.len(), index);
                 Ok(run.entries.get(*next).filter(|_| *next < *end).map(|entry| entry.words()))
             }
-            (At::Tape { reader, left, .. }, _) => {
+            (At::Tape { reader, left, ahead, .. }, _) => {
                 // The block at the second cut may have rows of the range as well, the next has not.
                 let until = cuts.1.map_or(u64::MAX, |cut| cut + 1);
                 reader.seek(cuts.0, until, BLOCK_BYTES as u64 + 64);
-                *left = 0;
+                (*left, *ahead) = (0, None);
                 let mut words = self.load()?;
                 while let (Some(present), Some(from)) = (words, from) {
                     if present >= from {
@@ -157,13 +161,14 @@ impl Cursor {
                     None => Advance::End,
                 })
             }
-            (At::Tape { reader, left, row }, Body::Tape(run)) if *left > 0 => {
-                let (window, form) = (reader.window(), &run.form);
-                let next = *row + PackedRow::at(window, *row, &form.row).bytes().len();
+            (At::Tape { reader, left, row, ahead }, Body::Tape(run)) if *left > 0 => {
+                let (next, words) = ahead.take().ok_or_else(broken)?;
                 *left -= 1;
-                *row = next + form.words.bytes();
-                let words = window.get(next..).and_then(|bytes| form.words.take(bytes));
-                Ok(Advance::Row(words.ok_or_else(broken)?))
+                *row = next;
+                if *left > 0 {
+                    *ahead = behind(reader.window(), next, &run.form);
+                }
+                Ok(Advance::Row(words))
             }
             (At::Tape { reader, .. }, _) if reader.is_at_hand() => {
                 Ok(self.load()?.map_or(Advance::End, Advance::Row))
@@ -174,13 +179,24 @@ impl Cursor {
 
     /// Goes to the first row of the next block of a tape, and gives its words.
     pub(super) fn load(&mut self) -> Result<Option<Words>> {
-        let (At::Tape { reader, left, row }, Body::Tape(run)) = (&mut self.at, &self.run.body)
+        let (At::Tape { reader, left, row, ahead }, Body::Tape(run)) =
+            (&mut self.at, &self.run.body)
         else {
             return Ok(None);
         };
         let Some(block) = reader.next_block()? else { return Ok(None) };
         *left = block.tag.checked_sub(1).ok_or_else(broken)?;
         *row = block.offset + run.form.words.bytes();
-        run.form.words.take(block.bytes).ok_or_else(broken).map(Some)
+        let words = run.form.words.take(block.bytes).ok_or_else(broken)?;
+        *ahead = if *left > 0 { behind(reader.window(), *row, &run.form) } else { None };
+        Ok(Some(words))
     }
+}
+
+/// Where the row behind the one at `row` is, and its words.
+#[inline]
+fn behind(window: &[u8], row: usize, form: &TapeForm) -> Option<(usize, Words)> {
+    let next = row + PackedRow::at(window, row, &form.row).bytes().len();
+    let words = form.words.take(window.get(next..)?)?;
+    Some((next + form.words.bytes(), words))
 }

@@ -28,7 +28,8 @@
 //!
 //! * `shape`: what all runs of one sort have in common. `builder`: rows to runs; `bound`: how far
 //!   the first rows reach, when only they are wanted.
-//! * `run`: runs; `tape_form`: how their rows are on tape; `writer`: runs to tapes; `cursor`: reading one run.
+//! * `run`: runs; `tape_form`: how their rows are on tape; `writer`: runs to tapes; `cursor`:
+//!   reading one run.
 //! * `tournament`: the loser tree over cursors; `merge`: from one range of all runs to arrays.
 //! * `pool`: runs that are spilled and merged until they are few; `set`: splitters and cuts.
 

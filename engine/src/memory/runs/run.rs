@@ -61,7 +61,7 @@ pub(super) struct MemoryRun {
 pub(super) struct TapeRun {
     pub(super) data: Arc<Tape>,
     pub(super) index: Arc<Tape>,
-    pub(super) form: TapeForm,
+    pub(super) form: Box<TapeForm>,
     /// The first words of blocks about [`super::writer::SAMPLE_BYTES`] apart.
     pub(super) samples: Vec<Words>,
 }

@@ -39,6 +39,9 @@ const INDEX_BUFFER_BYTES: usize = 8 << 10;
 pub const SPILL_BYTES: usize =
     DATA_BUFFER_BYTES + INDEX_BUFFER_BYTES + BLOCK_BYTES + INDEX_ENTRIES * INDEX_ENTRY_BYTES;
 
+/// Rows that are looked at before the first of them is written.
+const TOUCH_ROWS: usize = 16;
+
 /// Rows between two questions whether to go on.
 const CHECK_ROWS: usize = 8192;
 
@@ -110,9 +113,15 @@ impl RunWriter {
     ) -> Result<()> {
         for entries in entries.chunks(CHECK_ROWS) {
             check()?;
-            for entry in entries {
-                let row = pages.row(entry.row);
-                self.push(entry.words(), &row, row.mark())?;
+            for entries in entries.chunks(TOUCH_ROWS) {
+                // The rows are all over the pages: looked at side by side, they are waited for
+                // once.
+                let mut marks = [0; TOUCH_ROWS];
+                let rows = entries.iter().map(|entry| pages.row(entry.row).mark());
+                marks.iter_mut().zip(rows).for_each(|(mark, of_row)| *mark = of_row);
+                for (entry, &mark) in entries.iter().zip(&marks) {
+                    self.push(entry.words(), &pages.row(entry.row), mark)?;
+                }
             }
         }
         Ok(())
@@ -125,7 +134,7 @@ impl RunWriter {
         let body = TapeRun {
             data: Arc::new(self.data.finish()?),
             index: Arc::new(self.index.finish()?),
-            form: self.form,
+            form: Box::new(self.form),
             samples: self.samples,
         };
         let (rows, bytes) = (self.rows, self.bytes);
