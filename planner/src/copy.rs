@@ -6,12 +6,12 @@ use std::sync::Arc;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::LogicalPlan;
 use gristmill_engine::plan::Plan;
-use gristmill_engine::sinks::WriteCsv;
+use gristmill_engine::sinks::{Codec, WriteCsv, WriteParquet};
 use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Format, PlannedTable};
 use crate::prepare::Prepared;
-use crate::sql::CopyTarget;
+use crate::sql::{CopyTarget, nearest};
 
 /// Ends `plan` in the file that COPY names.
 ///
@@ -23,19 +23,90 @@ pub(crate) fn add_sink(plan: &mut Plan, target: &CopyTarget, prepared: &Prepared
     if files_read(prepared)?.iter().any(|read| same_file(read, &target.path)) {
         return Err(Error::input(format!("{path} is read by the statement that would write it")));
     }
-    if let Some((name, _)) = target.options.first() {
-        return Err(Error::input(format!("the option `{name}` of COPY is not supported")));
-    }
+    let root = plan.root()?;
     match target.format {
-        Format::Csv => {
-            let root = plan.root()?;
-            plan.add(Arc::new(WriteCsv::new(&target.path)), &[root])?;
-            Ok(())
-        }
-        Format::Parquet => Err(Error::input(format!(
-            "writing Parquet is not supported, so {path} cannot be written; name a .csv file"
-        ))),
+        Format::Csv => plan.add(Arc::new(csv(target)?), &[root])?,
+        Format::Parquet => plan.add(Arc::new(parquet(target)?), &[root])?,
+    };
+    Ok(())
+}
+
+fn csv(target: &CopyTarget) -> Result<WriteCsv> {
+    let mut sink = WriteCsv::new(&target.path);
+    if target.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("tsv")) {
+        sink.delimiter = '\t';
     }
+    for (name, value) in &target.options {
+        match name.as_str() {
+            "header" | "has_header" => sink.header = truth(name, value)?,
+            "delimiter" => {
+                let mut characters = value.chars();
+                match (characters.next(), characters.next()) {
+                    (Some(one), None) => sink.delimiter = one,
+                    _ => return Err(wrong_value(name, value, "one character")),
+                }
+            }
+            "null" | "null_value" => sink.null_string = value.clone(),
+            _ => return Err(unknown_option(name, "CSV", &["header", "delimiter", "null"])),
+        }
+    }
+    Ok(sink)
+}
+
+fn parquet(target: &CopyTarget) -> Result<WriteParquet> {
+    let mut sink = WriteParquet::new(&target.path);
+    for (name, value) in &target.options {
+        match name.as_str() {
+            "compression" => sink.compression = codec(name, value)?,
+            "row_group_size" | "max_row_group_size" => sink.row_group_rows = number(name, value)?,
+            "row_group_size_bytes" => sink.row_group_bytes = number(name, value)?,
+            _ => {
+                let known = ["compression", "row_group_size", "row_group_size_bytes"];
+                return Err(unknown_option(name, "Parquet", &known));
+            }
+        }
+    }
+    Ok(sink)
+}
+
+fn codec(name: &str, value: &str) -> Result<Codec> {
+    let wanted = match value.to_ascii_lowercase().as_str() {
+        "uncompressed" => "none".to_string(),
+        "lz4_raw" => "lz4".to_string(),
+        other => other.to_string(),
+    };
+    let found = Codec::ALL.into_iter().find(|codec| codec.name() == wanted);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = Codec::ALL.iter().map(|codec| codec.name()).collect();
+        wrong_value(name, value, &names.join(", "))
+    })
+}
+
+fn number(name: &str, value: &str) -> Result<usize> {
+    match value.replace('_', "").parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(wrong_value(name, value, "a number above 0")),
+    }
+}
+
+fn truth(name: &str, value: &str) -> Result<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "on" | "1" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
+        _ => Err(wrong_value(name, value, "true or false")),
+    }
+}
+
+fn wrong_value(name: &str, value: &str, expected: &str) -> Error {
+    Error::input(format!("the option `{name}` of COPY cannot be '{value}'; use {expected}"))
+}
+
+fn unknown_option(name: &str, format: &str, known: &[&str]) -> Error {
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    Error::input(format!("COPY to {format} has no option `{name}`; {hint}"))
 }
 
 /// Whether two paths lead to one existing file.

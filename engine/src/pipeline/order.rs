@@ -45,6 +45,11 @@ impl Order {
     /// Opens a lane that holds the low mark at `morsel` or below.
     pub fn open(&self, morsel: u64) -> Lane {
         let number = self.lanes(|lanes| {
+            // Sinks open a lane per morsel: closed ones are used again.
+            if let Some(closed) = lanes.iter().position(|&at| at == u64::MAX) {
+                lanes[closed] = morsel;
+                return closed;
+            }
             lanes.push(morsel);
             lanes.len() - 1
         });

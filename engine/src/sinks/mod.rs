@@ -6,6 +6,7 @@
 //! * `commit`: files under construction, shared by all sinks.
 //! * `count`: the row that a sink gives.
 //! * `csv`: text with delimiters.
+//! * `parquet`: Parquet files.
 //! * `ordered`: blocks of bytes from several workers, in order.
 
 mod collect;
@@ -13,7 +14,9 @@ mod commit;
 mod count;
 mod csv;
 mod ordered;
+mod parquet;
 
+pub use self::parquet::{Codec, WriteParquet};
 pub use collect::Collect;
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};
@@ -23,5 +26,7 @@ pub use ordered::OrderedOutput;
 use crate::plan::{FromJson, from_fields};
 
 /// Names and readers of all sinks.
-pub const SPECS: &[(&str, FromJson)] =
-    &[("write_csv", |fields, _| from_fields::<WriteCsv>(fields))];
+pub const SPECS: &[(&str, FromJson)] = &[
+    ("write_csv", |fields, _| from_fields::<WriteCsv>(fields)),
+    ("write_parquet", |fields, _| from_fields::<WriteParquet>(fields)),
+];

@@ -117,12 +117,25 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
         return Err(unsupported("PARTITIONED BY in COPY", position));
     }
     let path = PathBuf::from(&copy.target);
-    let format = match &copy.stored_as {
+    let options = copy.options.iter().map(|(name, value)| {
+        let name = name.to_lowercase();
+        let name = name.strip_prefix("format.").unwrap_or(&name).to_string();
+        let text = value.clone().into_string().unwrap_or_else(|| value.to_string());
+        (name, text)
+    });
+    let (named, options): (Vec<_>, Vec<_>) = options.partition(|(name, _)| name == "format");
+    let stored_as = copy.stored_as.iter().chain(named.iter().map(|(_, value)| value));
+    let names: Vec<&String> = stored_as.collect();
+    if names.windows(2).any(|pair| !pair[0].eq_ignore_ascii_case(pair[1])) {
+        let message = "COPY names two formats; name one".to_string();
+        return Err(Error::input_at(message, position.clone()));
+    }
+    let format = match names.first() {
         Some(name) => Format::of_name(name),
         None => Format::of_path(&path),
     };
     let format = format.ok_or_else(|| {
-        let message = match &copy.stored_as {
+        let message = match names.first() {
             Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
             None => format!(
                 "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
@@ -131,13 +144,7 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
         };
         Error::input_at(message, position.clone())
     })?;
-    let options = copy.options.iter().map(|(name, value)| {
-        let name = name.to_lowercase();
-        let name = name.strip_prefix("format.").unwrap_or(&name).to_string();
-        let text = value.clone().into_string().unwrap_or_else(|| value.to_string());
-        (name, text)
-    });
-    Ok(CopyTarget { path, format, options: options.collect() })
+    Ok(CopyTarget { path, format, options })
 }
 
 /// Resolves types, makes integer arithmetic checked, and refuses subqueries that would be planned

@@ -20,7 +20,7 @@ mod syntax;
 
 pub(crate) use bind::{CopyTarget, Request, analyze, bind, check_planned};
 pub(crate) use context::Binder;
-pub(crate) use diagnose::to_error;
+pub(crate) use diagnose::{nearest, to_error};
 pub(crate) use functions::FunctionTable;
 pub(crate) use optimize::{Planning, after_join_order, before_join_order};
 pub(crate) use stack::with_stack_for;

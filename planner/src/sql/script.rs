@@ -90,6 +90,7 @@ impl Statement {
     /// The syntax tree, for a stack that is deep enough.
     pub(crate) fn parse(&self) -> Result<Parsed> {
         let mut tokens = self.tokens.clone();
+        syntax::name_copy_options(&mut tokens);
         let end = tokens.last().map_or(Location::empty(), |t| t.span.end);
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));
         let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);

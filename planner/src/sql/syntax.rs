@@ -4,6 +4,7 @@
 //!   was written and would see one without columns.
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over deep
 //!   ones. All three are associative, and the terms keep their order.
+//! * The options of COPY may stand right behind the path.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
 //!   from equal texts when the text has a volatile function.
@@ -15,12 +16,54 @@ use datafusion_sql::sqlparser::ast::{
     BinaryOperator, CteAsMaterialized, Expr, Query, Select, SelectFlavor, SelectItem, SetExpr,
     Statement as Sql, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// Begins the alias of every CTE's query.
 pub(crate) const CTE_PREFIX: &str = "__cte_";
 
 /// Chains up to this many levels stay as they were written.
 const CHAIN_MAX: usize = 32;
+
+/// Names the options of a COPY, as the parser wants it: `TO 'path' (…)`, also with WITH before the
+/// parenthesis, becomes `TO 'path' OPTIONS (…)`.
+pub(super) fn name_copy_options(tokens: &mut Vec<TokenWithSpan>) {
+    let is_word = |token: &TokenWithSpan, word: Keyword| match &token.token {
+        Token::Word(found) => found.keyword == word,
+        _ => false,
+    };
+    let Some(copy) = tokens.iter().position(|token| !is_word(token, Keyword::EXPLAIN)) else {
+        return;
+    };
+    if !is_word(&tokens[copy], Keyword::COPY) {
+        return;
+    }
+    let mut depth = 0usize;
+    for at in copy..tokens.len() {
+        match tokens[at].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let [to, Some(path), Some(next)] = [tokens.get(at), tokens.get(at + 1), tokens.get(at + 2)]
+        else {
+            return;
+        };
+        let ends = to.is_some_and(|to| is_word(to, Keyword::TO))
+            && matches!(path.token, Token::SingleQuotedString(_));
+        if depth > 0 || !ends {
+            continue;
+        }
+        let options = TokenWithSpan::new(Token::make_keyword("OPTIONS"), next.span);
+        let opens = |token: Option<&TokenWithSpan>| token.is_some_and(|t| t.token == Token::LParen);
+        if opens(tokens.get(at + 2)) {
+            tokens.insert(at + 2, options);
+        } else if is_word(next, Keyword::WITH) && opens(tokens.get(at + 3)) {
+            tokens[at + 2] = options;
+        }
+        return;
+    }
+}
 
 /// The statement as the binder reads it.
 pub(super) fn rewrite(mut statement: Statement) -> Statement {

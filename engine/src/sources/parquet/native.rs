@@ -238,6 +238,9 @@ impl NativeColumn {
                 };
                 let values =
                     values.ok_or_else(|| self.pages.corrupt("its dictionary is broken"))?;
+                // A dictionary page is often many times larger than the data pages behind it.
+                self.buffer = Vec::new();
+                self.pages.release();
                 self.shared.dictionaries.share(self.key, values)
             }
         };

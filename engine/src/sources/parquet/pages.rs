@@ -78,6 +78,11 @@ impl Pages {
         self.window.held_bytes()
     }
 
+    /// Gives back what an unusually large page took.
+    pub fn release(&mut self) {
+        self.window.release();
+    }
+
     /// The next page, not read yet; `None` at the end of the chunk.
     pub fn next(&mut self) -> Result<Option<Page>> {
         if self.offset >= self.window.chunk().end {

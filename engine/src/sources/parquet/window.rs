@@ -57,6 +57,14 @@ impl Window {
         self.bytes.capacity()
     }
 
+    /// Gives back what is more than a window should have.
+    pub fn release(&mut self) {
+        if self.bytes.capacity() > WINDOW_BYTES_MAX {
+            self.start += self.bytes.len() as u64;
+            self.bytes = Vec::new();
+        }
+    }
+
     /// The bytes from `offset` on: at least `wanted`, or all that the chunk has.
     pub fn at(&mut self, offset: u64, wanted: usize) -> Result<&[u8]> {
         let left = self.chunk.end.saturating_sub(offset);
