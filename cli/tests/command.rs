@@ -50,6 +50,16 @@ fn results_in_every_format() {
 }
 
 #[test]
+fn columns_are_named_as_they_were_written() {
+    let sql = "select 1, 1, count(*), sum(t.a) + 2, a from (values (3)) t(a) group by a order by \
+               sum(t.a) + 2";
+    assert_eq!(
+        printed(&["query", sql, "--format", "csv"]),
+        "1,1_1,count(*),sum(t.a) + 2,a\n1,1,1,5,3\n"
+    );
+}
+
+#[test]
 fn programs_run_in_order_and_tables_have_names() {
     let directory = tempfile::tempdir().expect("a directory");
     let table = directory.path().join("t.csv");

@@ -50,13 +50,10 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
             }
             other => input(other.to_string()),
         },
-        DataFusionError::ArrowError(arrow, _) => {
-            let message = arrow.to_string();
-            match Error::from(clone_arrow(arrow)) {
-                Error::Input { .. } => input(message),
-                other => other,
-            }
-        }
+        DataFusionError::ArrowError(arrow, _) => match Error::from(clone_arrow(arrow)) {
+            Error::Input { message, .. } => input(message),
+            other => other,
+        },
         DataFusionError::Internal(message) => Error::internal(message.clone()),
         other => Error::internal(other.to_string()),
     }

@@ -1,6 +1,7 @@
 //! From a program text to an optimized logical plan, with DataFusion's SQL front end.
 //!
-//! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree.
+//! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
+//!   `names`: names for columns that have none.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
 //! * `bind`: names and types; `arithmetic`: integer arithmetic that never wraps; `subqueries`: what
 //!   cannot be planned is refused by name.
@@ -12,6 +13,7 @@ mod bind;
 mod context;
 mod diagnose;
 mod functions;
+mod names;
 mod optimize;
 mod script;
 mod stack;

@@ -5,6 +5,9 @@
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over deep
 //!   ones. All three are associative, and the terms keep their order.
 //! * The options of COPY may stand right behind the path.
+//! * Columns without a name are named as they were written (`names`).
+//! * `IN (VALUES …)` becomes `IN (SELECT * FROM (VALUES …))`: the borrowed rule for IN asks a query for
+//!   its expressions, and bare values have none.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
 //!   from equal texts when the text has a volatile function.
@@ -18,6 +21,8 @@ use datafusion_sql::sqlparser::ast::{
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::names::name_columns;
 
 /// Begins the alias of every CTE's query.
 pub(crate) const CTE_PREFIX: &str = "__cte_";
@@ -103,18 +108,18 @@ impl VisitorMut for Rewriter {
             if cte.materialized == Some(CteAsMaterialized::NotMaterialized) {
                 continue;
             }
-            if let Some(mut named) = named_query(self.definitions) {
-                self.definitions += 1;
-                if let Some(inner) = inner_query(&mut named) {
-                    std::mem::swap(inner, &mut cte.query);
-                    cte.query = named;
-                }
-            }
+            name_query(&mut cte.query, &format!("{CTE_PREFIX}{}", self.definitions));
+            self.definitions += 1;
         }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::InSubquery { subquery, .. } = expr
+            && matches!(*subquery.body, SetExpr::Values(_))
+        {
+            name_query(subquery, "__values");
+        }
         let op = match expr {
             Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
             _ => return ControlFlow::Continue(()),
@@ -132,13 +137,23 @@ impl VisitorMut for Rewriter {
             select.projection = vec![all];
             select.flavor = SelectFlavor::Standard;
         }
+        name_columns(select);
         ControlFlow::Continue(())
     }
 }
 
-/// `SELECT * FROM (SELECT 1) AS __cte_number`.
-fn named_query(number: usize) -> Option<Box<Query>> {
-    let text = format!("SELECT * FROM (SELECT 1) AS {CTE_PREFIX}{number}");
+/// Makes a query `SELECT * FROM (query) AS name`.
+fn name_query(query: &mut Box<Query>, name: &str) {
+    if let Some(mut named) = select_from_one_row(name)
+        && let Some(inner) = inner_query(&mut named)
+    {
+        std::mem::swap(inner, query);
+        *query = named;
+    }
+}
+
+fn select_from_one_row(name: &str) -> Option<Box<Query>> {
+    let text = format!("SELECT * FROM (SELECT 1) AS {name}");
     match DFParser::parse_sql(&text).ok()?.pop_front()? {
         Statement::Statement(sql) => match *sql {
             Sql::Query(query) => Some(query),
@@ -148,7 +163,7 @@ fn named_query(number: usize) -> Option<Box<Query>> {
     }
 }
 
-/// The query in the FROM clause of one made by [`named_query`].
+/// The query in the FROM clause of one made by [`select_from_one_row`].
 fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
     match &mut select.from.first_mut()?.relation {

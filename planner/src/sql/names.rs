@@ -1,0 +1,57 @@
+//! The names of columns that a SELECT list gives none: their expressions as they were written.
+//!
+//! The binder would name them after its own form of the expression, with the types of literals and
+//! the names of tables in it, and refuse two that are equal. Sound: an alias changes no value, and
+//! the binder looks through it when ORDER BY repeats the expression.
+
+use std::collections::HashSet;
+
+use datafusion_sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, Value};
+
+/// Characters of an expression that go into its column's name.
+const LENGTH_MAX: usize = 200;
+
+/// Names the columns of one SELECT list. Equal names are told apart by a number.
+pub(super) fn name_columns(select: &mut Select) {
+    let mut taken: HashSet<String> = select.projection.iter().filter_map(given_name).collect();
+    let mut columns: HashSet<String> = HashSet::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let written = written(expr);
+        // A column has a name, except for the second time.
+        if is_column(expr) && columns.insert(written.clone()) {
+            continue;
+        }
+        let mut name = written.clone();
+        let mut number = 0;
+        while !taken.insert(name.clone()) {
+            number += 1;
+            name = format!("{written}_{number}");
+        }
+        let expr = std::mem::replace(expr, Expr::value(Value::Null));
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
+    }
+}
+
+fn given_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.clone()),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => {
+            names.last().map(|name| name.value.clone())
+        }
+        _ => None,
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+fn written(expr: &Expr) -> String {
+    let text = expr.to_string();
+    match text.char_indices().nth(LENGTH_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
