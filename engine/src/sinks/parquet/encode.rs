@@ -1,38 +1,32 @@
 //! Encodes rows into row groups.
 //!
-//! A column gets a dictionary where a sample of its first rows says that values repeat: for columns
-//! of (nearly) distinct values a dictionary costs time, memory and space.
+//! Columns of the usual types have an encoder of our own (see `flat`); all others go through the
+//! writers of the `parquet` crate.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, TypePtr};
+use parquet::schema::types::TypePtr;
 
 use super::Codec;
-use crate::batch::{Chunk, hash_bytes, physical_type, to_logical};
+use super::flat::{FlatColumn, Scratch};
+use crate::batch::{Chunk, physical_type, to_logical};
 use crate::error::{Error, Result};
 
-/// Rows looked at to decide on a dictionary.
-const SAMPLE_ROWS: usize = 8192;
-
-/// With fewer rows there is nothing to be gained by leaving the dictionary out.
-const SAMPLE_ROWS_MIN: usize = 2048;
-
-/// A column gets a dictionary when, in the second half of the sample, at most this share of the
-/// rows has values that the first half does not have.
-const NEW_VALUES_MAX: f64 = 0.1;
+/// Bytes of a dictionary page.
+const DICTIONARY_BYTES_MAX: usize = 512 << 10;
 
 /// How rows are written: everything that all row groups of a file share.
 pub(super) struct Format {
@@ -41,8 +35,8 @@ pub(super) struct Format {
     physical: SchemaRef,
     /// The file's schema.
     parquet: TypePtr,
-    properties: WriterPropertiesBuilder,
-    file_properties: WriterPropertiesPtr,
+    codec: Codec,
+    properties: WriterPropertiesPtr,
 }
 
 impl Format {
@@ -50,7 +44,7 @@ impl Format {
     ///
     /// # Errors
     /// `Input` when a column's type has no form in Parquet.
-    pub fn new(path: &Path, schema: &Schema, compression: Codec) -> Result<Self> {
+    pub fn new(path: &Path, schema: &Schema, codec: Codec) -> Result<Self> {
         let file_schema =
             Schema::new(schema.fields().iter().map(|f| file_field(f)).collect::<Vec<_>>());
         let refused = |e: ParquetError| {
@@ -62,25 +56,26 @@ impl Format {
             other => field.clone().with_data_type(physical_type(other)),
         };
         let physical = Schema::new(schema.fields().iter().map(|f| held(f)).collect::<Vec<_>>());
-        let properties = WriterProperties::builder().set_compression(compression.into());
-        let mut file_properties = properties.clone().build();
-        add_encoded_arrow_schema_to_metadata(&file_schema, &mut file_properties);
+        let mut properties = WriterProperties::builder()
+            .set_compression(codec.into())
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+            .build();
+        add_encoded_arrow_schema_to_metadata(&file_schema, &mut properties);
         let format = Format {
             path: path.to_path_buf(),
             physical: Arc::new(physical),
             parquet: parquet.root_schema_ptr(),
-            properties,
-            file_properties: Arc::new(file_properties),
+            codec,
+            properties: Arc::new(properties),
         };
         // Types that only the encoder refuses are refused now and not after the first row.
-        format.writers(&[]).map_err(refused)?;
+        format.columns().map_err(refused)?;
         Ok(format)
     }
 
     /// Begins the file.
     pub fn file<W: io::Write + Send>(&self, to: W) -> Result<SerializedFileWriter<W>> {
-        let file =
-            SerializedFileWriter::new(to, self.parquet.clone(), self.file_properties.clone());
+        let file = SerializedFileWriter::new(to, self.parquet.clone(), self.properties.clone());
         file.map_err(|e| self.error(e))
     }
 
@@ -126,20 +121,55 @@ impl Format {
         }
     }
 
-    /// Encoders for the columns of one row group, with dictionaries where `sample` says so.
-    fn writers(&self, sample: &[Vec<ArrayRef>]) -> Result<Vec<ArrowColumnWriter>, ParquetError> {
-        let mut properties = self.properties.clone();
-        for (column, field) in self.physical.fields().iter().enumerate() {
-            let values = sample.iter().map(|arrays| &arrays[column]);
-            if !field.data_type().is_nested() && !values_repeat(values) {
-                let path = ColumnPath::from(field.name().as_str());
-                properties = properties.set_column_dictionary_enabled(path, false);
+    /// Encoders for the columns of one row group.
+    fn columns(&self) -> Result<Vec<ColumnEncoder>, ParquetError> {
+        let nowhere =
+            SerializedFileWriter::new(io::sink(), self.parquet.clone(), self.properties.clone())?;
+        let factory = ArrowRowGroupWriterFactory::new(&nowhere, self.physical.clone());
+        let descriptors = nowhere.schema_descr().columns().iter();
+        let mut leaves = factory.create_column_writers(0)?.into_iter().zip(descriptors);
+        let columns = self.physical.fields().iter().map(|field| {
+            let count = leaves_of(field.data_type());
+            if count == 1
+                && let Some((writer, descriptor)) = leaves.next()
+            {
+                let flat = FlatColumn::new(field.data_type(), descriptor.clone(), self.codec);
+                return match flat {
+                    Some(flat) => ColumnEncoder::Flat(Box::new(flat)),
+                    None => ColumnEncoder::General(vec![writer]),
+                };
             }
-        }
-        let properties = Arc::new(properties.build());
-        let nowhere = SerializedFileWriter::new(io::sink(), self.parquet.clone(), properties)?;
-        ArrowRowGroupWriterFactory::new(&nowhere, self.physical.clone()).create_column_writers(0)
+            ColumnEncoder::General(leaves.by_ref().take(count).map(|(writer, _)| writer).collect())
+        });
+        Ok(columns.collect())
     }
+}
+
+/// How many columns of the file hold a column of that type.
+fn leaves_of(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|f| leaves_of(f.data_type())).sum(),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => leaves_of(item.data_type()),
+        _ => 1,
+    }
+}
+
+/// One column of a row group under construction.
+enum ColumnEncoder {
+    Flat(Box<FlatColumn>),
+    /// A writer for each leaf.
+    General(Vec<ArrowColumnWriter>),
+}
+
+/// One column of the file, of a row group that is complete.
+enum EncodedColumn {
+    Flat(Bytes, Box<ColumnCloseResult>),
+    General(Box<ArrowColumnChunk>),
 }
 
 /// The field as other programs should find it in the file: plain strings, not views.
@@ -165,82 +195,42 @@ fn text(error: &ParquetError) -> String {
     }
 }
 
-/// Whether the rows behind bring few values that the rows before them did not have.
-fn values_repeat<'a>(arrays: impl Iterator<Item = &'a ArrayRef> + Clone) -> bool {
-    let rows = arrays.clone().map(|array| array.len()).sum::<usize>().min(SAMPLE_ROWS);
-    if rows < SAMPLE_ROWS_MIN {
-        return true;
-    }
-    let mut seen = HashTable::with_capacity(rows);
-    let mut new_behind = 0;
-    let mut row = 0;
-    for array in arrays {
-        let mut visit = |value: &[u8]| {
-            let hash = hash_bytes(value);
-            // Equal hashes are as good as equal values for an estimate.
-            if let Entry::Vacant(vacant) = seen.entry(hash, |&other| other == hash, |&hash| hash) {
-                vacant.insert(hash);
-                new_behind += usize::from(row >= rows / 2);
-            }
-            row += 1;
-            row < rows
-        };
-        if !visit_values(array, &mut visit) {
-            break;
-        }
-    }
-    new_behind as f64 <= NEW_VALUES_MAX * (rows - rows / 2) as f64
-}
-
-/// Calls `visit` with the bytes of each value until it says no; whether it never did.
-fn visit_values(array: &ArrayRef, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-    match array.data_type() {
-        DataType::Utf8View => {
-            array.as_string_view().iter().all(|s| visit(s.unwrap_or("").as_bytes()))
-        }
-        DataType::BinaryView => array.as_binary_view().iter().all(|b| visit(b.unwrap_or(&[]))),
-        other => {
-            let data = array.to_data();
-            match (other.primitive_width(), data.buffers()) {
-                (Some(width), [values]) => {
-                    let (start, rows) = (data.offset() * width, data.len() * width);
-                    values[start..start + rows].chunks_exact(width).all(visit)
-                }
-                _ => true,
-            }
-        }
-    }
-}
-
 /// A row group under construction.
 pub(super) struct RowGroup {
-    writers: Vec<ArrowColumnWriter>,
+    columns: Vec<ColumnEncoder>,
+    scratch: Scratch,
     rows: usize,
 }
 
 /// A row group that is complete.
 pub(super) struct EncodedGroup {
     /// The columns, in the order of the file.
-    pub columns: Vec<ArrowColumnChunk>,
+    columns: Vec<EncodedColumn>,
     /// Bytes of memory held.
     pub bytes: usize,
 }
 
 impl RowGroup {
-    /// An empty row group for rows like those in `sample`.
-    pub fn new(format: &Format, sample: &[Vec<ArrayRef>]) -> Result<Self> {
-        let writers = format.writers(sample).map_err(|e| format.error(e))?;
-        Ok(RowGroup { writers, rows: 0 })
+    /// An empty row group.
+    pub fn new(format: &Format) -> Result<Self> {
+        let columns = format.columns().map_err(|e| format.error(e))?;
+        Ok(RowGroup { columns, scratch: Scratch::new(), rows: 0 })
     }
 
     /// Adds rows.
     pub fn write(&mut self, format: &Format, arrays: &[ArrayRef]) -> Result<()> {
-        let mut writers = self.writers.iter_mut();
-        for (array, field) in arrays.iter().zip(format.physical.fields()) {
-            for leaf in compute_leaves(field, array).map_err(|e| format.error(e))? {
-                let writer = writers.next().ok_or_else(|| Error::internal("a leaf too many"))?;
-                writer.write(&leaf).map_err(|e| format.error(e))?;
+        for (column, (array, field)) in
+            self.columns.iter_mut().zip(arrays.iter().zip(format.physical.fields()))
+        {
+            match column {
+                ColumnEncoder::Flat(flat) => flat.write(array, &mut self.scratch),
+                ColumnEncoder::General(writers) => {
+                    compute_leaves(field, array).and_then(|leaves| {
+                        leaves.iter().zip(writers).try_for_each(|(leaf, w)| w.write(leaf))
+                    })
+                }
             }
+            .map_err(|e| format.error(e))?;
         }
         self.rows += arrays.first().map_or(0, |array| array.len());
         Ok(())
@@ -253,16 +243,54 @@ impl RowGroup {
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
-        self.writers.iter().map(ArrowColumnWriter::memory_size).sum()
+        let columns = self.columns.iter().map(|column| match column {
+            ColumnEncoder::Flat(flat) => flat.held_bytes(),
+            ColumnEncoder::General(writers) => {
+                writers.iter().map(ArrowColumnWriter::memory_size).sum()
+            }
+        });
+        self.scratch.held_bytes() + columns.sum::<usize>()
     }
 
     /// Ends the row group.
-    pub fn finish(self, format: &Format) -> Result<EncodedGroup> {
-        let columns = self.writers.into_iter().map(ArrowColumnWriter::close);
-        let columns: Vec<ArrowColumnChunk> =
-            columns.collect::<Result<_, _>>().map_err(|e| format.error(e))?;
-        let bytes = columns.iter().map(|c| c.close().bytes_written).sum::<u64>();
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    pub fn finish(mut self, format: &Format) -> Result<EncodedGroup> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        let mut bytes = 0;
+        for column in self.columns {
+            match column {
+                ColumnEncoder::Flat(flat) => {
+                    let done = flat.finish(&mut self.scratch).map_err(|e| format.error(e))?;
+                    bytes += done.0.len();
+                    columns.push(EncodedColumn::Flat(done.0, Box::new(done.1)));
+                }
+                ColumnEncoder::General(writers) => {
+                    for writer in writers {
+                        let done = writer.close().map_err(|e| format.error(e))?;
+                        let length = done.close().bytes_written;
+                        bytes += usize::try_from(length).unwrap_or(usize::MAX);
+                        columns.push(EncodedColumn::General(Box::new(done)));
+                    }
+                }
+            }
+        }
         Ok(EncodedGroup { columns, bytes })
+    }
+}
+
+impl EncodedGroup {
+    /// Writes the row group.
+    pub fn append_to<W: io::Write + Send>(
+        self,
+        file: &mut SerializedFileWriter<W>,
+    ) -> Result<(), ParquetError> {
+        let mut row_group = file.next_row_group()?;
+        for column in self.columns {
+            match column {
+                EncodedColumn::Flat(bytes, close) => row_group.append_column(&bytes, *close)?,
+                EncodedColumn::General(chunk) => chunk.append_to_row_group(&mut row_group)?,
+            }
+        }
+        row_group.close()?;
+        Ok(())
     }
 }

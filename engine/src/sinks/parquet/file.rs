@@ -11,7 +11,7 @@
 //! Invariant 2: the worker at the low mark never waits.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -28,6 +28,9 @@ use crate::sinks::commit::Output;
 
 /// Most bytes that wait for pieces before them.
 const WINDOW_BYTES: usize = 16 << 20;
+
+/// Bytes handed to the system at once.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// What the footer keeps in memory of one column of one row group, about.
 const FOOTER_BYTES_PER_COLUMN: usize = 1200;
@@ -50,7 +53,13 @@ impl Piece {
 }
 
 /// Where the bytes of a file go, until it is committed.
-pub(super) struct Bytes(Option<Output>);
+pub(super) struct Bytes(Option<BufWriter<Output>>);
+
+impl Bytes {
+    fn create(target: &Path) -> Result<Self> {
+        Ok(Bytes(Some(BufWriter::with_capacity(BUFFER_BYTES, Output::create(target)?))))
+    }
+}
 
 impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -61,7 +70,7 @@ impl Write for Bytes {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), Output::flush)
+        self.0.as_mut().map_or(Ok(()), BufWriter::flush)
     }
 }
 
@@ -146,11 +155,14 @@ impl OrderedFile {
         let State { writer, .. } = std::mem::take(&mut *state);
         let mut writer = match writer {
             Some(writer) => writer,
-            None => format.file(Bytes(Some(Output::create(&self.target)?)))?,
+            None => format.file(Bytes::create(&self.target)?)?,
         };
         writer.finish().map_err(|e| format.error(e))?;
         match writer.inner_mut().0.take() {
-            Some(output) => output.commit(),
+            Some(output) => {
+                let written = output.into_inner();
+                written.map_err(|e| Error::io("write", &self.target, e.into_error()))?.commit()
+            }
             None => Err(Error::internal("a file that is committed twice")),
         }
     }
@@ -170,7 +182,7 @@ impl OrderedFile {
                 for arrays in &batches {
                     let common = match &mut state.common {
                         Some(common) => common,
-                        none => none.insert(RowGroup::new(format, &batches)?),
+                        none => none.insert(RowGroup::new(format)?),
                     };
                     common.write(format, arrays)?;
                     let (rows, held) = (common.rows(), common.held_bytes());
@@ -200,14 +212,9 @@ impl OrderedFile {
     fn append(&self, format: &Format, state: &mut State, group: EncodedGroup) -> Result<()> {
         let writer = match &mut state.writer {
             Some(writer) => writer,
-            none => none.insert(format.file(Bytes(Some(Output::create(&self.target)?)))?),
+            none => none.insert(format.file(Bytes::create(&self.target)?)?),
         };
-        let error = |e| format.error(e);
-        let mut row_group = writer.next_row_group().map_err(error)?;
-        for column in group.columns {
-            column.append_to_row_group(&mut row_group).map_err(error)?;
-        }
-        row_group.close().map_err(error)?;
+        group.append_to(writer).map_err(|e| format.error(e))?;
         state.footer_bytes += FOOTER_BYTES_PER_COLUMN * format.leaves();
         let footer_bytes = state.footer_bytes;
         state.charge.as_mut().map_or(Ok(()), |charge| charge.resize_to(footer_bytes))

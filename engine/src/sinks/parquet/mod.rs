@@ -10,9 +10,16 @@
 //! rows of small morsels, is one at a time.
 //!
 //! * `encode`: rows to row groups; `file`: row groups to the file.
+//! * `flat`: columns of the usual types; `values`: the values of a page, by `dictionary` codes or
+//!   plain; `hybrid`: codes as bits; `bounds`: the smallest and largest values.
 
+mod bounds;
+mod dictionary;
 mod encode;
 mod file;
+mod flat;
+mod hybrid;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -284,7 +291,7 @@ impl ParquetWorker {
         if few_rows > FEW_ROWS || self.few_bytes > FEW_BYTES || few_rows >= self.shared.group_rows {
             let few = std::mem::take(&mut self.few);
             self.few_bytes = 0;
-            let mut group = RowGroup::new(format, &few)?;
+            let mut group = RowGroup::new(format)?;
             few.iter().try_for_each(|arrays| group.write(format, arrays))?;
             self.group = Some(group);
         }

@@ -223,7 +223,8 @@ fn columns_of_distinct_values_get_no_dictionary() {
     let query = query(None, 1);
     let writer = sink(&WriteParquet::new(&path), &batch.schema(), &query);
     run(&*writer, &query, &morsels(&batch, &[100_000]), 1).expect("writes");
-    let (_, metadata) = read(&path);
+    let (found, metadata) = read(&path);
+    assert_eq!(found.columns(), as_read(&batch));
     let has_dictionary = |name: &str| {
         let columns = metadata.row_group(0).columns().iter();
         let column = columns.clone().find(|c| c.column_path().parts()[0] == name);
