@@ -1,10 +1,13 @@
 //! The `gristmill` command.
 //!
 //! * `args`: the command line; `session`: a session from its options; `execute`: the commands.
+//! * `allocator`: the allocator of the process.
 //! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
+mod allocator;
 mod args;
 mod execute;
 mod interrupt;
@@ -15,11 +18,6 @@ mod setup;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gristmill::memory::Counting;
-
-/// All allocations of the process are counted: what the reservations say is checked against it.
-#[global_allocator]
-static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting::new(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     execute::execute(args::Cli::parse().command)

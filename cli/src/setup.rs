@@ -4,6 +4,7 @@ use std::fs;
 
 use gristmill::{Config, Error, Result, Session};
 
+use crate::allocator;
 use crate::args::Options;
 
 /// What the process takes before a query holds anything: the program, the SQL front end and its
@@ -27,7 +28,10 @@ pub fn session(options: &Options) -> Result<Session> {
                 LIMIT_BYTES_MIN >> 20
             )));
         }
-        Some(bytes) => bytes,
+        Some(bytes) => {
+            allocator::keep_little();
+            bytes
+        }
         None => (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN),
     };
     let session = Session::new(Config {
