@@ -188,7 +188,8 @@ impl SortState {
             }
         };
         let cursors = set.spilled_runs().max(1) * inner.mergers.max(1);
-        let window = (memory.limit() / WINDOWS_SHARE / cursors).saturating_sub(cursor_bytes(0));
+        let share = (memory.limit() / WINDOWS_SHARE).min(memory.free());
+        let window = (share / cursors).saturating_sub(cursor_bytes(0));
         let window_bytes = window.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         let charge = match charge {
             Some(charge) => charge,
