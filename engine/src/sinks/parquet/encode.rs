@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
@@ -21,7 +20,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
 
 use super::Codec;
-use super::flat::{FlatColumn, Scratch};
+use super::flat::{FlatColumn, Pages, Scratch};
 use crate::batch::{Chunk, physical_type, to_logical};
 use crate::error::{Error, Result};
 
@@ -168,7 +167,7 @@ enum ColumnEncoder {
 
 /// One column of the file, of a row group that is complete.
 enum EncodedColumn {
-    Flat(Bytes, Box<ColumnCloseResult>),
+    Flat(Pages, Box<ColumnCloseResult>),
     General(Box<ArrowColumnChunk>),
 }
 
@@ -260,7 +259,7 @@ impl RowGroup {
             match column {
                 ColumnEncoder::Flat(flat) => {
                     let done = flat.finish(&mut self.scratch).map_err(|e| format.error(e))?;
-                    bytes += done.0.len();
+                    bytes += done.0.bytes();
                     columns.push(EncodedColumn::Flat(done.0, Box::new(done.1)));
                 }
                 ColumnEncoder::General(writers) => {
@@ -286,7 +285,7 @@ impl EncodedGroup {
         let mut row_group = file.next_row_group()?;
         for column in self.columns {
             match column {
-                EncodedColumn::Flat(bytes, close) => row_group.append_column(&bytes, *close)?,
+                EncodedColumn::Flat(pages, close) => row_group.append_column(&pages, *close)?,
                 EncodedColumn::General(chunk) => chunk.append_to_row_group(&mut row_group)?,
             }
         }

@@ -7,6 +7,8 @@
 //!
 //! Invariant 1: all codes of finished pages are codes of the dictionary that the column ends with.
 
+use std::collections::VecDeque;
+use std::io::{self, Read};
 use std::mem;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
@@ -14,7 +16,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType,
 };
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parquet::basic::{Encoding, PageType, Type};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -22,6 +24,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats,
 };
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
@@ -32,6 +35,9 @@ use super::values::{PAGE_ROWS, Values};
 
 /// Bytes of a page, about.
 const PAGE_BYTES: usize = 512 << 10;
+
+/// Room for the header of a page.
+const HEADER_BYTES: usize = 64;
 
 /// Rows looked at together.
 const SLICE_ROWS: usize = 2048;
@@ -47,7 +53,8 @@ pub(super) struct FlatColumn {
     levels: Vec<u32>,
     nulls: usize,
     /// Pages that are complete.
-    pages: TrackedWrite<Vec<u8>>,
+    pages: Vec<Bytes>,
+    page_bytes: usize,
     index: Vec<PageEntry>,
     /// Of the complete pages.
     bounds: Option<Bounds>,
@@ -55,7 +62,6 @@ pub(super) struct FlatColumn {
 }
 
 struct PageEntry {
-    offset: u64,
     bytes: usize,
     rows: usize,
     nulls: usize,
@@ -107,7 +113,8 @@ impl FlatColumn {
             rows: 0,
             levels: Vec::new(),
             nulls: 0,
-            pages: TrackedWrite::new(Vec::new()),
+            pages: Vec::new(),
+            page_bytes: 0,
             index: Vec::new(),
             bounds: None,
             uncompressed_bytes: 0,
@@ -133,7 +140,7 @@ impl FlatColumn {
 
     /// Bytes of memory held.
     pub fn held_bytes(&self) -> usize {
-        self.pages.inner().capacity() + self.values.held_bytes() + self.levels.capacity() * 4
+        self.page_bytes + self.values.held_bytes() + self.levels.capacity() * 4
     }
 
     fn append(&mut self, array: &ArrayRef) -> Result<()> {
@@ -214,43 +221,39 @@ impl FlatColumn {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let written = write_page(&mut self.pages, self.codec, scratch, page)?;
-        self.uncompressed_bytes += written.uncompressed_size;
+        let (bytes, uncompressed_bytes) = encoded_page(self.codec, scratch, page)?;
+        self.uncompressed_bytes += uncompressed_bytes;
         Bounds::widen(&mut self.bounds, &bounds);
         self.index.push(PageEntry {
-            offset: written.offset,
-            bytes: written.compressed_size,
+            bytes: bytes.len(),
             rows,
             nulls: mem::take(&mut self.nulls),
             bounds,
             encoding,
         });
+        self.page_bytes += bytes.len();
+        self.pages.push(bytes);
         Ok(())
     }
 
     /// Ends the column: its bytes, dictionary first, and what the footer says of them.
-    pub fn finish(mut self, scratch: &mut Scratch) -> Result<(Bytes, ColumnCloseResult)> {
+    pub fn finish(mut self, scratch: &mut Scratch) -> Result<(Pages, ColumnCloseResult)> {
         self.end_page(scratch)?;
-        let mut head = TrackedWrite::new(Vec::new());
+        let mut pages = mem::take(&mut self.pages);
+        let mut dictionary_bytes = 0;
         let is_coded = self.index.iter().any(|page| page.encoding == Encoding::RLE_DICTIONARY);
         if is_coded {
             scratch.page.clear();
             let num_values = self.values.dictionary_page(&mut scratch.page) as u32;
             let encoding = Encoding::PLAIN;
             let page = |buf| Page::DictionaryPage { buf, num_values, encoding, is_sorted: false };
-            let written = write_page(&mut head, self.codec, scratch, page)?;
-            self.uncompressed_bytes += written.uncompressed_size;
+            let (bytes, uncompressed_bytes) = encoded_page(self.codec, scratch, page)?;
+            self.uncompressed_bytes += uncompressed_bytes;
+            dictionary_bytes = bytes.len();
+            pages.insert(0, bytes);
         }
-        let pages = mem::replace(&mut self.pages, TrackedWrite::new(Vec::new())).into_inner()?;
-        let mut bytes = head.into_inner()?;
-        let dictionary_bytes = bytes.len();
-        match bytes.is_empty() {
-            true => bytes = pages,
-            false => bytes.extend_from_slice(&pages),
-        }
-        bytes.shrink_to_fit();
-        let close = self.describe(bytes.len(), dictionary_bytes)?;
-        Ok((bytes.into(), close))
+        let close = self.describe(self.page_bytes + dictionary_bytes, dictionary_bytes)?;
+        Ok((Pages(pages), close))
     }
 
     fn describe(&self, bytes: usize, dictionary_bytes: usize) -> Result<ColumnCloseResult> {
@@ -285,14 +288,15 @@ impl FlatColumn {
             .build()?;
         let mut columns = ColumnIndexBuilder::new(self.descriptor.physical_type());
         let mut offsets = OffsetIndexBuilder::new();
+        let mut offset = dictionary_bytes as i64;
         for page in &self.index {
             let (low, high) = match &page.bounds {
                 Some(bounds) => bounds.encoded(self.descriptor.as_ref()),
                 None => (Vec::new(), Vec::new()),
             };
             columns.append(page.bounds.is_none(), low, high, page.nulls as i64);
-            let offset = page.offset as i64 + dictionary_bytes as i64;
             offsets.append_offset_and_size(offset, page.bytes as i32);
+            offset += page.bytes as i64;
             offsets.append_row_count(page.rows as i64);
         }
         Ok(ColumnCloseResult {
@@ -323,13 +327,13 @@ fn fitting(array: &ArrayRef, start: usize) -> usize {
     fits.count().max(1)
 }
 
-/// Compresses what is in `scratch.page` and adds it to `pages`.
-fn write_page(
-    pages: &mut TrackedWrite<Vec<u8>>,
+/// Compresses what is in `scratch.page`; the answer is the page with its header, and how many
+/// bytes it would have had without compression.
+fn encoded_page(
     codec: Codec,
     scratch: &mut Scratch,
     page: impl FnOnce(Bytes) -> Page,
-) -> Result<parquet::column::page::PageWriteSpec> {
+) -> Result<(Bytes, usize)> {
     let uncompressed_bytes = scratch.page.len();
     let body = match codec {
         Codec::Snappy => {
@@ -343,12 +347,63 @@ fn write_page(
         }
         _ => Bytes::from(mem::take(&mut scratch.page)),
     };
+    let mut out = TrackedWrite::new(Vec::with_capacity(body.len() + HEADER_BYTES));
     let compressed = CompressedPage::new(page(body.clone()), uncompressed_bytes);
-    let written = SerializedPageWriter::new(pages).write_page(compressed)?;
+    let written = SerializedPageWriter::new(&mut out).write_page(compressed)?;
     // The page is gone, so the buffer is ours again.
     match codec {
         Codec::Snappy => scratch.compressed = Vec::from(body),
         _ => scratch.page = Vec::from(body),
     }
-    Ok(written)
+    let mut bytes = out.into_inner()?;
+    bytes.shrink_to_fit();
+    Ok((bytes.into(), written.uncompressed_size))
+}
+
+/// The bytes of a column, page by page.
+pub(super) struct Pages(Vec<Bytes>);
+
+impl Pages {
+    /// Bytes of all pages.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+}
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        self.bytes() as u64
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = PagesReader;
+
+    fn get_read(&self, start: u64) -> Result<PagesReader> {
+        let mut pages = PagesReader(self.0.clone().into());
+        io::copy(&mut (&mut pages).take(start), &mut io::sink())?;
+        Ok(pages)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.get_read(start)?.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reads pages one behind the other.
+pub(super) struct PagesReader(VecDeque<Bytes>);
+
+impl Read for PagesReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.0.front().is_some_and(Bytes::is_empty) {
+            self.0.pop_front();
+        }
+        let Some(page) = self.0.front_mut() else { return Ok(0) };
+        let length = page.len().min(out.len());
+        out[..length].copy_from_slice(&page[..length]);
+        page.advance(length);
+        Ok(length)
+    }
 }
