@@ -9,21 +9,35 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 /// Whether evaluating the expression can fail. Conservative: functions and arithmetic may, except
 /// what is known to be total.
 pub(crate) fn is_fallible(expr: &Expr, schema: &DFSchema) -> bool {
-    let mut fallible = false;
+    any(expr, |e| can_fail(e, schema))
+}
+
+/// As [`is_fallible`], of those parts only that read columns: the others are constants that have
+/// not been folded yet.
+pub(crate) fn is_fallible_on_columns(expr: &Expr, schema: &DFSchema) -> bool {
+    any(expr, |e| can_fail(e, schema) && e.any_column_refs())
+}
+
+fn any(expr: &Expr, test: impl Fn(&Expr) -> bool) -> bool {
+    let mut found = false;
     let _ = expr.apply(|e| {
-        fallible |= match e {
-            Expr::BinaryExpr(binary) => is_fallible_arithmetic(binary, e, schema),
-            Expr::Negative(_) => true,
-            Expr::ScalarFunction(call) => !TOTAL_FUNCTIONS.contains(&call.name()),
-            Expr::Cast(cast) => cast
-                .expr
-                .get_type(schema)
-                .map_or(true, |from| !widens(&from, cast.field.data_type())),
-            _ => false,
-        };
-        Ok(if fallible { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        found = test(e);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
-    fallible
+    found
+}
+
+/// Whether an expression can fail though its operands do not.
+fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::BinaryExpr(binary) => is_fallible_arithmetic(binary, expr, schema),
+        Expr::Negative(_) => true,
+        Expr::ScalarFunction(call) => !TOTAL_FUNCTIONS.contains(&call.name()),
+        Expr::Cast(cast) => {
+            cast.expr.get_type(schema).map_or(true, |from| !widens(&from, cast.field.data_type()))
+        }
+        _ => false,
+    }
 }
 
 /// Functions that are defined on all values of their arguments' types.

@@ -7,8 +7,8 @@ use datafusion_expr::LogicalPlan;
 use gristmill_engine::{Position, Result};
 
 use crate::rules::{
-    EXPAND_NOT_IN, ORDER_JOINS, SHARE_SUBPLANS, columns_read, expand_not_in, narrowed, order_joins,
-    share_subplans,
+    EXPAND_NOT_IN, KEEP_IN_PLACE, ORDER_JOINS, SHARE_SUBPLANS, columns_read, expand_not_in,
+    keep_in_place, narrowed, order_joins, release, share_subplans,
 };
 use crate::sql::{self, Binder, Planning, to_error};
 
@@ -67,11 +67,14 @@ fn optimize(
 ) -> Result<LogicalPlan> {
     let failed = |e| to_error(&e, statement);
     let plan = sql::analyze(plan, &binder.shared_options(), statement)?;
-    let plan = sql::before_join_order(shape(plan)?, planning).map_err(failed)?;
+    let kept = keep_in_place(shape(plan)?).map_err(failed)?;
+    note(planning, KEEP_IN_PLACE, kept.transformed);
+    let plan = sql::before_join_order(kept.data, planning).map_err(failed)?;
     sql::check_planned(&plan, statement)?;
     let ordered = order_joins(plan).map_err(failed)?;
     note(planning, ORDER_JOINS, ordered.transformed);
-    sql::after_join_order(ordered.data, planning).map_err(failed)
+    let plan = if kept.transformed { release(ordered.data).map_err(failed)? } else { ordered.data };
+    sql::after_join_order(plan, planning).map_err(failed)
 }
 
 fn note(planning: &mut Planning, rule: &str, fired: bool) {
@@ -203,8 +206,8 @@ mod tests {
                 "ANY or ALL",
             ),
             (
-                "select 1 from nation where exists (select count(*) from region where r_regionkey = \
-              n_regionkey)",
+                "select 1 from nation where exists (select count(*) from region where \
+              r_regionkey = n_regionkey)",
                 "aggregate",
             ),
             ("select 1 from nation order by (select max(r_regionkey) from region)", "ORDER BY"),
@@ -236,6 +239,28 @@ mod tests {
         assert!(plan.contains("count("), "{plan}");
         let plan = text_of("select 1 from nation where n_nationkey not in (values (1), (2))");
         assert!(plan.contains("LeftAnti"), "{plan}");
+    }
+
+    #[test]
+    fn conditions_that_can_fail_stay_behind_the_joins() {
+        let plan = text_of(
+            "select 1 from nation, region where n_regionkey = r_regionkey and \
+             10 / r_regionkey > 1 and n_nationkey > 2",
+        );
+        let filter = plan.find("Filter: Int64(10) / region.r_regionkey").expect(&plan);
+        assert!(filter < plan.find("Inner Join").expect(&plan), "{plan}");
+        assert!(plan.contains("full_filters=[nation.n_nationkey > Int64(2)]"), "{plan}");
+        assert!(!plan.contains("Barrier"), "{plan}");
+        let plan = text_of("select 1 from region where r_regionkey <> 0 and 10 / r_regionkey > 1");
+        let pushed = "full_filters=[region.r_regionkey != Int64(0), Int64(10) /";
+        assert!(plan.contains(pushed), "{plan}");
+        let plan = text_of(
+            "select * from (select n_name, r_regionkey k from nation, region \
+             where n_regionkey = r_regionkey and n_nationkey > 2) v where 10 / k > 1",
+        );
+        let filter = plan.find("Filter: Int64(10) /").expect(&plan);
+        assert!(filter < plan.find("Inner Join").expect(&plan), "{plan}");
+        assert!(plan.contains("full_filters=[nation.n_nationkey > Int64(2)]"), "{plan}");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 /// One line of an operator's explanation: a label and its text, e.g. `keys` and `#0, #1`.
 pub type Field = (&'static str, String);
 
-/// An operator as plain data; see the module documentation of [`crate::plan`]. A rule of the planner
-/// that is about one operator finds it through [`Any`].
+/// An operator as plain data; see the module documentation of [`crate::plan`]. Rules of the planner
+/// that are about one operator find it through [`Any`].
 pub trait Spec: Any + Send + Sync + fmt::Debug {
     /// Its name in plans, e.g. `hash_join`.
     fn name(&self) -> &'static str;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion_common::{JoinType, NullEquality};
+use arrow::datatypes::Field;
+use datafusion_common::{DFSchema, JoinType, NullEquality};
 use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, LogicalPlan};
 use gristmill_engine::expr::Expr;
@@ -16,7 +17,7 @@ impl PlanLowering {
     pub(super) fn join(&mut self, join: &df::Join) -> Result<NodeId> {
         use JoinType::{Inner, Left, LeftAnti, LeftSemi, Right, RightAnti, RightSemi};
         let (kind, swapped) = match join.join_type {
-            Inner => (JoinKind::Inner, false),
+            Inner => (JoinKind::Inner, self.is_better_held(&join.left, &join.right)),
             Left => (JoinKind::Left, false),
             LeftSemi => (JoinKind::Semi, false),
             LeftAnti if !join.null_aware => (JoinKind::Anti, false),
@@ -66,6 +67,16 @@ impl PlanLowering {
         self.project(node, exprs, order.iter().map(|&i| names[i].clone()).collect())
     }
 
+    /// Whether an inner join costs clearly less when `left` is held and `right` is looked up in it:
+    /// the order of the joins has chosen by rows, and knows nothing of their bytes.
+    fn is_better_held(&self, left: &LogicalPlan, right: &LogicalPlan) -> bool {
+        let (Some(l), Some(r)) = (self.profiles.get(left), self.profiles.get(right)) else {
+            return false;
+        };
+        let (hold_left, hold_right) = (holding(left.schema()), holding(right.schema()));
+        l.rows * hold_left + r.rows < CLEARLY * (r.rows * hold_right + l.rows)
+    }
+
     /// The join's further condition, over the columns of the probe side and then the build side
     /// (keys computed for the join included).
     fn residual(
@@ -91,6 +102,20 @@ impl PlanLowering {
     fn width(&self, node: NodeId) -> Result<usize> {
         Ok(self.plan.node(node)?.schema.fields().len())
     }
+}
+
+/// The share of a cost below which another is clearly less, guesses being what they are.
+const CLEARLY: f64 = 0.7;
+
+/// What it costs to hold one row, relative to looking one up: copying it to pages takes time by its
+/// bytes, linking it into the table does not.
+fn holding(schema: &DFSchema) -> f64 {
+    const LINK: f64 = 2.5;
+    const BYTES_PER_LOOKUP: f64 = 16.0;
+    const TEXT_BYTES: usize = 24;
+    let bytes = |field: &Arc<Field>| field.data_type().primitive_width().unwrap_or(TEXT_BYTES);
+    let bytes: usize = schema.fields().iter().map(bytes).sum();
+    LINK + bytes as f64 / BYTES_PER_LOOKUP
 }
 
 /// Which input of a join is probed and which is built, with their widths before keys were added.

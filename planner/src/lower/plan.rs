@@ -22,6 +22,7 @@ use super::expr::lower_expr;
 use crate::catalog::PlannedTable;
 use crate::prepare::Prepared;
 use crate::rules::{SharedSource, shared_source};
+use crate::statistics::{Profile, Profiles};
 
 /// Rows up to which a limited sort keeps the first rows only; beyond it, all rows are sorted, and
 /// the limit ends the merge, which several workers share.
@@ -33,6 +34,8 @@ pub(super) struct PlanLowering {
     options: Arc<ConfigOptions>,
     /// The shared plans lowered so far, with the columns of the bound plan that each gives.
     shared: Vec<(NodeId, Vec<usize>)>,
+    /// What is guessed about the logical nodes.
+    pub(super) profiles: Profiles,
 }
 
 /// The engine's plan for the plans of a statement; its root gives the columns under their output
@@ -42,7 +45,10 @@ pub(super) struct PlanLowering {
 /// `Input`, by name, for what the engine does not do; `Internal` for what does not fit together.
 pub(crate) fn lower_prepared(prepared: &Prepared, options: &Arc<ConfigOptions>) -> Result<Plan> {
     let (plan, options) = (Plan::new(), options.clone());
-    let mut lowering = PlanLowering { plan, options, shared: Vec::new() };
+    let mut profiles = Profiles::default();
+    prepared.shared.iter().for_each(|shared| profiles.add(&shared.plan));
+    profiles.add(&prepared.plan);
+    let mut lowering = PlanLowering { plan, options, shared: Vec::new(), profiles };
     for shared in &prepared.shared {
         let node = lowering.node(&shared.plan)?;
         lowering.shared.push((node, shared.columns.clone()));
@@ -53,6 +59,20 @@ pub(crate) fn lower_prepared(prepared: &Prepared, options: &Arc<ConfigOptions>) 
 
 impl PlanLowering {
     pub(super) fn node(&mut self, node: &LogicalPlan) -> Result<NodeId> {
+        let id = self.operators(node)?;
+        let Some(estimate) = self.profiles.get(node).map(Profile::estimate) else { return Ok(id) };
+        // A projection that puts the columns of a join in order gives as many rows as it.
+        let lowered = self.plan.node(id)?;
+        if let ("project", &[input]) = (lowered.spec.name(), &lowered.inputs[..])
+            && self.plan.node(input)?.estimate.is_none()
+        {
+            self.plan.estimate(input, estimate.clone());
+        }
+        self.plan.estimate(id, estimate);
+        Ok(id)
+    }
+
+    fn operators(&mut self, node: &LogicalPlan) -> Result<NodeId> {
         match node {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Projection(projection) => self.projection(projection),
@@ -156,7 +176,12 @@ impl PlanLowering {
         {
             return Ok(input);
         }
-        self.plan.add(Arc::new(Project { exprs, names }), &[input])
+        let estimate = self.plan.node(input)?.estimate.clone();
+        let node = self.plan.add(Arc::new(Project { exprs, names }), &[input])?;
+        if let Some(estimate) = estimate {
+            self.plan.estimate(node, estimate);
+        }
+        Ok(node)
     }
 
     /// All columns of `input`, followed by `added`; expressions that are columns already are not

@@ -1,14 +1,17 @@
 //! Rules of ours, one a file, each with the reason why it is sound.
 //!
-//! In the order in which they run: `not_in` and `shared` on the bound plan, `join_order` (with
-//! `region`) between the borrowed rules, `key_filters` on the engine's plan.
+//! In the order in which they run: `not_in` and `shared` on the bound plan, `in_place` on the
+//! analyzed one, `join_order` (with `region`) between the borrowed rules, `key_filters` on the
+//! engine's plan.
 
+mod in_place;
 mod join_order;
 mod key_filters;
 mod not_in;
 mod region;
 mod shared;
 
+pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
 pub(crate) use not_in::{EXPAND_NOT_IN, expand_not_in};

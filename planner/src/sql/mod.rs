@@ -19,6 +19,7 @@ mod script;
 mod stack;
 mod subqueries;
 mod syntax;
+mod unsupported;
 
 pub(crate) use bind::{CopyTarget, Request, analyze, bind, check_planned};
 pub(crate) use context::Binder;

@@ -13,15 +13,20 @@ use gristmill_engine::{Error, Position, Result};
 use super::diagnose::{at, locate_message, to_error};
 use super::stack::with_stack_for;
 use super::syntax;
+use super::unsupported;
 
 /// Expressions deeper than this are refused: the binder's time grows with the square of the depth.
-const DEPTH_MAX: usize = 5_000;
+const DEPTH_MAX: usize = 800;
+
+/// Chains of AND, OR and `||` longer than this, in words and signs, are refused.
+const CHAIN_MAX: usize = 100_000;
 
 /// Nested parentheses the parser follows.
 const NESTING_MAX: usize = 320;
 
-/// Levels of parsing that one pair of parentheses may cost, compared with one operator.
-const LEVELS_PER_PARENTHESIS: usize = 16;
+/// Levels that one pair of parentheses may cost, compared with one operator: the parser follows
+/// them through all ranks of operators, and little of them is left in the tree.
+const LEVELS_PER_PARENTHESIS: Depth = Depth { parsed: 16, balanced: 2 };
 
 const DIALECT: GenericDialect = GenericDialect {};
 
@@ -97,7 +102,10 @@ impl Statement {
         let mut parser = builder.build().map_err(|e| to_error(&e, &self.position))?;
         let parsed = parser.parse_statement().map_err(|e| self.syntax_error(e, end))?;
         expect_end(&parser)?;
-        Ok(syntax::rewrite(parsed))
+        // In this order: only rewritten trees are shallow enough to be walked.
+        let parsed = syntax::rewrite(parsed);
+        unsupported::refuse(&parsed, &self.position)?;
+        Ok(parsed)
     }
 
     /// A parser's error; what it says about the end of the text stands behind the last token.
@@ -132,50 +140,89 @@ fn is_space(token: &TokenWithSpan) -> bool {
 }
 
 /// Counts what may nest: every token adds at most one level to those open in its parentheses, a
-/// comma ends them, and so does an operator whose chains are balanced.
+/// comma ends them, and so does an operator whose chains are balanced. CASE … END is as a pair of
+/// parentheses, its branches as what commas part.
 fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
-    let mut open: Vec<Depth> = Vec::new();
+    let mut open: Vec<(Closing, Depth)> = Vec::new();
     let (mut own, mut outer, mut deepest) = (Depth::default(), Depth::default(), Depth::default());
     for token in tokens {
-        match &token.token {
-            Token::LParen | Token::LBracket | Token::LBrace => {
-                open.push(own);
-                outer.parsed += own.parsed + LEVELS_PER_PARENTHESIS;
-                outer.balanced += own.balanced + LEVELS_PER_PARENTHESIS;
+        match step(&token.token) {
+            Step::Open(closing) => {
+                open.push((closing, own));
+                outer = outer.plus(own).plus(LEVELS_PER_PARENTHESIS);
                 own = Depth::default();
             }
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                if let Some(before) = open.pop() {
-                    outer.parsed -= before.parsed + LEVELS_PER_PARENTHESIS;
-                    outer.balanced -= before.balanced + LEVELS_PER_PARENTHESIS;
+            Step::Close(closing) if open.last().is_some_and(|(c, _)| *c == closing) => {
+                if let Some((_, before)) = open.pop() {
+                    outer = outer.minus(before).minus(LEVELS_PER_PARENTHESIS);
                     own = before;
                 }
             }
-            Token::Comma => own = Depth::default(),
-            other => {
-                own.parsed += 1;
-                own.balanced = if is_chained(other) { 0 } else { own.balanced + 1 };
-            }
+            Step::Close(_) => {}
+            Step::Next => own = Depth::default(),
+            Step::Chain => own = Depth { parsed: own.parsed + 1, balanced: 0 },
+            Step::Term => own = own.plus(Depth { parsed: 1, balanced: 1 }),
         }
         deepest.parsed = deepest.parsed.max(outer.parsed + own.parsed);
         deepest.balanced = deepest.balanced.max(outer.balanced + own.balanced);
-        if deepest.balanced > DEPTH_MAX {
+        let exceeded = (deepest.balanced > DEPTH_MAX)
+            .then_some(DEPTH_MAX)
+            .or((deepest.parsed > CHAIN_MAX).then_some(CHAIN_MAX));
+        if let Some(max) = exceeded {
             let place = at(token.span.start.line, token.span.start.column);
-            return Err(Error::input_at(
-                format!("this expression has more than {DEPTH_MAX} levels; split it"),
-                place,
-            ));
+            let message = format!("this expression has more than {max} levels; split it");
+            return Err(Error::input_at(message, place));
         }
     }
     Ok(deepest)
 }
 
-/// Whether a token is an operator whose chains are balanced.
-fn is_chained(token: &Token) -> bool {
+impl Depth {
+    fn plus(self, other: Depth) -> Depth {
+        Depth { parsed: self.parsed + other.parsed, balanced: self.balanced + other.balanced }
+    }
+
+    fn minus(self, other: Depth) -> Depth {
+        Depth {
+            parsed: self.parsed.saturating_sub(other.parsed),
+            balanced: self.balanced.saturating_sub(other.balanced),
+        }
+    }
+}
+
+/// What ends something that nests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    Parenthesis,
+    End,
+}
+
+/// What a token means for the depth.
+enum Step {
+    Open(Closing),
+    Close(Closing),
+    /// Parts neighbours: what comes is no deeper than what was.
+    Next,
+    /// An operator whose chains are balanced.
+    Chain,
+    Term,
+}
+
+fn step(token: &Token) -> Step {
     match token {
-        Token::Word(word) => matches!(word.keyword, Keyword::AND | Keyword::OR),
-        Token::StringConcat => true,
-        _ => false,
+        Token::LParen | Token::LBracket | Token::LBrace => Step::Open(Closing::Parenthesis),
+        Token::RParen | Token::RBracket | Token::RBrace => Step::Close(Closing::Parenthesis),
+        Token::Comma => Step::Next,
+        Token::StringConcat => Step::Chain,
+        Token::Word(word) => match word.keyword {
+            Keyword::AND | Keyword::OR => Step::Chain,
+            Keyword::CASE => Step::Open(Closing::End),
+            Keyword::END => Step::Close(Closing::End),
+            // These part the branches of a CASE and stand nowhere else in an expression.
+            Keyword::WHEN | Keyword::THEN | Keyword::ELSE => Step::Next,
+            _ => Step::Term,
+        },
+        _ => Step::Term,
     }
 }
 
@@ -212,7 +259,7 @@ mod tests {
 
     #[test]
     fn deep_texts_parse_or_are_refused() {
-        let sum = format!("select {}1", "1+".repeat(2_000));
+        let sum = format!("select {}1", "1+".repeat(350));
         statements(&sum).expect("parses");
         let conditions = format!("select 1 where {}1=1", "a=1 or ".repeat(20_000));
         statements(&conditions).expect("is balanced");
@@ -222,6 +269,8 @@ mod tests {
         assert!(error(&nested).contains("split it"), "{}", error(&nested));
         let endless = format!("select {}1", "1+".repeat(12_000));
         assert!(error(&endless).contains("split it"));
+        let branches = format!("select case {} end", "when a=1 then 1 ".repeat(5_000));
+        statements(&branches).expect("branches are wide, not deep");
         let wide = format!("select 1 in ({}1)", "1,".repeat(80_000));
         statements(&wide).expect("a list is wide, not deep");
     }

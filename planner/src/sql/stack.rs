@@ -10,15 +10,13 @@ use gristmill_engine::{Error, Result};
 
 use super::script::Depth;
 
-/// Depths up to this are planned on the caller's thread.
-const SHALLOW: usize = 1_000;
+/// Depths up to this are planned on the caller's thread, which may have a stack of two megabytes.
+const SHALLOW: usize = 100;
 
-/// Stack per level of what is bound and optimized: the largest frames seen in an unoptimized build,
-/// doubled.
+/// Stack reserved per level: the largest frames seen in an unoptimized build, doubled. Chains that
+/// are balanced count too: the borrowed rules take conditions apart and put them together again as
+/// chains. What is not used of a stack takes no memory.
 const BYTES_PER_LEVEL: usize = 16 * 1024;
-
-/// Stack per level of what is only parsed and dropped.
-const BYTES_PER_PARSED_LEVEL: usize = 1024;
 
 const BYTES_MIN: usize = 8 * 1024 * 1024;
 
@@ -34,8 +32,7 @@ pub(crate) fn with_stack_for<R: Send>(
         return catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(defect(panic.as_ref())));
     }
-    let bytes =
-        BYTES_MIN + depth.balanced * BYTES_PER_LEVEL + depth.parsed * BYTES_PER_PARSED_LEVEL;
+    let bytes = BYTES_MIN + depth.parsed * BYTES_PER_LEVEL;
     let builder = std::thread::Builder::new().name("planner".into()).stack_size(bytes);
     std::thread::scope(|scope| {
         let thread = builder.spawn_scoped(scope, work).map_err(|e| {

@@ -2,12 +2,12 @@
 //!
 //! * `FROM t` and `FROM t |> …` mean `SELECT * FROM t`: the binder does not look at how a SELECT
 //!   was written and would see one without columns.
-//! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over deep
-//!   ones. All three are associative, and the terms keep their order.
+//! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
+//!   deep ones. All three are associative, and the terms keep their order.
 //! * The options of COPY may stand right behind the path.
 //! * Columns without a name are named as they were written (`names`).
-//! * `IN (VALUES …)` becomes `IN (SELECT * FROM (VALUES …))`: the borrowed rule for IN asks a query for
-//!   its expressions, and bare values have none.
+//! * `IN (VALUES …)` becomes `IN (SELECT * FROM (VALUES …))`: the borrowed rule for IN asks a query
+//!   for its expressions, and bare values have none.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
 //!   from equal texts when the text has a volatile function.

@@ -8,5 +8,5 @@ mod number;
 mod profile;
 mod selectivity;
 
-pub(crate) use profile::{Profile, distinct_of, profile};
+pub(crate) use profile::{Profile, Profiles, distinct_of, profile};
 pub(crate) use selectivity::selectivity;

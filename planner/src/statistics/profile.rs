@@ -3,12 +3,15 @@
 //! Where a file says nothing, the guesses are those of a table of business data: text repeats
 //! itself, groups are many, subqueries for IN are small.
 
+use std::collections::HashMap;
+
 use datafusion_common::{Column, DFSchema, JoinType};
 use datafusion_expr::logical_plan::{
     Aggregate, Distinct, Join, LogicalPlan, Projection, TableScan, Union,
 };
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, FetchType, SkipType};
+use gristmill_engine::plan::Estimate;
 
 use super::number::{is_discrete, number};
 use super::selectivity::selectivity;
@@ -75,6 +78,11 @@ impl Profile {
         }
         self
     }
+
+    /// For the engine's plan.
+    pub(crate) fn estimate(&self) -> Estimate {
+        Estimate { rows: self.rows.round(), how: self.how.to_string() }
+    }
 }
 
 /// Distinct values of an expression among the base rows of a node.
@@ -100,35 +108,71 @@ pub(super) fn column_profile(
 
 /// What is guessed about the rows of a plan.
 pub(crate) fn profile(plan: &LogicalPlan) -> Profile {
+    profile_of(plan, &mut Profiles::default())
+}
+
+/// What is guessed about all nodes of plans, by where they are: it is good as long as the plans
+/// that were looked at are neither moved nor dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Profiles {
+    nodes: HashMap<*const LogicalPlan, Profile>,
+}
+
+impl Profiles {
+    /// Looks at a plan, from the leaves up, each node once.
+    pub(crate) fn add(&mut self, plan: &LogicalPlan) {
+        profile_of(plan, self);
+    }
+
+    /// What is guessed about a node of a plan that was added.
+    pub(crate) fn get(&self, node: &LogicalPlan) -> Option<&Profile> {
+        self.nodes.get(&std::ptr::from_ref(node))
+    }
+}
+
+fn profile_of(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
+    let profile = guess(plan, known);
+    known.nodes.insert(std::ptr::from_ref(plan), profile.clone());
+    profile
+}
+
+fn guess(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
     match plan {
         LogicalPlan::TableScan(scan) => of_scan(scan),
         LogicalPlan::Filter(filter) => {
-            let input = profile(&filter.input);
+            let input = profile_of(&filter.input, known);
             let conditions = split_conjunction(&filter.predicate);
             let share = selectivity(&conditions, filter.input.schema(), &input);
             // HAVING is there to find the few.
-            let is_having = matches!(filter.input.as_ref(), LogicalPlan::Aggregate(_));
+            let is_having = match filter.input.as_ref() {
+                LogicalPlan::Extension(e) => e.node.inputs().into_iter().all(is_aggregate),
+                input => is_aggregate(input),
+            };
             let share = if is_having { share.min(HAVING) } else { share };
             input.filtered(share, "condition")
         }
-        LogicalPlan::Projection(projection) => of_projection(projection),
-        LogicalPlan::SubqueryAlias(alias) => profile(&alias.input),
-        LogicalPlan::Aggregate(aggregate) => of_aggregate(aggregate),
+        // Extensions of ours give the rows of their input.
+        LogicalPlan::Extension(extension) if extension.node.inputs().len() == 1 => {
+            profile_of(extension.node.inputs()[0], known)
+        }
+        LogicalPlan::Projection(projection) => of_projection(projection, known),
+        LogicalPlan::SubqueryAlias(alias) => profile_of(&alias.input, known),
+        LogicalPlan::Aggregate(aggregate) => of_aggregate(aggregate, known),
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            let input = profile(input);
+            let input = profile_of(input, known);
             let rows = (input.rows * GROUP_SHARE).max(1.0);
             input.capped(rows, "distinct")
         }
-        LogicalPlan::Join(join) => of_join(join),
+        LogicalPlan::Join(join) => of_join(join, known),
         LogicalPlan::Sort(sort) => {
-            let input = profile(&sort.input);
+            let input = profile_of(&sort.input, known);
             match sort.fetch {
                 Some(count) => input.capped(count as f64, "limit"),
                 None => input,
             }
         }
         LogicalPlan::Limit(limit) => {
-            let input = profile(&limit.input);
+            let input = profile_of(&limit.input, known);
             match (limit.get_fetch_type(), limit.get_skip_type()) {
                 (Ok(FetchType::Literal(Some(count))), Ok(SkipType::Literal(_))) => {
                     input.capped(count as f64, "limit")
@@ -136,7 +180,7 @@ pub(crate) fn profile(plan: &LogicalPlan) -> Profile {
                 _ => input,
             }
         }
-        LogicalPlan::Union(union) => of_union(union),
+        LogicalPlan::Union(union) => of_union(union, known),
         LogicalPlan::EmptyRelation(empty) => Profile::unknown(
             f64::from(u8::from(empty.produce_one_row)),
             "exact",
@@ -148,11 +192,15 @@ pub(crate) fn profile(plan: &LogicalPlan) -> Profile {
         other => {
             let columns = other.schema().fields().len();
             match other.inputs().first() {
-                Some(input) => Profile::unknown(profile(input).rows, "input", columns),
+                Some(input) => Profile::unknown(profile_of(input, known).rows, "input", columns),
                 None => Profile::unknown(1_000.0, "unknown", columns),
             }
         }
     }
+}
+
+fn is_aggregate(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Aggregate(_))
 }
 
 fn of_scan(scan: &TableScan) -> Profile {
@@ -206,8 +254,8 @@ fn of_column(
     ColumnProfile { distinct: distinct.map(|d| d.clamp(1.0, rows.max(1.0))), range, nulls }
 }
 
-fn of_projection(projection: &Projection) -> Profile {
-    let input = profile(&projection.input);
+fn of_projection(projection: &Projection, known: &mut Profiles) -> Profile {
+    let input = profile_of(&projection.input, known);
     let schema = projection.input.schema();
     let columns = projection.expr.iter().map(|expr| match bare(expr) {
         Expr::Column(column) => {
@@ -225,8 +273,8 @@ fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-fn of_aggregate(aggregate: &Aggregate) -> Profile {
-    let input = profile(&aggregate.input);
+fn of_aggregate(aggregate: &Aggregate, known: &mut Profiles) -> Profile {
+    let input = profile_of(&aggregate.input, known);
     let schema = aggregate.input.schema();
     let keys = aggregate.group_expr.iter();
     let groups: f64 = keys.map(|key| distinct_of(key, schema, &input)).product();
@@ -240,13 +288,13 @@ fn of_aggregate(aggregate: &Aggregate) -> Profile {
     Profile { rows, base_rows: rows, how: "groups", columns }
 }
 
-fn of_union(union: &Union) -> Profile {
-    let rows = union.inputs.iter().map(|input| profile(input).rows).sum();
+fn of_union(union: &Union, known: &mut Profiles) -> Profile {
+    let rows = union.inputs.iter().map(|input| profile_of(input, known).rows).sum();
     Profile::unknown(rows, "sum", union.schema.fields().len())
 }
 
-fn of_join(join: &Join) -> Profile {
-    let (left, right) = (profile(&join.left), profile(&join.right));
+fn of_join(join: &Join, known: &mut Profiles) -> Profile {
+    let (left, right) = (profile_of(&join.left, known), profile_of(&join.right, known));
     let (of_left, of_right) = (join.left.schema(), join.right.schema());
     let mut matches = 1.0;
     let mut held = 1.0;

@@ -1,0 +1,136 @@
+//! `keep_in_place`: conditions that can fail see only rows that the query wrote them for.
+//!
+//! A condition of WHERE over one of several joined relations would be moved to that relation, where
+//! it also sees rows that the joins, and conditions written before it on other relations, leave
+//! out: `WHERE t.k = u.k AND 10 / t.x > 1` must not fail for a row of `t` without partner. Such a
+//! condition becomes a filter of its own over a node that the borrowed rules move nothing through;
+//! the node is taken out when they are done.
+//!
+//! Conditions over one table, equalities (join keys may be among them), conditions over several
+//! relations or with a subquery, and those that cannot fail are moved as far as they go; so are
+//! those of correlated subqueries, whose joins have to be found first.
+//!
+//! Sound: rows pass the same conditions, those that can fail after the others.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::{DFSchemaRef, Result, internal_err};
+use datafusion_expr::logical_plan::{Extension, Filter, LogicalPlan};
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion_expr::{BinaryExpr, Expr, Operator, UserDefinedLogicalNodeCore};
+
+use crate::fallible::is_fallible_on_columns;
+
+/// The rule's name in explain.
+pub(crate) const KEEP_IN_PLACE: &str = "keep_in_place";
+
+/// Gives the rows of its input. Conditions above it stay above.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Barrier {
+    input: LogicalPlan,
+}
+
+impl PartialOrd for Barrier {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.input.partial_cmp(&other.input)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Barrier {
+    fn name(&self) -> &str {
+        "Barrier"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Barrier")
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        match (inputs.pop(), inputs.len()) {
+            (Some(input), 0) => Ok(Barrier { input }),
+            _ => internal_err!("one input"),
+        }
+    }
+}
+
+/// Puts barriers below the conditions that must stay where they are.
+pub(crate) fn keep_in_place(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
+        let schema = filter.input.schema();
+        let wanted = |condition: &Expr| {
+            is_moved_alone(condition) && is_fallible_on_columns(condition, schema)
+        };
+        let any = is_fallible_on_columns(&filter.predicate, schema)
+            && has_join(&filter.input)
+            && !is_correlated(&filter);
+        if !any {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        }
+        let conditions = split_conjunction_owned(filter.predicate.clone());
+        let (kept, moved): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(wanted);
+        let Some(kept) = conjunction(kept) else {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        };
+        let input = match conjunction(moved) {
+            Some(moved) => LogicalPlan::Filter(Filter::new(moved, filter.input)),
+            None => Arc::unwrap_or_clone(filter.input),
+        };
+        let barrier = LogicalPlan::Extension(Extension { node: Arc::new(Barrier { input }) });
+        Ok(Transformed::yes(LogicalPlan::Filter(Filter::new(kept, Arc::new(barrier)))))
+    })
+}
+
+/// Takes all barriers out.
+pub(crate) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match &node {
+        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref() {
+            Some(Barrier { input }) => Ok(Transformed::yes(input.clone())),
+            None => Ok(Transformed::no(node)),
+        },
+        _ => Ok(Transformed::no(node)),
+    })
+    .data()
+}
+
+fn has_join(plan: &LogicalPlan) -> bool {
+    let found = plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))));
+    found.unwrap_or(true)
+}
+
+fn is_correlated(filter: &Filter) -> bool {
+    filter.predicate.contains_outer() || !filter.input.all_out_ref_exprs().is_empty()
+}
+
+/// Whether a condition would be moved to the one relation that it reads.
+fn is_moved_alone(condition: &Expr) -> bool {
+    if matches!(condition, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, left, right })
+        if left.any_column_refs() && right.any_column_refs())
+    {
+        return false;
+    }
+    let subquery =
+        |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+    if condition.exists(|e| Ok(subquery(e))).unwrap_or(true) {
+        return false;
+    }
+    let columns = condition.column_refs();
+    let mut relations = columns.iter().map(|column| &column.relation);
+    let Some(first) = relations.next() else { return false };
+    relations.all(|relation| relation == first)
+}
