@@ -32,11 +32,8 @@ const RANKS: &[(&str, u8)] = &[
 const WITHIN_RANK: &[(&str, &str)] = &[("memory", "batch")];
 
 /// The only files with `unsafe` code; each has a measured reason in its header.
-const UNSAFE_FILES: &[&str] = &[
-    "cli/src/allocator.rs",
-    "engine/src/memory/allocator.rs",
-    "engine/src/memory/spill/window.rs",
-];
+const UNSAFE_FILES: &[&str] =
+    &["engine/src/memory/allocator.rs", "engine/src/memory/spill/window.rs"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_path_buf()

@@ -1,13 +1,12 @@
 //! The allocator of the process, and how soon it gives freed memory back.
 //!
 //! By default mimalloc keeps what is freed for about a second and takes memory from the system in
-//! large arenas: fast, but a sort that holds 73 MB had 184 MB resident. Where a limit was asked
-//! for, freed memory goes back at once: 94 MB for the same sort.
-//!
-//! This is the one place of the command with `unsafe`: the crate offers no other way to set
-//! options, and the environment is read before the program begins.
+//! large arenas: fast, but a sort that held 73 MB had 184 MB resident. Where a limit was asked
+//! for, freed memory goes back at once: 100 MB for the same sort. The allocator reads its options
+//! from the environment before the program begins, hence the program begins again.
 
-use std::ffi::{c_int, c_long};
+use std::env;
+use std::process::Command;
 
 use gristmill::memory::Counting;
 use mimalloc::MiMalloc;
@@ -16,20 +15,28 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: Counting<MiMalloc> = Counting::new(MiMalloc);
 
-/// Milliseconds until freed memory is given back.
-const PURGE_DELAY: c_int = 15;
-/// Whether memory is taken from the system as it is needed, not from large arenas.
-const NO_ARENAS: c_int = 26;
+/// Freed memory is given back without delay, and arenas are not taken as a whole.
+const OPTIONS: [(&str, &str); 2] =
+    [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ARENA_EAGER_COMMIT", "0")];
 
-unsafe extern "C" {
-    fn mi_option_set(option: c_int, value: c_long);
-}
-
-/// Gives freed memory back to the system at once from now on.
+/// Begins the program again, in the same process, with an allocator that gives freed memory back
+/// at once; returns when it is one already, or where that cannot be done.
+#[cfg(unix)]
 pub fn keep_little() {
-    for (option, value) in [(PURGE_DELAY, 0), (NO_ARENAS, 1)] {
-        // SAFETY: the function stores a number in a table of the allocator, which is linked in
-        // and may be told at any time; numbers of options are those of its header.
-        unsafe { mi_option_set(option, value) };
+    use std::os::unix::process::CommandExt;
+
+    if OPTIONS.iter().any(|(name, _)| env::var_os(name).is_some()) {
+        return;
     }
+    let Ok(program) = env::current_exe() else { return };
+    let mut again = Command::new(program);
+    if let Some(name) = env::args_os().next() {
+        again.arg0(name);
+    }
+    // Returns only when it fails: then the default has to do.
+    let _ = again.args(env::args_os().skip(1)).envs(OPTIONS).exec();
 }
+
+/// Begins the program again, where that can be done.
+#[cfg(not(unix))]
+pub fn keep_little() {}

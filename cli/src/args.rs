@@ -45,6 +45,17 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The options that all commands share.
+    pub fn options(&self) -> &Options {
+        match self {
+            Command::Run { options, .. }
+            | Command::Query { options, .. }
+            | Command::Explain { options, .. } => options,
+        }
+    }
+}
+
 /// Options shared by all commands.
 #[derive(Debug, Args)]
 pub struct Options {

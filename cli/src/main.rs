@@ -4,9 +4,8 @@
 //! * `allocator`: the allocator of the process.
 //! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
-#[allow(unsafe_code)]
 mod allocator;
 mod args;
 mod execute;
@@ -20,5 +19,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    execute::execute(args::Cli::parse().command)
+    let command = args::Cli::parse().command;
+    if command.options().memory.is_some() {
+        allocator::keep_little();
+    }
+    execute::execute(command)
 }

@@ -4,7 +4,6 @@ use std::fs;
 
 use gristmill::{Config, Error, Result, Session};
 
-use crate::allocator;
 use crate::args::Options;
 
 /// What the process takes before a query holds anything: the program, the SQL front end and its
@@ -28,10 +27,7 @@ pub fn session(options: &Options) -> Result<Session> {
                 LIMIT_BYTES_MIN >> 20
             )));
         }
-        Some(bytes) => {
-            allocator::keep_little();
-            bytes
-        }
+        Some(bytes) => bytes,
         None => (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN),
     };
     let session = Session::new(Config {
