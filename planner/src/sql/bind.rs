@@ -17,6 +17,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
+use super::floats::FloatsStayFloats;
 use super::script::Statement;
 use super::subqueries;
 use crate::catalog::Format;
@@ -159,6 +160,7 @@ pub(crate) fn analyze(
 ) -> Result<LogicalPlan> {
     let analyzer = Analyzer::with_rules(vec![
         std::sync::Arc::new(ResolveGroupingFunction::new()),
+        std::sync::Arc::new(FloatsStayFloats),
         std::sync::Arc::new(TypeCoercion::new()),
         std::sync::Arc::new(CheckArithmetic),
     ]);

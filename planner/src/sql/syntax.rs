@@ -8,6 +8,8 @@
 //! * Columns without a name are named as they were written (`names`).
 //! * `IN (VALUES …)` becomes `IN (SELECT * FROM (VALUES …))`: the borrowed rule for IN asks a query
 //!   for its expressions, and bare values have none.
+//! * Numbers with an exponent become doubles, as in the standard: the binder would make decimals of
+//!   them, which hold no `1e200`.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
 //!   from equal texts when the text has a volatile function.
@@ -16,8 +18,9 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, DFParser, ExplainStatement, Statement};
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, CteAsMaterialized, Expr, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    Statement as Sql, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, CastKind, CteAsMaterialized, DataType, ExactNumberInfo, Expr, Query, Select,
+    SelectFlavor, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan,
+    VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -120,6 +123,9 @@ impl VisitorMut for Rewriter {
         {
             name_query(subquery, "__values");
         }
+        if let Some(double) = as_double(expr) {
+            *expr = double;
+        }
         let op = match expr {
             Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
             _ => return ControlFlow::Continue(()),
@@ -173,6 +179,24 @@ fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
 }
 
 /// Whether chains of an operator may be taken apart and put together in another shape.
+/// A number with an exponent as a double.
+fn as_double(expr: &Expr) -> Option<Expr> {
+    let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) = expr else {
+        return None;
+    };
+    if !digits.contains(['e', 'E']) {
+        return None;
+    }
+    let text = Value::SingleQuotedString(digits.clone());
+    Some(Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Value(ValueWithSpan { value: text, span: *span })),
+        data_type: DataType::Double(ExactNumberInfo::None),
+        array: false,
+        format: None,
+    })
+}
+
 fn is_associative(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat)
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, ExplainStatement, Statement};
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, JoinOperator, Query, Select, Spanned, TableFactor,
-    Visit, Visitor,
+    Distinct, Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -51,9 +51,23 @@ impl Visitor for Search {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Unsupported> {
         match &query.with {
-            Some(with) if with.recursive => found("WITH RECURSIVE", with.with_token.0.span),
-            _ => ControlFlow::Continue(()),
+            Some(with) if with.recursive => {
+                return found("WITH RECURSIVE", with.with_token.0.span);
+            }
+            _ if !query.locks.is_empty() => return found("FOR UPDATE and FOR SHARE", query.span()),
+            _ => {}
         }
+        // Both would be answered as if ALL were not there.
+        let mut open: Vec<&SetExpr> = vec![&query.body];
+        while let Some(body) = open.pop() {
+            let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { continue };
+            open.extend([left.as_ref(), right.as_ref()]);
+            let keeps = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+            if keeps && *op != SetOperator::Union {
+                return found(&format!("{op} ALL"), right.span());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Unsupported> {
@@ -87,6 +101,8 @@ impl Visitor for Search {
         match table {
             TableFactor::UNNEST { .. } => found("UNNEST", table.span()),
             TableFactor::Derived { lateral: true, .. } => found("LATERAL", table.span()),
+            TableFactor::Table { sample: Some(_), .. }
+            | TableFactor::Derived { sample: Some(_), .. } => found("TABLESAMPLE", table.span()),
             TableFactor::Pivot { .. } => found("PIVOT", table.span()),
             TableFactor::Unpivot { .. } => found("UNPIVOT", table.span()),
             _ => ControlFlow::Continue(()),
@@ -101,12 +117,24 @@ impl Visitor for Search {
             Expr::Function(function) if function.name.to_string().to_lowercase() == "unnest" => {
                 found("UNNEST", function.name.span())
             }
+            // The borrowed rule for EXISTS would leave it out.
+            Expr::Exists { subquery, .. } if has_offset(subquery) => {
+                found("OFFSET in EXISTS", expr.span())
+            }
             Expr::Array(_) => found("arrays", expr.span()),
             Expr::Struct { .. } | Expr::Dictionary(_) | Expr::Map(_) => {
                 found("structs and maps", expr.span())
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+fn has_offset(query: &Query) -> bool {
+    match &query.limit_clause {
+        Some(LimitClause::LimitOffset { offset, .. }) => offset.is_some(),
+        Some(LimitClause::OffsetCommaLimit { .. }) => true,
+        None => false,
     }
 }
 
@@ -128,6 +156,9 @@ mod tests {
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
             ("select * from t, lateral (select 1)", "line 1, column", "LATERAL"),
             ("select 1 where (select unnest(a) from t) = 1", "line 1, column 24", "UNNEST"),
+            ("select 1 union all select 2 except all\nselect 1", "line 2, column", "EXCEPT ALL"),
+            ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),
+            ("select 1 where exists (select 1 offset 5)", "line 1, column", "OFFSET in EXISTS"),
             ("explain select [1]", "line 1, column", "arrays"),
         ];
         for (text, place, what) in refused {
