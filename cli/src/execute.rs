@@ -82,7 +82,7 @@ fn run(text: &str, options: &Options) -> Outcome {
 }
 
 fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
-    let interrupt = Interrupt::install(session.engine().memory())?;
+    let interrupt = Interrupt::install()?;
     for (number, statement) in session.script(text)?.iter().enumerate() {
         let start = Instant::now();
         print_result(session, statement, options, &interrupt)?;

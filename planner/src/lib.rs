@@ -19,6 +19,7 @@ mod testing;
 
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;
+pub use gristmill_engine::sinks::CsvText;
 pub use gristmill_engine::{Error, Position, Result, memory};
 pub use session::{Config, Session};
 pub use sql::Statement;

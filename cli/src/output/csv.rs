@@ -1,10 +1,11 @@
-//! Comma-separated values with a header; NULL is an empty field.
+//! Comma-separated values with a header, written as COPY writes them: NULL is an empty field, an
+//! empty text a pair of quotes.
 
 use std::io::Write;
 
 use arrow::array::RecordBatch;
-use arrow::csv::WriterBuilder;
 use arrow::datatypes::SchemaRef;
+use gristmill::CsvText;
 
 use super::{Failure, Printer};
 
@@ -23,9 +24,13 @@ impl Csv {
 
 impl Printer for Csv {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
-        let header = std::mem::take(&mut self.header);
+        let lines = CsvText::new(',', "")?;
+        if std::mem::take(&mut self.header) {
+            let names = self.schema.fields().iter().map(|field| field.name().as_str());
+            out.write_all(&lines.line(names))?;
+        }
         let mut text = Vec::new();
-        WriterBuilder::new().with_header(header).build(&mut text).write(batch)?;
+        lines.rows(batch.columns(), batch.num_rows(), &mut text)?;
         out.write_all(&text)?;
         Ok(())
     }

@@ -109,11 +109,14 @@ pub struct KeyFilterBuilder {
 const BITMAP_BITS_PER_ROW: u64 = 64;
 /// A bitmap of this many bits (128 KiB) is made for any number of rows: it stays in the cache.
 const BITMAP_BITS_ALWAYS: u64 = 1 << 20;
+/// Bits of the largest bitmap (64 MiB).
+const BITMAP_BITS_MAX: u64 = 1 << 29;
 /// Bits of a Bloom filter for each build row; with four bits in one word for each key about one in
 /// a hundred other keys passes.
 const BLOOM_BITS_PER_ROW: u64 = 16;
-/// Build rows above which no Bloom filter is made: it would be as slow as the join's directory.
-const BLOOM_ROWS_MAX: u64 = 1 << 26;
+/// Build rows above which no Bloom filter is made: beyond the caches (this many take 8 MiB) it is
+/// as slow as the join's directory, to make and to ask.
+const BLOOM_ROWS_MAX: u64 = 1 << 22;
 
 impl KeyFilterBuilder {
     /// A filter for `rows` build rows whose key columns have these ranges (`None` where some key
@@ -199,6 +202,7 @@ impl Size {
         if let [Some((min, max))] = *ranges
             && let Some(bits) = (max.wrapping_sub(min) as u64).checked_add(1)
             && bits <= BITMAP_BITS_ALWAYS.max(rows.saturating_mul(BITMAP_BITS_PER_ROW))
+            && bits <= BITMAP_BITS_MAX
         {
             return Size::Bitmap { min, bits };
         }

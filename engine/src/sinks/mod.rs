@@ -20,7 +20,7 @@ pub use self::parquet::{Codec, WriteParquet};
 pub use collect::Collect;
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};
-pub use csv::WriteCsv;
+pub use csv::{CsvText, WriteCsv};
 pub use ordered::OrderedOutput;
 
 use crate::plan::{FromJson, from_fields};

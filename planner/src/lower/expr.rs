@@ -215,7 +215,7 @@ impl ExprLowering<'_> {
     fn call(&self, call: &UdfCall, expr: &Logical) -> Result<Expr> {
         let args = call.args.iter().map(|arg| self.lower(arg));
         let mut args: Vec<Expr> = args.collect::<Result<_>>()?;
-        if let Some(plain) = checked_operation(call.name(), &mut args) {
+        if let Some(plain) = checked_operation(call.name(), &mut args)? {
             return Ok(plain);
         }
         let data_type = expr
@@ -227,24 +227,24 @@ impl ExprLowering<'_> {
     }
 }
 
-/// The functions that stand for integer arithmetic while constants are folded become arithmetic
-/// again: the engine's own is checked.
-fn checked_operation(name: &str, args: &mut Vec<Expr>) -> Option<Expr> {
+/// The functions that stand for arithmetic while constants are folded become arithmetic again: the
+/// engine's own is checked.
+fn checked_operation(name: &str, args: &mut Vec<Expr>) -> Result<Option<Expr>> {
     let op = match name {
-        "checked_add" => ArithmeticOp::Add,
-        "checked_subtract" => ArithmeticOp::Subtract,
-        "checked_multiply" => ArithmeticOp::Multiply,
-        "checked_negate" if args.len() == 1 => {
-            return args.pop().map(|input| Expr::Negate(Box::new(input)));
-        }
-        _ => return None,
+        "checked_add" => Operator::Plus,
+        "checked_subtract" => Operator::Minus,
+        "checked_multiply" => Operator::Multiply,
+        "checked_divide" => Operator::Divide,
+        "checked_negate" => return Ok(args.pop().map(|input| Expr::Negate(Box::new(input)))),
+        _ => return Ok(None),
     };
-    if args.len() != 2 {
-        return None;
-    }
-    let (right, left) = (args.pop()?, args.pop()?);
-    let data_type = left.data_type();
-    Some(Expr::Arithmetic { op, left: Box::new(left), right: Box::new(right), data_type })
+    let (Some(right), Some(left), Some(arithmetic)) = (args.pop(), args.pop(), arithmetic_op(op))
+    else {
+        return Err(Error::internal(format!("{name} takes two operands")));
+    };
+    let data_type = result_type(&left, op, &right)?;
+    let (left, right) = (Box::new(left), Box::new(right));
+    Ok(Some(Expr::Arithmetic { op: arithmetic, left, right, data_type }))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

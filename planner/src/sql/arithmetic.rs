@@ -1,20 +1,23 @@
-//! Integer arithmetic that never wraps.
+//! Exact arithmetic that never wraps.
 //!
-//! The borrowed constant folder adds, subtracts, multiplies and negates integers modulo 2^n. Right
-//! after the types are known, every such operation becomes a function that fails on overflow: the
-//! folder calls it, leaves a failing call alone, and execution reports the overflow if a row gets
-//! there. Lowering turns the calls back into plain arithmetic.
+//! The borrowed constant folder adds, subtracts, multiplies and negates integers modulo 2^n, and
+//! lets decimals have more digits than their type. Right after the types are known, every such
+//! operation on integers, and those on constant decimals whose type is as wide as it gets, become
+//! functions that fail on overflow: the folder calls them, leaves a failing call alone, and
+//! execution reports the overflow if a row gets there. Lowering turns the calls back into plain
+//! arithmetic.
 //!
 //! Sound: the functions print and name their columns exactly as the operators they stand for, and
 //! nothing but folding looks inside them.
 
-use arrow::array::{ArrayRef, Datum};
+use arrow::array::{ArrayRef, Datum, Decimal128Array};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Result, ScalarValue, exec_err, internal_err};
 use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
@@ -22,10 +25,12 @@ use datafusion_expr::{
 };
 use datafusion_optimizer::analyzer::AnalyzerRule;
 
-/// `+`, `-` and `*` on two integers of one type.
+/// `+`, `-` and `*` on two integers of one type; these and `/` on decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedArithmetic {
     op: Operator,
+    /// Of the result.
+    data_type: DataType,
     signature: Signature,
 }
 
@@ -40,8 +45,8 @@ pub(crate) struct CheckedNegation {
 pub(super) struct CheckArithmetic;
 
 impl CheckedArithmetic {
-    fn new(op: Operator) -> Self {
-        CheckedArithmetic { op, signature: Signature::any(2, Volatility::Immutable) }
+    fn new(op: Operator, data_type: DataType) -> Self {
+        CheckedArithmetic { op, data_type, signature: Signature::any(2, Volatility::Immutable) }
     }
 }
 
@@ -50,6 +55,7 @@ impl ScalarUDFImpl for CheckedArithmetic {
         match self.op {
             Operator::Plus => "checked_add",
             Operator::Minus => "checked_subtract",
+            Operator::Divide => "checked_divide",
             _ => "checked_multiply",
         }
     }
@@ -68,8 +74,8 @@ impl ScalarUDFImpl for CheckedArithmetic {
         &self.signature
     }
 
-    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
-        args.first().cloned().map_or_else(|| internal_err!("two operands"), Ok)
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.data_type.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -77,14 +83,20 @@ impl ScalarUDFImpl for CheckedArithmetic {
         let kernel = match self.op {
             Operator::Plus => numeric::add,
             Operator::Minus => numeric::sub,
+            Operator::Divide => numeric::div,
             _ => numeric::mul,
         };
         let (left, right) = (operand(left)?, operand(right)?);
-        let result = kernel(&*left, &*right).or_else(|_| {
-            let data_type = left.get().0.data_type();
-            exec_err!("overflow: the result of {} does not fit {data_type}", self.op)
-        })?;
-        columnar(result, &*left, &*right)
+        let fits = |result: &ArrayRef| match result.as_any().downcast_ref::<Decimal128Array>() {
+            Some(decimals) => decimals.validate_decimal_precision(decimals.precision()).is_ok(),
+            None => true,
+        };
+        match kernel(&*left, &*right) {
+            Ok(result) if fits(&result) => columnar(result, &*left, &*right),
+            _ => {
+                exec_err!("overflow: the result of {} does not fit {}", self.op, self.data_type)
+            }
+        }
     }
 }
 
@@ -158,7 +170,7 @@ impl AnalyzerRule for CheckArithmetic {
 }
 
 fn is_checkable(op: Operator) -> bool {
-    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide)
 }
 
 fn has_arithmetic(expr: &Expr) -> bool {
@@ -175,13 +187,22 @@ fn has_arithmetic(expr: &Expr) -> bool {
 fn checked(expr: Expr, schema: &datafusion_common::DFSchema) -> Result<Transformed<Expr>> {
     match expr {
         // Both operands have one type by now; the right one of a long chain is the shallow one.
-        Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if is_checkable(op) && right.get_type(schema)?.is_integer() =>
-        {
-            if !same_type(&left, &right, schema) {
-                return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_checkable(op) => {
+            let data_type = right.get_type(schema)?;
+            let result = if data_type.is_integer() && op != Operator::Divide {
+                same_type(&left, &right, schema).then_some(data_type)
+            } else if data_type.is_decimal() {
+                widest_constant(&left, op, &right, schema)
+            } else {
+                None
+            };
+            match result {
+                Some(result) => {
+                    let function = CheckedArithmetic::new(op, result);
+                    Ok(Transformed::yes(call(function, vec![*left, *right])))
+                }
+                None => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
             }
-            Ok(Transformed::yes(call(CheckedArithmetic::new(op), vec![*left, *right])))
         }
         Expr::Negative(operand) if operand.get_type(schema)?.is_integer() => {
             let signature = Signature::any(1, Volatility::Immutable);
@@ -189,6 +210,21 @@ fn checked(expr: Expr, schema: &datafusion_common::DFSchema) -> Result<Transform
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// The type of an operation on constant decimals, if it has no digit to spare.
+fn widest_constant(
+    left: &Expr,
+    op: Operator,
+    right: &Expr,
+    schema: &datafusion_common::DFSchema,
+) -> Option<DataType> {
+    if right.any_column_refs() || left.any_column_refs() {
+        return None;
+    }
+    let (left, right) = (left.get_type(schema).ok()?, right.get_type(schema).ok()?);
+    let result = BinaryTypeCoercer::new(&left, &op, &right).get_result_type().ok()?;
+    matches!(result, DataType::Decimal128(DECIMAL128_MAX_PRECISION, _)).then_some(result)
 }
 
 /// Whether `left` is an integer of the right operand's type. Calls put in before are of the type

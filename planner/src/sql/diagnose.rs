@@ -1,5 +1,6 @@
 //! The front end's errors as ours: who must act, where, and what was probably meant.
 
+use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError, Span};
 use gristmill_engine::{Error, Position};
 
@@ -50,7 +51,7 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
             }
             other => input(other.to_string()),
         },
-        DataFusionError::ArrowError(arrow, _) => match Error::from(clone_arrow(arrow)) {
+        DataFusionError::ArrowError(arrow, _) => match of_arrow(arrow) {
             Error::Input { message, .. } => input(message),
             other => other,
         },
@@ -59,16 +60,16 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
     }
 }
 
-/// Arrow's errors are not `Clone`; the kinds that are the user's keep their kind.
-fn clone_arrow(error: &arrow::error::ArrowError) -> arrow::error::ArrowError {
-    use arrow::error::ArrowError;
+/// What Arrow found while constants were folded is mostly the program's.
+fn of_arrow(error: &ArrowError) -> Error {
     match error {
-        ArrowError::DivideByZero => ArrowError::DivideByZero,
-        ArrowError::ArithmeticOverflow(m) => ArrowError::ArithmeticOverflow(m.clone()),
-        ArrowError::CastError(m) => ArrowError::CastError(m.clone()),
-        ArrowError::ParseError(m) => ArrowError::ParseError(m.clone()),
-        ArrowError::ComputeError(m) => ArrowError::ComputeError(m.clone()),
-        other => ArrowError::InvalidArgumentError(other.to_string()),
+        ArrowError::DivideByZero => Error::division_by_zero(),
+        ArrowError::ArithmeticOverflow(message)
+        | ArrowError::CastError(message)
+        | ArrowError::ParseError(message)
+        | ArrowError::ComputeError(message)
+        | ArrowError::InvalidArgumentError(message) => Error::input(message),
+        other => Error::internal(other.to_string()),
     }
 }
 

@@ -73,6 +73,7 @@ fn refuse(what: &str, position: Option<Position>) -> Error {
 }
 
 fn refuse_in_node(node: &LogicalPlan) -> Result<()> {
+    node.expressions().iter().try_for_each(|e| refuse_far_reference(e, node))?;
     match node {
         LogicalPlan::Filter(filter) => split_conjunction(&filter.predicate)
             .into_iter()
@@ -96,6 +97,37 @@ fn refuse_in_node(node: &LogicalPlan) -> Result<()> {
             node.expressions().iter().try_for_each(|e| refuse_any(e, "a join condition", false))
         }
         other => other.expressions().iter().try_for_each(|e| refuse_any(e, "this clause", false)),
+    }
+}
+
+/// Refuses a subquery that refers to a query further out than the one it stands in: the rules join
+/// it to the nearest.
+fn refuse_far_reference(expr: &Expr, node: &LogicalPlan) -> Result<()> {
+    let mut far = None;
+    let _ = expr.apply(|e| {
+        let (Expr::ScalarSubquery(subquery)
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::Exists(Exists { subquery, .. })) = e
+        else {
+            return Ok(TreeNodeRecursion::Continue);
+        };
+        far = far.take().or_else(|| {
+            subquery.outer_ref_columns.iter().find_map(|reference| match reference {
+                Expr::OuterReferenceColumn(_, column) => {
+                    let near = node.inputs().iter().any(|input| input.schema().has_column(column));
+                    (!near).then(|| (column.flat_name(), place_of(e)))
+                }
+                _ => None,
+            })
+        });
+        Ok(TreeNodeRecursion::Continue)
+    });
+    match far {
+        Some((name, place)) => Err(refuse(
+            &format!("a subquery that refers to `{name}` of a query more than one level out"),
+            place,
+        )),
+        None => Ok(()),
     }
 }
 

@@ -112,16 +112,6 @@ impl SpillSpace {
         }
     }
 
-    /// Further handles of the files that are open. Whoever keeps one keeps the disk space, and
-    /// spares those who let go of the file the time that giving it back takes.
-    ///
-    /// # Errors
-    /// When the system gives no further handle.
-    pub fn handles(&self) -> io::Result<Vec<File>> {
-        let files = self.shared.directories.iter().filter_map(|d| d.lock().file.clone());
-        files.map(|file| file.try_clone()).collect()
-    }
-
     /// An extent of `len` bytes for `who`.
     pub(super) fn allocate(&self, len: u64, who: &str) -> Result<Extent> {
         self.charge(len, who)?;

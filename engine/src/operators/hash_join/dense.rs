@@ -17,6 +17,12 @@ use super::groups::{Entry, Groups, GroupsBuilder, NONE};
 use crate::batch::Ordinals;
 use crate::error::Result;
 
+/// Asked now and then whether the query goes on.
+pub(super) type Check<'a> = &'a dyn Fn() -> Result<()>;
+
+/// Values that are made between two checks.
+const FILL_STEP: usize = 1 << 18;
+
 /// A slot that no build row can have.
 pub(super) const OUTSIDE: u64 = u64::MAX;
 
@@ -58,14 +64,25 @@ pub(super) enum DenseForm {
 }
 
 impl Dimensions {
-    /// The box for keys of these ranges; `None` when it has no room in 63 bits.
-    pub(super) fn new(ranges: &[(i64, i64)], nulls_match: bool) -> Option<Self> {
-        let mut axes = Vec::new();
+    /// The box for keys of these ranges; `None` when it has no room in 63 bits. `inner_first` has
+    /// the keys from the one whose neighbouring values are neighbouring slots to the outermost.
+    pub(super) fn new(
+        ranges: &[(i64, i64)],
+        nulls_match: bool,
+        inner_first: &[usize],
+    ) -> Option<Self> {
+        let axis = |&(min, max): &(i64, i64)| Axis {
+            min,
+            width: (max.wrapping_sub(min) as u64).saturating_add(1),
+            stride: 1,
+            null: nulls_match,
+        };
+        let mut axes: Vec<Axis> = ranges.iter().map(axis).collect();
         let mut stride = 1u64;
-        for &(min, max) in ranges {
-            let width = (max.wrapping_sub(min) as u64).checked_add(1)?;
-            axes.push(Axis { min, width, stride, null: nulls_match });
-            stride = stride.checked_mul(width.checked_add(u64::from(nulls_match))?)?;
+        for axis in inner_first {
+            let axis = axes.get_mut(*axis)?;
+            axis.stride = stride;
+            stride = stride.checked_mul(axis.width.checked_add(u64::from(nulls_match))?)?;
         }
         (stride <= 1 << 62).then_some(Dimensions { axes, slots: stride })
     }
@@ -98,7 +115,10 @@ impl Dimensions {
         for (number, (axis, key)) in self.axes.iter().zip(keys).enumerate() {
             let offset = |value: i64| value.wrapping_sub(axis.min) as u64;
             if number == 0 {
-                let slot = |&v: &i64| if offset(v) < axis.width { offset(v) } else { OUTSIDE };
+                let slot = |&v: &i64| match offset(v) {
+                    offset if offset < axis.width => offset * axis.stride,
+                    _ => OUTSIDE,
+                };
                 slots.extend(key.values.iter().map(slot));
             } else {
                 for (slot, &value) in slots.iter_mut().zip(&key.values) {
@@ -177,16 +197,19 @@ pub(super) struct DensePiece {
 }
 
 impl DensePiece {
-    /// A piece for so many slots, without rows.
-    pub(super) fn new(form: DenseForm, slots: u64) -> Self {
+    /// A piece for so many slots, without rows. `check` says whether the query goes on.
+    ///
+    /// # Errors
+    /// What `check` says.
+    pub(super) fn new(form: DenseForm, slots: u64, check: Check<'_>) -> Result<Self> {
         let (blocks, entries) = match form {
             DenseForm::Direct => (0, slots),
             DenseForm::Ranked | DenseForm::Present => (slots.div_ceil(64), 0),
         };
-        DensePiece {
-            blocks: vec![Block::default(); blocks as usize],
-            entries: vec![NONE; entries as usize],
-        }
+        Ok(DensePiece {
+            blocks: filled(blocks as usize, Block::default(), check)?,
+            entries: filled(entries as usize, NONE, check)?,
+        })
     }
 
     /// Bytes that [`DensePiece::new`] allocates.
@@ -216,8 +239,12 @@ impl DensePiece {
     }
 
     /// Makes room for an entry for each of `keys` keys of a ranked piece.
-    pub(super) fn make_entries(&mut self, keys: usize) {
-        self.entries = vec![NONE; keys];
+    ///
+    /// # Errors
+    /// What `check` says.
+    pub(super) fn make_entries(&mut self, keys: usize, check: Check<'_>) -> Result<()> {
+        self.entries = filled(keys, NONE, check)?;
+        Ok(())
     }
 
     /// Adds rows by slot, in the order of the input, after all were marked.
@@ -241,6 +268,18 @@ impl DensePiece {
         }
         Ok(())
     }
+}
+
+/// `count` times `value`, made step by step: the system may give new memory at less than a
+/// gigabyte a second, and the query can be stopped meanwhile.
+fn filled<T: Copy>(count: usize, value: T, check: Check<'_>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    all.reserve_exact(count);
+    while all.len() < count {
+        check()?;
+        all.resize(count.min(all.len() + FILL_STEP), value);
+    }
+    Ok(all)
 }
 
 impl Block {
@@ -352,22 +391,26 @@ mod tests {
         let a = ordinals(&[Some(-5), Some(-5), Some(7), None, Some(8), Some(7)]);
         let mut b = ordinals(&[Some(0), Some(1), Some(2), Some(1), Some(1), None]);
         let mut slots = Vec::new();
-        let plain = Dimensions::new(&[(-5, 7), (0, 2)], false).expect("small");
+        let plain = Dimensions::new(&[(-5, 7), (0, 2)], false, &[0, 1]).expect("small");
         assert_eq!(plain.slots(), 39);
         plain.locate(&[a.clone(), b.clone()], 6, &mut slots);
         assert_eq!(slots, [0, 13, 38, OUTSIDE, OUTSIDE, OUTSIDE]);
-        let nulls = Dimensions::new(&[(-5, 7), (0, 2)], true).expect("small");
+        let turned = Dimensions::new(&[(-5, 7), (0, 2)], false, &[1, 0]).expect("small");
+        turned.locate(&[a.clone(), b.clone()], 6, &mut slots);
+        assert_eq!(slots, [0, 1, 38, OUTSIDE, OUTSIDE, OUTSIDE]);
+        assert_eq!(turned.span(&[Some((0, 1)), Some((1, 1))]), (16, 19));
+        let nulls = Dimensions::new(&[(-5, 7), (0, 2)], true, &[0, 1]).expect("small");
         assert_eq!(nulls.slots(), 56);
         b.beyond.push(0);
         nulls.locate(&[a, b], 6, &mut slots);
         assert_eq!(slots, [OUTSIDE, 14, 40, 27, OUTSIDE, 12 + 42]);
         assert_eq!(plain.span(&[Some((0, 1)), Some((1, 1))]), (18, 19));
         assert_eq!(nulls.span(&[Some((0, 1)), None]), (0, 55));
-        let point = Dimensions::new(&[], false).expect("small");
+        let point = Dimensions::new(&[], false, &[]).expect("small");
         point.locate(&[], 2, &mut slots);
         assert_eq!((&slots[..], point.slots()), (&[0, 0][..], 1));
-        assert!(Dimensions::new(&[(i64::MIN, i64::MAX)], false).is_none());
-        assert!(Dimensions::new(&[(0, i64::MAX), (0, 1)], false).is_none());
+        assert!(Dimensions::new(&[(i64::MIN, i64::MAX)], false, &[0]).is_none());
+        assert!(Dimensions::new(&[(0, i64::MAX), (0, 1)], false, &[0, 1]).is_none());
     }
 
     #[test]
@@ -386,14 +429,14 @@ mod tests {
                     let own: Vec<usize> = (0..keys.len()).filter(own).collect();
                     let own_keys: Vec<u64> = own.iter().map(|&i| keys[i] - first).collect();
                     let own_rows: Vec<u32> = own.iter().map(|&i| rows[i]).collect();
-                    let mut piece = DensePiece::new(form, count);
+                    let mut piece = DensePiece::new(form, count, &|| Ok(())).expect("a piece");
                     let mut group = GroupsBuilder::new(number, cut.pieces(), false);
                     if form != DenseForm::Direct {
                         piece.mark(&own_keys);
                     }
                     if form == DenseForm::Ranked {
                         let keys = piece.count();
-                        piece.make_entries(keys);
+                        piece.make_entries(keys, &|| Ok(())).expect("entries");
                     }
                     if form != DenseForm::Present {
                         piece.insert(&own_keys, &own_rows, &mut group).expect("inserts");
@@ -401,7 +444,7 @@ mod tests {
                     built.push(piece);
                     groups.push(group);
                 }
-                let dimensions = Dimensions::new(&[(0, 999)], false).expect("small");
+                let dimensions = Dimensions::new(&[(0, 999)], false, &[0]).expect("small");
                 let groups = Groups::new(groups);
                 let directory = DenseDirectory::new(dimensions, form, cut, built, groups);
                 let mut entries = Vec::new();

@@ -65,7 +65,8 @@ impl Fill<'_> {
     ) -> Result<(DensePiece, GroupsBuilder)> {
         let (first, count) = cut.piece(self.task);
         self.charge(DensePiece::size_bytes(form, count))?;
-        let mut piece = DensePiece::new(form, count);
+        let check = || self.cx.check();
+        let mut piece = DensePiece::new(form, count, &check)?;
         let existence_only = self.shape.existence_only;
         let mut groups = GroupsBuilder::new(self.task, cut.pieces(), existence_only);
         let mut scan = SlotScan {
@@ -89,7 +90,7 @@ impl Fill<'_> {
                 return Ok((piece, groups));
             }
             self.charge(keys.saturating_mul(4))?;
-            piece.make_entries(keys);
+            piece.make_entries(keys, &check)?;
             // The first pass over the rows has told the filter.
             scan.filter = None;
         }

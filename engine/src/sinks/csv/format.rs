@@ -8,41 +8,44 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::WriteCsv;
 use crate::error::{Error, Result};
 
-/// The bytes with a meaning, and the text for NULL.
+/// Rows as lines of CSV: the bytes with a meaning, and the text for NULL.
 #[derive(Debug, Clone)]
-pub(super) struct Style {
+pub struct CsvText {
     delimiter: u8,
     null: Vec<u8>,
 }
 
 const QUOTE: u8 = b'"';
 
-impl Style {
-    pub(super) fn of(spec: &WriteCsv) -> Result<Style> {
-        let delimiter = u8::try_from(spec.delimiter).ok().filter(u8::is_ascii);
-        let Some(delimiter) = delimiter.filter(|d| !matches!(d, b'"' | b'\n' | b'\r')) else {
+impl CsvText {
+    /// Fields between delimiters, `null` for NULL.
+    ///
+    /// # Errors
+    /// `Input` for a delimiter that is not one ASCII character without another meaning, and for a
+    /// text for NULL that would need quotes.
+    pub fn new(delimiter: char, null: &str) -> Result<CsvText> {
+        let byte = u8::try_from(delimiter).ok().filter(u8::is_ascii);
+        let Some(byte) = byte.filter(|d| !matches!(d, b'"' | b'\n' | b'\r')) else {
             return Err(Error::input(format!(
                 "{:?} cannot be the delimiter of a CSV file; it is one ASCII character other than \
                  a quote or a line end",
-                spec.delimiter
+                delimiter
             )));
         };
-        let null = spec.null_string.as_bytes().to_vec();
-        if null.iter().any(|&b| b == delimiter || is_special(b)) {
+        if null.bytes().any(|b| b == byte || is_special(b)) {
             return Err(Error::input(format!(
                 "{:?} cannot stand for NULL in a CSV file: it holds a delimiter, a quote or a \
                  line end",
-                spec.null_string
+                null
             )));
         }
-        Ok(Style { delimiter, null })
+        Ok(CsvText { delimiter: byte, null: null.as_bytes().to_vec() })
     }
 
-    /// One line of texts.
-    pub(super) fn line<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    /// One line of texts, such as the names of the columns.
+    pub fn line<'a>(&self, texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
         let mut line = Vec::new();
         for (position, text) in texts.enumerate() {
             if position > 0 {
@@ -55,14 +58,19 @@ impl Style {
     }
 
     /// Appends a line per row of these columns, which have the same number of rows.
-    pub(super) fn rows(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<()> {
+    ///
+    /// # Errors
+    /// `Input` for values that have no text.
+    pub fn rows(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<()> {
         let cells: Vec<Cells<'_>> = columns.iter().map(Cells::of).collect::<Result<_>>()?;
+        // Those of a dictionary's values and of a column of NULLs alone too.
+        let nulls: Vec<_> = columns.iter().map(|column| column.logical_nulls()).collect();
         for row in 0..rows {
-            for (position, (cells, array)) in cells.iter().zip(columns).enumerate() {
+            for (position, (cells, nulls)) in cells.iter().zip(&nulls).enumerate() {
                 if position > 0 {
                     out.push(self.delimiter);
                 }
-                if array.is_null(row) {
+                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                     out.extend_from_slice(&self.null);
                 } else {
                     cells.write(row, self, out)?;
@@ -156,7 +164,7 @@ impl<'a> Cells<'a> {
         })
     }
 
-    fn write(&self, row: usize, style: &Style, out: &mut Vec<u8>) -> Result<()> {
+    fn write(&self, row: usize, style: &CsvText, out: &mut Vec<u8>) -> Result<()> {
         match self {
             Cells::Int(values) => integer(values[row].into(), 0, out),
             Cells::UInt(values) => integer(values[row].into(), 0, out),

@@ -18,7 +18,7 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::format::Style;
+pub use self::format::CsvText;
 use super::count::{CountSource, RowCount, count_schema};
 use super::ordered::OrderedOutput;
 use crate::batch::{Chunk, Place};
@@ -46,6 +46,10 @@ impl WriteCsv {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         WriteCsv { path: path.into(), delimiter: ',', header: true, null_string: String::new() }
     }
+
+    fn text(&self) -> Result<CsvText> {
+        CsvText::new(self.delimiter, &self.null_string)
+    }
 }
 
 impl Spec for WriteCsv {
@@ -57,7 +61,7 @@ impl Spec for WriteCsv {
         let [input] = inputs else {
             return Err(Error::internal("a CSV file is written from one input"));
         };
-        Style::of(self)?;
+        self.text()?;
         if let Some(field) = input.fields().iter().find(|f| !format::is_writable(f.data_type())) {
             return Err(Error::input(format!(
                 "column `{}` of type {} cannot be written to a CSV file; write Parquet, or turn it \
@@ -91,7 +95,7 @@ impl Spec for WriteCsv {
         let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
             return Err(Error::internal("a CSV file is written from one input"));
         };
-        let style = Style::of(self)?;
+        let style = self.text()?;
         let names = input.schema.fields().iter().map(|field| field.name().as_str());
         let head = if self.header { style.line(names) } else { Vec::new() };
         let sink = CsvSink {
@@ -107,14 +111,14 @@ impl Spec for WriteCsv {
 }
 
 struct CsvSink {
-    style: Style,
+    style: CsvText,
     schema: SchemaRef,
     output: Arc<OrderedOutput>,
     count: RowCount,
 }
 
 struct CsvSinkWorker {
-    style: Style,
+    style: CsvText,
     schema: SchemaRef,
     output: Arc<OrderedOutput>,
     count: RowCount,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, NullArray, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 
 use super::*;
@@ -24,7 +24,7 @@ fn context(order: Order) -> Context {
 }
 
 fn sink(spec: &WriteCsv, schema: SchemaRef) -> Result<CsvSink> {
-    let style = Style::of(spec)?;
+    let style = spec.text()?;
     let names = schema.fields().iter().map(|field| field.name().as_str());
     let head = if spec.header { style.line(names) } else { Vec::new() };
     let output = Arc::new(OrderedOutput::new(&spec.path, head));
@@ -61,12 +61,13 @@ fn values_are_exact_and_quoted_only_when_needed() {
         ("q", Arc::new(StringArray::from(vec!["a \"b\"", "x,y", "two\nlines"]))),
         ("b", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)]))),
         ("t", Arc::new(stamps)),
+        ("n", Arc::new(NullArray::new(3))),
     ]);
     let spec = WriteCsv::new(directory.path().join("a.csv"));
-    let expected = "\"a,b\",d,s,q,b,t\n\
-                    0.1,-0.05,it's,\"a \"\"b\"\"\",true,1970-01-01 00:00:00\n\
-                    ,,,\"x,y\",,\n\
-                    1e300,123.45,\"\",\"two\nlines\",false,1970-01-01 00:00:01.5\n";
+    let expected = "\"a,b\",d,s,q,b,t,n\n\
+                    0.1,-0.05,it's,\"a \"\"b\"\"\",true,1970-01-01 00:00:00,\n\
+                    ,,,\"x,y\",,,\n\
+                    1e300,123.45,\"\",\"two\nlines\",false,1970-01-01 00:00:01.5,\n";
     assert_eq!(write(&spec, &batch), expected);
 }
 
@@ -82,10 +83,10 @@ fn other_dialects() {
     let batch = batch(vec![("s", Arc::new(texts)), ("n", Arc::new(numbers))]);
     assert_eq!(write(&spec, &batch), "\"NA\"\t-9223372036854775808\nNA\tNA\na,b\t0\n");
     spec.delimiter = '"';
-    assert!(Style::of(&spec).is_err());
+    assert!(spec.text().is_err());
     spec.delimiter = ';';
     spec.null_string = "a;b".to_string();
-    assert!(Style::of(&spec).is_err());
+    assert!(spec.text().is_err());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
@@ -49,6 +49,13 @@ impl Format {
         let refused = |e: ParquetError| {
             Error::input(format!("the result cannot be written as Parquet: {}", text(&e)))
         };
+        if let Some(field) = schema.fields().iter().find(|f| is_refused(f.data_type())) {
+            return Err(Error::input(format!(
+                "column `{}` of type {} cannot be written as Parquet; turn it into text",
+                field.name(),
+                field.data_type()
+            )));
+        }
         let parquet = ArrowSchemaConverter::new().convert(&file_schema).map_err(refused)?;
         let held = |field: &Field| match field.data_type() {
             nested if nested.is_nested() => field.clone(),
@@ -183,6 +190,11 @@ fn file_field(field: &Field) -> Field {
         other => other.clone(),
     };
     field.clone().with_data_type(data_type)
+}
+
+/// Types that have a place in a Parquet schema, but whose values are refused when they come.
+fn is_refused(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(IntervalUnit::MonthDayNano))
 }
 
 fn text(error: &ParquetError) -> String {

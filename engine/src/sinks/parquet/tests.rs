@@ -324,6 +324,9 @@ fn what_cannot_be_written_is_refused_when_planned() {
     };
     let refused = spec.schema(&[schema(DataType::Struct(Default::default()))]);
     assert!(matches!(refused, Err(Error::Input { .. })), "{refused:?}");
+    let interval = DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano);
+    let refused = spec.schema(&[schema(interval)]);
+    assert!(matches!(refused, Err(Error::Input { .. })), "{refused:?}");
     assert!(spec.schema(&[Arc::new(Schema::empty())]).is_err());
     assert!(spec.schema(&[schema(DataType::Int64)]).is_ok());
 }
