@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::setup;
+
 /// Runs dataflow programs in SQL over Parquet and CSV files, inside a memory budget.
 #[derive(Debug, Parser)]
 #[command(name = "gristmill", version, max_term_width = 100)]
@@ -67,10 +69,10 @@ pub struct Options {
     pub threads: Option<u16>,
     /// Bound on the memory of the whole process, e.g. 512MB or 2GB (1 MB = 1,048,576 bytes)
     /// [default: 80 % of the machine's memory].
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub memory: Option<u64>,
     /// Directory for spilled data; may be repeated [default: the system's].
-    #[arg(long = "temp-dir", value_name = "DIR")]
+    #[arg(long = "temp-dir", value_name = "DIR", value_parser = parse_directory)]
     pub temp_dirs: Vec<PathBuf>,
     /// How results are printed.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -102,6 +104,25 @@ fn parse_table(text: &str) -> Result<(String, PathBuf), String> {
         }
         _ => Err("expected NAME=PATH, e.g. -t flights=data/flights.parquet".to_string()),
     }
+}
+
+/// A directory that exists.
+fn parse_directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() { Ok(path) } else { Err("there is no such directory".to_string()) }
+}
+
+/// A limit that leaves room to work.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    if bytes < setup::LIMIT_BYTES_MIN {
+        return Err(format!(
+            "the program itself takes {} MB, so the least is {} MB",
+            setup::FIXED_BYTES >> 20,
+            setup::LIMIT_BYTES_MIN >> 20
+        ));
+    }
+    Ok(bytes)
 }
 
 /// Bytes of a size such as `128MB`, `1.5GB`, `4096`.

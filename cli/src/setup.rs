@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gristmill::{Config, Error, Result, Session};
+use gristmill::{Config, Result, Session};
 
 use crate::args::Options;
 
@@ -12,27 +12,18 @@ use crate::args::Options;
 pub const FIXED_BYTES: u64 = 44 << 20;
 
 /// The smallest limit that leaves room to work.
-const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
+pub const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
 
 /// A session with the tables of the command line.
 ///
 /// # Errors
-/// `Input` when the limit is too small or a file's ending names no format.
+/// `Input` when a file's ending names no format.
 pub fn session(options: &Options) -> Result<Session> {
-    let limit = match options.memory {
-        Some(bytes) if bytes < LIMIT_BYTES_MIN => {
-            return Err(Error::input(format!(
-                "--memory is too small: the program itself takes {} MB, so the least is {} MB",
-                FIXED_BYTES >> 20,
-                LIMIT_BYTES_MIN >> 20
-            )));
-        }
-        Some(bytes) => bytes,
-        None => (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN),
-    };
+    let share = || (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN);
+    let limit = options.memory.unwrap_or_else(share);
     let session = Session::new(Config {
         threads: options.threads.map(usize::from),
-        memory_limit: usize::try_from(limit - FIXED_BYTES).ok(),
+        memory_limit: usize::try_from(limit.saturating_sub(FIXED_BYTES)).ok(),
         temp_dirs: options.temp_dirs.clone(),
         ..Config::default()
     })?;

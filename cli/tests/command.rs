@@ -87,9 +87,11 @@ fn exit_codes_say_who_must_act() {
     let (code, message) = failed(&["run", "no/such/program.sql"]);
     assert_eq!(code, 3, "{message}");
     assert!(message.contains("no/such/program.sql"), "{message}");
-    let (code, message) = failed(&["query", "select 1", "--memory", "20MB"]);
-    assert_eq!(code, 1, "{message}");
-    assert!(message.contains("--memory"), "{message}");
+    for wrong in [["--memory", "20MB"], ["--temp-dir", "no/such/directory"]] {
+        let (code, message) = failed(&["query", "select 1", wrong[0], wrong[1]]);
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains(wrong[0]), "{message}");
+    }
 }
 
 #[test]

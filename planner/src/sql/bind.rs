@@ -18,6 +18,7 @@ use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::floats::FloatsStayFloats;
+use super::order::resolve_order;
 use super::script::Statement;
 use super::subqueries;
 use crate::catalog::Format;
@@ -63,6 +64,7 @@ pub(crate) fn bind(statement: &Statement, binder: &Binder<'_>) -> Result<Bound> 
     let position = statement.position();
     let plan = SqlToRel::new(binder)
         .sql_statement_to_plan(Sql::Query(query))
+        .and_then(resolve_order)
         .map_err(|e| to_error(&e, position))?;
     Ok(Bound { plan, request, explain })
 }
@@ -82,7 +84,7 @@ fn query_of(parsed: Parsed, statement: &Statement) -> Result<(Box<Query>, Reques
     match parsed {
         Parsed::Statement(sql) => match *sql {
             Sql::Query(query) => Ok((query, Request::Query)),
-            _ => Err(unsupported(&statement.words(2).to_uppercase(), statement.position())),
+            _ => Err(unsupported(&statement.kind(), statement.position())),
         },
         Parsed::CopyTo(copy) => {
             let target = copy_target(&copy, statement.position())?;
@@ -92,7 +94,7 @@ fn query_of(parsed: Parsed, statement: &Statement) -> Result<(Box<Query>, Reques
             };
             Ok((query, Request::Copy(target)))
         }
-        _ => Err(unsupported(&statement.words(2).to_uppercase(), statement.position())),
+        _ => Err(unsupported(&statement.kind(), statement.position())),
     }
 }
 

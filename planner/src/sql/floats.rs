@@ -3,8 +3,8 @@
 //! The borrowed coercion compares, computes and unites the two as decimals: a double beyond the
 //! digits of the decimal becomes zero or an error there, and so do NaN and the infinities. Before
 //! it runs, the decimal operand is cast, as in other engines and the standard (approximate wins
-//! over exact). Operands that meet: those of comparisons, arithmetic, BETWEEN and IN, the results of
-//! CASE, the arguments of `coalesce` and its kin, and the columns of UNION.
+//! over exact). Operands that meet: those of comparisons, arithmetic, BETWEEN and IN, the results
+//! of CASE, the arguments of `coalesce` and its kin, and the columns of UNION.
 //!
 //! Sound: every decimal has a nearest double, and the names of columns are kept.
 

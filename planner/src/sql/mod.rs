@@ -3,9 +3,9 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `names`: names for columns that have none.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
-//! * `bind`: names and types; `arithmetic`: integer arithmetic that never wraps; `floats`: doubles
-//!   that meet decimals; `subqueries`: what
-//!   cannot be planned is refused by name.
+//! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
+//!   wraps; `floats`: doubles that meet decimals; `subqueries`: what cannot be planned is refused
+//!   by name.
 //! * `optimize`: the borrowed rules, each with the reason why it is there.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
 
@@ -17,6 +17,7 @@ mod floats;
 mod functions;
 mod names;
 mod optimize;
+mod order;
 mod script;
 mod stack;
 mod subqueries;

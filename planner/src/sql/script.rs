@@ -81,9 +81,12 @@ impl Statement {
         self.tokens.first().map(|t| t.token.to_string().to_uppercase()).unwrap_or_default()
     }
 
-    /// Its first `count` words, as written.
-    pub(crate) fn words(&self, count: usize) -> String {
-        let words = self.tokens.iter().take(count).map(|t| t.token.to_string());
+    /// The words that say what it is, at most two, in capitals: `SHOW TABLES`.
+    pub(crate) fn kind(&self) -> String {
+        let words = self.tokens.iter().take(2).map_while(|t| match &t.token {
+            Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_uppercase()),
+            _ => None,
+        });
         words.collect::<Vec<_>>().join(" ")
     }
 

@@ -62,7 +62,7 @@ impl Sink for BuildSink {
         Ok(Box::new(BuildWorker {
             shared: self.shared.clone(),
             memory: Some(memory),
-            pages: RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES),
+            pages: RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES).strict(),
             runs: Vec::new(),
             ordinals: vec![Ordinals::default(); shape.build_keys.len()],
             hasher: KeyHasher::new(),
@@ -214,15 +214,7 @@ impl BuildWorker {
             return Err(Error::internal("a join's build side goes on after its end"));
         };
         self.refs.clear();
-        let mut done = 0;
-        while done < rows.len() {
-            done += self.pages.append(&columns, &rows[done..], memory, &mut self.refs)?;
-            if done < rows.len() {
-                // Asks for what was refused, for the error that says who holds what.
-                memory.grow(DEFAULT_PAGE_BYTES)?;
-                memory.shrink(DEFAULT_PAGE_BYTES);
-            }
-        }
+        self.pages.append(&columns, rows, memory, &mut self.refs)?;
         if let Some(slot) = shape.hash_slot {
             self.pages.set_slots(&self.refs, slot, &self.hashes);
         }
