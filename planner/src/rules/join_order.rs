@@ -3,8 +3,8 @@
 //! A region of inner joins (see `region`) becomes a graph: relations with their expected rows,
 //! classes of equal expressions, other conditions with the share they leave. The tree that the
 //! search finds is built from the same relations and conditions; each equality class gives one key
-//! to every join that brings two of its members together. A column list on top restores the order
-//! of the columns.
+//! to every join that brings two of its members together, and a condition to a relation that has
+//! several of them. A column list on top restores the order of the columns.
 //!
 //! Semi and anti joins are moved to the one relation they read when that relation is no larger
 //! than the whole region's result, so that they thin out what is joined; otherwise they stay above.
@@ -80,6 +80,13 @@ impl Ordering {
                     others.push(Condition { relations: all, ..condition });
                 }
                 _ => others.push(condition),
+            }
+        }
+        for class in &classes {
+            for (at, (relation, expr)) in class.iter().enumerate() {
+                if let Some((_, first)) = class[..at].iter().find(|(other, _)| other == relation) {
+                    own[*relation].push(first.clone().eq(expr.clone()));
+                }
             }
         }
         for (relation, conditions) in region.relations.iter_mut().zip(own) {

@@ -99,6 +99,7 @@ impl Statement {
     pub(crate) fn parse(&self) -> Result<Parsed> {
         let mut tokens = self.tokens.clone();
         syntax::name_copy_options(&mut tokens);
+        syntax::name_comparisons(&mut tokens);
         let end = tokens.last().map_or(Location::empty(), |t| t.span.end);
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));
         let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);

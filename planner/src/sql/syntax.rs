@@ -1,5 +1,7 @@
-//! Rewrites of the syntax tree that the binder needs.
+//! Rewrites of the tokens and of the syntax tree that the parser and the binder need.
 //!
+//! * `IS [NOT] DISTINCT FROM` is parsed as an operator of the rank of IS: the parser would take all
+//!   that follows, `AND` and `OR` too, for its right operand.
 //! * `FROM t` and `FROM t |> …` mean `SELECT * FROM t`: the binder does not look at how a SELECT
 //!   was written and would see one without columns.
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
@@ -36,10 +38,6 @@ const CHAIN_MAX: usize = 32;
 /// Names the options of a COPY, as the parser wants it: `TO 'path' (…)`, also with WITH before the
 /// parenthesis, becomes `TO 'path' OPTIONS (…)`.
 pub(super) fn name_copy_options(tokens: &mut Vec<TokenWithSpan>) {
-    let is_word = |token: &TokenWithSpan, word: Keyword| match &token.token {
-        Token::Word(found) => found.keyword == word,
-        _ => false,
-    };
     let Some(copy) = tokens.iter().position(|token| !is_word(token, Keyword::EXPLAIN)) else {
         return;
     };
@@ -71,6 +69,36 @@ pub(super) fn name_copy_options(tokens: &mut Vec<TokenWithSpan>) {
         }
         return;
     }
+}
+
+const DISTINCT: &str = "IS DISTINCT FROM";
+const NOT_DISTINCT: &str = "IS NOT DISTINCT FROM";
+
+/// Makes one token of `IS [NOT] DISTINCT FROM`.
+pub(super) fn name_comparisons(tokens: &mut Vec<TokenWithSpan>) {
+    use Keyword as K;
+    let begins = |rest: &[TokenWithSpan], words: &[Keyword]| {
+        rest.len() >= words.len() && rest.iter().zip(words).all(|(t, word)| is_word(t, *word))
+    };
+    let mut at = 0;
+    while at < tokens.len() {
+        let rest = &tokens[at..];
+        let (name, count) = if begins(rest, &[K::IS, K::DISTINCT, K::FROM]) {
+            (DISTINCT, 3)
+        } else if begins(rest, &[K::IS, K::NOT, K::DISTINCT, K::FROM]) {
+            (NOT_DISTINCT, 4)
+        } else {
+            at += 1;
+            continue;
+        };
+        let operator = Token::CustomBinaryOperator(name.to_string());
+        let span = tokens[at].span.union(&tokens[at + count - 1].span);
+        tokens.splice(at..at + count, [TokenWithSpan::new(operator, span)]);
+    }
+}
+
+fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
+    matches!(&token.token, Token::Word(found) if found.keyword == word)
 }
 
 /// The statement as the binder reads it.
@@ -126,6 +154,7 @@ impl VisitorMut for Rewriter {
         if let Some(double) = as_double(expr) {
             *expr = double;
         }
+        compare_distinct(expr);
         let op = match expr {
             Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
             _ => return ControlFlow::Continue(()),
@@ -179,6 +208,19 @@ fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
 }
 
 /// Whether chains of an operator may be taken apart and put together in another shape.
+/// The operators that [`name_comparisons`] made, as what they are.
+fn compare_distinct(expr: &mut Expr) {
+    let Expr::BinaryOp { left, op: BinaryOperator::Custom(name), right } = expr else { return };
+    let compare: fn(Box<Expr>, Box<Expr>) -> Expr = match name.as_str() {
+        DISTINCT => Expr::IsDistinctFrom,
+        NOT_DISTINCT => Expr::IsNotDistinctFrom,
+        _ => return,
+    };
+    let take =
+        |side: &mut Box<Expr>| Box::new(std::mem::replace(side.as_mut(), Expr::value(Value::Null)));
+    *expr = compare(take(left), take(right));
+}
+
 /// A number with an exponent as a double.
 fn as_double(expr: &Expr) -> Option<Expr> {
     let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) = expr else {
