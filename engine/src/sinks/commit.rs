@@ -1,10 +1,10 @@
 //! Outputs that appear whole or not at all: written under a temporary name, renamed at commit.
 //!
 //! Phases: `create` makes `.{name}.{random}.gristmill-tmp` beside the target and locks it; bytes
-//! are
-//! written; `commit` renames it over the target. Dropping an output that was not committed removes
-//! the temporary file, so failure and cancellation leave nothing behind. Targets that are no
-//! regular files (pipes, terminals, `/dev/null`) cannot be renamed over and are written directly.
+//! are written; `commit` renames it over the target. Dropping an output that was not committed
+//! removes the temporary file, so failure and cancellation leave nothing behind. Targets that are
+//! no regular files (pipes, terminals, `/dev/null`) cannot be renamed over and are written
+//! directly.
 //!
 //! A killed process leaves its temporary file but not its lock: the next output in the same
 //! directory removes every temporary file it can lock.

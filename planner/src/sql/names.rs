@@ -17,10 +17,13 @@ pub(super) fn name_columns(select: &mut Select) {
     let mut columns: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let written = written(expr);
-        // A column has a name, except for the second time.
-        if is_column(expr) && columns.insert(written.clone()) {
-            continue;
+        let mut written = written(expr);
+        if let Some(name) = column_name(expr) {
+            // A column has a name, except for the second time.
+            if columns.insert(written) {
+                continue;
+            }
+            written = name;
         }
         let mut name = written.clone();
         let mut number = 0;
@@ -36,16 +39,22 @@ pub(super) fn name_columns(select: &mut Select) {
 fn given_name(item: &SelectItem) -> Option<String> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.clone()),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => {
-            names.last().map(|name| name.value.clone())
-        }
+        SelectItem::UnnamedExpr(expr) => column_name(expr),
         _ => None,
     }
 }
 
-fn is_column(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+/// The name of a column, without its table's.
+fn column_name(expr: &Expr) -> Option<String> {
+    let ident = match expr {
+        Expr::Identifier(ident) => ident,
+        Expr::CompoundIdentifier(idents) => idents.last()?,
+        _ => return None,
+    };
+    Some(match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    })
 }
 
 fn written(expr: &Expr) -> String {

@@ -139,8 +139,7 @@ impl Directory {
     }
 
     /// All rows in the order of their hashes, which `hash` gives. Rows with equal hashes are in
-    /// the order
-    /// that `tie` says.
+    /// the order that `tie` says.
     pub(super) fn into_ordered(
         self,
         hash: impl Fn(RowRef) -> u64,
