@@ -17,7 +17,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
-use super::floats::FloatsStayFloats;
+use super::operands::WidenOperands;
 use super::order::resolve_order;
 use super::script::Statement;
 use super::subqueries;
@@ -162,7 +162,7 @@ pub(crate) fn analyze(
 ) -> Result<LogicalPlan> {
     let analyzer = Analyzer::with_rules(vec![
         std::sync::Arc::new(ResolveGroupingFunction::new()),
-        std::sync::Arc::new(FloatsStayFloats),
+        std::sync::Arc::new(WidenOperands),
         std::sync::Arc::new(TypeCoercion::new()),
         std::sync::Arc::new(CheckArithmetic),
     ]);

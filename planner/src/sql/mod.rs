@@ -4,8 +4,7 @@
 //!   `names`: names for columns that have none.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
-//!   wraps; `floats`: doubles that meet decimals; `subqueries`: what cannot be planned is refused
-//!   by name.
+//!   wraps; `operands`: types that meet; `subqueries`: what cannot be planned is refused by name.
 //! * `optimize`: the borrowed rules, each with the reason why it is there.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
 
@@ -13,9 +12,9 @@ mod arithmetic;
 mod bind;
 mod context;
 mod diagnose;
-mod floats;
 mod functions;
 mod names;
+mod operands;
 mod optimize;
 mod order;
 mod script;

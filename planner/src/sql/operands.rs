@@ -1,19 +1,24 @@
-//! A double meets a decimal as a double.
+//! Operands of two types that the borrowed coercion would bring together wrongly.
 //!
-//! The borrowed coercion compares, computes and unites the two as decimals: a double beyond the
-//! digits of the decimal becomes zero or an error there, and so do NaN and the infinities. Before
-//! it runs, the decimal operand is cast, as in other engines and the standard (approximate wins
-//! over exact). Operands that meet: those of comparisons, arithmetic, BETWEEN and IN, the results
-//! of CASE, the arguments of `coalesce` and its kin, and the columns of UNION.
+//! **A double meets a decimal as a double.** The coercion compares, computes and unites the two as
+//! decimals: a double beyond the digits of the decimal becomes zero or an error there, and so do
+//! NaN and the infinities. Before it runs, the decimal operand is cast, as in other engines and the
+//! standard (approximate wins over exact). Operands that meet: those of comparisons, arithmetic,
+//! BETWEEN and IN, the results of CASE, the arguments of `coalesce` and its kin, and the columns of
+//! UNION.
 //!
-//! Sound: every decimal has a nearest double, and the names of columns are kept.
+//! **A date moved by hours is a timestamp.** The coercion leaves it a date, and the hours are lost.
+//! Moved by days or months it stays a date.
+//!
+//! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
+//! are kept.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchema, Result};
+use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, cast};
@@ -25,11 +30,11 @@ const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "nvl"];
 
 /// The rule; see the module documentation.
 #[derive(Debug)]
-pub(super) struct FloatsStayFloats;
+pub(super) struct WidenOperands;
 
-impl AnalyzerRule for FloatsStayFloats {
+impl AnalyzerRule for WidenOperands {
     fn name(&self) -> &str {
-        "floats_stay_floats"
+        "widen_operands"
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
@@ -55,7 +60,7 @@ impl AnalyzerRule for FloatsStayFloats {
             let names = NamePreserver::new(&node);
             let node = node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let changed = expr.transform_up(|e| Ok(with_floats(e, &schema)))?;
+                let changed = expr.transform_up(|e| Ok(widened(e, &schema)))?;
                 Ok(changed.update_data(|expr| name.restore(expr)))
             })?;
             if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
@@ -77,10 +82,13 @@ fn has_operands(expr: &Expr) -> bool {
     found.unwrap_or(true)
 }
 
-fn with_floats(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let changed = match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
-            meet(&mut [&mut binary.left, &mut binary.right], schema)
+            let (left, right) = (&mut binary.left, &mut binary.right);
+            move_date(left, right, schema)
+                || move_date(right, left, schema)
+                || meet(&mut [left, right], schema)
         }
         Expr::Between(between) => {
             meet(&mut [&mut between.expr, &mut between.low, &mut between.high], schema)
@@ -104,6 +112,20 @@ fn with_floats(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         _ => false,
     };
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+/// Casts a date that is moved by a part of a day. Says whether it was one.
+fn move_date(date: &mut Expr, by: &Expr, schema: &DFSchema) -> bool {
+    let parts_of_a_day = match by {
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(by)), _) => by.nanoseconds != 0,
+        Expr::Literal(ScalarValue::IntervalDayTime(Some(by)), _) => by.milliseconds != 0,
+        _ => false,
+    };
+    if !parts_of_a_day || !matches!(date.get_type(schema), Ok(DataType::Date32)) {
+        return false;
+    }
+    *date = cast(std::mem::take(date), DataType::Timestamp(TimeUnit::Microsecond, None));
+    true
 }
 
 /// Casts the decimals among operands of which others are doubles. Says whether there were any.
