@@ -107,6 +107,22 @@ thread_local! {
     static REVOKING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Says that this thread is revoking, until it is dropped: also when the revocation panics.
+struct RevokingMark;
+
+impl RevokingMark {
+    /// `None` when the thread is revoking already.
+    fn set() -> Option<RevokingMark> {
+        (!REVOKING.replace(true)).then_some(RevokingMark)
+    }
+}
+
+impl Drop for RevokingMark {
+    fn drop(&mut self) {
+        REVOKING.set(false);
+    }
+}
+
 impl Governor {
     /// A governor with this budget and these places to spill to.
     pub fn new(options: GovernorOptions) -> Self {
@@ -153,12 +169,16 @@ impl Governor {
         if !self.take(want) && !self.make_room(want, &holder) {
             return Err(self.refusal(&holder.who, minimum));
         }
-        let reservation = Reservation::new(self.clone(), holder.clone(), minimum);
+        Ok(self.register(holder, minimum))
+    }
+
+    /// The reservation of a new holder, whose `minimum` is counted already.
+    pub(super) fn register(&self, holder: Arc<Holder>, minimum: usize) -> Reservation {
         self.holders(|holders| {
             holders.retain(|h| h.strong_count() > 0);
             holders.push(Arc::downgrade(&holder));
         });
-        Ok(reservation)
+        Reservation::new(self.clone(), holder, minimum)
     }
 
     /// Bytes that all reservations together may hold; `usize::MAX` for no limit.
@@ -269,12 +289,10 @@ impl Governor {
         if want.bytes > self.ceiling(want.elastic) {
             return false;
         }
-        if !REVOKING.replace(true) {
-            let made = self.revoke_until(want);
-            REVOKING.set(false);
-            if made {
-                return true;
-            }
+        if let Some(_mark) = RevokingMark::set()
+            && self.revoke_until(want)
+        {
+            return true;
         }
         self.press(want.bytes, asking);
         false
