@@ -160,8 +160,8 @@ impl SpillSpace {
                 who: format!("the spilled state of {who}"),
                 asked_bytes: usize::try_from(len).unwrap_or(usize::MAX),
                 detail: format!(
-                    "{} of the {} allowed on disk are used; raise the cap (--spill-cap, \
-                     spill_cap) or the memory limit (--memory, memory_limit)",
+                    "{} of the {} allowed on disk are used; raise the cap (spill_limit) or the \
+                     memory limit (--memory, memory_limit)",
                     Bytes(used),
                     Bytes(shared.cap)
                 ),

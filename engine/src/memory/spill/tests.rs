@@ -200,7 +200,7 @@ fn a_full_disk_the_cap_and_a_vanished_directory_are_named_with_the_knob() {
     let capped = governor(&[dir.path()], Arc::new(SystemIo), Some(1 << 20));
     let error = write(&capped, 100).err().expect("capped");
     assert!(matches!(error, Error::OutOfMemory { .. }));
-    assert!(error.to_string().contains("--spill-cap"), "{error}");
+    assert!(error.to_string().contains("(spill_limit)"), "{error}");
     assert_eq!(capped.spill().usage().used, 0, "the part that was written is freed");
 
     let gone = dir.path().join("gone");
