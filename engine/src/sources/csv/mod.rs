@@ -41,7 +41,7 @@ use self::scan::Scan;
 use super::file::FileRef;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// Reads records of CSV files that have the same columns, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,10 +73,9 @@ impl CsvScan {
     /// # Errors
     /// `Input` when the fields are not those of a scan, or a function is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut scan: CsvScan =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
-        Ok(Arc::new(scan))
+        from_fields_with(fields, |scan: &mut CsvScan| {
+            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
+        })
     }
 
     fn column(&self, position: usize) -> Result<&CsvColumn> {

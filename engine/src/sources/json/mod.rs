@@ -45,7 +45,7 @@ use self::scan::Scan;
 use super::file::FileRef;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// Reads the records of a JSON file, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,10 +86,9 @@ impl JsonScan {
     /// # Errors
     /// `Input` when the fields are not those of a scan, or a function is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut scan: JsonScan =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
-        Ok(Arc::new(scan))
+        from_fields_with(fields, |scan: &mut JsonScan| {
+            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
+        })
     }
 
     /// Whether other keys than those of the columns are errors: the columns are said to be all
