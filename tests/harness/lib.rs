@@ -5,3 +5,4 @@ pub mod plans;
 pub mod random;
 pub mod reference;
 pub mod table_source;
+pub mod windows;

@@ -10,7 +10,8 @@
 //! * `node`: the expression tree.
 //! * `data_type`: data types as text, for plans.
 //! * `literal`: exact constants.
-//! * `calls`: sort keys and aggregate calls.
+//! * `calls`: sort keys and aggregate calls; `window`: window calls.
+//! * `totals`: results of aggregates as arrays.
 //! * `function`: the traits for functions that are not built in.
 //! * `check`: whether an expression fits a schema.
 //! * `compile`: from expressions to nodes that are evaluated.
@@ -31,7 +32,9 @@ mod logic;
 mod memo;
 mod node;
 mod select;
+pub mod totals;
 mod view;
+mod window;
 
 pub use calls::{AggregateCall, AggregateKind, SortKey};
 pub use evaluate::Evaluator;
@@ -41,6 +44,7 @@ pub use function::{
 };
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
+pub use window::{Frame, FrameBound, FrameUnits, Over, WindowArgument, WindowCall, WindowKind};
 
 #[cfg(test)]
 mod tests;

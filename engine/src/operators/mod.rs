@@ -12,6 +12,7 @@ mod shared;
 mod sort;
 mod union;
 mod values;
+mod window;
 
 pub use filter::Filter;
 pub use hash_aggregate::HashAggregate;
@@ -23,6 +24,7 @@ pub use shared::Shared;
 pub use sort::{Sort, TopK};
 pub use union::Union;
 pub use values::{Values, ValuesColumn};
+pub use window::Window;
 
 use crate::plan::{FromJson, from_fields};
 
@@ -38,4 +40,5 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("top_k", |fields, _| from_fields::<TopK>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),
+    ("window", Window::from_json),
 ];

@@ -4,5 +4,7 @@
 //! * `single_value`: the only row of a scalar subquery.
 
 mod single_value;
+mod window;
 
 pub(crate) use single_value::single_value;
+pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};

@@ -1,7 +1,7 @@
 //! Lowers what the borrowed front end gives into the engine's plan.
 //!
 //! * `expr`, `literal`: expressions with column positions, resolved types and exact constants.
-//! * `plan`: relational nodes; `join`: joins; `aggregate`: groups.
+//! * `plan`: relational nodes; `join`: joins; `aggregate`: groups; `window`: window functions.
 //! * `scalar_function`: the engine's function trait over the front end's functions.
 
 mod aggregate;
@@ -10,6 +10,7 @@ mod join;
 mod literal;
 mod plan;
 mod scalar_function;
+mod window;
 
 pub(crate) use literal::lower_literal;
 pub(crate) use plan::lower_prepared;

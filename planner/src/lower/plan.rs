@@ -91,6 +91,7 @@ impl PlanLowering {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Window(window) => self.window(window),
             LogicalPlan::EmptyRelation(empty) => {
                 let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
                 self.values(empty.schema.as_arrow(), rows)
@@ -299,7 +300,6 @@ pub(super) fn field_names(schema: &Schema) -> Vec<String> {
 /// What to call a node in an error.
 fn kind_of(node: &LogicalPlan) -> &'static str {
     match node {
-        LogicalPlan::Window(_) => "a window function",
         LogicalPlan::Distinct(_) => "DISTINCT ON",
         LogicalPlan::Unnest(_) => "UNNEST",
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",

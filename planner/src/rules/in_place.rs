@@ -6,6 +6,9 @@
 //! condition becomes a filter of its own over a node that the borrowed rules move nothing through;
 //! the node is taken out when they are done.
 //!
+//! A volatile condition behind a group-by or a window stays there too: it reads no column that would
+//! hold it back, and would drop rows instead of groups.
+//!
 //! Conditions over one table, equalities (join keys may be among them), conditions over several
 //! relations or with a subquery, and those that cannot fail are moved as far as they go; so are
 //! those of correlated subqueries, whose joins have to be found first.
@@ -73,13 +76,16 @@ pub(crate) fn keep_in_place(plan: LogicalPlan) -> Result<Transformed<LogicalPlan
     plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
         let schema = filter.input.schema();
-        let wanted = |condition: &Expr| {
-            is_moved_alone(condition) && is_fallible_on_columns(condition, schema)
-        };
-        let any = is_fallible_on_columns(&filter.predicate, schema)
+        let fallible = is_fallible_on_columns(&filter.predicate, schema)
             && has_join(&filter.input)
             && !is_correlated(&filter);
-        if !any {
+        let volatile = filter.predicate.is_volatile() && has_groups(&filter.input);
+        let wanted = |condition: &Expr| {
+            let can_fail =
+                || is_moved_alone(condition) && is_fallible_on_columns(condition, schema);
+            (fallible && can_fail()) || (volatile && condition.is_volatile())
+        };
+        if !fallible && !volatile {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         }
         let conditions = split_conjunction_owned(filter.predicate.clone());
@@ -110,6 +116,12 @@ pub(crate) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 fn has_join(plan: &LogicalPlan) -> bool {
     let found = plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))));
+    found.unwrap_or(true)
+}
+
+fn has_groups(plan: &LogicalPlan) -> bool {
+    let found =
+        plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))));
     found.unwrap_or(true)
 }
 

@@ -3,8 +3,9 @@
 //! An inner or semi join drops probe rows whose keys its build side does not have. Once that side
 //! is done, the join publishes its keys, and the scans that the probe side's keys come from leave
 //! such rows out before they decode other columns. A key is followed down as long as it is an
-//! unchanged column: through projections, filters, sorts, unions, group-by keys and other joins.
-//! Where it equals a key of the other input of a join on the way, that input is thinned out too.
+//! unchanged column: through projections, filters, sorts, unions, group-by keys, the partition keys
+//! of windows, and other joins. Where it equals a key of the other input of a join on the way, that
+//! input is thinned out too.
 //!
 //! Where a key cannot be followed to a Parquet scan, a `key_filter` is put at the lowest place it
 //! reaches, provided that a join or a group-by is spared rows by it.
@@ -23,7 +24,7 @@ use gristmill_engine::Result;
 use gristmill_engine::batch::{KeyFilterId, KeyFilterUse};
 use gristmill_engine::expr::Expr;
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, KeyFilters, Project, Sort, Union,
+    Filter, HashAggregate, HashJoin, JoinKind, KeyFilters, Project, Sort, Union, Window,
 };
 use gristmill_engine::plan::{Node, NodeId, Plan, Spec};
 use gristmill_engine::sources::parquet::ParquetScan;
@@ -110,6 +111,12 @@ impl Pushing<'_> {
         {
             return self.push(&inner, below(0), pays);
         }
+        // A partition has all its rows or none.
+        if let Some(window) = as_spec::<Window>(node)
+            && let Some(inner) = follow(filter, |column| of_partitions(window, column))
+        {
+            return self.push(&inner, below(0), true);
+        }
         if let Some(aggregate) = as_spec::<HashAggregate>(node)
             && let Some(inner) = follow(filter, |c| aggregate.keys.get(c).copied())
         {
@@ -153,6 +160,13 @@ fn drops_unmatched(kind: JoinKind) -> bool {
 fn follow(filter: &KeyFilterUse, place: impl Fn(usize) -> Option<usize>) -> Option<KeyFilterUse> {
     let columns = filter.columns.iter().map(|&column| place(column));
     Some(KeyFilterUse { id: filter.id, columns: columns.collect::<Option<_>>()? })
+}
+
+/// A column of a window that is a key of the partitions of all its calls.
+fn of_partitions(window: &Window, column: usize) -> Option<usize> {
+    let shared = window.calls.iter().map(|call| call.over.partition).min()?;
+    let keys = window.keys.get(..shared)?;
+    keys.iter().any(|key| key.column == column).then_some(column)
 }
 
 fn column_of(expr: &Expr) -> Option<usize> {

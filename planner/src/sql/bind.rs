@@ -21,6 +21,7 @@ use super::operands::WidenOperands;
 use super::order::resolve_order;
 use super::script::Statement;
 use super::subqueries;
+use super::windows;
 use crate::catalog::Format;
 
 /// What is to become of a plan's rows.
@@ -62,6 +63,7 @@ pub(crate) fn bind(statement: &Statement, binder: &Binder<'_>) -> Result<Bound> 
     let (parsed, explain) = unwrap_explain(parsed, statement)?;
     let (query, request) = query_of(parsed, statement)?;
     let position = statement.position();
+    windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
     let plan = SqlToRel::new(binder)
         .sql_statement_to_plan(Sql::Query(query))
         .and_then(resolve_order)

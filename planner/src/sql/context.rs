@@ -17,6 +17,7 @@ use gristmill_engine::Error;
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use crate::catalog::{Catalog, Format, PlannedTable};
+use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 
 /// Answers the binder's questions for one session.
 pub(crate) struct Binder<'a> {
@@ -34,8 +35,14 @@ impl<'a> Binder<'a> {
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(UnicodeFunctionPlanner),
             Arc::new(AggregateFunctionPlanner),
+            Arc::new(CountWindowPlanner),
         ];
         Binder { catalog, functions, options: Arc::new(options()), expr_planners }
+    }
+
+    /// Whether a name is that of a function of one row alone.
+    pub(super) fn is_scalar(&self, name: &str) -> bool {
+        self.functions.scalar(name).is_some()
     }
 
     /// The front end's options, for its rules.
@@ -110,8 +117,8 @@ impl ContextProvider for Binder<'_> {
         self.functions.aggregate(name)
     }
 
-    fn get_window_meta(&self, _: &str) -> Option<Arc<WindowUDF>> {
-        None
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        window_function(name)
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
@@ -135,6 +142,6 @@ impl ContextProvider for Binder<'_> {
     }
 
     fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
+        WINDOW_FUNCTIONS.iter().map(|name| name.to_string()).collect()
     }
 }

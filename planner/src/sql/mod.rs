@@ -1,7 +1,7 @@
 //! From a program text to an optimized logical plan, with DataFusion's SQL front end.
 //!
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
-//!   `names`: names for columns that have none.
+//!   `names`: names for columns that have none; `windows`: windows by name.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
 //!   wraps; `operands`: types that meet; `subqueries`: what cannot be planned is refused by name.
@@ -23,6 +23,7 @@ mod stack;
 mod subqueries;
 mod syntax;
 mod unsupported;
+mod windows;
 
 pub(crate) use bind::{CopyTarget, Request, analyze, bind, check_planned};
 pub(crate) use context::Binder;

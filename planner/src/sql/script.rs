@@ -120,6 +120,9 @@ impl Statement {
                 let (message, place) = locate_message(&message);
                 let message = message.trim_start_matches("sql parser error: ");
                 let place = known.or(place).unwrap_or_else(|| at(end.line, end.column));
+                if message.to_uppercase().ends_with("FOUND: EXCLUDE") {
+                    return Error::input_at("not supported: EXCLUDE in a window", place);
+                }
                 Error::input_at(format!("syntax error: {message}"), place)
             }
             other => other,

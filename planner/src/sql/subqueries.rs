@@ -4,6 +4,8 @@
 //! * A mark join (a subquery inside OR, NOT or a SELECT list) knows true and false, no NULL. That
 //!   is exact for EXISTS, and for `x IN (…)` where NULL and false come to the same: under AND and
 //!   OR of a condition, not under NOT.
+//! * A condition that correlates is taken out of the subquery and put to the join, also from below
+//!   a window, which would see all rows then.
 //! * EXISTS and IN over an aggregate without groups see a row even where nothing correlates; the
 //!   rules turn them into joins that do not.
 
@@ -74,6 +76,7 @@ fn refuse(what: &str, position: Option<Position>) -> Error {
 
 fn refuse_in_node(node: &LogicalPlan) -> Result<()> {
     node.expressions().iter().try_for_each(|e| refuse_far_reference(e, node))?;
+    node.expressions().iter().try_for_each(refuse_window)?;
     match node {
         LogicalPlan::Filter(filter) => split_conjunction(&filter.predicate)
             .into_iter()
@@ -86,6 +89,9 @@ fn refuse_in_node(node: &LogicalPlan) -> Result<()> {
             }),
         LogicalPlan::Projection(projection) => {
             projection.expr.iter().try_for_each(|e| refuse_any(e, "the SELECT list", true))
+        }
+        LogicalPlan::Window(_) => {
+            node.expressions().iter().try_for_each(|e| refuse_any(e, "a window function", false))
         }
         LogicalPlan::Aggregate(_) => {
             node.expressions().iter().try_for_each(|e| refuse_any(e, "an aggregate", false))
@@ -129,6 +135,29 @@ fn refuse_far_reference(expr: &Expr, node: &LogicalPlan) -> Result<()> {
         )),
         None => Ok(()),
     }
+}
+
+/// Refuses a subquery with a window over rows that depend on an outer query's.
+fn refuse_window(expr: &Expr) -> Result<()> {
+    let mut refusal = None;
+    let _ = expr.apply(|e| {
+        if let Expr::ScalarSubquery(subquery)
+        | Expr::InSubquery(InSubquery { subquery, .. })
+        | Expr::Exists(Exists { subquery, .. }) = e
+            && !subquery.outer_ref_columns.is_empty()
+            && subquery.subquery.exists(|node| Ok(is_correlated_window(node))).unwrap_or(true)
+        {
+            let what = "a window function over the rows of a correlated subquery";
+            refusal = Some(refuse(what, place_of(e)));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    refusal.map_or(Ok(()), Err)
+}
+
+fn is_correlated_window(node: &LogicalPlan) -> bool {
+    matches!(node, LogicalPlan::Window(_)) && !node.all_out_ref_exprs().is_empty()
 }
 
 /// `decides` says that NULL and false come to the same here.
@@ -192,6 +221,7 @@ fn is_global_aggregate(plan: &LogicalPlan) -> bool {
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         LogicalPlan::Distinct(Distinct::All(input)) => is_global_aggregate(input),
         LogicalPlan::Projection(_)
+        | LogicalPlan::Window(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
         | LogicalPlan::Limit(_)

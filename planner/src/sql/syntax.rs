@@ -12,6 +12,7 @@
 //!   for its expressions, and bare values have none.
 //! * Numbers with an exponent become doubles, as in the standard: the binder would make decimals of
 //!   them, which hold no `1e200`.
+//! * Names of windows are replaced by what they stand for (`windows`).
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
 //!   from equal texts when the text has a volatile function.
@@ -28,6 +29,7 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::names::name_columns;
+use super::windows;
 
 /// Begins the alias of every CTE's query.
 pub(crate) const CTE_PREFIX: &str = "__cte_";
@@ -173,6 +175,16 @@ impl VisitorMut for Rewriter {
             select.flavor = SelectFlavor::Standard;
         }
         name_columns(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        windows::resolve_in_select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        windows::resolve_in_order(query);
         ControlFlow::Continue(())
     }
 }

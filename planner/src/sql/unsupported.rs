@@ -5,13 +5,15 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, ExplainStatement, Statement};
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+    Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, JoinOperator,
+    LimitClause, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
+    Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
+use super::windows;
 
 /// Refuses a statement that asks for what cannot be planned. `position` is where it begins, for
 /// what has no better place.
@@ -111,8 +113,16 @@ impl Visitor for Search {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Unsupported> {
         match expr {
-            Expr::Function(Function { name, over: Some(_), .. }) => {
-                found(&format!("the window function `{name}(…) OVER`"), name.span())
+            Expr::Function(Function { name, args, over: Some(over), .. }) => {
+                if let Some(what) = windows::unresolved(over) {
+                    return found(&what, name.span());
+                }
+                let is_distinct = matches!(args, FunctionArguments::List(list)
+                    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+                match is_distinct {
+                    true => found(&format!("DISTINCT in {name}(…) OVER"), name.span()),
+                    false => ControlFlow::Continue(()),
+                }
             }
             Expr::Function(function) if function.name.to_string().to_lowercase() == "unnest" => {
                 found("UNNEST", function.name.span())
@@ -149,7 +159,9 @@ mod tests {
     #[test]
     fn what_has_no_plan_is_refused_by_name_and_place() {
         let refused = [
-            ("select 1,\n row_number() over (order by x) from t", "line 2, column 2", "row_number"),
+            ("select 1,\n sum(distinct x) over () from t", "line 2, column 2", "DISTINCT in sum"),
+            ("select 1 from t qualify rank() over w > 1", "line 1, column 25", "no window w"),
+            ("select rank() over (w order by a) from t window w as (order by b)", "8", "extended"),
             ("select * from t full join\n u on true", "line 2, column 2", "FULL JOIN"),
             ("select a from t group by rollup(a)", "line 1, column", "ROLLUP"),
             ("select distinct on (a) a from t", "line 1, column 21", "DISTINCT ON"),

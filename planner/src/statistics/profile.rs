@@ -181,6 +181,11 @@ fn guess(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
             }
         }
         LogicalPlan::Union(union) => of_union(union, known),
+        LogicalPlan::Window(window) => {
+            let mut input = profile_of(&window.input, known);
+            input.columns.resize(window.schema.fields().len(), ColumnProfile::UNKNOWN);
+            input
+        }
         LogicalPlan::EmptyRelation(empty) => Profile::unknown(
             f64::from(u8::from(empty.produce_one_row)),
             "exact",

@@ -3,9 +3,10 @@
 //!
 //! * `value`: values, their order and equality, and reading them out of Arrow arrays.
 //! * `expr`: expressions; `pattern`: LIKE.
-//! * `plan`: relational operators over vectors of rows.
+//! * `plan`: relational operators over vectors of rows; `window`: window functions.
 
 pub mod expr;
 pub mod pattern;
 pub mod plan;
 pub mod value;
+pub mod window;

@@ -185,7 +185,11 @@ fn aggregate(rows: Vec<Row>, keys: &[usize], calls: &[Call]) -> Result<Vec<Row>,
     groups.into_iter().map(result).collect()
 }
 
-fn call_over(call: &Call, members: &[Row]) -> Result<Value, Failure> {
+/// An aggregate of some rows.
+///
+/// # Errors
+/// When a sum does not fit its type.
+pub fn call_over(call: &Call, members: &[Row]) -> Result<Value, Failure> {
     let passes = |row: &&Row| match call.filter {
         Some(filter) => matches!(row[filter], Value::Bool(true)),
         None => true,

@@ -80,6 +80,12 @@ impl SortKey {
         self.words
     }
 
+    /// How many of the key's leading bytes depend on the first `columns` key columns alone; all of
+    /// the words' when no other column is in them.
+    pub fn prefix_bytes(&self, columns: usize) -> usize {
+        self.parts.get(columns).map_or(usize::MAX, |part| part.offset)
+    }
+
     /// Whether rows with equal words are equal on all key columns.
     pub fn is_exact(&self) -> bool {
         self.rest.is_none()

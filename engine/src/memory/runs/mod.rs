@@ -16,7 +16,8 @@
 //!    the smallest are merged into one, until the rest can be.
 //! 4. The samples give splitters, which cut the output into ranges of about
 //!    [`crate::batch::MORSEL_ROWS`] rows. A merger takes the rows of one range from all runs.
-//!    Ranges are disjoint and in order, so that several mergers work side by side.
+//!    Ranges are disjoint and in order, so that several mergers work side by side. Rows that are
+//!    equal in the keys that make groups (all keys, unless the owner says less) are in one range.
 //!
 //! Rows with equal keys keep the order of their arrival: within a run by the order of their
 //! references, between runs by morsel (the mark of a packed row), then by the number of the run:
@@ -32,6 +33,7 @@
 //!   reading one run.
 //! * `tournament`: the loser tree over cursors; `merge`: from one range of all runs to arrays.
 //! * `pool`: runs that are spilled and merged until they are few; `set`: splitters and cuts.
+//! * `sorting`: all of it in turn, for an operator that sorts.
 
 mod bound;
 mod builder;
@@ -41,6 +43,7 @@ mod pool;
 mod run;
 mod set;
 mod shape;
+mod sorting;
 mod tape_form;
 mod tournament;
 mod writer;
@@ -53,6 +56,7 @@ pub use pool::RunPool;
 pub use run::Run;
 pub use set::RunSet;
 pub use shape::RunShape;
+pub use sorting::{SortReader, Sorting};
 pub use writer::SPILL_BYTES;
 
 use crate::error::Result;

@@ -21,6 +21,8 @@ pub struct RunShape {
     layout: Arc<PackedLayout>,
     key: SortKey,
     order: Vec<RowOrder>,
+    /// The bits of the words that the keys which make groups decide alone.
+    groups: Words,
 }
 
 impl RunShape {
@@ -29,10 +31,20 @@ impl RunShape {
     /// # Errors
     /// `Input` when a type cannot be stored or compared.
     pub fn new(columns: &[DataType], order: &[RowOrder]) -> Result<Arc<Self>> {
+        RunShape::grouped(columns, order, order.len())
+    }
+
+    /// The same for a sort of which rows that are equal in the first `keys` keys stay together.
+    ///
+    /// # Errors
+    /// As [`RunShape::new`].
+    pub fn grouped(columns: &[DataType], order: &[RowOrder], keys: usize) -> Result<Arc<Self>> {
         let first: Vec<usize> = order.iter().map(|by| by.column).collect();
         let layout = Arc::new(PackedLayout::new(columns, &first)?);
         let key = SortKey::new(layout.rows(), order, 2)?;
-        Ok(Arc::new(RunShape { layout, key, order: order.to_vec() }))
+        let free = Words::BITS as usize - 8 * key.prefix_bytes(keys).min(size_of::<Words>());
+        let groups = Words::MAX.checked_shl(free as u32).unwrap_or(0);
+        Ok(Arc::new(RunShape { layout, key, order: order.to_vec(), groups }))
     }
 
     /// The form of the rows.
@@ -62,6 +74,11 @@ impl RunShape {
         }
         words.resize(rows.len(), 0);
         Ok(())
+    }
+
+    /// The first words that rows of a group can have, of which a row has these.
+    pub(super) fn first_of_group(&self, words: Words) -> Words {
+        words & self.groups
     }
 
     /// The value of the first key of a row, an array of one row.

@@ -6,28 +6,20 @@
 //! output ◄─ SortSource: a merger per worker, one range of keys a morsel, in order
 //! ```
 //!
-//! How runs are formed and merged is in [`crate::memory::runs`]; here is who calls it when, and
-//! how much memory it may take: while rows come, builders take what they get and spill when they
-//! are refused. When all have come, runs stay in memory if they take at most half of the budget
-//! and none had to be spilled, because whoever reads them needs memory too; otherwise they are all
-//! written. Merging takes at most a quarter of the budget for its windows.
+//! How runs are formed and merged, who may take how much memory and what is the least is in
+//! [`crate::memory::runs`]; here is who calls it when.
 //!
 //! * `sink`, `source`: the two ends; `state`: what they share.
 //!
 //! Rows with equal keys keep the order of the input.
 //!
 //! Memory: reservations `sort` (or `top k`), one per builder and merger, and those of the runs.
-//! The least it works with, declared when the first rows come, is a builder for each worker
-//! ([`crate::memory::runs::BUILDER_MINIMUM`]) and what one merger of eight runs needs: about
-//! 0.4 MB a worker and 2.4 MB. Less is `OutOfMemory`, as is one row larger than the budget.
-//! Between the last row in and the first row out the runs are idle and can be revoked: whoever
-//! needs memory spills them.
-//! Concurrency: builders and mergers belong to workers; what they share is behind one lock that is
-//! held while runs change hands.
+//! Less than their minimum is `OutOfMemory`, as is one row larger than the budget. Between the last
+//! row in and the first row out the runs are idle and can be revoked: whoever needs memory spills
+//! them.
 
 mod sink;
 mod source;
-mod state;
 
 use std::sync::Arc;
 
@@ -37,11 +29,12 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::expr::SortKey;
+use crate::memory::rows::RowOrder;
+use crate::memory::runs::Sorting;
 use crate::plan::{Build, Field, Spec, Stream, to_fields};
 
 use sink::SortSink;
 use source::SortSource;
-use state::SortState;
 
 /// `ORDER BY`: all rows in the order of the keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,9 +120,18 @@ fn build_sort(
         return Err(Error::internal(format!("{name} has one input")));
     };
     let schema = input.schema.clone();
-    let state = Arc::new(SortState::new(name, &schema, keys, limit)?);
-    let source = Arc::new(SortSource::new(state.clone()));
-    let after = build.sink(input, Arc::new(SortSink::new(state)));
+    let types = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    let order = keys.iter().map(|key| RowOrder {
+        column: key.column,
+        descending: key.descending,
+        nulls_first: key.nulls_first,
+        nullable: schema.fields().get(key.column).is_none_or(|field| field.is_nullable()),
+    });
+    let order: Vec<RowOrder> = order.collect();
+    let sorting = Sorting::new(name, types, &order, order.len())?.with_limit(limit);
+    let sorting = Arc::new(sorting);
+    let source = Arc::new(SortSource::new(sorting.clone()));
+    let after = build.sink(input, Arc::new(SortSink::new(sorting)));
     Ok(Stream::new(schema, source, after))
 }
 

@@ -2,61 +2,56 @@
 
 use std::sync::Arc;
 
-use super::state::SortState;
 use crate::batch::Chunk;
 use crate::error::{Error, Result};
-use crate::memory::runs::{BUILDER_MINIMUM, RunBuilder};
+use crate::memory::runs::{RunBuilder, Sorting};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::scheduler::Token;
 
 /// Takes the rows of a sort.
 pub(super) struct SortSink {
-    state: Arc<SortState>,
+    sorting: Arc<Sorting>,
 }
 
 impl SortSink {
-    pub(super) fn new(state: Arc<SortState>) -> Self {
-        SortSink { state }
+    pub(super) fn new(sorting: Arc<Sorting>) -> Self {
+        SortSink { sorting }
     }
 }
 
 struct SortSinkWorker {
-    state: Arc<SortState>,
+    sorting: Arc<Sorting>,
     /// `None` when its runs have been handed over.
     builder: Option<RunBuilder>,
 }
 
 impl Sink for SortSink {
     fn name(&self) -> &str {
-        self.state.name
+        self.sorting.name()
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
-        let (number, memory) = self.state.next_builder(cx.memory(), BUILDER_MINIMUM)?;
-        let mut builder = RunBuilder::new(self.state.shape.clone(), number, memory)?;
-        if let Some(limit) = self.state.limit {
-            builder = builder.with_limit(limit, self.state.bound.clone());
-        }
-        Ok(Box::new(SortSinkWorker { state: self.state.clone(), builder: Some(builder) }))
+        let builder = Some(self.sorting.builder(cx.memory())?);
+        Ok(Box::new(SortSinkWorker { sorting: self.sorting.clone(), builder }))
     }
 
     fn prepare(&self, cx: &Context) -> Result<usize> {
-        Ok(self.state.prepare(cx.memory(), cx.query.threads))
+        Ok(self.sorting.prepare(cx.memory(), cx.query.threads))
     }
 
     fn finish(&self, task: usize, cx: &Context) -> Result<()> {
-        self.state.finish(task, cx.memory(), &|| cx.check())
+        self.sorting.finish(task, cx.memory(), &|| cx.check())
     }
 
     fn reset(&self) -> Result<()> {
-        self.state.clear();
+        self.sorting.clear();
         Ok(())
     }
 }
 
 impl SinkWorker for SortSinkWorker {
     fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
-        if self.state.limit == Some(0) {
+        if self.sorting.limit() == Some(0) {
             return Ok(Consumed::Finished);
         }
         let Some(builder) = &mut self.builder else {
@@ -68,7 +63,7 @@ impl SinkWorker for SortSinkWorker {
 
     fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
         if let Some(builder) = self.builder.take() {
-            self.state.add(builder.finish(&|| cx.check())?);
+            self.sorting.add(builder.finish(&|| cx.check())?);
         }
         Ok(None)
     }

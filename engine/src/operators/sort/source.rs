@@ -1,34 +1,30 @@
 //! The source of a sort: a merger per worker, one range of keys a morsel.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
-use super::state::SortState;
 use crate::batch::{Chunk, Column, Place};
-use crate::error::{Error, Result};
-use crate::memory::runs::{Merged, Merger};
+use crate::error::Result;
+use crate::memory::runs::{Merged, SortReader, Sorting};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
 /// Gives the rows of a sort in order.
 pub(super) struct SortSource {
-    state: Arc<SortState>,
+    sorting: Arc<Sorting>,
     next_range: Arc<AtomicUsize>,
-    /// Mergers made so far. Held while one is made: two that share what is left might both fail.
-    mergers: Mutex<usize>,
 }
 
 impl SortSource {
-    pub(super) fn new(state: Arc<SortState>) -> Self {
-        SortSource { state, next_range: Arc::default(), mergers: Mutex::new(0) }
+    pub(super) fn new(sorting: Arc<Sorting>) -> Self {
+        SortSource { sorting, next_range: Arc::default() }
     }
 }
 
 struct SortSourceWorker {
-    state: Arc<SortState>,
+    sorting: Arc<Sorting>,
     next_range: Arc<AtomicUsize>,
-    ranges: usize,
     /// `None` when there is nothing (more) to do.
-    merger: Option<Merger>,
+    reader: Option<SortReader>,
     /// The range the merger is at.
     range: Option<usize>,
     /// Rows still wanted.
@@ -37,38 +33,27 @@ struct SortSourceWorker {
 
 impl Source for SortSource {
     fn name(&self) -> &str {
-        self.state.name
+        self.sorting.name()
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
-        let mut mergers = self.mergers.lock().unwrap_or_else(|e| e.into_inner());
-        let opened = self.state.open(cx.memory(), &|| cx.check())?;
-        let ranges = opened.set.ranges();
-        let merger = match Merger::new(opened.set, opened.window_bytes, opened.charge) {
-            Ok(merger) => Some(merger),
-            // One merger does all the work if there is no memory for more.
-            Err(Error::OutOfMemory { .. }) if *mergers > 0 => None,
-            Err(error) => return Err(error),
-        };
-        *mergers += usize::from(merger.is_some());
         Ok(Box::new(SortSourceWorker {
-            state: self.state.clone(),
+            sorting: self.sorting.clone(),
             next_range: self.next_range.clone(),
-            ranges,
-            merger,
+            reader: self.sorting.reader(cx.memory(), &|| cx.check())?,
             range: None,
-            wanted: self.state.limit.unwrap_or(u64::MAX),
+            wanted: self.sorting.limit().unwrap_or(u64::MAX),
         }))
     }
 
     fn parallelism(&self) -> usize {
         // The first rows are counted over all ranges, by one worker.
-        if self.state.limit.is_some() { 1 } else { self.state.parallelism() }
+        if self.sorting.limit().is_some() { 1 } else { self.sorting.parallelism() }
     }
 
     fn reset(&self) -> Result<()> {
         self.next_range.store(0, Ordering::Relaxed);
-        *self.mergers.lock().unwrap_or_else(|e| e.into_inner()) = 0;
+        self.sorting.rewind();
         Ok(())
     }
 }
@@ -76,20 +61,20 @@ impl Source for SortSource {
 impl SourceWorker for SortSourceWorker {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
         cx.check()?;
-        let Some(merger) = &mut self.merger else { return Ok(Pull::Finished) };
+        let Some(reader) = &mut self.reader else { return Ok(Pull::Finished) };
         if let Some(range) = self.range {
-            if let Some(merged) = merger.next_rows()? {
+            if let Some(merged) = reader.merger.next_rows()? {
                 return Ok(Pull::Chunk(self.chunk(merged, range)));
             }
             self.range = None;
         }
         let range = self.next_range.fetch_add(1, Ordering::Relaxed);
-        if range >= self.ranges || self.wanted == 0 {
+        if range >= reader.ranges || self.wanted == 0 {
             // Frees the windows before others are done.
-            self.merger = None;
+            self.reader = None;
             return Ok(Pull::Finished);
         }
-        merger.start(range, &|| cx.check())?;
+        reader.merger.start(range, &|| cx.check())?;
         self.range = Some(range);
         Ok(Pull::Morsel(range as u64))
     }
@@ -97,7 +82,7 @@ impl SourceWorker for SortSourceWorker {
 
 impl SortSourceWorker {
     fn chunk(&mut self, merged: Merged, range: usize) -> Chunk {
-        let columns = merged.columns.into_iter().zip(&self.state.types);
+        let columns = merged.columns.into_iter().zip(self.sorting.types());
         let columns = columns.map(|(array, logical)| Column::flat(logical.clone(), array));
         let place = Place { morsel: range as u64, sequence: 0 };
         let chunk = Chunk::new(columns.collect(), merged.rows, place);

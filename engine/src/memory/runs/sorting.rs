@@ -1,24 +1,42 @@
-//! What sink and source of one sort share: the runs, and how they are to be merged.
+//! One sort from its first row to its last: what those who form its runs and those who merge them
+//! share, and how much memory each may take.
 //!
 //! ```text
-//! collecting ─ prepare ─► (pooled ─ last finish task ─►) idle ─ first worker of the source ─► set
+//! collecting ─ prepare ─► (pooled ─ last finish task ─►) idle ─ first merger ─► set
 //! ```
+//!
+//! While rows come, builders take what they get and spill when they are refused. When all have
+//! come, runs stay in memory if they take at most half of the budget and none had to be spilled,
+//! because whoever reads them needs memory too; otherwise they are all written. Merging takes at
+//! most a quarter of the budget for its windows.
+//!
+//! Memory: the least it works with, declared when the first rows come, is a builder for each
+//! worker ([`BUILDER_MINIMUM`], about 0.4 MB), what one merger of eight runs needs (2.4 MB), and
+//! what its owner wants for the first reader.
+//!
+//! Concurrency: builders and mergers belong to workers; what they share is behind one lock that is
+//! held while runs change hands.
 //!
 //! Invariant 1: runs are revocable while collecting (those that workers have handed over) and
 //! while idle; a pool works on its own, and a set that is being read stays as it is.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 
+use super::Check;
+use super::bound::Bound;
+use super::builder::{BUILDER_MINIMUM, RunBuilder};
+use super::cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
+use super::merge::{MERGER_BYTES, Merger};
+use super::pool::RunPool;
+use super::run::Run;
+use super::set::RunSet;
+use super::shape::RunShape;
+use super::writer::SPILL_BYTES;
 use crate::batch::MORSEL_ROWS;
 use crate::error::{Error, Result};
-use crate::expr::SortKey;
 use crate::memory::rows::RowOrder;
-use crate::memory::runs::{
-    Bound, Check, MERGER_BYTES, Run, RunPool, RunSet, RunShape, SPILL_BYTES, WINDOW_BYTES_MAX,
-    WINDOW_BYTES_MIN, cursor_bytes,
-};
 use crate::memory::{Governor, Reservation, Revocable};
 
 /// The part of the budget that the windows of all mergers may take.
@@ -34,16 +52,18 @@ const FAN_IN_MIN: usize = 8;
 /// begun can end.
 const MERGER_MINIMUM: usize = MERGER_BYTES + FAN_IN_MIN * cursor_bytes(WINDOW_BYTES_MIN);
 
-/// The state of one sort; see the module documentation.
-pub(super) struct SortState {
-    pub(super) name: &'static str,
-    pub(super) shape: Arc<RunShape>,
+/// One sort; see the module documentation.
+pub struct Sorting {
+    name: &'static str,
+    shape: Arc<RunShape>,
     /// The logical types of the columns.
-    pub(super) types: Vec<DataType>,
+    types: Vec<DataType>,
     /// How many rows are wanted.
-    pub(super) limit: Option<u64>,
+    limit: Option<u64>,
     /// How far the wanted rows reach.
-    pub(super) bound: Bound,
+    bound: Bound,
+    /// Bytes for a reader, beside what merging takes.
+    reader_bytes: usize,
     inner: Mutex<Inner>,
 }
 
@@ -53,53 +73,92 @@ struct Inner {
     builders: u32,
     runs: Vec<Run>,
     /// What the reservations of builders and mergers are children of, with [`SPILL_BYTES`] for
-    /// whoever revokes, and [`MERGER_MINIMUM`] until the first merger.
+    /// whoever revokes, and what the first reader needs until it comes.
     root: Option<Reservation>,
     pool: Option<Arc<RunPool>>,
     /// Finish tasks that have not returned.
     tasks_left: usize,
     mergers: usize,
     set: Option<Arc<RunSet>>,
+    readers: usize,
 }
 
-impl SortState {
-    pub(super) fn new(
+/// What a worker that reads the sorted rows gets.
+pub struct SortReader {
+    /// Merges one range of keys after another.
+    pub merger: Merger,
+    /// Number of ranges.
+    pub ranges: usize,
+    /// For what the reader itself keeps; its minimum is what the owner of the sort asked for.
+    pub memory: Reservation,
+}
+
+impl Sorting {
+    /// A sort of rows of these logical types, reported as `name`. Rows that are equal in the first
+    /// `together` keys are never in two ranges.
+    ///
+    /// # Errors
+    /// `Input` when a type cannot be stored or compared.
+    pub fn new(
         name: &'static str,
-        schema: &SchemaRef,
-        keys: &[SortKey],
-        limit: Option<u64>,
+        types: Vec<DataType>,
+        order: &[RowOrder],
+        together: usize,
     ) -> Result<Self> {
-        let types: Vec<DataType> =
-            schema.fields().iter().map(|field| field.data_type().clone()).collect();
-        let order = keys.iter().map(|key| RowOrder {
-            column: key.column,
-            descending: key.descending,
-            nulls_first: key.nulls_first,
-            nullable: schema.fields().get(key.column).is_none_or(|field| field.is_nullable()),
-        });
-        let shape = RunShape::new(&types, &order.collect::<Vec<_>>())?;
+        let shape = RunShape::grouped(&types, order, together)?;
         let (bound, inner) = (Bound::new(), Mutex::default());
-        Ok(SortState { name, shape, types, limit, bound, inner })
+        Ok(Sorting { name, shape, types, limit: None, bound, reader_bytes: 0, inner })
+    }
+
+    /// The same sort, of which only the first `limit` rows are wanted.
+    pub fn with_limit(self, limit: Option<u64>) -> Self {
+        Sorting { limit, ..self }
+    }
+
+    /// The same sort, with that much memory for each of its readers.
+    pub fn with_reader_bytes(self, reader_bytes: usize) -> Self {
+        Sorting { reader_bytes, ..self }
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The logical types of the columns.
+    pub fn types(&self) -> &[DataType] {
+        &self.types
+    }
+
+    /// How many rows are wanted.
+    pub fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The number of a new builder, and a reservation with this minimum for it.
+    /// One more builder.
     ///
     /// # Errors
-    /// `OutOfMemory` when the minimum cannot be had.
-    pub(super) fn next_builder(
-        self: &Arc<Self>,
-        memory: &Governor,
-        minimum: usize,
-    ) -> Result<(u32, Reservation)> {
+    /// `OutOfMemory` when its minimum cannot be had.
+    pub fn builder(self: &Arc<Self>, memory: &Governor) -> Result<RunBuilder> {
+        let (number, memory) = self.next_builder(memory)?;
+        let builder = RunBuilder::new(self.shape.clone(), number, memory)?;
+        Ok(match self.limit {
+            Some(limit) => builder.with_limit(limit, self.bound.clone()),
+            None => builder,
+        })
+    }
+
+    /// The number of a new builder, and its reservation.
+    fn next_builder(self: &Arc<Self>, memory: &Governor) -> Result<(u32, Reservation)> {
         let mut inner = self.lock();
         let root = match inner.root.take() {
             Some(root) => root,
             None => {
-                let minimum = SPILL_BYTES + MERGER_MINIMUM;
+                let minimum = SPILL_BYTES + self.first_reader_bytes();
                 let mut root = memory.reserve(self.name, minimum)?;
                 root.grow(minimum)?;
                 let state: Arc<dyn Revocable> = self.clone();
@@ -107,19 +166,23 @@ impl SortState {
                 root
             }
         };
-        let child = root.child(minimum);
+        let child = root.child(BUILDER_MINIMUM);
         inner.root = Some(root);
         inner.builders += 1;
         Ok((inner.builders - 1, child?))
     }
 
+    fn first_reader_bytes(&self) -> usize {
+        MERGER_MINIMUM + self.reader_bytes
+    }
+
     /// Takes the runs of a builder.
-    pub(super) fn add(&self, runs: Vec<Run>) {
+    pub fn add(&self, runs: Vec<Run>) {
         self.lock().runs.extend(runs);
     }
 
     /// Decides what becomes of the runs; the number of finish tasks.
-    pub(super) fn prepare(&self, memory: &Governor, threads: usize) -> usize {
+    pub fn prepare(&self, memory: &Governor, threads: usize) -> usize {
         let mut inner = self.lock();
         let limit = memory.limit();
         let runs = std::mem::take(&mut inner.runs);
@@ -141,7 +204,10 @@ impl SortState {
     }
 
     /// One finish task.
-    pub(super) fn finish(&self, task: usize, memory: &Governor, check: Check<'_>) -> Result<()> {
+    ///
+    /// # Errors
+    /// `OutOfMemory` and `Io` from spilling, and what `check` reports.
+    pub fn finish(&self, task: usize, memory: &Governor, check: Check<'_>) -> Result<()> {
         let Some(pool) = self.lock().pool.clone() else {
             return Err(Error::internal("a sort that needs no finish tasks has one"));
         };
@@ -160,7 +226,7 @@ impl SortState {
     }
 
     /// Workers that can merge side by side.
-    pub(super) fn parallelism(&self) -> usize {
+    pub fn parallelism(&self) -> usize {
         let inner = self.lock();
         let ranges = match &inner.set {
             Some(set) => set.ranges() as u64,
@@ -169,15 +235,35 @@ impl SortState {
         usize::try_from(ranges).unwrap_or(usize::MAX).clamp(1, inner.mergers.max(1))
     }
 
-    /// The runs, cut into ranges, and the size of a merger's windows. From now on the runs cannot
-    /// be revoked.
-    pub(super) fn open(&self, memory: &Governor, check: Check<'_>) -> Result<Opened> {
+    /// One more reader; `None` when there is no memory for another beside those there are. From the
+    /// first one on the runs cannot be revoked.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is none for the first, `Io` when an index cannot be read, and what
+    /// `check` reports.
+    pub fn reader(&self, memory: &Governor, check: Check<'_>) -> Result<Option<SortReader>> {
+        // The lock is held throughout: two that share what is left might both fail.
         let mut inner = self.lock();
-        let mut charge = None;
+        match self.open(&mut inner, memory, check) {
+            Ok(reader) => {
+                inner.readers += 1;
+                Ok(Some(reader))
+            }
+            // One reader does all the work if there is no memory for more.
+            Err(Error::OutOfMemory { .. }) if inner.readers > 0 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(&self, inner: &mut Inner, memory: &Governor, check: Check<'_>) -> Result<SortReader> {
+        let mut charges = None;
         let set = match &inner.set {
             Some(set) => set.clone(),
             None => {
-                charge = inner.root.as_mut().map(|root| root.cede(MERGER_MINIMUM));
+                let cede = |root: &mut Reservation| {
+                    (root.cede(MERGER_MINIMUM), root.cede(self.reader_bytes))
+                };
+                charges = inner.root.as_mut().map(cede);
                 let tables = inner.child(self.name, 0, memory)?;
                 let runs = std::mem::take(&mut inner.runs);
                 let set = Arc::new(RunSet::new(self.shape.clone(), runs, tables, check)?);
@@ -188,25 +274,27 @@ impl SortState {
         let share = (memory.limit() / WINDOWS_SHARE).min(memory.free());
         let window = (share / cursors).saturating_sub(cursor_bytes(0));
         let window_bytes = window.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let charge = match charge {
-            Some(charge) => charge,
-            None => inner.child(self.name, 0, memory)?,
+        let (charge, own) = match charges {
+            Some(charges) => charges,
+            None => {
+                let own = inner.child(self.name, self.reader_bytes, memory)?;
+                (inner.child(self.name, 0, memory)?, own)
+            }
         };
-        Ok(Opened { set, window_bytes, charge })
+        let ranges = set.ranges();
+        Ok(SortReader { merger: Merger::new(set, window_bytes, charge)?, ranges, memory: own })
+    }
+
+    /// The sorted rows are to be read again from their start, by new readers.
+    pub fn rewind(&self) {
+        self.lock().readers = 0;
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         *self.lock() = Inner::default();
         self.bound.clear();
     }
-}
-
-/// What a worker of the source gets.
-pub(super) struct Opened {
-    pub(super) set: Arc<RunSet>,
-    pub(super) window_bytes: usize,
-    pub(super) charge: Reservation,
 }
 
 impl Inner {
@@ -219,7 +307,7 @@ impl Inner {
     }
 }
 
-impl Revocable for SortState {
+impl Revocable for Sorting {
     fn revocable_bytes(&self) -> usize {
         let Ok(inner) = self.inner.try_lock() else { return 0 };
         inner.runs.iter().map(Run::memory_bytes).sum()

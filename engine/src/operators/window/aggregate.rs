@@ -1,0 +1,201 @@
+//! From an aggregate's kind and types to what computes it.
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::{DataType, IntervalUnit};
+use std::sync::Arc;
+
+use super::custom::{Custom, CustomArgument, CustomCall};
+use super::evaluate::{Evaluate, Span};
+use super::extremes::{FloatExtreme, IntegerExtreme, KeyExtreme};
+use super::lane::{
+    KeyLane, Lane, Values, floats, integers, presence, small_integers, wide_integers,
+};
+use super::plan::{constant_array, grows};
+use super::store::Store;
+use super::totals::{Combine, Count, FloatSum, IntegerSum, Sum, Totals, WideSum};
+use crate::batch::physical_type;
+use crate::error::{Error, Result};
+use crate::expr::totals::Quotient;
+use crate::expr::{AggregateKind, AggregateRef, WindowArgument, WindowCall};
+
+/// What aggregates are over.
+pub(super) struct Aggregates<'a> {
+    /// The logical types of the input's columns.
+    pub(super) types: &'a [DataType],
+    /// Which of them may be NULL.
+    pub(super) nullable: &'a [bool],
+    /// Number of the call's frame.
+    pub(super) frame: usize,
+}
+
+impl Aggregates<'_> {
+    /// What computes a call.
+    ///
+    /// # Errors
+    /// `Internal` when it does not fit the input, `Input` for types that it is not defined on.
+    pub(super) fn evaluator(
+        &self,
+        call: &WindowCall,
+        kind: &AggregateKind,
+    ) -> Result<Box<dyn Evaluate>> {
+        if let Some(filter) = call.filter {
+            self.column_type(filter)?;
+        }
+        match kind {
+            AggregateKind::CountRows => match call.filter {
+                None => Ok(Box::new(CountRows { frame: self.frame })),
+                // The filter's own column is there wherever it is true.
+                Some(filter) => Ok(self.count(call, filter)),
+            },
+            AggregateKind::Count => {
+                let column = column(call)?;
+                self.column_type(column)?;
+                if !self.nullable[column] && call.filter.is_none() {
+                    return Ok(Box::new(CountRows { frame: self.frame }));
+                }
+                Ok(self.count(call, column))
+            }
+            AggregateKind::Sum => self.sum(call, false),
+            AggregateKind::Average => self.sum(call, true),
+            AggregateKind::Min => self.extreme(call, false),
+            AggregateKind::Max => self.extreme(call, true),
+            AggregateKind::Custom(function) => self.custom(call, function),
+        }
+    }
+
+    fn count(&self, call: &WindowCall, column: usize) -> Box<dyn Evaluate> {
+        let lane = || Lane::new(column, call.filter, presence());
+        self.subtracting(call, lane, Count)
+    }
+
+    fn sum(&self, call: &WindowCall, is_average: bool) -> Result<Box<dyn Evaluate>> {
+        let column = column(call)?;
+        let argument = self.column_type(column)?;
+        let quotient = match is_average {
+            true => Some(Quotient::of(argument, &call.data_type)?),
+            false => None,
+        };
+        let sum = Sum { data_type: call.data_type.clone(), quotient };
+        Ok(match physical_type(argument) {
+            DataType::Decimal256(..) => {
+                let lane = || Lane::new(column, call.filter, wide_integers());
+                self.subtracting(call, lane, WideSum(sum))
+            }
+            float if float.is_floating() => {
+                self.queueing(call, Lane::new(column, call.filter, floats()), FloatSum(sum))
+            }
+            number
+                if number.is_integer()
+                    || number.is_decimal()
+                    || matches!(number, DataType::Duration(_) | DataType::Null) =>
+            {
+                let lane = || Lane::new(column, call.filter, integers());
+                self.subtracting(call, lane, IntegerSum(sum))
+            }
+            other => {
+                return Err(Error::input(format!("values of type {other} cannot be added up")));
+            }
+        })
+    }
+
+    fn extreme(&self, call: &WindowCall, greatest: bool) -> Result<Box<dyn Evaluate>> {
+        let column = column(call)?;
+        let data_type = call.data_type.clone();
+        let keys = |physical: DataType| -> Result<Box<dyn Evaluate>> {
+            let lane = KeyLane::new(column, call.filter, &physical)?;
+            Ok(self.queueing(call, lane, KeyExtreme::new(greatest, physical)?))
+        };
+        Ok(match physical_type(self.column_type(column)?) {
+            DataType::UInt64 | DataType::Decimal128(..) => {
+                let lane = Lane::new(column, call.filter, integers());
+                self.queueing(call, lane, IntegerExtreme::<i128>::new(greatest, data_type))
+            }
+            wide @ (DataType::Decimal256(..)
+            | DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano)) => {
+                keys(wide)?
+            }
+            float if float.is_floating() => {
+                let lane = Lane::new(column, call.filter, floats());
+                self.queueing(call, lane, FloatExtreme { greatest, data_type })
+            }
+            small if small.is_primitive() || matches!(small, DataType::Boolean) => {
+                let lane = Lane::new(column, call.filter, small_integers());
+                self.queueing(call, lane, IntegerExtreme::<i64>::new(greatest, data_type))
+            }
+            other => keys(other)?,
+        })
+    }
+
+    fn custom(&self, call: &WindowCall, function: &AggregateRef) -> Result<Box<dyn Evaluate>> {
+        let argument = |argument: &WindowArgument| match argument {
+            WindowArgument::Column(column) => {
+                Ok(CustomArgument::Column(*column, self.column_type(*column)?.clone()))
+            }
+            WindowArgument::Constant(value) => Ok(CustomArgument::Constant(constant_array(value)?)),
+        };
+        Ok(Box::new(Custom::new(CustomCall {
+            function: function.get()?.clone(),
+            arguments: call.arguments.iter().map(argument).collect::<Result<_>>()?,
+            filter: call.filter,
+            returns: call.data_type.clone(),
+            frame: self.frame,
+            partition: call.over.partition,
+            grows: grows(&call.frame),
+        })))
+    }
+
+    fn subtracting<L, C>(
+        &self,
+        call: &WindowCall,
+        lane: impl Fn() -> L,
+        combine: C,
+    ) -> Box<dyn Evaluate>
+    where
+        L: Values + 'static,
+        C: Combine<Value = L::Value> + 'static,
+    {
+        let totals = Totals::new(lane(), combine, self.frame, call.over.partition);
+        match grows(&call.frame) {
+            true => Box::new(totals),
+            false => Box::new(totals.subtracting(lane())),
+        }
+    }
+
+    fn queueing<L, C>(&self, call: &WindowCall, lane: L, combine: C) -> Box<dyn Evaluate>
+    where
+        L: Values + 'static,
+        C: Combine<Value = L::Value> + 'static,
+    {
+        let totals = Totals::new(lane, combine, self.frame, call.over.partition);
+        match grows(&call.frame) {
+            true => Box::new(totals),
+            false => Box::new(totals.queueing()),
+        }
+    }
+
+    fn column_type(&self, column: usize) -> Result<&DataType> {
+        let data_type = self.types.get(column);
+        data_type.ok_or_else(|| Error::internal(format!("no column {column} in a window")))
+    }
+}
+
+fn column(call: &WindowCall) -> Result<usize> {
+    match call.arguments.first() {
+        Some(WindowArgument::Column(column)) => Ok(*column),
+        _ => Err(Error::internal(format!("{call} is of a column"))),
+    }
+}
+
+/// `count(*)`: the rows of the frame.
+struct CountRows {
+    frame: usize,
+}
+
+impl Evaluate for CountRows {
+    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<ArrayRef> {
+        let bounds = &span.bounds[self.frame];
+        let frames = bounds.starts().iter().zip(bounds.ends());
+        let counts = frames.map(|(&start, &end)| end.saturating_sub(start) as i64);
+        Ok(Arc::new(Int64Array::from_iter_values(counts)))
+    }
+}

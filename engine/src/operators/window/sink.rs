@@ -1,0 +1,67 @@
+//! The sink of a window: a run builder per worker.
+
+use std::sync::Arc;
+
+use crate::batch::Chunk;
+use crate::error::{Error, Result};
+use crate::memory::runs::{RunBuilder, Sorting};
+use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
+use crate::scheduler::Token;
+
+/// Takes the rows of a window.
+pub(super) struct WindowSink {
+    sorting: Arc<Sorting>,
+}
+
+impl WindowSink {
+    pub(super) fn new(sorting: Arc<Sorting>) -> Self {
+        WindowSink { sorting }
+    }
+}
+
+struct WindowSinkWorker {
+    sorting: Arc<Sorting>,
+    /// `None` when its runs have been handed over.
+    builder: Option<RunBuilder>,
+}
+
+impl Sink for WindowSink {
+    fn name(&self) -> &str {
+        "window"
+    }
+
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
+        let builder = Some(self.sorting.builder(cx.memory())?);
+        Ok(Box::new(WindowSinkWorker { sorting: self.sorting.clone(), builder }))
+    }
+
+    fn prepare(&self, cx: &Context) -> Result<usize> {
+        Ok(self.sorting.prepare(cx.memory(), cx.query.threads))
+    }
+
+    fn finish(&self, task: usize, cx: &Context) -> Result<()> {
+        self.sorting.finish(task, cx.memory(), &|| cx.check())
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.sorting.clear();
+        Ok(())
+    }
+}
+
+impl SinkWorker for WindowSinkWorker {
+    fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
+        let Some(builder) = &mut self.builder else {
+            return Err(Error::internal("rows for a window that has them all"));
+        };
+        builder.push(&input, &|| cx.check())?;
+        Ok(Consumed::NeedInput)
+    }
+
+    fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
+        if let Some(builder) = self.builder.take() {
+            self.sorting.add(builder.finish(&|| cx.check())?);
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,255 @@
+//! Functions that give the value of another row: `lag`, `lead`, `first_value`, `last_value`,
+//! `nth_value`.
+//!
+//! `lag` and `lead` by a constant are the value of a frame of one row. Of the rows of a frame that
+//! has been left, those that may still be wanted are held in the block that was read last.
+
+use std::collections::VecDeque;
+
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::compute::interleave;
+use arrow::datatypes::DataType;
+
+use super::evaluate::{Evaluate, Span};
+use super::lane::{Lane, Values};
+use super::store::{Piece, Reader, Store};
+use crate::error::{Error, Result};
+
+/// Which row of the frame.
+pub(super) enum Choice {
+    /// So many rows behind the first.
+    FromStart(u64),
+    /// So many rows before the last.
+    FromEnd(u64),
+    /// The same among the rows that are not NULL.
+    ValidFromStart { skip: u64, valid: ValidRows },
+    /// The same among the rows that are not NULL.
+    ValidFromEnd { skip: u64, valid: ValidRows },
+    /// As [`Choice::FromStart`], one less than a column says.
+    NthByColumn(Lane<i64>),
+    /// So many rows from the row itself as a column says, in this direction; the frame is the
+    /// partition.
+    Shift { by: Lane<i64>, forwards: bool },
+}
+
+/// The rows of a frame that are not NULL.
+pub(super) struct ValidRows {
+    presence: Lane<u8>,
+    /// Number of keys of the partition.
+    partition: usize,
+    rows: VecDeque<u64>,
+    /// Rows before are either in the list or NULL.
+    scanned: u64,
+}
+
+/// What comes out where there is no such row.
+pub(super) enum Otherwise {
+    Null,
+    Constant(ArrayRef),
+    Column(Reader),
+}
+
+/// A call; see the module documentation.
+pub(super) struct ValueOf {
+    column: usize,
+    physical: DataType,
+    frame: usize,
+    choice: Choice,
+    otherwise: Otherwise,
+    /// The last block that a value was taken from.
+    held: Option<Piece>,
+    /// The first row that may be wanted again.
+    low: u64,
+}
+
+/// Where a result comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Row(u64),
+    Null,
+    Otherwise,
+}
+
+impl ValidRows {
+    pub(super) fn new(presence: Lane<u8>, partition: usize) -> Self {
+        ValidRows { presence, partition, rows: VecDeque::new(), scanned: 0 }
+    }
+
+    /// Drops what is before the frame.
+    fn enter(&mut self, mark: u16, row: u64, start: u64) {
+        if usize::from(mark) <= self.partition {
+            self.rows.clear();
+            self.scanned = row;
+        }
+        while self.rows.front().is_some_and(|&row| row < start) {
+            self.rows.pop_front();
+        }
+        self.scanned = self.scanned.max(start);
+    }
+
+    /// Number `skip` of the frame.
+    fn from_start(&mut self, skip: u64, end: u64, store: &mut Store) -> Result<Option<u64>> {
+        while (self.rows.len() as u64) <= skip && self.scanned < end {
+            self.scan(store)?;
+        }
+        Ok(self.rows.get(usize::try_from(skip).unwrap_or(usize::MAX)).copied())
+    }
+
+    /// Number `skip` of the frame, counted from its end; those before it are dropped.
+    fn from_end(&mut self, skip: u64, end: u64, store: &mut Store) -> Result<Option<u64>> {
+        while self.scanned < end {
+            self.scan(store)?;
+            if self.rows.len() as u64 > skip + 1 {
+                self.rows.pop_front();
+            }
+        }
+        Ok(self.rows.front().copied().filter(|_| self.rows.len() as u64 > skip))
+    }
+
+    fn scan(&mut self, store: &mut Store) -> Result<()> {
+        if self.presence.get(store, self.scanned)?.is_some() {
+            self.rows.push_back(self.scanned);
+        }
+        self.scanned += 1;
+        Ok(())
+    }
+
+    /// The first row that may be wanted again.
+    fn low(&self) -> u64 {
+        self.rows.front().map_or(self.scanned, |&row| row.min(self.scanned))
+    }
+}
+
+impl ValueOf {
+    pub(super) fn new(
+        (column, physical): (usize, DataType),
+        frame: usize,
+        choice: Choice,
+        otherwise: Otherwise,
+    ) -> Self {
+        ValueOf { column, physical, frame, choice, otherwise, held: None, low: u64::MAX }
+    }
+
+    fn choose(&mut self, span: &Span<'_>, number: usize, store: &mut Store) -> Result<From> {
+        let bounds = &span.bounds[self.frame];
+        let (start, end) = (bounds.starts()[number], bounds.ends()[number]);
+        let row = span.first + number as u64;
+        let found = match &mut self.choice {
+            Choice::FromStart(skip) => start.checked_add(*skip),
+            Choice::FromEnd(skip) => end.checked_sub(*skip + 1),
+            Choice::ValidFromStart { skip, valid } => {
+                valid.enter(span.marks[number], row, start);
+                valid.from_start(*skip, end, store)?
+            }
+            Choice::ValidFromEnd { skip, valid } => {
+                valid.enter(span.marks[number], row, start);
+                valid.from_end(*skip, end, store)?
+            }
+            Choice::NthByColumn(lane) => match lane.get(store, row)? {
+                Some(nth) if nth < 1 => {
+                    return Err(Error::input(format!("nth_value counts from 1, not from {nth}")));
+                }
+                nth => nth.and_then(|nth| start.checked_add(nth as u64 - 1)),
+            },
+            Choice::Shift { by, forwards } => match by.get(store, row)? {
+                None => return Ok(From::Null),
+                Some(by) if *forwards => row.checked_add_signed(by),
+                Some(by) => row.checked_add_signed(by.saturating_neg()),
+            },
+        };
+        Ok(match found.filter(|found| (start..end).contains(found)) {
+            Some(found) => From::Row(found),
+            None => From::Otherwise,
+        })
+    }
+
+    /// The values, in the order of the rows.
+    fn gather(&mut self, froms: &[From], first: u64, store: &mut Store) -> Result<ArrayRef> {
+        let mut arrays: Vec<ArrayRef> = vec![new_null_array(&self.physical, 1)];
+        let otherwise = match &mut self.otherwise {
+            Otherwise::Null => Ok(0),
+            Otherwise::Constant(value) => {
+                arrays.push(value.clone());
+                Ok(0)
+            }
+            Otherwise::Column(reader) => {
+                let piece = reader.piece(store, first)?;
+                arrays.push(piece.values().clone());
+                Err((first - piece.rows.start) as usize)
+            }
+        };
+        let otherwise_array = arrays.len() - 1;
+        let mut pieces: Vec<(Piece, usize)> = Vec::new();
+        let mut places = Vec::with_capacity(froms.len());
+        for (number, from) in froms.iter().enumerate() {
+            places.push(match *from {
+                From::Null => (0, 0),
+                From::Otherwise => {
+                    (otherwise_array, otherwise.unwrap_or_else(|offset| offset + number))
+                }
+                From::Row(row) => {
+                    let known = pieces.iter().rev().position(|(p, _)| p.rows.contains(&row));
+                    let at = match known {
+                        Some(from_back) => pieces.len() - 1 - from_back,
+                        None => {
+                            let piece = self.piece(row, store)?;
+                            arrays.push(piece.values().clone());
+                            pieces.push((piece, arrays.len() - 1));
+                            pieces.len() - 1
+                        }
+                    };
+                    let (piece, array) = &pieces[at];
+                    (*array, (row - piece.rows.start) as usize)
+                }
+            });
+        }
+        // The block of the first row that may be wanted again is held.
+        let low = self.low;
+        if !self.held.as_ref().is_some_and(|piece| piece.rows.contains(&low)) {
+            let piece = pieces.into_iter().map(|(piece, _)| piece);
+            store.hold(&mut self.held, piece.rev().find(|piece| piece.rows.contains(&low)))?;
+        }
+        let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
+        Ok(interleave(&arrays, &places)?)
+    }
+
+    fn piece(&self, row: u64, store: &mut Store) -> Result<Piece> {
+        match &self.held {
+            Some(piece) if piece.rows.contains(&row) => Ok(piece.clone()),
+            _ => store.column(row, self.column),
+        }
+    }
+}
+
+impl Evaluate for ValueOf {
+    fn evaluate(&mut self, span: &Span<'_>, store: &mut Store) -> Result<ArrayRef> {
+        let mut froms = Vec::with_capacity(span.marks.len());
+        for number in 0..span.marks.len() {
+            froms.push(self.choose(span, number, store)?);
+        }
+        let start = span.bounds[self.frame].starts().last().copied().unwrap_or(span.first);
+        let end = span.bounds[self.frame].ends().last().copied().unwrap_or(span.first);
+        self.low = match &self.choice {
+            Choice::FromStart(skip) => start.saturating_add(*skip),
+            Choice::FromEnd(skip) => end.saturating_sub(*skip + 1).max(start),
+            Choice::ValidFromStart { valid, .. } | Choice::ValidFromEnd { valid, .. } => {
+                valid.low()
+            }
+            Choice::NthByColumn(_) | Choice::Shift { .. } => start,
+        };
+        self.gather(&froms, span.first, store)
+    }
+
+    fn keeps(&self) -> u64 {
+        let low = match &self.held {
+            Some(piece) if piece.rows.contains(&self.low) => piece.rows.end,
+            _ => self.low,
+        };
+        match &self.choice {
+            Choice::ValidFromStart { valid, .. } | Choice::ValidFromEnd { valid, .. } => {
+                low.min(valid.presence.keeps(valid.scanned))
+            }
+            _ => low,
+        }
+    }
+}
