@@ -9,12 +9,12 @@ use gristmill_engine::expr::{
     Value as Exact,
 };
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, Limit, Project, Sort, TopK, Union,
+    Filter, HashAggregate, HashJoin, JoinKind, Limit, NestedLoopJoin, Project, Sort, TopK, Union,
 };
 use gristmill_engine::plan::{NodeId, Plan, Spec};
 
 use crate::random::Random;
-use crate::reference::plan::{Call, Function, Join, Key, Relation};
+use crate::reference::plan::{Call, Function, Join, JoinOn, Key, Nulls, Relation};
 use crate::table_source::TableSource;
 
 /// A random relation, twice.
@@ -42,6 +42,29 @@ struct Built {
     node: NodeId,
     schema: SchemaRef,
     is_ordered: bool,
+}
+
+/// Kinds of joins, as the reference and the engine name them.
+const KINDS: [(Join, JoinKind); 10] = [
+    (Join::Inner, JoinKind::Inner),
+    (Join::Left, JoinKind::Left),
+    (Join::Right, JoinKind::Right),
+    (Join::Full, JoinKind::Full),
+    (Join::Single, JoinKind::Single),
+    (Join::Semi, JoinKind::Semi),
+    (Join::Anti, JoinKind::Anti),
+    (Join::Mark, JoinKind::Mark),
+    (Join::RightSemi, JoinKind::RightSemi),
+    (Join::RightAnti, JoinKind::RightAnti),
+];
+
+/// A comparison of two columns of one type.
+fn compared(op: CompareOp, (left, right): (usize, usize), data_type: &DataType) -> Expr {
+    Expr::Compare {
+        op,
+        left: Box::new(Expr::column(left, data_type.clone())),
+        right: Box::new(Expr::column(right, data_type.clone())),
+    }
 }
 
 impl<'a> PlanGenerator<'a> {
@@ -218,43 +241,50 @@ impl<'a> PlanGenerator<'a> {
         }
         let keys: Vec<(usize, usize)> =
             (0..1 + self.random.below(2)).map(|_| *self.random.pick(&pairs)).collect();
-        let kinds = [
-            (Join::Inner, JoinKind::Inner),
-            (Join::Left, JoinKind::Left),
-            (Join::Semi, JoinKind::Semi),
-            (Join::Anti, JoinKind::Anti),
-        ];
-        let (kind, engine_kind) = *self.random.pick(&kinds);
+        let (kind, engine_kind) = *self.random.pick(&KINDS);
         let residual = self.random.chance(25).then(|| {
             let (l, r) = *self.random.pick(&pairs);
-            let data_type = left.schema.field(l).data_type().clone();
-            Expr::Compare {
-                op: *self.random.pick(&COMPARISONS),
-                left: Box::new(Expr::column(l, data_type.clone())),
-                right: Box::new(Expr::column(left_width + r, data_type)),
-            }
+            let op = *self.random.pick(&COMPARISONS);
+            compared(op, (l, left_width + r), left.schema.field(l).data_type())
         });
-        let pairs_come_out = matches!(kind, Join::Inner | Join::Left);
-        let spec = HashJoin {
-            kind: engine_kind,
-            probe_keys: keys.iter().map(|k| k.0).collect(),
-            build_keys: keys.iter().map(|k| k.1).collect(),
-            residual: residual.clone(),
-            probe_output: (0..left_width).collect(),
-            build_output: if pairs_come_out { (0..right_width).collect() } else { Vec::new() },
-            null_equals_null: false,
-            publishes: None,
+        let is_nested = self.random.chance(30);
+        let null_aware = matches!(kind, Join::Mark | Join::Anti) && self.random.chance(50);
+        let nulls = match (null_aware, is_nested) {
+            (false, _) => Nulls::NoMatch,
+            (true, false) => Nulls::In,
+            (true, true) => Nulls::Any,
         };
-        let (node, schema) = self.add(spec, &[left.node, right.node]);
-        let relation = Relation::Join {
-            kind,
-            left: Box::new(left.relation),
-            right: Box::new(right.relation),
-            keys,
-            residual,
-            right_width,
+        let all = |does: bool, width: usize| if does { (0..width).collect() } else { Vec::new() };
+        let probe_output = all(engine_kind.has_probe_columns(), left_width);
+        let build_output = all(engine_kind.has_build_columns(), right_width);
+        let inputs = [left.node, right.node];
+        let mut on = JoinOn { kind, keys, residual, nulls, left_width, right_width };
+        let (node, schema) = if is_nested {
+            let equal = |&(l, r): &(usize, usize)| {
+                compared(CompareOp::Equal, (l, left_width + r), left.schema.field(l).data_type())
+            };
+            let terms: Vec<Expr> = on.keys.iter().map(equal).chain(on.residual.take()).collect();
+            on.keys.clear();
+            on.residual = Some(Expr::And(terms));
+            let (kind, condition) = (engine_kind, on.residual.clone());
+            let spec = NestedLoopJoin { kind, condition, probe_output, build_output, null_aware };
+            self.add(spec, &inputs)
+        } else {
+            let spec = HashJoin {
+                kind: engine_kind,
+                probe_keys: on.keys.iter().map(|k| k.0).collect(),
+                build_keys: on.keys.iter().map(|k| k.1).collect(),
+                residual: on.residual.clone(),
+                probe_output,
+                build_output,
+                null_equals_null: false,
+                null_aware,
+                publishes: None,
+            };
+            self.add(spec, &inputs)
         };
-        Built { relation, node, schema, is_ordered: false }
+        let (left, right) = (Box::new(left.relation), Box::new(right.relation));
+        Built { relation: Relation::Join { on, left, right }, node, schema, is_ordered: false }
     }
 
     /// A condition over the columns of `schema`.

@@ -103,6 +103,23 @@ impl Chunk {
         Chunk { columns, ..self }
     }
 
+    /// The same rows with only these of the columns, in this order.
+    ///
+    /// # Errors
+    /// `Internal` when there is no such column.
+    pub fn project(&self, columns: &[usize]) -> Result<Chunk> {
+        let columns = columns.iter().map(|&c| self.column(c).cloned());
+        let columns: Vec<Column> = columns.collect::<Result<_>>()?;
+        Ok(self.clone().with_columns(columns))
+    }
+
+    /// The same rows with `more` columns behind its own.
+    pub fn widen(self, more: impl IntoIterator<Item = Column>) -> Chunk {
+        let mut columns = self.columns.clone();
+        columns.extend(more);
+        self.with_columns(columns)
+    }
+
     /// Keeps only the rows of `selection`: physical positions, all of them live now. Copies
     /// nothing.
     pub fn select(mut self, selection: Selection) -> Self {

@@ -268,6 +268,19 @@ impl Column {
         })
     }
 
+    /// The value of one physical row, as a constant; copies nothing.
+    pub fn constant_of(&self, row: usize) -> Column {
+        let constant = match &self.form {
+            Form::Flat(a) => a.slice(row, 1),
+            Form::Constant(a) => a.clone(),
+            Form::Indexed(i) => match i.indices.as_slice().get(row) {
+                Some(&at) if at != NULL_INDEX => i.base.slice(at as usize, 1),
+                _ => new_null_array(i.base.data_type(), 1),
+            },
+        };
+        Column { logical: self.logical.clone(), form: Form::Constant(constant) }
+    }
+
     /// The column's rows in the order `composer`'s outer indices name; copies no value.
     pub(super) fn reindex(&self, composer: &mut Composer<'_>) -> Column {
         let form = match &self.form {

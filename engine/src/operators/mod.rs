@@ -5,8 +5,10 @@
 mod filter;
 mod hash_aggregate;
 mod hash_join;
+mod join_kind;
 mod key_filter;
 mod limit;
+mod nested_loop_join;
 mod project;
 mod shared;
 mod sort;
@@ -16,9 +18,12 @@ mod window;
 
 pub use filter::Filter;
 pub use hash_aggregate::HashAggregate;
-pub use hash_join::{HashJoin, JoinKind};
+pub use hash_join::HashJoin;
+pub use join_kind::JoinKind;
+pub(crate) use join_kind::several_rows;
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
+pub use nested_loop_join::NestedLoopJoin;
 pub use project::Project;
 pub use shared::Shared;
 pub use sort::{Sort, TopK};
@@ -35,6 +40,7 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("hash_join", HashJoin::from_json),
     ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
     ("limit", |fields, _| from_fields::<Limit>(fields)),
+    ("nested_loop_join", NestedLoopJoin::from_json),
     ("project", Project::from_json),
     ("sort", |fields, _| from_fields::<Sort>(fields)),
     ("top_k", |fields, _| from_fields::<TopK>(fields)),

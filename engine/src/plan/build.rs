@@ -27,6 +27,9 @@ pub struct Arm {
     pub after: Vec<PipelineId>,
     /// Key filters that its scan reads: it starts after the joins that publish them.
     pub key_filters: Vec<KeyFilterId>,
+    /// How many arms, of those directly before it in the stream, it comes after: it starts when
+    /// their workers have pushed all they have.
+    pub follows: usize,
 }
 
 /// The output of a node: chunks of one schema, from one or several arms in order.
@@ -41,7 +44,8 @@ pub struct Stream {
 impl Stream {
     /// A stream of one arm that begins at `source`, once the pipelines `after` have finished.
     pub fn new(schema: SchemaRef, source: Arc<dyn Source>, after: Vec<PipelineId>) -> Self {
-        let arm = Arm { source, transforms: Vec::new(), after, key_filters: Vec::new() };
+        let (transforms, key_filters) = (Vec::new(), Vec::new());
+        let arm = Arm { source, transforms, after, key_filters, follows: 0 };
         Stream { arms: vec![arm], schema }
     }
 
@@ -67,6 +71,15 @@ impl Stream {
         for arm in &mut self.arms {
             arm.key_filters.extend_from_slice(key_filters);
         }
+        self
+    }
+
+    /// What `source` gives when all rows of this stream have been pushed, behind them: what a
+    /// transform has gathered from all of them.
+    pub fn then_from(mut self, source: Arc<dyn Source>) -> Self {
+        let follows = self.arms.len();
+        let (transforms, after, key_filters) = (Vec::new(), Vec::new(), Vec::new());
+        self.arms.push(Arm { source, transforms, after, key_filters, follows });
         self
     }
 
@@ -121,11 +134,13 @@ impl Build {
             for transform in arm.transforms.into_iter().rev() {
                 tree = Tree::Transform(transform, Box::new(tree));
             }
+            let mut after = arm.after;
+            after.extend((number.saturating_sub(arm.follows)..number).map(|n| PipelineId(first + n)));
             self.pipelines.list.push(Pipeline {
                 source: arm.source,
                 first_morsel: number as u64 * ARM_MORSELS,
                 tree,
-                after: arm.after,
+                after,
             });
         }
         (first..self.pipelines.list.len()).map(PipelineId).collect()

@@ -7,56 +7,103 @@ use datafusion_common::{DFSchema, JoinType, NullEquality};
 use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, LogicalPlan};
 use gristmill_engine::expr::Expr;
-use gristmill_engine::operators::{HashJoin, JoinKind};
+use gristmill_engine::operators::{HashJoin, JoinKind, NestedLoopJoin};
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
 use super::plan::{PlanLowering, all_columns, field_names};
 
+/// A logical join, whichever node it stands in.
+pub(super) struct Joined<'a> {
+    pub(super) left: &'a LogicalPlan,
+    pub(super) right: &'a LogicalPlan,
+    /// Pairs of equal expressions, over the left and the right input.
+    pub(super) on: &'a [(Logical, Logical)],
+    pub(super) filter: Option<&'a Logical>,
+    /// The kind with the left side as the probe side, or with the right one if it is `swapped`.
+    pub(super) kind: JoinKind,
+    pub(super) swapped: bool,
+    pub(super) null_equals_null: bool,
+    pub(super) null_aware: bool,
+}
+
 impl PlanLowering {
     pub(super) fn join(&mut self, join: &df::Join) -> Result<NodeId> {
-        use JoinType::{Inner, Left, LeftAnti, LeftSemi, Right, RightAnti, RightSemi};
-        let (kind, swapped) = match join.join_type {
-            Inner => (JoinKind::Inner, self.is_better_held(&join.left, &join.right)),
-            Left => (JoinKind::Left, false),
-            LeftSemi => (JoinKind::Semi, false),
-            LeftAnti if !join.null_aware => (JoinKind::Anti, false),
-            Right => (JoinKind::Left, true),
-            RightSemi => (JoinKind::Semi, true),
-            RightAnti if !join.null_aware => (JoinKind::Anti, true),
-            LeftAnti | RightAnti => return Err(Error::input("NOT IN (subquery) is not supported")),
-            other => return Err(Error::input(format!("{other} joins are not supported"))),
-        };
-        let (left, right) = (self.node(&join.left)?, self.node(&join.right)?);
+        let (kind, swapped) = self.sides(join);
+        self.joined(&Joined {
+            left: &join.left,
+            right: &join.right,
+            on: &join.on,
+            filter: join.filter.as_ref(),
+            kind,
+            swapped,
+            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+            null_aware: join.null_aware,
+        })
+    }
+
+    /// The kind of a join and whether its right side is the probe side.
+    fn sides(&self, join: &df::Join) -> (JoinKind, bool) {
+        let (left, right) = (&join.left, &join.right);
+        match join.join_type {
+            JoinType::Inner => (JoinKind::Inner, self.is_better_held(left, right)),
+            JoinType::Full => (JoinKind::Full, self.is_better_held(left, right)),
+            JoinType::Left if self.is_better_held(left, right) => (JoinKind::Right, true),
+            JoinType::Left => (JoinKind::Left, false),
+            JoinType::Right if self.is_better_held(right, left) => (JoinKind::Right, false),
+            JoinType::Right => (JoinKind::Left, true),
+            JoinType::LeftSemi => (JoinKind::Semi, false),
+            JoinType::RightSemi => (JoinKind::Semi, true),
+            JoinType::LeftAnti => (JoinKind::Anti, false),
+            JoinType::RightAnti => (JoinKind::Anti, true),
+            JoinType::LeftMark => (JoinKind::Mark, false),
+            JoinType::RightMark => (JoinKind::Mark, true),
+        }
+    }
+
+    /// A hash join where keys are equal, a nested loop otherwise. Its columns are the left side's
+    /// and then the right side's, of those that the kind gives.
+    pub(super) fn joined(&mut self, join: &Joined<'_>) -> Result<NodeId> {
+        let (left, right) = (self.node(join.left)?, self.node(join.right)?);
         let (left_width, right_width) = (self.width(left)?, self.width(right)?);
         let key = |side: &LogicalPlan, e: &Logical| self.expr(e, side.schema());
-        let left_keys = join.on.iter().map(|(l, _)| key(&join.left, l));
+        let left_keys = join.on.iter().map(|(l, _)| key(join.left, l));
         let left_keys = left_keys.collect::<Result<_>>()?;
-        let right_keys = join.on.iter().map(|(_, r)| key(&join.right, r));
+        let right_keys = join.on.iter().map(|(_, r)| key(join.right, r));
         let right_keys = right_keys.collect::<Result<_>>()?;
         let (left, left_keys) = self.with_columns(left, left_keys)?;
         let (right, right_keys) = self.with_columns(right, right_keys)?;
-        let sides = if swapped {
+        let sides = if join.swapped {
             Sides { probe: right, build: left, probe_width: right_width, build_width: left_width }
         } else {
             Sides { probe: left, build: right, probe_width: left_width, build_width: right_width }
         };
         let (probe_keys, build_keys) =
-            if swapped { (right_keys, left_keys) } else { (left_keys, right_keys) };
-        let residual = self.residual(join, left_width, swapped, &sides)?;
-        let pairs = matches!(kind, JoinKind::Inner | JoinKind::Left);
-        let spec = HashJoin {
-            kind,
-            probe_keys,
-            build_keys,
-            residual,
-            probe_output: (0..sides.probe_width).collect(),
-            build_output: if pairs { (0..sides.build_width).collect() } else { Vec::new() },
-            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
-            publishes: None,
+            if join.swapped { (right_keys, left_keys) } else { (left_keys, right_keys) };
+        let condition = self.residual(join, left_width, &sides)?;
+        let (kind, null_aware) = (join.kind, join.null_aware);
+        let given = |does: bool, width: usize| if does { (0..width).collect() } else { Vec::new() };
+        let probe_output = given(kind.has_probe_columns(), sides.probe_width);
+        let build_output = given(kind.has_build_columns(), sides.build_width);
+        let inputs = [sides.probe, sides.build];
+        let node = if join.on.is_empty() {
+            let spec = NestedLoopJoin { kind, condition, probe_output, build_output, null_aware };
+            self.plan.add(Arc::new(spec), &inputs)?
+        } else {
+            let spec = HashJoin {
+                kind,
+                probe_keys,
+                build_keys,
+                residual: condition,
+                probe_output,
+                build_output,
+                null_equals_null: join.null_equals_null,
+                null_aware,
+                publishes: None,
+            };
+            self.plan.add(Arc::new(spec), &inputs)?
         };
-        let node = self.plan.add(Arc::new(spec), &[sides.probe, sides.build])?;
-        if !(swapped && pairs) {
+        if !(join.swapped && kind.gives_pairs()) {
             return Ok(node);
         }
         let schema = self.plan.node(node)?.schema.clone();
@@ -67,7 +114,7 @@ impl PlanLowering {
         self.project(node, exprs, order.iter().map(|&i| names[i].clone()).collect())
     }
 
-    /// Whether an inner join costs clearly less when `left` is held and `right` is looked up in it:
+    /// Whether a join costs clearly less when `left` is held and `right` is looked up in it:
     /// the order of the joins has chosen by rows, and knows nothing of their bytes.
     fn is_better_held(&self, left: &LogicalPlan, right: &LogicalPlan) -> bool {
         let (Some(l), Some(r)) = (self.profiles.get(left), self.profiles.get(right)) else {
@@ -81,16 +128,15 @@ impl PlanLowering {
     /// (keys computed for the join included).
     fn residual(
         &self,
-        join: &df::Join,
+        join: &Joined<'_>,
         left_width: usize,
-        swapped: bool,
         sides: &Sides,
     ) -> Result<Option<Expr>> {
-        let Some(filter) = &join.filter else { return Ok(None) };
+        let Some(filter) = join.filter else { return Ok(None) };
         let both = join.left.schema().join(join.right.schema());
         let both = both.map_err(|e| Error::internal(e.to_string()))?;
         let probe_columns = self.width(sides.probe)?;
-        let place = |column: usize| match (column < left_width, swapped) {
+        let place = |column: usize| match (column < left_width, join.swapped) {
             (true, false) => column,
             (false, false) => column - left_width + probe_columns,
             (true, true) => column + probe_columns,

@@ -24,7 +24,8 @@ use gristmill_engine::Result;
 use gristmill_engine::batch::{KeyFilterId, KeyFilterUse};
 use gristmill_engine::expr::Expr;
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, KeyFilters, Project, Sort, Union, Window,
+    Filter, HashAggregate, HashJoin, JoinKind, KeyFilters, NestedLoopJoin, Project, Sort, Union,
+    Window,
 };
 use gristmill_engine::plan::{Node, NodeId, Plan, Spec};
 use gristmill_engine::sources::parquet::ParquetScan;
@@ -48,7 +49,7 @@ pub(crate) fn push_key_filters(plan: Plan) -> Result<(Plan, bool)> {
     for (number, node) in plan.nodes().iter().enumerate() {
         let Some(join) = as_spec::<HashJoin>(node) else { continue };
         let id = KeyFilterId(u32::try_from(publishers.len()).unwrap_or(u32::MAX));
-        if join.publishes.is_some() || !drops_unmatched(join.kind) || join.probe_keys.is_empty() {
+        if join.publishes.is_some() || !join.kind.drops_unmatched_probe() || join.probe_keys.is_empty() {
             continue;
         }
         pushing.found = false;
@@ -134,6 +135,11 @@ impl Pushing<'_> {
             }
             return Ok(());
         }
+        if let Some(join) = as_spec::<NestedLoopJoin>(node)
+            && let Some(inner) = follow(filter, |c| join.probe_output.get(c).copied())
+        {
+            return self.push(&inner, below(0), true);
+        }
         self.rest(filter, edge, pays);
         Ok(())
     }
@@ -150,10 +156,6 @@ impl Pushing<'_> {
 fn as_spec<S: Spec>(node: &Node) -> Option<&S> {
     let spec: &dyn Any = node.spec.as_ref();
     spec.downcast_ref()
-}
-
-fn drops_unmatched(kind: JoinKind) -> bool {
-    matches!(kind, JoinKind::Inner | JoinKind::Semi)
 }
 
 /// The filter over the columns that `place` finds for its own, when it finds all.
@@ -190,8 +192,12 @@ fn of_probe(join: &HashJoin, filter: &KeyFilterUse) -> Option<KeyFilterUse> {
 }
 
 /// A filter over a join's output as one over its build side. A probe column that is a key stands
-/// for the build side's.
+/// for the build side's. For a null-aware join rows that equal no key matter too: IN is NULL, not
+/// FALSE, where one of them is NULL.
 fn of_build(join: &HashJoin, filter: &KeyFilterUse) -> Option<KeyFilterUse> {
+    if join.null_aware {
+        return None;
+    }
     follow(filter, |column| {
         if let Some(build) = column.checked_sub(join.probe_output.len()) {
             let is_inner = join.kind == JoinKind::Inner;
@@ -271,6 +277,7 @@ mod tests {
             probe_output: (0..widths[0]).collect(),
             build_output: if kind.has_build_columns() { (0..widths[1]).collect() } else { vec![] },
             null_equals_null: false,
+            null_aware: false,
             publishes: None,
         };
         plan.add(Arc::new(spec), &inputs).expect("a join")

@@ -89,7 +89,6 @@ impl Visitor for Search {
         let joins = select.from.iter().flat_map(|tables| &tables.joins);
         for join in joins {
             let what = match &join.join_operator {
-                JoinOperator::FullOuter(_) => "FULL JOIN",
                 JoinOperator::AsOf { .. } => "ASOF JOIN",
                 JoinOperator::CrossApply | JoinOperator::OuterApply => "APPLY",
                 _ => continue,
@@ -162,7 +161,7 @@ mod tests {
             ("select 1,\n sum(distinct x) over () from t", "line 2, column 2", "DISTINCT in sum"),
             ("select 1 from t qualify rank() over w > 1", "line 1, column 25", "no window w"),
             ("select rank() over (w order by a) from t window w as (order by b)", "8", "extended"),
-            ("select * from t full join\n u on true", "line 2, column 2", "FULL JOIN"),
+            ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),
             ("select a from t group by rollup(a)", "line 1, column", "ROLLUP"),
             ("select distinct on (a) a from t", "line 1, column 21", "DISTINCT ON"),
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),

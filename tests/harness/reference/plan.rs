@@ -34,18 +34,12 @@ pub enum Relation {
     },
     /// A join on equality of columns.
     Join {
-        /// Which rows come out.
-        kind: Join,
-        /// The probe side.
+        /// What the join gives.
+        on: JoinOn,
+        /// The input whose rows come first in pairs.
         left: Box<Relation>,
-        /// The build side.
+        /// The other one.
         right: Box<Relation>,
-        /// Pairs of columns that must be equal.
-        keys: Vec<(usize, usize)>,
-        /// A further condition over left and right columns.
-        residual: Option<Expr>,
-        /// Columns on the right, for the NULLs of a left join.
-        right_width: usize,
     },
 }
 
@@ -95,10 +89,50 @@ pub enum Join {
     Inner,
     /// Matching pairs, and left rows without a match with NULLs.
     Left,
+    /// Matching pairs, and right rows without a match with NULLs.
+    Right,
+    /// Matching pairs, and the rows of both sides without a match.
+    Full,
+    /// As `Left`; fails for several matches of a row.
+    Single,
     /// Left rows with a match.
     Semi,
     /// Left rows without a match.
     Anti,
+    /// Left rows and whether they have a match.
+    Mark,
+    /// Right rows with a match.
+    RightSemi,
+    /// Right rows without a match.
+    RightAnti,
+}
+
+/// What a comparison with NULL comes to in a mark or anti join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// No match.
+    NoMatch,
+    /// The first key is that of IN: unknown, if the other keys and the condition hold.
+    In,
+    /// Unknown, as the whole condition.
+    Any,
+}
+
+/// A join, but for its inputs.
+#[derive(Debug, Clone)]
+pub struct JoinOn {
+    /// Which rows it gives.
+    pub kind: Join,
+    /// Columns of the left and the right input that are equal.
+    pub keys: Vec<(usize, usize)>,
+    /// What pairs must pass too.
+    pub residual: Option<Expr>,
+    /// What NULLs mean.
+    pub nulls: Nulls,
+    /// Columns of the left input.
+    pub left_width: usize,
+    /// Columns of the right input.
+    pub right_width: usize,
 }
 
 /// The rows of a relation over the given tables.
@@ -138,10 +172,7 @@ pub fn run(relation: &Relation, tables: &[Vec<Row>]) -> Result<Vec<Row>, Failure
             Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
         }
         Relation::Aggregate { input, keys, calls } => aggregate(run(input, tables)?, keys, calls),
-        Relation::Join { kind, left, right, keys, residual, right_width } => {
-            let (left, right) = (run(left, tables)?, run(right, tables)?);
-            join(*kind, left, &right, keys, residual.as_ref(), *right_width)
-        }
+        Relation::Join { on, left, right } => join(on, &run(left, tables)?, &run(right, tables)?),
     }
 }
 
@@ -231,40 +262,72 @@ fn sum(values: &[&Value], output: &DataType) -> Result<Value, Failure> {
     if fits { Ok(Value::Int(total)) } else { Err(Failure::Certain) }
 }
 
-fn join(
-    kind: Join,
-    left: Vec<Row>,
-    right: &[Row],
-    keys: &[(usize, usize)],
-    residual: Option<&Expr>,
-    right_width: usize,
-) -> Result<Vec<Row>, Failure> {
+fn join(on: &JoinOn, left: &[Row], right: &[Row]) -> Result<Vec<Row>, Failure> {
+    use Join::{Anti, Full, Inner, Left, Mark, Right, RightAnti, RightSemi, Semi, Single};
     let mut out = Vec::new();
+    let mut right_matched = vec![false; right.len()];
+    let pair = |l: &Row, r: &Row| -> Row { l.iter().chain(r).cloned().collect() };
+    let nothing = |width: usize| vec![Value::Null; width];
     for row in left {
-        let mut matched = false;
-        for other in right {
-            let equal = |&(l, r): &(usize, usize)| !row[l].is_null() && row[l].same(&other[r]);
-            if !keys.iter().all(equal) {
-                continue;
-            }
-            let pair: Row = row.iter().chain(other).cloned().collect();
-            let passes = match residual {
-                Some(condition) => matches!(evaluate(condition, &pair)?, Value::Bool(true)),
-                None => true,
-            };
-            matched |= passes;
-            if passes && matches!(kind, Join::Inner | Join::Left) {
-                out.push(pair);
+        let (mut matches, mut unknown) = (0, false);
+        for (other, right_matched) in right.iter().zip(&mut right_matched) {
+            match matched(on, row, other)? {
+                Some(true) => {
+                    (matches, *right_matched) = (matches + 1, true);
+                    if matches!(on.kind, Inner | Left | Right | Full | Single) {
+                        out.push(pair(row, other));
+                    }
+                }
+                Some(false) => {}
+                None => unknown = true,
             }
         }
-        match kind {
-            Join::Semi if matched => out.push(row),
-            Join::Anti if !matched => out.push(row),
-            Join::Left if !matched => {
-                out.push(row.into_iter().chain(vec![Value::Null; right_width]).collect());
-            }
+        let mark = match (matches, unknown) {
+            (0, true) => Value::Null,
+            _ => Value::Bool(matches > 0),
+        };
+        match on.kind {
+            Single if matches > 1 => return Err(Failure::Certain),
+            Left | Full | Single if matches == 0 => out.push(pair(row, &nothing(on.right_width))),
+            Semi if matches > 0 => out.push(row.clone()),
+            Anti if matches == 0 && !unknown => out.push(row.clone()),
+            Mark => out.push(row.iter().cloned().chain([mark]).collect()),
+            _ => {}
+        }
+    }
+    for (row, matched) in right.iter().zip(right_matched) {
+        match on.kind {
+            Right | Full if !matched => out.push(pair(&nothing(on.left_width), row)),
+            RightSemi if matched => out.push(row.clone()),
+            RightAnti if !matched => out.push(row.clone()),
             _ => {}
         }
     }
     Ok(out)
+}
+
+/// Whether two rows match; `None` where it is unknown and that matters.
+fn matched(on: &JoinOn, left: &Row, right: &Row) -> Result<Option<bool>, Failure> {
+    let is_null = |&(l, r): &(usize, usize)| left[l].is_null() || right[r].is_null();
+    let equal = |key: &(usize, usize)| !is_null(key) && left[key.0].same(&right[key.1]);
+    let (first, others) = match on.nulls {
+        Nulls::In => on.keys.split_at(1),
+        _ => on.keys.split_at(0),
+    };
+    if !others.iter().all(equal) || first.iter().any(|key| !is_null(key) && !equal(key)) {
+        return Ok(Some(false));
+    }
+    let passes = match &on.residual {
+        Some(condition) => {
+            let pair: Row = left.iter().chain(right).cloned().collect();
+            evaluate(condition, &pair)?
+        }
+        None => Value::Bool(true),
+    };
+    Ok(match passes {
+        Value::Bool(true) if first.iter().any(is_null) => None,
+        Value::Bool(passes) => Some(passes),
+        _ if on.nulls == Nulls::Any => None,
+        _ => Some(false),
+    })
 }

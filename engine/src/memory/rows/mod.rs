@@ -36,7 +36,8 @@
 //! * `layout`: what is where in a row; `fixed`: values of fixed width and the slots of byte values;
 //!   `pages`: pages and references; `append`, `gather`,
 //!   `matching`, `compare`: the four things done with rows; `nested`: types without a slot form.
-//! * `sort_key`: normalised sort keys; `stored`: from values to what a row holds.
+//! * `sort_key`: normalised sort keys; `stored`: from values to what a row holds; `marks`: a bit
+//!   for each row.
 //! * `packed`: rows without padding and without pages, for sorting and spilling wide rows.
 
 mod append;
@@ -44,6 +45,7 @@ mod compare;
 mod fixed;
 mod gather;
 mod layout;
+mod marks;
 mod matching;
 mod nested;
 pub mod packed;
@@ -54,6 +56,7 @@ mod stored;
 pub use compare::{RowAt, RowOrder, compare_rows};
 pub use fixed::Fixed;
 pub use layout::{RowLayout, Slot};
+pub use marks::RowMarks;
 pub use pages::{
     DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, PAGE_BYTES_MAX, PageImage, Pages, RowPages, RowRef,
 };

@@ -267,6 +267,13 @@ impl TapeReader {
         })
     }
 
+    /// Goes on with another tape, at its start, through the same window.
+    pub fn turn_to(&mut self, tape: Arc<Tape>) {
+        self.until = tape.len();
+        (self.tape, self.at, self.beyond) = (tape, 0, 0);
+        (self.window, self.window_start) = (Window::default(), 0);
+    }
+
     /// Goes on with the block at `from`, and ends before the first one at or behind `until`. The
     /// last block is expected to reach no further than `beyond` bytes behind `until`.
     pub fn seek(&mut self, from: u64, until: u64, beyond: u64) {

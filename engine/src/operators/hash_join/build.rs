@@ -1,8 +1,10 @@
 //! Takes the rows of the build side into row pages.
 //!
-//! Rows that can never match (a NULL among the keys) are not stored. When existence is all that
-//! matters, neither are rows with the keys of the row before, which is what clustered inputs have
-//! most of.
+//! Rows that can never match (a NULL among the keys) are not stored, unless they come out as rows
+//! without match. When existence is all that matters, neither are rows with the keys of the row
+//! before, which is what clustered inputs have most of.
+//!
+//! The build side of a null-aware join fills several tables, each as if it were alone.
 
 use std::sync::Arc;
 
@@ -25,14 +27,17 @@ const MINIMUM_BYTES: usize = 64 << 10;
 
 /// The end of the build side's pipelines.
 pub(super) struct BuildSink {
-    shared: Arc<Shared>,
+    tables: Vec<Arc<Shared>>,
 }
 
 impl BuildSink {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        BuildSink { shared }
+    pub(super) fn new(tables: Vec<Arc<Shared>>) -> Self {
+        BuildSink { tables }
     }
 }
+
+/// A worker's part of every table.
+struct BuildWorkers(Vec<BuildWorker>);
 
 struct BuildWorker {
     shared: Arc<Shared>,
@@ -53,14 +58,88 @@ impl Sink for BuildSink {
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
-        let shape = &self.shared.shape;
-        let mut state = self.shared.state();
+        let workers = self.tables.iter().map(|shared| BuildWorker::new(shared, cx));
+        Ok(Box::new(BuildWorkers(workers.collect::<Result<_>>()?)))
+    }
+
+    fn prepare(&self, cx: &Context) -> Result<usize> {
+        self.tables.iter().map(|shared| prepare(shared, cx)).sum()
+    }
+
+    fn finish(&self, task: usize, cx: &Context) -> Result<()> {
+        let mut task = task;
+        for shared in &self.tables {
+            let tasks = shared.state().tasks;
+            if task < tasks {
+                return finish(shared, task, cx);
+            }
+            task -= tasks;
+        }
+        Err(Error::internal("a join's directory has fewer pieces"))
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.tables.iter().for_each(|shared| shared.reset());
+        Ok(())
+    }
+}
+
+/// Decides how a table's directory is made; the number of tasks.
+fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
+    let mut state = shared.state();
+    let memory = match state.memory.take() {
+        Some(memory) => memory,
+        None => cx.memory().reserve(HOLDER, MINIMUM_BYTES)?,
+    };
+    let parts = std::mem::take(&mut state.parts);
+    let ordinals = shared.shape.ordinals && !state.beyond_ordinals;
+    let building = Building::new(shared, memory, parts, ordinals, cx.query.threads)?;
+    state.tasks = building.tasks();
+    if state.tasks == 0 {
+        let table = building.into_empty_table(shared);
+        state.table = Some(Arc::new(table));
+    } else {
+        state.building = Some(Arc::new(building));
+    }
+    Ok(state.tasks)
+}
+
+/// Makes one piece of a table's directory.
+fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
+    let building = shared.state().building.clone();
+    let Some(building) = building else {
+        return Err(Error::internal("a join's directory is made before it is prepared"));
+    };
+    if let Some(table) = building.run(task, shared, cx)? {
+        let mut state = shared.state();
+        state.table = Some(Arc::new(table));
+        state.building = None;
+    }
+    Ok(())
+}
+
+impl SinkWorker for BuildWorkers {
+    fn consume(&mut self, input: Chunk, _: &Context) -> Result<Consumed> {
+        self.0.iter_mut().try_for_each(|worker| worker.consume(&input))?;
+        Ok(Consumed::NeedInput)
+    }
+
+    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
+        self.0.iter_mut().for_each(BuildWorker::combine);
+        Ok(None)
+    }
+}
+
+impl BuildWorker {
+    fn new(shared: &Arc<Shared>, cx: &Context) -> Result<Self> {
+        let shape = &shared.shape;
+        let mut state = shared.state();
         let memory = match &mut state.memory {
             Some(memory) => memory.split(0),
             none => none.insert(cx.memory().reserve(HOLDER, MINIMUM_BYTES)?).split(0),
         };
-        Ok(Box::new(BuildWorker {
-            shared: self.shared.clone(),
+        Ok(BuildWorker {
+            shared: shared.clone(),
             memory: Some(memory),
             pages: RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES).strict(),
             runs: Vec::new(),
@@ -69,65 +148,26 @@ impl Sink for BuildSink {
             hashes: Vec::new(),
             refs: Vec::new(),
             beyond_ordinals: false,
-        }))
+        })
     }
 
-    fn prepare(&self, cx: &Context) -> Result<usize> {
-        let mut state = self.shared.state();
-        let memory = match state.memory.take() {
-            Some(memory) => memory,
-            None => cx.memory().reserve(HOLDER, MINIMUM_BYTES)?,
-        };
-        let parts = std::mem::take(&mut state.parts);
-        let ordinals = self.shared.shape.ordinals && !state.beyond_ordinals;
-        let building = Building::new(&self.shared, memory, parts, ordinals, cx.query.threads)?;
-        let tasks = building.tasks();
-        if tasks == 0 {
-            let table = building.into_empty_table(&self.shared);
-            state.table = Some(Arc::new(table));
-        } else {
-            state.building = Some(Arc::new(building));
-        }
-        Ok(tasks)
-    }
-
-    fn finish(&self, task: usize, cx: &Context) -> Result<()> {
-        let building = self.shared.state().building.clone();
-        let Some(building) = building else {
-            return Err(Error::internal("a join's directory is made before it is prepared"));
-        };
-        if let Some(table) = building.run(task, &self.shared, cx)? {
-            let mut state = self.shared.state();
-            state.table = Some(Arc::new(table));
-            state.building = None;
-        }
-        Ok(())
-    }
-
-    fn reset(&self) -> Result<()> {
-        self.shared.reset();
-        Ok(())
-    }
-}
-
-impl SinkWorker for BuildWorker {
-    fn consume(&mut self, input: Chunk, _: &Context) -> Result<Consumed> {
+    fn consume(&mut self, input: &Chunk) -> Result<()> {
         let shared = self.shared.clone();
         let shape = &shared.shape;
         let keys = shape.build_keys.iter().map(|&c| input.column(c));
         let keys: Vec<&Column> = keys.collect::<Result<_>>()?;
-        let rows = self.rows_to_store(shape, &keys, &input)?;
+        let rows = self.rows_to_store(shape, &keys, input)?;
         if rows.is_empty() {
-            return Ok(Consumed::NeedInput);
+            return Ok(());
         }
         if shape.hash_slot.is_some() {
             self.hasher.hash(&keys, &rows, &mut self.hashes)?;
         }
-        self.store(shape, &input, &rows)?;
-        Ok(Consumed::NeedInput)
+        self.store(shape, input, &rows)
     }
 
-    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
+    /// Hands over what was stored.
+    fn combine(&mut self) {
         let none = RowPages::new(self.shared.shape.layout.clone(), DEFAULT_PAGE_BYTES);
         let pages = std::mem::replace(&mut self.pages, none);
         let part = Part { pages, runs: std::mem::take(&mut self.runs) };
@@ -138,11 +178,8 @@ impl SinkWorker for BuildWorker {
             (Some(all), Some(own)) => all.absorb(own),
             (all, own) => *all = own,
         }
-        Ok(None)
     }
-}
 
-impl BuildWorker {
     /// The physical positions of the rows that are stored; notes the ranges of their keys.
     fn rows_to_store(
         &mut self,
@@ -152,18 +189,24 @@ impl BuildWorker {
     ) -> Result<Vec<u32>> {
         let live = input.live_positions();
         let mut drop = vec![false; live.len()];
+        let drops_nulls = !shape.nulls_match && !shape.keeps_all;
+        if let Some(column) = shape.only_null {
+            let picked = pick([input.column(column)?], live);
+            let [picked] = &picked[..] else { return Err(Error::internal("one column")) };
+            drop.iter_mut().enumerate().for_each(|(row, drop)| *drop = !picked.is_null(row));
+        }
         if shape.ordinals {
             for (ordinals, key) in self.ordinals.iter_mut().zip(keys) {
                 ordinals.read(key, input.rows(), input.selection())?;
                 self.beyond_ordinals |= !ordinals.beyond.is_empty();
-                if !shape.nulls_match {
+                if drops_nulls {
                     ordinals.nulls.iter().for_each(|&row| drop[row as usize] = true);
                 }
             }
-            if shape.existence_only {
+            if shape.existence_only && shape.only_null.is_none() {
                 self.drop_repeated(&mut drop);
             }
-        } else if !shape.nulls_match {
+        } else if drops_nulls {
             for picked in pick(keys.iter().copied(), live).iter().filter(|p| p.has_nulls()) {
                 drop.iter_mut().enumerate().for_each(|(row, drop)| *drop |= picked.is_null(row));
             }
@@ -181,7 +224,13 @@ impl BuildWorker {
             }
         }
         let kept = live.iter().zip(&drop).filter(|(_, drop)| !**drop);
-        Ok(kept.map(|(&row, _)| row).collect())
+        // Without keys one row says that there are some.
+        let one_is_enough = shape.existence_only && keys.is_empty();
+        let most = match one_is_enough {
+            true => usize::from(self.pages.is_empty()),
+            false => usize::MAX,
+        };
+        Ok(kept.map(|(&row, _)| row).take(most).collect())
     }
 
     /// Drops rows with the keys of the row before.

@@ -12,7 +12,7 @@ use super::groups::NONE;
 use super::matches::Pairs;
 use super::shape::{Payload, Shape};
 use super::table::Table;
-use crate::batch::{COMPACT_BELOW, Chunk, Column, Indices, Selection};
+use crate::batch::{COMPACT_BELOW, Chunk, Indices, Selection};
 use crate::error::Result;
 
 /// Share of a chunk's physical rows from which on matched rows are selected rather than indexed.
@@ -24,25 +24,25 @@ const SELECT_FROM: f64 = 0.5;
 /// # Errors
 /// `Internal` when the chunk or the table does not have the columns.
 pub(super) fn emit(shape: &Shape, table: &Table, input: &Chunk, pairs: &Pairs) -> Result<Chunk> {
-    let output = project(input, &shape.probe_output)?;
+    let output = input.project(&shape.probe_output)?;
     let live = input.live_positions();
     let rows = input.rows();
     let increasing = pairs.is_increasing();
     let complete = increasing && pairs.len() == live.len();
     if complete && live.len() == rows {
         let built = table.columns(&shape.build_output, &pairs.build, None)?;
-        return Ok(widen(output, built));
+        return Ok(output.widen(built));
     }
     let kept: Vec<u32> = pairs.probe.iter().map(|&row| live[row as usize]).collect();
     if complete || increasing && kept.len() as f64 >= SELECT_FROM * rows as f64 {
         let built = table.columns(&shape.build_output, &pairs.build, Some((&kept, rows)))?;
         let output = if complete { output } else { output.select(Selection::new(kept)) };
-        return Ok(widen(output, built));
+        return Ok(output.widen(built));
     }
     let built = table.columns(&shape.build_output, &pairs.build, None)?;
     let thin = (kept.len() as f64) < COMPACT_BELOW * rows as f64;
     let output = output.reindex(&Arc::new(Indices::new(kept)));
-    Ok(widen(if thin { output.compact()? } else { output }, built))
+    Ok((if thin { output.compact()? } else { output }).widen(built))
 }
 
 /// The pairs with a build row as a chunk of these columns, for a condition.
@@ -61,23 +61,5 @@ pub(super) fn candidates(
     let rows: Vec<u32> = matched().map(|(&row, _)| live[row as usize]).collect();
     let numbers: Vec<u32> = matched().map(|(_, &number)| number).collect();
     let built = table.columns(build, &numbers, None)?;
-    Ok(widen(project(input, probe)?.reindex(&Arc::new(Indices::new(rows))), built))
-}
-
-/// The chunk with these of its columns, in order.
-///
-/// # Errors
-/// `Internal` when it does not have them.
-pub(super) fn project(input: &Chunk, columns: &[usize]) -> Result<Chunk> {
-    let columns = columns.iter().map(|&c| input.column(c).cloned());
-    let columns: Vec<Column> = columns.collect::<Result<_>>()?;
-    Ok(input.clone().with_columns(columns))
-}
-
-fn widen(chunk: Chunk, more: Vec<Column>) -> Chunk {
-    if more.is_empty() {
-        return chunk;
-    }
-    let columns = chunk.columns().iter().cloned().chain(more).collect();
-    chunk.with_columns(columns)
+    Ok(input.project(probe)?.reindex(&Arc::new(Indices::new(rows))).widen(built))
 }

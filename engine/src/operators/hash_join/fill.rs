@@ -6,6 +6,8 @@
 
 use std::sync::Mutex;
 
+use arrow::array::Array;
+
 use super::dense::{Cut, DenseForm, DensePiece, Dimensions};
 use super::groups::GroupsBuilder;
 use super::hashed::{Compare, HashPiece, Search, piece_of};
@@ -16,7 +18,7 @@ use crate::batch::{
 };
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::RowRef;
+use crate::memory::rows::{Pages, RowRef};
 use crate::pipeline::Context;
 
 /// One task and what it reads.
@@ -147,9 +149,11 @@ impl Fill<'_> {
                 }
                 self.cx.check()?;
                 self.hash(refs, &mut hasher, &mut hashes)?;
+                let keyless = self.keyless(refs)?;
                 own.clear();
-                for (&hash, &row) in hashes.iter().zip(refs) {
-                    if piece_of(hash, piece_bits) == self.task {
+                for (which, (&hash, &row)) in hashes.iter().zip(refs).enumerate() {
+                    let has_key = keyless.get(which).is_none_or(|keyless| !keyless);
+                    if has_key && piece_of(hash, piece_bits) == self.task {
                         own.places.push(hash);
                         own.rows.push(self.store.number(row));
                         own.refs.push(row);
@@ -188,6 +192,25 @@ impl Fill<'_> {
         let valid = valid.filter(|(which, _)| ordinals.nulls.binary_search(which).is_err());
         filter.add_ordinals(valid.map(|(_, &ordinal)| ordinal));
         Ok(())
+    }
+
+    /// Which stored rows cannot match, because of a NULL among their keys; none when empty.
+    fn keyless(&self, refs: &[RowRef]) -> Result<Vec<bool>> {
+        let mut keyless = Vec::new();
+        if !self.shape.keeps_all || self.shape.nulls_match {
+            return Ok(keyless);
+        }
+        for key in 0..self.shape.key_types.len() {
+            if !self.store.pages().may_have_nulls(key) {
+                continue;
+            }
+            let values = self.store.gather(key, refs)?;
+            if let Some(nulls) = values.logical_nulls() {
+                keyless.resize(refs.len(), false);
+                keyless.iter_mut().zip(&nulls).for_each(|(keyless, valid)| *keyless |= !valid);
+            }
+        }
+        Ok(keyless)
     }
 
     /// The hashes of stored rows.

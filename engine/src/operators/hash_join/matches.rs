@@ -1,6 +1,7 @@
 //! From entries to pairs of rows: follows groups of equal keys, some pairs at a time.
 
 use super::groups::{Entry, Groups, NONE, group_of};
+use crate::batch::Selection;
 
 /// Pairs of a probe row (its number among the live rows of the chunk) and a build row, or [`NONE`]
 /// for a probe row that is given without match.
@@ -27,6 +28,29 @@ impl Pairs {
     pub(super) fn push(&mut self, probe: u32, build: u32) {
         self.probe.push(probe);
         self.build.push(build);
+    }
+
+    /// Keeps the pairs with these numbers.
+    pub(super) fn keep(&mut self, numbers: &Selection) {
+        let numbers = numbers.as_slice().iter().map(|&pair| pair as usize);
+        for (to, from) in numbers.clone().enumerate() {
+            self.probe[to] = self.probe[from];
+            self.build[to] = self.build[from];
+        }
+        self.probe.truncate(numbers.len());
+        self.build.truncate(numbers.len());
+    }
+
+    /// Keeps the pairs that `keep` takes.
+    pub(super) fn retain(&mut self, keep: impl Fn(u32, u32) -> bool) {
+        let mut count = 0;
+        for pair in 0..self.len() {
+            let (probe, build) = (self.probe[pair], self.build[pair]);
+            (self.probe[count], self.build[count]) = (probe, build);
+            count += usize::from(keep(probe, build));
+        }
+        self.probe.truncate(count);
+        self.build.truncate(count);
     }
 
     /// Whether every probe row occurs at most once.
@@ -81,6 +105,16 @@ impl Walk {
             self.row += 1;
         }
         false
+    }
+}
+
+impl Walk {
+    /// Goes on to the next row if some pairs of one were given, more are left, and `skip` says so.
+    pub(super) fn skip_row_if(&mut self, skip: impl Fn(usize) -> bool) {
+        if self.within > 0 && skip(self.row) {
+            self.row += 1;
+            self.within = 0;
+        }
     }
 }
 

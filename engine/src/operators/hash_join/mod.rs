@@ -5,9 +5,9 @@
 //! 2. **Directory**: when all rows are known (`store`), tasks fill the pieces of a directory
 //!    (`finish`, `fill`): by slot when the keys' ordinals are dense (`dense`), by hash otherwise
 //!    (`hashed`). The last one makes the [`table::Table`] and publishes the key filter.
-//! 3. **Probe**: each chunk of the other side looks its keys up, follows groups of equal keys
-//!    (`matches`), drops pairs that fail the residual, and leaves with a selection or indices over
-//!    the columns it had (`probe`); the build columns are fetched last (`emit`).
+//! 3. **Probe**: each chunk of the other side looks its keys up (`matcher`), follows groups of
+//!    equal keys (`matches`), drops pairs that fail the residual, and leaves with a selection or
+//!    indices over the columns it had (`probe`); the build columns are fetched last (`emit`).
 //!
 //! ```text
 //! build side ─► BuildSink ── row pages ──► finish tasks ──► Table ──► key filter ──► scans
@@ -20,6 +20,7 @@
 //!    build side, whatever the number of threads.
 //! 2. No value of a probe column is copied, except into chunks with few rows left.
 //! 3. A NULL among the keys matches nothing, unless `null_equals_null`.
+//! 4. A build row counts as matched only by a pair that passes the residual.
 //!
 //! Memory: pages, directory and payload arrays are charged to one holder, `hash join build`, and
 //! freed with the table. When it is refused memory the join fails. Rows are stored in parts by
@@ -27,18 +28,23 @@
 //! joined one after the other.
 //! Concurrency: workers share nothing while they build or probe; a task owns its piece.
 //!
-//! Joins that give unmatched build rows (right, full) keep a bit for each row number beside the
-//! table, and a source that reads it becomes a second arm of the stream; mark joins are semi joins
-//! that emit the flags that those select by.
+//! Joins that give build rows by whether they have a match (right, full, right semi, right anti)
+//! set a bit for each row that has one beside the table, and a source that reads the bits becomes a
+//! second arm of the stream (`build_rows`): its rows come after all pairs, in the order of the
+//! build side. Mark joins are semi joins that emit the flags that those select by. Null-aware ones
+//! look into two more tables (`null_aware`).
 
 mod build;
+mod build_rows;
 mod dense;
 mod emit;
 mod fill;
 mod finish;
 mod groups;
 mod hashed;
+mod matcher;
 mod matches;
+mod null_aware;
 mod probe;
 mod shape;
 mod store;
@@ -49,51 +55,25 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::{KeyFilterId, physical_type};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
+use crate::operators::JoinKind;
 use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 use build::BuildSink;
+use build_rows::BuildRows;
+use null_aware::Members;
 use probe::ProbeTransform;
 use shape::{Shape, Shared};
 
-/// Which rows a join gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JoinKind {
-    /// All pairs that match.
-    Inner,
-    /// All pairs that match, and probe rows without match with NULLs for the build columns.
-    Left,
-    /// Probe rows that have a match.
-    Semi,
-    /// Probe rows that have none (`NOT EXISTS`: a NULL among the keys is no match).
-    Anti,
-}
-
-impl JoinKind {
-    /// Whether the output has build columns.
-    pub fn has_build_columns(self) -> bool {
-        matches!(self, JoinKind::Inner | JoinKind::Left)
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            JoinKind::Inner => "inner",
-            JoinKind::Left => "left",
-            JoinKind::Semi => "semi",
-            JoinKind::Anti => "anti",
-        }
-    }
-}
-
 /// An equi-join; its inputs are the probe side and the build side. Gives the columns
-/// `probe_output` of the one, then `build_output` of the other.
+/// `probe_output` of the one, then `build_output` of the other; a mark join gives a Boolean column
+/// named `mark` instead of the latter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HashJoin {
     /// Which rows it gives.
@@ -106,15 +86,20 @@ pub struct HashJoin {
     /// by the build side's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual: Option<Expr>,
-    /// Probe columns to give, in order.
+    /// Probe columns to give, in order; none for right semi and right anti joins.
     pub probe_output: Vec<usize>,
-    /// Build columns to give, in order; none for semi and anti joins.
+    /// Build columns to give, in order; none for semi, anti and mark joins.
     pub build_output: Vec<usize>,
     /// Whether NULL equals NULL in keys (`IS NOT DISTINCT FROM`).
     #[serde(default)]
     pub null_equals_null: bool,
+    /// Whether a mark or anti join means `key 0 IN (…)` in three-valued logic, the list being the
+    /// build rows that agree on the other keys and pass the residual. A mark is then NULL where IN
+    /// is, and an anti join gives the rows for which IN is FALSE.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub null_aware: bool,
     /// The key filter to publish when the build side is done. Scans of the probe side that name it
-    /// leave out rows whose keys do not occur, so only inner and semi joins have one.
+    /// leave out rows whose keys do not occur: see [`JoinKind::drops_unmatched_probe`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publishes: Option<KeyFilterId>,
 }
@@ -151,18 +136,32 @@ impl HashJoin {
                 return wrong(format!("keys of types {left} and {right}"));
             }
         }
-        if !self.build_output.is_empty() && !self.kind.has_build_columns() {
-            return wrong(format!("a {} join gives no build columns", self.kind.label()));
-        }
-        if self.publishes.is_some() && matches!(self.kind, JoinKind::Left | JoinKind::Anti) {
-            return wrong(format!("a {} join keeps rows without match", self.kind.label()));
-        }
+        self.check_kind().or_else(wrong)?;
         match &self.residual {
             Some(residual) if residual.data_type() != DataType::Boolean => {
                 wrong("its residual is not a condition".to_string())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the fields go with the kind; what is wrong otherwise.
+    fn check_kind(&self) -> std::result::Result<(), String> {
+        let (kind, label) = (self.kind, self.kind.label());
+        if !self.build_output.is_empty() && !kind.has_build_columns() {
+            return Err(format!("a {label} join gives no build columns"));
+        }
+        if !self.probe_output.is_empty() && !kind.has_probe_columns() {
+            return Err(format!("a {label} join gives no probe columns"));
+        }
+        if self.publishes.is_some() && !kind.drops_unmatched_probe() {
+            return Err(format!("a {label} join keeps rows without match"));
+        }
+        let is_in = matches!(kind, JoinKind::Mark | JoinKind::Anti) && !self.null_equals_null;
+        if self.null_aware && (!is_in || self.probe_keys.is_empty()) {
+            return Err(format!("a {label} join cannot be null-aware"));
+        }
+        Ok(())
     }
 }
 
@@ -189,14 +188,20 @@ impl Spec for HashJoin {
             return Err(Error::internal("hash join has two inputs"));
         };
         self.check(probe, build)?;
-        let nullable = self.kind == JoinKind::Left;
-        let probe_fields = self.probe_output.iter().map(|&c| probe.field(c).clone());
-        let build_fields = self.build_output.iter().map(|&c| {
-            let field = build.field(c).clone();
-            let nullable = nullable || field.is_nullable();
-            field.with_nullable(nullable)
-        });
-        Ok(Arc::new(Schema::new(probe_fields.chain(build_fields).collect::<Vec<_>>())))
+        let fields = |schema: &Schema, columns: &[usize], nullable: bool| -> Vec<ArrowField> {
+            let field = |&c: &usize| {
+                let field = schema.field(c).clone();
+                let nullable = nullable || field.is_nullable();
+                field.with_nullable(nullable)
+            };
+            columns.iter().map(field).collect()
+        };
+        let mut all = fields(probe, &self.probe_output, self.kind.adds_nulls_to_probe());
+        all.extend(fields(build, &self.build_output, self.kind.adds_nulls_to_build()));
+        if self.kind == JoinKind::Mark {
+            all.push(ArrowField::new("mark", DataType::Boolean, self.null_aware));
+        }
+        Ok(Arc::new(Schema::new(all)))
     }
 
     fn explain(&self) -> Vec<Field> {
@@ -212,6 +217,9 @@ impl Spec for HashJoin {
         }
         if self.null_equals_null {
             fields.push(("nulls", "equal".to_string()));
+        }
+        if self.null_aware {
+            fields.push(("nulls", "as in IN".to_string()));
         }
         if let Some(id) = self.publishes {
             fields.push(("publishes filter", id.0.to_string()));
@@ -229,12 +237,20 @@ impl Spec for HashJoin {
         };
         let schema = self.schema(&[probe.schema.clone(), build_side.schema.clone()])?;
         let shape = Shape::new(self, &probe.schema, &build_side.schema)?;
+        let members = Members::new(self, &probe.schema, &build_side.schema)?;
         let slot = self.publishes.map(|id| build.key_filter(id));
         let shared = Arc::new(Shared::new(shape, slot));
-        let done = build.sink(build_side, Arc::new(BuildSink::new(shared.clone())));
+        let mut tables = vec![shared.clone()];
+        tables.extend(members.iter().flat_map(|m| [m.any.clone(), m.null.clone()]));
+        let done = build.sink(build_side, Arc::new(BuildSink::new(tables)));
         if let Some(id) = self.publishes {
             build.publish_key_filter(id, &done);
         }
-        Ok(probe.after(&done).then(schema, Arc::new(ProbeTransform::new(shared))))
+        let transform = Arc::new(ProbeTransform::new(shared.clone(), members));
+        let output = probe.after(&done).then(schema, transform);
+        Ok(match self.kind.gives_build_rows() {
+            true => output.then_from(Arc::new(BuildRows::new(shared))),
+            false => output,
+        })
     }
 }

@@ -1,31 +1,38 @@
 //! Looks the keys of a chunk up and gives what matches.
 //!
-//! Without a residual the entries of the keys say everything: semi and anti joins select by them,
-//! the others walk over the pairs. With one, pairs are formed a chunk at a time, the condition is
-//! evaluated over them, and what passes counts as a match. A left join gives a row without match
-//! at its place in the order, hence only when all its pairs have been seen.
+//! Without a residual the entries of the keys say everything: semi, anti and mark joins select by
+//! them, the others walk over the pairs. With one, pairs are formed a chunk at a time, the
+//! condition is evaluated over them, and what passes counts as a match. A left join gives a row
+//! without match at its place in the order, hence only when all its pairs have been seen.
 
 use std::sync::Arc;
 
+use arrow::array::BooleanArray;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::DataType;
+
 use super::JoinKind;
-use super::emit::{candidates, emit, project};
-use super::groups::{Entry, NONE};
+use super::emit::emit;
+use super::groups::{NONE, group_of};
+use super::matcher::Matcher;
 use super::matches::{Pairs, Walk};
-use super::shape::{Residual, Shared};
-use super::table::{LookUp, Table};
+use super::null_aware::{MemberMatcher, Members};
+use super::shape::Shared;
 use crate::batch::{Chunk, Column, MAX_CHUNK_ROWS, Selection};
-use crate::error::{Error, Result};
-use crate::expr::Conjunction;
+use crate::error::Result;
+use crate::operators::several_rows;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
 /// The probe side of a join.
 pub(super) struct ProbeTransform {
     shared: Arc<Shared>,
+    /// Of a null-aware join.
+    members: Option<Members>,
 }
 
 impl ProbeTransform {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        ProbeTransform { shared }
+    pub(super) fn new(shared: Arc<Shared>, members: Option<Members>) -> Self {
+        ProbeTransform { shared, members }
     }
 }
 
@@ -35,19 +42,10 @@ impl Transform for ProbeTransform {
     }
 
     fn worker(&self, _: &Context) -> Result<Box<dyn TransformWorker>> {
-        let Some(table) = self.shared.state().table.clone() else {
-            return Err(Error::internal("a join is probed before its build side is done"));
-        };
-        let condition = self.shared.shape.residual.as_ref().map(Condition::new);
-        Ok(Box::new(ProbeWorker {
-            shared: self.shared.clone(),
-            table,
-            condition,
-            look_up: LookUp::default(),
-            entries: Vec::new(),
-            pairs: Pairs::default(),
-            current: None,
-        }))
+        let in_key = self.shared.shape.probe_keys.first().copied().unwrap_or(0);
+        let members = self.members.as_ref().map(|members| MemberMatcher::new(members, in_key));
+        let matcher = Matcher::new(&self.shared)?;
+        Ok(Box::new(ProbeWorker { matcher, members: members.transpose()?, current: None }))
     }
 
     fn reset(&self) -> Result<()> {
@@ -56,13 +54,8 @@ impl Transform for ProbeTransform {
 }
 
 struct ProbeWorker {
-    shared: Arc<Shared>,
-    table: Arc<Table>,
-    condition: Option<Condition>,
-    look_up: LookUp,
-    /// By live row of the current chunk.
-    entries: Vec<Entry>,
-    pairs: Pairs,
+    matcher: Matcher,
+    members: Option<MemberMatcher>,
     /// The chunk of which pairs are left.
     current: Option<Current>,
 }
@@ -74,38 +67,25 @@ struct Current {
     open: Option<(u32, bool)>,
 }
 
-/// A residual and what is remembered about it.
-struct Condition {
-    residual: Residual,
-    conjunction: Conjunction,
-}
-
 impl TransformWorker for ProbeWorker {
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
-        if self.table.is_empty() {
+        let is_empty = match &self.members {
+            Some(members) => members.is_empty(),
+            None => self.matcher.table.is_empty(),
+        };
+        if is_empty {
             return self.push_without_build(input);
         }
         if input.is_empty() {
             return Ok(Pushed::NeedInput);
         }
-        let shared = self.shared.clone();
-        self.look_up.run(&self.table, &shared.shape, &input, &mut self.entries)?;
-        match shared.shape.kind {
-            JoinKind::Semi | JoinKind::Anti => {
-                let matched = match self.condition {
-                    Some(_) => self.existing(&input, cx)?,
-                    None => self.entries.iter().map(|&entry| entry != NONE).collect(),
-                };
-                self.select(input, &matched)
+        match self.matcher.shared.shape.kind {
+            JoinKind::Semi | JoinKind::Anti | JoinKind::Mark => self.push_existing(input, cx),
+            JoinKind::RightSemi | JoinKind::RightAnti => {
+                self.matcher.mark_existing(&input, cx)?;
+                Ok(Pushed::NeedInput)
             }
-            JoinKind::Inner | JoinKind::Left => {
-                self.current = Some(Current { chunk: input, walk: Walk::default(), open: None });
-                Ok(match self.next(cx)? {
-                    None => Pushed::NeedInput,
-                    Some(chunk) if self.current.is_some() => Pushed::HaveMore(chunk),
-                    Some(chunk) => Pushed::Chunk(chunk),
-                })
-            }
+            _ => self.push_pairs(input, cx),
         }
     }
 
@@ -117,71 +97,99 @@ impl TransformWorker for ProbeWorker {
 impl ProbeWorker {
     /// A chunk when the build side has no rows.
     fn push_without_build(&self, input: Chunk) -> Result<Pushed> {
-        let shape = &self.shared.shape;
-        match shape.kind {
-            JoinKind::Inner | JoinKind::Semi => Ok(Pushed::Finished(None)),
-            JoinKind::Anti => Ok(Pushed::Chunk(project(&input, &shape.probe_output)?)),
-            JoinKind::Left => {
-                let output = project(&input, &shape.probe_output)?;
-                let nulls = shape.build_output.iter().map(|p| Column::null(p.logical.clone()));
-                let columns = output.columns().iter().cloned().chain(nulls).collect();
-                Ok(Pushed::Chunk(output.with_columns(columns)))
-            }
+        let shape = &self.matcher.shared.shape;
+        if shape.kind.drops_unmatched_probe() {
+            return Ok(Pushed::Finished(None));
         }
+        let output = input.project(&shape.probe_output)?;
+        let mark = (shape.kind == JoinKind::Mark).then(|| {
+            let no = Arc::new(BooleanArray::from(vec![false]));
+            Column::constant(DataType::Boolean, no)
+        });
+        let nulls = shape.build_output.iter().map(|p| Column::null(p.logical.clone()));
+        Ok(Pushed::Chunk(output.widen(nulls.chain(mark))))
     }
 
-    /// Keeps the live rows that a semi or anti join gives.
-    fn select(&self, input: Chunk, matched: &[bool]) -> Result<Pushed> {
-        let shape = &self.shared.shape;
-        let wanted = shape.kind == JoinKind::Semi;
+    /// What a semi, anti or mark join gives.
+    fn push_existing(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
+        let shared = self.matcher.shared.clone();
+        let shape = &shared.shape;
+        if let (Some(members), JoinKind::Anti) = (&self.members, shape.kind)
+            && members.all_have_null()
+        {
+            return Ok(Pushed::Finished(None));
+        }
+        let matched = self.matcher.existing(&input, cx)?;
+        let unknown = match &mut self.members {
+            Some(members) => members.unknown(&input, &matched, cx)?,
+            None => Vec::new(),
+        };
+        let is_unknown = |row: usize| unknown.get(row).copied().unwrap_or(false);
+        if shape.kind == JoinKind::Mark {
+            let output = input.project(&shape.probe_output)?;
+            let mark = flags(&input, &matched, (!unknown.is_empty()).then_some(&unknown[..]));
+            return Ok(Pushed::Chunk(output.widen([mark])));
+        }
+        let is_kept = |row: usize| match shape.kind {
+            JoinKind::Semi => matched[row],
+            _ => !matched[row] && !is_unknown(row),
+        };
         let live = input.live_positions();
         let kept: Vec<u32> =
-            live.iter().zip(matched).filter(|(_, m)| **m == wanted).map(|(&row, _)| row).collect();
+            live.iter().enumerate().filter(|(row, _)| is_kept(*row)).map(|(_, &at)| at).collect();
         if kept.is_empty() {
             return Ok(Pushed::NeedInput);
         }
-        let output = project(&input, &shape.probe_output)?;
+        let output = input.project(&shape.probe_output)?;
         if kept.len() == live.len() {
             return Ok(Pushed::Chunk(output));
         }
         Ok(Pushed::Chunk(output.select(Selection::new(kept))))
     }
 
-    /// Which live rows have a match that passes the residual.
-    fn existing(&mut self, input: &Chunk, cx: &Context) -> Result<Vec<bool>> {
-        let mut matched = vec![false; input.live_rows()];
-        let mut walk = Walk::default();
-        loop {
-            self.pairs.clear();
-            let groups = self.table.groups();
-            let more = walk.next(&self.entries, groups, false, MAX_CHUNK_ROWS, &mut self.pairs);
-            self.filter(input)?;
-            self.pairs.probe.iter().for_each(|&row| matched[row as usize] = true);
-            if !more {
-                return Ok(matched);
+    /// The first of the pairs that other joins give.
+    fn push_pairs(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
+        self.matcher.look_up(&input)?;
+        if !self.matcher.has_residual() {
+            let kind = self.matcher.shared.shape.kind;
+            if kind.gives_build_rows() {
+                self.matcher.table.mark_entries(&self.matcher.entries);
             }
-            cx.check()?;
+            let has_several = |&entry: &u32| entry != NONE && group_of(entry).is_some();
+            if kind == JoinKind::Single && self.matcher.entries.iter().any(has_several) {
+                return Err(several_rows());
+            }
         }
+        self.current = Some(Current { chunk: input, walk: Walk::default(), open: None });
+        Ok(match self.next(cx)? {
+            None => Pushed::NeedInput,
+            Some(chunk) if self.current.is_some() => Pushed::HaveMore(chunk),
+            Some(chunk) => Pushed::Chunk(chunk),
+        })
     }
 
     /// The next chunk of the current input; `current` is none after the last.
     fn next(&mut self, cx: &Context) -> Result<Option<Chunk>> {
         while let Some(mut current) = self.current.take() {
-            let shared = self.shared.clone();
-            let unmatched = shared.shape.kind == JoinKind::Left;
-            self.pairs.clear();
-            let groups = self.table.groups();
+            let matcher = &mut self.matcher;
+            let kind = matcher.shared.shape.kind;
+            let unmatched = kind.adds_nulls_to_build();
             // One less than fits, for a row that is found to be without match only now.
-            let most = MAX_CHUNK_ROWS - 1;
-            let more = current.walk.next(&self.entries, groups, unmatched, most, &mut self.pairs);
-            match (&self.condition, unmatched) {
-                (None, _) => (),
-                (Some(_), false) => self.filter(&current.chunk)?,
-                (Some(_), true) => self.filter_left(&mut current, more)?,
+            let more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1);
+            match (matcher.has_residual(), unmatched) {
+                (false, _) => (),
+                (true, false) => matcher.filter(&current.chunk)?,
+                (true, true) => filter_left(matcher, &mut current, more)?,
             }
-            let output = match self.pairs.is_empty() {
+            if matcher.has_residual() && kind.gives_build_rows() {
+                matcher.table.mark(&matcher.pairs.build);
+            }
+            let output = match matcher.pairs.is_empty() {
                 true => None,
-                false => Some(emit(&shared.shape, &self.table, &current.chunk, &self.pairs)?),
+                false => {
+                    let (shape, table) = (&matcher.shared.shape, &matcher.table);
+                    Some(emit(shape, table, &current.chunk, &matcher.pairs)?)
+                }
             };
             if more {
                 self.current = Some(current);
@@ -193,58 +201,38 @@ impl ProbeWorker {
         }
         Ok(None)
     }
+}
 
-    /// Which of the pairs with a build row pass the residual; `None` when all do.
-    fn passed(&mut self, input: &Chunk) -> Result<Option<Selection>> {
-        let Some(Condition { residual, conjunction }) = &mut self.condition else {
-            return Ok(None);
-        };
-        let (probe, build) = (&residual.probe, &residual.build);
-        let chunk = candidates(probe, build, &self.table, input, &self.pairs)?;
-        if chunk.is_empty() { Ok(None) } else { conjunction.select(&chunk) }
-    }
-
-    /// Keeps the pairs that pass the residual; all have a build row.
-    fn filter(&mut self, input: &Chunk) -> Result<()> {
-        if let Some(passed) = self.passed(input)? {
-            let passed = passed.as_slice().iter().map(|&pair| pair as usize);
-            for (to, from) in passed.clone().enumerate() {
-                self.pairs.probe[to] = self.pairs.probe[from];
-                self.pairs.build[to] = self.pairs.build[from];
-            }
-            self.pairs.probe.truncate(passed.len());
-            self.pairs.build.truncate(passed.len());
+/// Keeps the pairs that pass the residual and gives rows of which none has passed without match.
+/// The last row stays open when there may be more pairs.
+fn filter_left(matcher: &mut Matcher, current: &mut Current, more: bool) -> Result<()> {
+    let is_single = matcher.shared.shape.kind == JoinKind::Single;
+    let passed = matcher.passed(&current.chunk)?;
+    let mut passed = passed.as_ref().map(|p| p.as_slice().iter().copied().peekable());
+    let mut kept = Pairs::default();
+    let mut candidate = 0;
+    for (&row, &build) in matcher.pairs.probe.iter().zip(&matcher.pairs.build) {
+        if current.open.is_none_or(|(open, _)| open != row) {
+            close(current.open.replace((row, false)), &mut kept);
         }
-        Ok(())
-    }
-
-    /// Keeps the pairs that pass the residual and gives rows of which none has passed without
-    /// match. The last row stays open when there may be more pairs.
-    fn filter_left(&mut self, current: &mut Current, more: bool) -> Result<()> {
-        let passed = self.passed(&current.chunk)?;
-        let mut passed = passed.as_ref().map(|p| p.as_slice().iter().copied().peekable());
-        let mut kept = Pairs::default();
-        let mut candidate = 0;
-        for (&row, &build) in self.pairs.probe.iter().zip(&self.pairs.build) {
-            if current.open.is_none_or(|(open, _)| open != row) {
-                close(current.open.replace((row, false)), &mut kept);
-            }
-            if build == NONE {
-                continue;
-            }
-            let pass = passed.as_mut().is_none_or(|p| p.next_if_eq(&candidate).is_some());
-            candidate += 1;
-            if pass {
-                kept.push(row, build);
-                current.open = Some((row, true));
-            }
+        if build == NONE {
+            continue;
         }
-        if !more {
-            close(current.open.take(), &mut kept);
+        let pass = passed.as_mut().is_none_or(|p| p.next_if_eq(&candidate).is_some());
+        candidate += 1;
+        if pass {
+            if is_single && current.open == Some((row, true)) {
+                return Err(several_rows());
+            }
+            kept.push(row, build);
+            current.open = Some((row, true));
         }
-        self.pairs = kept;
-        Ok(())
     }
+    if !more {
+        close(current.open.take(), &mut kept);
+    }
+    matcher.pairs = kept;
+    Ok(())
 }
 
 /// Gives a row whose pairs have all been seen, unless one has passed.
@@ -254,9 +242,19 @@ fn close(open: Option<(u32, bool)>, pairs: &mut Pairs) {
     }
 }
 
-impl Condition {
-    fn new(residual: &Residual) -> Self {
-        let conjunction = Conjunction::new(vec![residual.condition.clone()]);
-        Condition { residual: residual.clone(), conjunction }
-    }
+/// The column that says which live rows have a match, or that it is not known.
+fn flags(input: &Chunk, matched: &[bool], unknown: Option<&[bool]>) -> Column {
+    let rows = input.rows();
+    let spread = |flags: &[bool], invert: bool| match input.selection() {
+        None => BooleanBuffer::collect_bool(rows, |row| flags[row] != invert),
+        Some(live) => {
+            let mut all = vec![false; rows];
+            let live = live.as_slice().iter().zip(flags);
+            live.for_each(|(&row, &flag)| all[row as usize] = flag != invert);
+            BooleanBuffer::from(all)
+        }
+    };
+    let nulls = unknown.map(|unknown| NullBuffer::new(spread(unknown, true)));
+    let array = BooleanArray::new(spread(matched, false), nulls);
+    Column::flat(DataType::Boolean, Arc::new(array))
 }

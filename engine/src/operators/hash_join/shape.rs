@@ -58,7 +58,12 @@ pub(super) struct Shape {
     pub(super) ordinals: bool,
     /// Whether it is enough to know that a match exists.
     pub(super) existence_only: bool,
+    /// Whether rows are stored that cannot match: they come out all the same.
+    pub(super) keeps_all: bool,
+    /// A column of the build side that must be NULL in the rows that are stored.
+    pub(super) only_null: Option<usize>,
     pub(super) probe_output: Vec<usize>,
+    pub(super) probe_output_types: Vec<DataType>,
     pub(super) build_output: Vec<Payload>,
     pub(super) residual: Option<Residual>,
 }
@@ -94,6 +99,8 @@ impl Shape {
             }
         });
         let stored_types: Vec<DataType> = stored.iter().map(|s| type_of(s.input)).collect();
+        let by_existence = matches!(spec.kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark);
+        let probe_type = |&column: &usize| probe.field(column).data_type().clone();
         let slots: &[usize] = if ordinals { &[] } else { &[size_of::<u64>()] };
         let layout = Arc::new(RowLayout::new(&stored_types, slots)?);
         Ok(Shape {
@@ -106,8 +113,11 @@ impl Shape {
             hash_slot: (!ordinals).then(|| layout.slot(0)),
             layout,
             ordinals,
-            existence_only: !spec.kind.has_build_columns() && residual.is_none(),
+            existence_only: by_existence && residual.is_none(),
+            keeps_all: spec.kind.gives_build_rows() && spec.kind != JoinKind::RightSemi,
+            only_null: None,
             probe_output: spec.probe_output.clone(),
+            probe_output_types: spec.probe_output.iter().map(probe_type).collect(),
             build_output,
             residual,
         })
@@ -135,6 +145,8 @@ pub(super) struct State {
     /// Whether some key turned out to have no ordinal.
     pub(super) beyond_ordinals: bool,
     pub(super) building: Option<Arc<Building>>,
+    /// Tasks that make the directory.
+    pub(super) tasks: usize,
     pub(super) table: Option<Arc<Table>>,
 }
 

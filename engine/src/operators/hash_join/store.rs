@@ -7,6 +7,8 @@
 //!
 //! Memory: pages are charged to the worker's reservation, and move with it.
 
+use std::ops::Range;
+
 use arrow::array::ArrayRef;
 
 use super::groups::{NONE, ROWS_MAX, too_many_rows};
@@ -56,7 +58,7 @@ impl Run {
         }
     }
 
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.extents.iter().map(|e| e.rows as usize).sum()
     }
 
@@ -70,6 +72,21 @@ impl Run {
 pub(super) struct Part {
     pub(super) pages: RowPages,
     pub(super) runs: Vec<Run>,
+}
+
+/// Where a walk over consecutive runs stands.
+#[derive(Debug, Clone)]
+pub(super) struct RunWalk {
+    runs: Range<usize>,
+    extent: usize,
+    /// The row within the extent.
+    row: u32,
+}
+
+impl RunWalk {
+    pub(super) fn new(runs: Range<usize>) -> Self {
+        RunWalk { runs, extent: 0, row: 0 }
+    }
 }
 
 /// All build rows.
@@ -183,6 +200,38 @@ impl Store {
             }
         }
         if batch.is_empty() { Ok(()) } else { f(&batch) }
+    }
+
+    /// Adds the numbers of the next rows that `is_wanted` to `numbers`, until there are `most`;
+    /// whether there may be more.
+    pub(super) fn next_rows(
+        &self,
+        walk: &mut RunWalk,
+        most: usize,
+        is_wanted: impl Fn(u32) -> bool,
+        numbers: &mut Vec<u32>,
+    ) -> bool {
+        while let Some(run) = self.runs.get(walk.runs.start).filter(|_| !walk.runs.is_empty()) {
+            let Some(extent) = run.extents.get(walk.extent) else {
+                walk.runs.start += 1;
+                walk.extent = 0;
+                continue;
+            };
+            let first = self.number(extent.first);
+            while walk.row < extent.rows {
+                if numbers.len() == most {
+                    return true;
+                }
+                let number = first + walk.row;
+                walk.row += 1;
+                if is_wanted(number) {
+                    numbers.push(number);
+                }
+            }
+            walk.extent += 1;
+            walk.row = 0;
+        }
+        false
     }
 
     /// The key columns of stored rows: the first columns of the layout.

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 
 use super::dense::DenseDirectory;
-use super::groups::{Entry, Groups, NONE};
+use super::groups::{Entry, Groups, NONE, group_of};
 use super::hashed::{Compare, HashDirectory, Search};
 use super::shape::{Payload, Shape};
 use super::store::Store;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, NULL_INDEX, Ordinals, Picked, pick};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::RowRef;
+use crate::memory::rows::{RowMarks, RowRef};
 
 /// Bytes of rows up to which the output's columns are decoded once.
 const DECODED_BYTES_MAX: usize = 8 << 20;
@@ -38,6 +38,8 @@ pub(super) struct Table {
     store: Option<Arc<Store>>,
     /// By stored column, the values of all rows by position.
     arrays: Vec<Option<ArrayRef>>,
+    /// The rows that have had a match, by position, where that decides what comes out.
+    marks: Option<RowMarks>,
     _memory: Option<Reservation>,
 }
 
@@ -49,6 +51,7 @@ impl Table {
             groups_of_none: Groups::default(),
             store: None,
             arrays: Vec::new(),
+            marks: None,
             _memory: None,
         }
     }
@@ -56,7 +59,8 @@ impl Table {
     /// The table of these rows, which `memory` is charged with.
     ///
     /// # Errors
-    /// `Internal` when the rows are not what the shape says.
+    /// `OutOfMemory` when marks for the rows have no room, `Internal` when the rows are not what
+    /// the shape says.
     pub(super) fn new(
         directory: Directory,
         store: Arc<Store>,
@@ -74,7 +78,13 @@ impl Table {
                 }
             }
         }
-        let keeps_rows = shape.reads_rows() || matches!(directory, Directory::Hashed(_));
+        let mut marks = None;
+        if shape.kind.gives_build_rows() {
+            memory.grow(RowMarks::size_bytes(store.rows()))?;
+            marks = Some(RowMarks::new(store.rows()));
+        }
+        let is_hashed = matches!(directory, Directory::Hashed(_));
+        let keeps_rows = shape.reads_rows() || marks.is_some() || is_hashed;
         let store = if keeps_rows {
             Some(store)
         } else {
@@ -82,7 +92,7 @@ impl Table {
             None
         };
         let groups_of_none = Groups::default();
-        Ok(Table { directory, groups_of_none, store, arrays, _memory: Some(memory) })
+        Ok(Table { directory, groups_of_none, store, arrays, marks, _memory: Some(memory) })
     }
 
     /// Whether there is no build row.
@@ -97,6 +107,42 @@ impl Table {
             Directory::Dense(directory) => &directory.groups,
             Directory::Hashed(directory) => &directory.groups,
         }
+    }
+
+    /// The rows, when they are marked.
+    pub(super) fn marked_store(&self) -> Option<&Store> {
+        self.store.as_deref().filter(|_| self.marks.is_some())
+    }
+
+    /// Notes that these build rows have a match; [`NONE`] is no row.
+    pub(super) fn mark(&self, numbers: &[u32]) {
+        let (Some(marks), Some(store)) = (&self.marks, &self.store) else { return };
+        for &number in numbers.iter().filter(|&&number| number != NONE) {
+            marks.set(store.position(number) as usize);
+        }
+    }
+
+    /// Notes that all rows of these entries have a match.
+    pub(super) fn mark_entries(&self, entries: &[Entry]) {
+        let (Some(marks), Some(store)) = (&self.marks, &self.store) else { return };
+        let groups = self.groups();
+        for &entry in entries.iter().filter(|&&entry| entry != NONE) {
+            let Some(group) = group_of(entry) else {
+                marks.set(store.position(entry) as usize);
+                continue;
+            };
+            // The first row of a group is marked last: it says that the others are.
+            let rows = groups.rows(group);
+            if !rows.first().is_some_and(|&first| marks.is_set(store.position(first) as usize)) {
+                rows.iter().rev().for_each(|&row| marks.set(store.position(row) as usize));
+            }
+        }
+    }
+
+    /// Whether a build row has had a match.
+    pub(super) fn is_marked(&self, number: u32) -> bool {
+        let (Some(marks), Some(store)) = (&self.marks, &self.store) else { return false };
+        marks.is_set(store.position(number) as usize)
     }
 
     fn store(&self) -> Result<&Store> {

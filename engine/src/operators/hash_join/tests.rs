@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 
 use super::build::BuildSink;
+use super::build_rows::BuildRows;
+use super::null_aware::Members;
 use super::probe::ProbeTransform;
 use super::shape::{Shape, Shared};
 use super::{HashJoin, JoinKind};
@@ -14,7 +16,9 @@ use crate::batch::{Chunk, KeyFilterSlot, NarrowScratch, copied_bytes};
 use crate::error::{Error, Result};
 use crate::expr::{CompareOp, Expr};
 use crate::memory::{Governor, GovernorOptions};
-use crate::pipeline::{Consumed, Context, Order, Pushed, Query, Sink, SinkWorker, Step, Transform};
+use crate::pipeline::{
+    Consumed, Context, Order, Pull, Pushed, Query, Sink, SinkWorker, Source, Step, Transform,
+};
 use data::{Cell, Random, Row, Table, cells, chunks, schema};
 
 /// A hash of one word.
@@ -28,30 +32,49 @@ fn context(memory: Governor, threads: usize) -> Context {
 }
 
 fn join(kind: JoinKind, keys: usize, probe: &Table, build: &Table) -> HashJoin {
-    let build_output =
-        if kind.has_build_columns() { (0..build.types.len()).collect() } else { vec![] };
+    let given = |does: bool, table: &Table| if does { table.types.len() } else { 0 };
     HashJoin {
         kind,
         probe_keys: (0..keys).collect(),
         build_keys: (0..keys).collect(),
         residual: None,
-        probe_output: (0..probe.types.len()).rev().collect(),
-        build_output,
+        probe_output: (0..given(kind.has_probe_columns(), probe)).rev().collect(),
+        build_output: (0..given(kind.has_build_columns(), build)).collect(),
         null_equals_null: false,
+        null_aware: false,
         publishes: None,
     }
 }
 
-fn shared(spec: &HashJoin, probe: &Table, build: &Table) -> Arc<Shared> {
+/// The shared state of one join.
+struct Tables {
+    main: Arc<Shared>,
+    members: Option<Members>,
+}
+
+impl Tables {
+    fn sink(&self) -> BuildSink {
+        let members = self.members.iter().flat_map(|m| [m.any.clone(), m.null.clone()]);
+        BuildSink::new([self.main.clone()].into_iter().chain(members).collect())
+    }
+
+    fn probe(&self) -> ProbeTransform {
+        let copy = |m: &Members| Members { any: m.any.clone(), null: m.null.clone() };
+        ProbeTransform::new(self.main.clone(), self.members.as_ref().map(copy))
+    }
+}
+
+fn shared(spec: &HashJoin, probe: &Table, build: &Table) -> Tables {
     let (probe, build) = (schema(probe), schema(build));
     crate::plan::Spec::schema(spec, &[probe.clone(), build.clone()]).expect("fits");
     let shape = Shape::new(spec, &probe, &build).expect("a shape");
-    Arc::new(Shared::new(shape, Some(KeyFilterSlot::default())))
+    let members = Members::new(spec, &probe, &build).expect("shapes");
+    Tables { main: Arc::new(Shared::new(shape, Some(KeyFilterSlot::default()))), members }
 }
 
 /// Runs the build side over `workers` workers that take morsels in turn.
-fn run_build(shared: &Arc<Shared>, input: &[Chunk], workers: usize, cx: &Context) -> Result<()> {
-    let sink = BuildSink::new(shared.clone());
+fn run_build(shared: &Tables, input: &[Chunk], workers: usize, cx: &Context) -> Result<()> {
+    let sink = shared.sink();
     let mut states: Vec<Box<dyn SinkWorker>> = Vec::new();
     for _ in 0..workers {
         states.push(sink.worker(cx)?);
@@ -78,9 +101,24 @@ fn run_build(shared: &Arc<Shared>, input: &[Chunk], workers: usize, cx: &Context
     })
 }
 
+/// The build rows that come out behind the pairs.
+fn run_build_rows(shared: &Tables, cx: &Context) -> Result<Vec<Chunk>> {
+    let source = BuildRows::new(shared.main.clone());
+    let mut worker = source.worker(cx)?;
+    let mut out = Vec::new();
+    loop {
+        match worker.pull(cx)? {
+            Pull::Chunk(chunk) => out.push(chunk),
+            Pull::Morsel(_) => (),
+            Pull::Finished => return Ok(out),
+            Pull::Blocked(_) => panic!("it has all it needs"),
+        }
+    }
+}
+
 /// Runs the probe side; whether it asked its source to stop.
-fn run_probe(shared: &Arc<Shared>, input: &[Chunk], cx: &Context) -> Result<(Vec<Chunk>, bool)> {
-    let transform = ProbeTransform::new(shared.clone());
+fn run_probe(shared: &Tables, input: &[Chunk], cx: &Context) -> Result<(Vec<Chunk>, bool)> {
+    let transform = shared.probe();
     let mut worker = transform.worker(cx)?;
     let mut out = Vec::new();
     for chunk in input {
@@ -103,37 +141,67 @@ fn run_probe(shared: &Arc<Shared>, input: &[Chunk], cx: &Context) -> Result<(Vec
     Ok((out, false))
 }
 
-/// What the join means.
-fn reference(spec: &HashJoin, probe: &Table, build: &Table) -> Vec<Row> {
-    let equal = |a: &Cell, b: &Cell| match (a, b) {
-        (Cell::Null, Cell::Null) => spec.null_equals_null,
-        (Cell::Null, _) | (_, Cell::Null) => false,
-        (a, b) => a.same(b),
-    };
+/// What the join means; `None` for a row of a single join with several matches.
+fn reference(spec: &HashJoin, probe: &Table, build: &Table) -> Option<Vec<Row>> {
     let passes = |p: &Row, b: &Row| {
         spec.residual.is_none()
             || matches!((p.last(), b.last()), (Some(Cell::Int(p)), Some(Cell::Int(b))) if p < b)
     };
+    let equal = |p: &Row, b: &Row, key: usize| {
+        match (&p[spec.probe_keys[key]], &b[spec.build_keys[key]]) {
+            (Cell::Null, Cell::Null) => spec.null_equals_null,
+            (Cell::Null, _) | (_, Cell::Null) => false,
+            (a, b) => a.same(b),
+        }
+    };
+    let keys = spec.probe_keys.len();
+    let row = |p: Option<&Row>, b: Option<&Row>| -> Row {
+        let cell = |row: Option<&Row>, c: usize| row.map_or(Cell::Null, |row| row[c].clone());
+        let own = spec.probe_output.iter().map(|&c| cell(p, c));
+        own.chain(spec.build_output.iter().map(|&c| cell(b, c))).collect()
+    };
     let mut out = Vec::new();
+    let mut has_match = vec![false; build.rows.len()];
     for p in &probe.rows {
-        let keys = || spec.probe_keys.iter().zip(&spec.build_keys);
-        let matches = |b: &&Row| keys().all(|(&i, &j)| equal(&p[i], &b[j])) && passes(p, b);
-        let own: Row = spec.probe_output.iter().map(|&c| p[c].clone()).collect();
-        let found: Vec<&Row> = build.rows.iter().filter(matches).collect();
-        let pair = |b: &Row| -> Row {
-            own.iter().cloned().chain(spec.build_output.iter().map(|&c| b[c].clone())).collect()
+        let members = || {
+            let first = usize::from(spec.null_aware);
+            let is = move |b: &&Row| (first..keys).all(|key| equal(p, b, key)) && passes(p, b);
+            build.rows.iter().filter(is)
         };
+        let matches = |b: &Row| (0..keys).all(|key| equal(p, b, key)) && passes(p, b);
+        let found: Vec<usize> =
+            (0..build.rows.len()).filter(|&b| matches(&build.rows[b])).collect();
+        found.iter().for_each(|&b| has_match[b] = true);
+        let is_null = |row: &Row, column: usize| matches!(row[column], Cell::Null);
+        let unknown = spec.null_aware
+            && members().any(|b| is_null(p, spec.probe_keys[0]) || is_null(b, spec.build_keys[0]));
         match spec.kind {
-            JoinKind::Semi if !found.is_empty() => out.push(own),
-            JoinKind::Anti if found.is_empty() => out.push(own),
-            JoinKind::Semi | JoinKind::Anti => (),
-            JoinKind::Left if found.is_empty() => {
-                out.push(pair(&vec![Cell::Null; build.types.len()]));
+            JoinKind::Single if found.len() > 1 => return None,
+            JoinKind::Semi if !found.is_empty() => out.push(row(Some(p), None)),
+            JoinKind::Anti if found.is_empty() && !unknown => out.push(row(Some(p), None)),
+            JoinKind::Mark => {
+                let mark = match (found.is_empty(), unknown) {
+                    (true, true) => Cell::Null,
+                    (is_empty, _) => Cell::Bool(!is_empty),
+                };
+                out.push(row(Some(p), None).into_iter().chain([mark]).collect());
             }
-            JoinKind::Inner | JoinKind::Left => out.extend(found.into_iter().map(pair)),
+            kind if kind.gives_pairs() => {
+                out.extend(found.iter().map(|&b| row(Some(p), Some(&build.rows[b]))));
+                if found.is_empty() && kind.adds_nulls_to_build() {
+                    out.push(row(Some(p), None));
+                }
+            }
+            _ => (),
         }
     }
-    out
+    let kept = |has_match: bool| match spec.kind {
+        JoinKind::Right | JoinKind::Full | JoinKind::RightAnti => !has_match,
+        kind => kind == JoinKind::RightSemi && has_match,
+    };
+    let rest = build.rows.iter().zip(has_match).filter(|(_, has_match)| kept(*has_match));
+    out.extend(rest.map(|(b, _)| row(None, Some(b))));
+    Some(out)
 }
 
 fn residual(probe: &Table, build: &Table) -> Expr {
@@ -155,15 +223,22 @@ fn check(spec: &HashJoin, probe: &Table, build: &Table, random: &mut Random) {
         let most = most.max(build.rows.len() / 100);
         run_build(&shared, &chunks(build, most, random), workers, &cx).expect("builds");
         let probe_chunks = chunks(probe, most, random);
-        let (out, _) = run_probe(&shared, &probe_chunks, &cx).expect("probes");
+        let Some(expected) = &expected else {
+            assert!(matches!(run_probe(&shared, &probe_chunks, &cx), Err(Error::Input { .. })));
+            continue;
+        };
+        let (mut out, _) = run_probe(&shared, &probe_chunks, &cx).expect("probes");
+        if spec.kind.gives_build_rows() {
+            out.extend(run_build_rows(&shared, &cx).expect("gives build rows"));
+        }
         let found: Vec<Row> = out.iter().flat_map(cells).collect();
         let what = format!("{spec:?}, {workers} workers, {threads} threads, chunks of {most}");
         assert_eq!(found.len(), expected.len(), "{what}");
-        for (row, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        for (row, (found, expected)) in found.iter().zip(expected).enumerate() {
             let same = found.iter().zip(expected).all(|(a, b)| a.same(b));
             assert!(same, "row {row}: {found:?} instead of {expected:?}, {what}");
         }
-        let filter = shared.filter_slot.as_ref().and_then(KeyFilterSlot::get).expect("published");
+        let filter = shared.main.filter_slot.as_ref().and_then(KeyFilterSlot::get).expect("published");
         assert_eq!(filter.is_empty(), build_is_empty(spec, build));
         let mut kept = 0;
         for chunk in &probe_chunks {
@@ -172,8 +247,9 @@ fn check(spec: &HashJoin, probe: &Table, build: &Table, random: &mut Random) {
             let live = chunk.selection();
             kept += filter.narrow(&keys, chunk.rows(), live, &mut scratch).expect("narrows").len();
         }
-        let semi = HashJoin { kind: JoinKind::Semi, residual: None, ..spec.clone() };
-        let matching = reference(&semi, probe, build).len();
+        let kind = JoinKind::Semi;
+        let semi = HashJoin { kind, residual: None, null_aware: false, ..spec.clone() };
+        let matching = reference(&semi, probe, build).expect("no error").len();
         assert!(kept >= matching, "{kept} of {matching} kept by the filter of {what}");
         if filter.is_exact() {
             assert_eq!(kept, matching, "{what}");
@@ -188,12 +264,23 @@ fn build_is_empty(spec: &HashJoin, build: &Table) -> bool {
     build.rows.iter().all(|row| null(row) && !spec.null_equals_null)
 }
 
-const KINDS: [JoinKind; 4] = [JoinKind::Inner, JoinKind::Left, JoinKind::Semi, JoinKind::Anti];
+const KINDS: [JoinKind; 10] = [
+    JoinKind::Inner,
+    JoinKind::Left,
+    JoinKind::Right,
+    JoinKind::Full,
+    JoinKind::Single,
+    JoinKind::Semi,
+    JoinKind::Anti,
+    JoinKind::Mark,
+    JoinKind::RightSemi,
+    JoinKind::RightAnti,
+];
 
 #[test]
 fn random_joins_equal_nested_loops() {
     let mut random = Random::new(11);
-    for case in 0..160 {
+    for case in 0..400 {
         let keys = random.below(4);
         let types: Vec<DataType> = (0..keys).map(|_| data::key_type(&mut random)).collect();
         let sizes = [0, 1, 5, 60, 300];
@@ -201,8 +288,10 @@ fn random_joins_equal_nested_loops() {
         let (probe_rows, build_rows) = (sizes[random.below(5)], sizes[random.below(5)]);
         let probe = data::table(&types, probe_rows, spread, &mut random);
         let build = data::table(&types, build_rows, spread, &mut random);
-        let mut spec = join(KINDS[case % 4], keys, &probe, &build);
+        let mut spec = join(KINDS[case % 10], keys, &probe, &build);
         spec.null_equals_null = random.below(3) == 0;
+        let can_be_aware = matches!(spec.kind, JoinKind::Mark | JoinKind::Anti) && keys > 0;
+        spec.null_aware = can_be_aware && !spec.null_equals_null && random.below(2) == 0;
         if random.below(2) == 0 {
             spec.residual = Some(residual(&probe, &build));
         }
@@ -291,7 +380,15 @@ fn an_empty_build_side_stops_the_source_where_nothing_can_match() {
         run_build(&shared, &[], 2, &cx).expect("builds");
         let (_, stopped) =
             run_probe(&shared, &chunks(&probe, 10, &mut random), &cx).expect("probes");
-        assert_eq!(stopped, matches!(kind, JoinKind::Inner | JoinKind::Semi), "{kind:?}");
+        let nothing_comes = matches!(
+            kind,
+            JoinKind::Inner
+                | JoinKind::Semi
+                | JoinKind::Right
+                | JoinKind::RightSemi
+                | JoinKind::RightAnti
+        );
+        assert_eq!(stopped, nothing_comes, "{kind:?}");
     }
 }
 
@@ -319,7 +416,7 @@ fn copies(matches: i128, build_rows: usize, kind: JoinKind) -> (u64, usize) {
 
 #[test]
 fn probe_columns_are_not_copied_for_any_number_of_matches() {
-    for kind in KINDS {
+    for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Semi, JoinKind::Anti, JoinKind::Mark] {
         for matches in [0i128, 1, 3] {
             let (copied, rows) = copies(matches, 4000 * matches.max(1) as usize, kind);
             assert_eq!(copied, 0, "{kind:?} with {matches} matches a row");
@@ -367,7 +464,7 @@ fn a_cancelled_query_stops_while_the_directory_is_made() {
     let spec = join(JoinKind::Inner, 1, &table, &table);
     let shared = shared(&spec, &table, &table);
     let cx = context(Governor::unlimited(), 1);
-    let sink = BuildSink::new(shared);
+    let sink = shared.sink();
     let mut worker = sink.worker(&cx).expect("a worker");
     for chunk in chunks(&table, 4096, &mut random) {
         worker.consume(chunk, &cx).expect("takes it");
@@ -391,8 +488,8 @@ fn a_join_can_run_again() {
         run_build(&shared, &chunks(build, 20, &mut random), 2, &cx).expect("builds");
         let (out, _) = run_probe(&shared, &chunks(&first, 20, &mut random), &cx).expect("probes");
         let rows: usize = out.iter().map(Chunk::live_rows).sum();
-        assert_eq!(rows, reference(&spec, &first, build).len());
-        BuildSink::new(shared.clone()).reset().expect("resets");
+        assert_eq!(rows, reference(&spec, &first, build).expect("no error").len());
+        shared.sink().reset().expect("resets");
         assert_eq!(cx.memory().reserved(), 0);
     }
 }

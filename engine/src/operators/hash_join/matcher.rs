@@ -1,0 +1,138 @@
+//! Finds the matches of a chunk's rows in one table: by their keys, then by the residual.
+
+use std::sync::Arc;
+
+use super::emit::candidates;
+use super::groups::{Entry, NONE};
+use super::matches::{Pairs, Walk};
+use super::shape::{Residual, Shared};
+use super::table::{LookUp, Table};
+use crate::batch::{Chunk, MAX_CHUNK_ROWS, Selection};
+use crate::error::{Error, Result};
+use crate::expr::Conjunction;
+use crate::pipeline::Context;
+
+/// One worker's view of a table.
+pub(super) struct Matcher {
+    pub(super) shared: Arc<Shared>,
+    pub(super) table: Arc<Table>,
+    condition: Option<Condition>,
+    look_up: LookUp,
+    /// By live row of the chunk looked up last.
+    pub(super) entries: Vec<Entry>,
+    pub(super) pairs: Pairs,
+}
+
+/// A residual and what is remembered about it.
+struct Condition {
+    residual: Residual,
+    conjunction: Conjunction,
+}
+
+impl Matcher {
+    /// # Errors
+    /// `Internal` when the table is not made yet.
+    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self> {
+        let Some(table) = shared.state().table.clone() else {
+            return Err(Error::internal("a join is probed before its build side is done"));
+        };
+        Ok(Matcher {
+            shared: shared.clone(),
+            table,
+            condition: shared.shape.residual.as_ref().map(Condition::new),
+            look_up: LookUp::default(),
+            entries: Vec::new(),
+            pairs: Pairs::default(),
+        })
+    }
+
+    /// Whether pairs have a condition to pass beyond equal keys.
+    pub(super) fn has_residual(&self) -> bool {
+        self.condition.is_some()
+    }
+
+    /// Finds the entry of each live row.
+    pub(super) fn look_up(&mut self, input: &Chunk) -> Result<()> {
+        self.look_up.run(&self.table, &self.shared.shape, input, &mut self.entries)
+    }
+
+    /// Which live rows have a match that passes the residual.
+    ///
+    /// # Errors
+    /// What the residual says of a pair, or that the query was stopped.
+    pub(super) fn existing(&mut self, input: &Chunk, cx: &Context) -> Result<Vec<bool>> {
+        self.look_up(input)?;
+        if self.condition.is_none() {
+            return Ok(self.entries.iter().map(|&entry| entry != NONE).collect());
+        }
+        let mut matched = vec![false; input.live_rows()];
+        let mut walk = Walk::default();
+        loop {
+            let more = self.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
+            self.filter(input)?;
+            self.pairs.probe.iter().for_each(|&row| matched[row as usize] = true);
+            if !more {
+                return Ok(matched);
+            }
+            walk.skip_row_if(|row| matched[row]);
+            cx.check()?;
+        }
+    }
+
+    /// Marks the build rows that have a match that passes the residual; gives no pairs.
+    ///
+    /// # Errors
+    /// As [`Matcher::existing`].
+    pub(super) fn mark_existing(&mut self, input: &Chunk, cx: &Context) -> Result<()> {
+        self.look_up(input)?;
+        if self.condition.is_none() {
+            self.table.mark_entries(&self.entries);
+            return Ok(());
+        }
+        let mut walk = Walk::default();
+        loop {
+            let more = self.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
+            let table = &self.table;
+            self.pairs.retain(|_, build| !table.is_marked(build));
+            if !self.pairs.is_empty() {
+                self.filter(input)?;
+                self.table.mark(&self.pairs.build);
+            }
+            if !more {
+                return Ok(());
+            }
+            cx.check()?;
+        }
+    }
+
+    /// The next pairs of the rows looked up; see [`Walk::next`].
+    pub(super) fn next_pairs(&mut self, walk: &mut Walk, unmatched: bool, most: usize) -> bool {
+        self.pairs.clear();
+        walk.next(&self.entries, self.table.groups(), unmatched, most, &mut self.pairs)
+    }
+
+    /// Which of the pairs with a build row pass the residual; `None` when all do.
+    pub(super) fn passed(&mut self, input: &Chunk) -> Result<Option<Selection>> {
+        let Some(Condition { residual, conjunction }) = &mut self.condition else {
+            return Ok(None);
+        };
+        let (probe, build) = (&residual.probe, &residual.build);
+        let chunk = candidates(probe, build, &self.table, input, &self.pairs)?;
+        if chunk.is_empty() { Ok(None) } else { conjunction.select(&chunk) }
+    }
+
+    /// Keeps the pairs that pass the residual; all have a build row.
+    pub(super) fn filter(&mut self, input: &Chunk) -> Result<()> {
+        if let Some(passed) = self.passed(input)? {
+            self.pairs.keep(&passed);
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    fn new(residual: &Residual) -> Self {
+        let conjunction = Conjunction::new(vec![residual.condition.clone()]);
+        Condition { residual: residual.clone(), conjunction }
+    }
+}

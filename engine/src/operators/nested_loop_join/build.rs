@@ -1,0 +1,181 @@
+//! Takes the rows of the build side into blocks, and writes blocks to a tape when memory is short.
+
+use std::sync::Arc;
+
+use super::shape::{HOLDER, Shape, Shared};
+use super::store::{BLOCK_ROWS, Block, BuildSide, Part};
+use crate::batch::{Chunk, Column};
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+use crate::memory::rows::{FIRST_PAGE_BYTES, RowPages};
+use crate::memory::spill::TapeWriter;
+use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
+use crate::scheduler::Token;
+
+/// The buffer of a tape that is written.
+const SPILL_BYTES: usize = 64 << 10;
+
+/// What a worker can always have: the buffer and the first pages of a block.
+const MINIMUM_BYTES: usize = SPILL_BYTES + 8 * FIRST_PAGE_BYTES;
+
+/// Rows that are stored between two looks at how full a block is.
+const STEP_ROWS: usize = 256;
+
+/// The end of the build side's pipelines.
+pub(super) struct BuildSink {
+    shared: Arc<Shared>,
+}
+
+impl BuildSink {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        BuildSink { shared }
+    }
+}
+
+struct BuildWorker {
+    shared: Arc<Shared>,
+    /// `None` when the rows have been handed over.
+    memory: Option<Reservation>,
+    blocks: Vec<Block>,
+    /// Blocks before this one have no page in memory.
+    spilled: usize,
+    tape: Option<TapeWriter>,
+}
+
+impl Sink for BuildSink {
+    fn name(&self) -> &str {
+        HOLDER
+    }
+
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
+        let shared = self.shared.clone();
+        let threads = cx.query.threads;
+        let mut memory = shared.state().builder(cx.memory(), threads, MINIMUM_BYTES)?;
+        memory.grow(SPILL_BYTES)?;
+        let memory = Some(memory);
+        Ok(Box::new(BuildWorker { shared, memory, blocks: Vec::new(), spilled: 0, tape: None }))
+    }
+
+    fn prepare(&self, _: &Context) -> Result<usize> {
+        let mut state = self.shared.state();
+        let parts = std::mem::take(&mut state.parts);
+        state.side = Some(Arc::new(BuildSide::new(&self.shared.shape, parts)?));
+        Ok(0)
+    }
+
+    fn finish(&self, _: usize, _: &Context) -> Result<()> {
+        Err(Error::internal("a nested loop join has no finish tasks"))
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.shared.reset();
+        Ok(())
+    }
+}
+
+impl SinkWorker for BuildWorker {
+    fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
+        let shared = self.shared.clone();
+        let columns = shared.shape.stored.iter().map(|&c| input.column(c));
+        let columns: Vec<&Column> = columns.collect::<Result<_>>()?;
+        let Some(mut memory) = self.memory.take() else {
+            return Err(Error::internal("a join's build side goes on after its end"));
+        };
+        let stored = self.store(&shared.shape, &input, &columns, &mut memory, cx);
+        self.memory = Some(memory);
+        stored.map(|()| Consumed::NeedInput)
+    }
+
+    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
+        if let Some(mut memory) = self.memory.take() {
+            let tape = self.tape.take().map(TapeWriter::finish).transpose()?;
+            memory.shrink(SPILL_BYTES);
+            let blocks = std::mem::take(&mut self.blocks);
+            self.shared.state().parts.push(Part { blocks, tape, memory });
+        }
+        Ok(None)
+    }
+}
+
+impl BuildWorker {
+    fn store(
+        &mut self,
+        shape: &Shape,
+        input: &Chunk,
+        columns: &[&Column],
+        memory: &mut Reservation,
+        cx: &Context,
+    ) -> Result<()> {
+        if memory.pressed() {
+            self.spill(memory, cx)?;
+        }
+        let (mut rest, mut refs) = (input.live_positions(), Vec::new());
+        while !rest.is_empty() {
+            let block = self.open(shape, input.place().morsel);
+            let rows = block.rows();
+            let step = STEP_ROWS - rows % STEP_ROWS;
+            let next = &rest[..step.min(BLOCK_ROWS - rows).min(rest.len())];
+            refs.clear();
+            let stored = block.pages.append(columns, next, memory, &mut refs)?;
+            if stored < next.len() && self.spill(memory, cx)? == 0 {
+                self.store_alone(shape, columns, &next[stored..=stored], memory, cx)?;
+                rest = &rest[stored + 1..];
+                continue;
+            }
+            rest = &rest[stored..];
+        }
+        Ok(())
+    }
+
+    /// The block that the next rows of `morsel` go into.
+    fn open(&mut self, shape: &Shape, morsel: u64) -> &mut Block {
+        let next = match self.blocks.last() {
+            None => Some(Block::new(shape, morsel, 0)),
+            Some(last) if last.morsel() != morsel || last.is_full() => {
+                Some(last.next(shape, morsel))
+            }
+            Some(_) => None,
+        };
+        self.blocks.extend(next);
+        let last = self.blocks.len() - 1;
+        &mut self.blocks[last]
+    }
+
+    /// Writes all pages in memory to the tape; the bytes that are free then.
+    fn spill(&mut self, memory: &mut Reservation, cx: &Context) -> Result<usize> {
+        let mut freed = 0;
+        if self.blocks.iter().skip(self.spilled).any(|block| !block.pages.is_empty()) {
+            let space = memory.governor().spill();
+            let tape =
+                self.tape.get_or_insert_with(|| TapeWriter::new(space, HOLDER, SPILL_BYTES));
+            for block in self.blocks.iter_mut().skip(self.spilled) {
+                cx.check()?;
+                freed += block.write(tape)?;
+            }
+            // The last block goes on.
+            self.spilled = self.blocks.len() - 1;
+        }
+        memory.shrink(freed);
+        Ok(freed)
+    }
+
+    /// Stores a row for which not even a page can be had without asking for it by all means.
+    fn store_alone(
+        &mut self,
+        shape: &Shape,
+        columns: &[&Column],
+        row: &[u32],
+        memory: &mut Reservation,
+        cx: &Context,
+    ) -> Result<()> {
+        let empty = || RowPages::new(shape.layout.clone(), super::store::BLOCK_BYTES);
+        let Some(block) = self.blocks.last_mut() else { return Ok(()) };
+        block.pages = empty().strict();
+        block.pages.append(columns, row, memory, &mut Vec::new())?;
+        self.spill(memory, cx)?;
+        if let Some(block) = self.blocks.last_mut() {
+            block.pages = empty();
+        }
+        Ok(())
+    }
+}

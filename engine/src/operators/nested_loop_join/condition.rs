@@ -1,0 +1,102 @@
+//! The condition of a join over strips of pairs: one row of one side against rows of the other.
+
+use arrow::array::{Array, AsArray, BooleanArray};
+
+use super::shape::{Condition, Shape};
+use super::store::Columns;
+use crate::batch::{Chunk, Column, Place, Selection};
+use crate::error::Result;
+use crate::expr::{Conjunction, Evaluator};
+
+/// A condition and what one worker remembers about it.
+pub(super) struct Test {
+    condition: Condition,
+    /// Types of the stored columns that it reads.
+    types: Vec<arrow::datatypes::DataType>,
+    method: Method,
+}
+
+enum Method {
+    TwoValued(Conjunction),
+    ThreeValued(Evaluator),
+}
+
+/// What a strip's pairs give, by physical row of the side that is a vector.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// For which the condition is TRUE; `None` when that is all that are live.
+    pub(super) passed: Option<Selection>,
+    /// For which it is NULL; none when that makes no difference.
+    pub(super) unknown: Vec<u32>,
+}
+
+impl Test {
+    /// The test of a join; `None` when all pairs match.
+    pub(super) fn new(shape: &Shape) -> Option<Self> {
+        let condition = shape.condition.clone()?;
+        let method = match shape.null_aware {
+            true => Method::ThreeValued(Evaluator::new(condition.expr.clone())),
+            false => Method::TwoValued(Conjunction::new(vec![condition.expr.clone()])),
+        };
+        let types = condition.build.iter().map(|&c| shape.types[c].clone()).collect();
+        Some(Test { condition, types, method })
+    }
+
+    /// The columns of a probe chunk that the condition reads.
+    pub(super) fn of_probe(&self, input: &Chunk) -> Result<Chunk> {
+        input.project(&self.condition.probe)
+    }
+
+    /// The stored columns that the condition reads, of a group.
+    pub(super) fn of_build(&self, arrays: &Columns) -> Vec<Column> {
+        let columns = self.condition.build.iter().zip(&self.types);
+        columns.map(|(&stored, t)| Column::flat(t.clone(), arrays[stored].clone())).collect()
+    }
+
+    /// One probe row, `row` of `probe`, against all rows of `build`.
+    pub(super) fn probe_row(
+        &mut self,
+        probe: &Chunk,
+        row: usize,
+        build: &[Column],
+        rows: usize,
+    ) -> Result<Outcome> {
+        let constants = probe.columns().iter().map(|column| column.constant_of(row));
+        let columns = constants.chain(build.iter().cloned()).collect();
+        self.run(&Chunk::new(columns, rows, Place::default()))
+    }
+
+    /// One build row, `row` of `build`, against the live rows of `probe`.
+    pub(super) fn build_row(
+        &mut self,
+        probe: &Chunk,
+        build: &[Column],
+        row: usize,
+    ) -> Result<Outcome> {
+        let constants = build.iter().map(|column| column.constant_of(row));
+        self.run(&probe.clone().widen(constants))
+    }
+
+    fn run(&mut self, chunk: &Chunk) -> Result<Outcome> {
+        match &mut self.method {
+            Method::TwoValued(conjunction) => {
+                Ok(Outcome { passed: conjunction.select(chunk)?, unknown: Vec::new() })
+            }
+            Method::ThreeValued(evaluator) => {
+                let column = evaluator.evaluate(chunk)?;
+                let values = column.to_array(chunk.rows())?;
+                Ok(by_value(values.as_boolean(), chunk.live_positions()))
+            }
+        }
+    }
+}
+
+fn by_value(values: &BooleanArray, live: &[u32]) -> Outcome {
+    let is_true = |&&row: &&u32| values.is_valid(row as usize) && values.value(row as usize);
+    let passed: Vec<u32> = live.iter().filter(is_true).copied().collect();
+    let unknown = match values.null_count() {
+        0 => Vec::new(),
+        _ => live.iter().filter(|&&row| values.is_null(row as usize)).copied().collect(),
+    };
+    Outcome { passed: Some(Selection::new(passed)), unknown }
+}
