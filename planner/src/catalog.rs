@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::{Expr, TableProviderFilterPushDown, TableSource};
 use gristmill_engine::expr::Literal;
 use gristmill_engine::plan::Spec;
+use gristmill_engine::sources::csv::CsvOptions;
 use gristmill_engine::{Error, Result};
 
 /// How a file is written.
@@ -22,15 +23,22 @@ pub enum Format {
     Parquet,
     /// Comma-separated values.
     Csv,
+    /// Lines of text, which are read as they stand.
+    Text,
 }
 
 impl Format {
-    /// The format that a file's ending names.
+    /// The format that a file's ending names; the ending of a compression may stand behind it.
     pub fn of_path(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "parquet" | "pq" => Some(Format::Parquet),
             "csv" | "tsv" => Some(Format::Csv),
+            "txt" | "text" => Some(Format::Text),
+            "gz" | "zst" => {
+                let inner = Path::new(path.file_stem()?);
+                Format::of_path(inner).filter(|format| *format != Format::Parquet)
+            }
             _ => None,
         }
     }
@@ -40,7 +48,29 @@ impl Format {
         match name.to_ascii_lowercase().as_str() {
             "parquet" => Some(Format::Parquet),
             "csv" => Some(Format::Csv),
+            "text" => Some(Format::Text),
             _ => None,
+        }
+    }
+}
+
+/// How a file is to be read: its format, and what is said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading {
+    /// As Apache Parquet, which says everything itself.
+    Parquet,
+    /// As comma-separated values; what is not said is found out.
+    Csv(CsvOptions),
+    /// As lines of text: rows of one column, `line`.
+    Text,
+}
+
+impl From<Format> for Reading {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Parquet => Reading::Parquet,
+            Format::Csv => Reading::Csv(CsvOptions::new()),
+            Format::Text => Reading::Text,
         }
     }
 }
@@ -106,7 +136,7 @@ pub trait DataSource: Send + Sync + fmt::Debug {
 }
 
 /// Opens a file as a source of rows.
-pub type Open = dyn Fn(&Path, Format) -> Result<Arc<dyn DataSource>> + Send + Sync;
+pub type Open = dyn Fn(&Path, &Reading) -> Result<Arc<dyn DataSource>> + Send + Sync;
 
 /// A table that a statement reads.
 #[derive(Debug, Clone)]
@@ -118,7 +148,7 @@ pub struct Table {
 }
 
 enum Entry {
-    File { path: PathBuf, format: Format, opened: Option<Arc<Table>> },
+    File { path: PathBuf, reading: Reading, opened: Option<Arc<Table>> },
     Source(Arc<Table>),
 }
 
@@ -131,14 +161,14 @@ pub struct Catalog {
 impl Catalog {
     /// A catalog without tables, whose files are opened by `open`.
     pub fn new(
-        open: impl Fn(&Path, Format) -> Result<Arc<dyn DataSource>> + Send + Sync + 'static,
+        open: impl Fn(&Path, &Reading) -> Result<Arc<dyn DataSource>> + Send + Sync + 'static,
     ) -> Self {
         Catalog { open: Box::new(open), tables: Mutex::default() }
     }
 
     /// Names a file; it is opened when it is used.
-    pub fn register_file(&self, name: &str, path: &Path, format: Format) {
-        let entry = Entry::File { path: path.to_path_buf(), format, opened: None };
+    pub fn register_file(&self, name: &str, path: &Path, reading: impl Into<Reading>) {
+        let entry = Entry::File { path: path.to_path_buf(), reading: reading.into(), opened: None };
         self.lock().insert(name.to_string(), entry);
     }
 
@@ -179,12 +209,12 @@ impl Catalog {
     pub fn file(&self, path: &Path) -> Result<Arc<Table>> {
         let name = path.display().to_string();
         let format = Format::of_path(path).ok_or_else(|| {
-            Error::input(format!("{name}: the ending names no format; use .parquet or .csv"))
+            Error::input(format!("{name}: the ending names no format; use .parquet, .csv or .txt"))
         })?;
         let mut tables = self.lock();
         let entry = tables.entry(format!("{FILE_PREFIX}{name}")).or_insert_with(|| Entry::File {
             path: path.to_path_buf(),
-            format,
+            reading: format.into(),
             opened: None,
         });
         self.opened(&name, entry)
@@ -193,13 +223,13 @@ impl Catalog {
     fn opened(&self, name: &str, entry: &mut Entry) -> Result<Arc<Table>> {
         match entry {
             Entry::Source(table) => Ok(table.clone()),
-            Entry::File { path, format, opened } => {
+            Entry::File { path, reading, opened } => {
                 if let Some(table) = opened
                     && table.source.is_current()?
                 {
                     return Ok(table.clone());
                 }
-                let source = (self.open)(path, *format)?;
+                let source = (self.open)(path, reading)?;
                 let table = Arc::new(Table { name: name.to_string(), source });
                 *opened = Some(table.clone());
                 Ok(table)
@@ -286,7 +316,7 @@ mod tests {
     use super::*;
     use crate::testing::FakeSource;
 
-    fn open(path: &Path, _: Format) -> Result<Arc<dyn DataSource>> {
+    fn open(path: &Path, _: &Reading) -> Result<Arc<dyn DataSource>> {
         if path.starts_with("missing") {
             let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
             return Err(Error::io("open", path, cause));

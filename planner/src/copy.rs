@@ -23,10 +23,21 @@ pub(crate) fn add_sink(plan: &mut Plan, target: &CopyTarget, prepared: &Prepared
     if files_read(prepared)?.iter().any(|read| same_file(read, &target.path)) {
         return Err(Error::input(format!("{path} is read by the statement that would write it")));
     }
+    if let Some(ending @ ("gz" | "zst")) = target.path.extension().and_then(|e| e.to_str())
+        && target.format == Format::Csv
+    {
+        return Err(Error::input(format!(
+            "{path}: COPY does not compress CSV; leave out .{ending}, or write Parquet"
+        )));
+    }
     let root = plan.root()?;
     match target.format {
         Format::Csv => plan.add(Arc::new(csv(target)?), &[root])?,
         Format::Parquet => plan.add(Arc::new(parquet(target)?), &[root])?,
+        Format::Text => {
+            let message = format!("{path}: COPY does not write lines of text; write CSV");
+            return Err(Error::input(message));
+        }
     };
     Ok(())
 }

@@ -9,19 +9,26 @@ use gristmill_engine::expr::Expr;
 use gristmill_engine::memory::Governor;
 use gristmill_engine::plan::Spec;
 use gristmill_engine::sources::FileRef;
-use gristmill_engine::sources::csv::{self, CsvFacts, CsvOverrides};
+use gristmill_engine::sources::csv::{self, CsvFacts};
 use gristmill_engine::sources::parquet::{self, FileFacts, ParquetScan};
 
-use crate::catalog::{ColumnStatistics, DataSource, Format, TableStatistics};
+use crate::catalog::{ColumnStatistics, DataSource, Reading, TableStatistics};
 
 /// Opens a file.
 ///
 /// # Errors
 /// `Io` when it cannot be read, `Input` when it is not what its format says.
-pub(crate) fn open(path: &Path, format: Format, memory: &Governor) -> Result<Arc<dyn DataSource>> {
-    match format {
-        Format::Parquet => Ok(Arc::new(ParquetFile { facts: parquet::describe(path, memory)? })),
-        Format::Csv => Ok(Arc::new(CsvFile { facts: csv::sniff(path, &CsvOverrides::default())? })),
+pub(crate) fn open(
+    path: &Path,
+    reading: &Reading,
+    memory: &Governor,
+) -> Result<Arc<dyn DataSource>> {
+    match reading {
+        Reading::Parquet => Ok(Arc::new(ParquetFile { facts: parquet::describe(path, memory)? })),
+        Reading::Csv(options) => {
+            Ok(Arc::new(CsvFile { facts: csv::sniff(path, options, memory)? }))
+        }
+        Reading::Text => Ok(Arc::new(CsvFile { facts: csv::lines(path, memory)? })),
     }
 }
 

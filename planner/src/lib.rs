@@ -16,6 +16,7 @@
 
 pub mod catalog;
 mod copy;
+mod csv_options;
 mod fallible;
 mod files;
 mod functions;
@@ -29,9 +30,11 @@ mod statistics;
 #[cfg(test)]
 mod testing;
 
+pub use csv_options::csv_options;
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;
 pub use gristmill_engine::sinks::CsvText;
+pub use gristmill_engine::sources::csv::CsvOptions;
 pub use gristmill_engine::{Error, Position, Result, memory};
 pub use session::{Config, Session};
 pub use sql::Statement;

@@ -10,9 +10,10 @@ use gristmill_engine::operators::{Values, ValuesColumn};
 use gristmill_engine::plan::Plan;
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
 use gristmill_engine::scheduler::Cancel;
+use gristmill_engine::sources::csv::CsvOptions;
 use gristmill_engine::{Error, Result};
 
-use crate::catalog::{Catalog, DataSource, Format};
+use crate::catalog::{Catalog, DataSource, Format, Reading};
 use crate::copy;
 use crate::files;
 use crate::lower::lower_prepared;
@@ -80,7 +81,7 @@ impl Session {
         };
         let engine = Engine::new(EngineOptions { threads: config.threads, memory })?;
         let governor = engine.memory().clone();
-        let catalog = Catalog::new(move |path, format| files::open(path, format, &governor));
+        let catalog = Catalog::new(move |path, reading| files::open(path, reading, &governor));
         let functions = FunctionTable::default();
         Ok(Session { catalog, functions, engine, any_order: config.any_order })
     }
@@ -93,7 +94,7 @@ impl Session {
         let path = path.as_ref();
         let format = Format::of_path(path).ok_or_else(|| {
             let path = path.display();
-            Error::input(format!("{path}: the ending names no format; use .parquet or .csv"))
+            Error::input(format!("{path}: the ending names no format; use .parquet, .csv or .txt"))
         })?;
         self.catalog.register_file(name, path, format);
         Ok(())
@@ -104,9 +105,25 @@ impl Session {
         self.catalog.register_file(name, path.as_ref(), Format::Parquet);
     }
 
-    /// Gives a CSV file a table name, whatever its ending.
-    pub fn register_csv(&self, name: &str, path: impl AsRef<Path>) {
-        self.catalog.register_file(name, path.as_ref(), Format::Csv);
+    /// Gives a CSV file a table name, whatever its ending. What the options do not say is found
+    /// out from the file when it is used first.
+    ///
+    /// ```
+    /// use gristmill::{Config, CsvOptions, Session};
+    ///
+    /// # fn main() -> gristmill::Result<()> {
+    /// let session = Session::new(Config::default())?;
+    /// session.register_csv("part", "part.tbl", CsvOptions::new().delimiter('|').header(false));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register_csv(&self, name: &str, path: impl AsRef<Path>, options: CsvOptions) {
+        self.catalog.register_file(name, path.as_ref(), Reading::Csv(options));
+    }
+
+    /// Gives a file of lines a table name, whatever its ending: a table with one column, `line`.
+    pub fn register_text(&self, name: &str, path: impl AsRef<Path>) {
+        self.catalog.register_file(name, path.as_ref(), Reading::Text);
     }
 
     /// Gives a source of the program's own a table name.

@@ -8,7 +8,7 @@ use gristmill_engine::expr::{Expr, Literal, Value};
 use gristmill_engine::plan::Spec;
 use gristmill_engine::{Error, Result};
 
-use crate::catalog::{Catalog, ColumnStatistics, DataSource, Format, TableStatistics};
+use crate::catalog::{Catalog, ColumnStatistics, DataSource, Reading, TableStatistics};
 
 /// A table that has a schema and statistics, and cannot be scanned.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ const TPCH: &str = "
 
 /// A catalog with the tables of TPC-H.
 pub(crate) fn tpch() -> Catalog {
-    let catalog = Catalog::new(|path, _: Format| {
+    let catalog = Catalog::new(|path, _: &Reading| {
         Err(Error::io("open", path, std::io::ErrorKind::NotFound.into()))
     });
     let one_line = TPCH.replace(",\n", ",");

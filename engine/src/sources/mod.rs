@@ -5,17 +5,22 @@
 //! * `parquet`: Parquet files.
 //! * `file`: input files with positional reads, shared by all sources.
 //! * `text`: what the text formats share.
+//! * `block`: filter columns first, the others for the rows that are left, in all formats.
+//! * `stream`: the content of a file from its beginning on, decompressed.
 //! * `in_memory`: record batches.
 
+mod block;
 pub mod csv;
 mod file;
 mod in_memory;
 pub mod json;
 pub mod parquet;
+mod stream;
 mod text;
 
 pub use file::{FileRef, InputFile};
 pub use in_memory::InMemory;
+pub(crate) use stream::{ByteStream, Compression};
 
 use crate::plan::FromJson;
 

@@ -7,8 +7,8 @@
 //! of windows, and other joins. Where it equals a key of the other input of a join on the way, that
 //! input is thinned out too.
 //!
-//! Where a key cannot be followed to a Parquet scan, a `key_filter` is put at the lowest place it
-//! reaches, provided that a join or a group-by is spared rows by it.
+//! Where a key cannot be followed to the scan of a file, a `key_filter` is put at the lowest place
+//! it reaches, provided that a join or a group-by is spared rows by it.
 //!
 //! Sound: a row that is left out has a key without partner, and so has everything made from it; the
 //! join that publishes drops it in any case. Of a join that keeps rows without match, the build
@@ -28,6 +28,7 @@ use gristmill_engine::operators::{
     Window,
 };
 use gristmill_engine::plan::{Node, NodeId, Plan, Spec};
+use gristmill_engine::sources::csv::CsvScan;
 use gristmill_engine::sources::parquet::ParquetScan;
 
 /// The rule's name in explain.
@@ -96,7 +97,7 @@ impl Pushing<'_> {
             return Ok(());
         }
         let below = |input| Edge { reader: id, input };
-        if as_spec::<ParquetScan>(node).is_some() {
+        if as_spec::<ParquetScan>(node).is_some() || as_spec::<CsvScan>(node).is_some() {
             self.scans.entry(id).or_default().push(filter.clone());
             self.found = true;
             return Ok(());
@@ -246,6 +247,11 @@ fn with_filters(
         return Arc::new(HashJoin { publishes: Some(id), ..join.clone() });
     }
     if let (Some(scan), Some(filters)) = (as_spec::<ParquetScan>(node), reads) {
+        let mut scan = scan.clone();
+        scan.key_filters.extend_from_slice(filters);
+        return Arc::new(scan);
+    }
+    if let (Some(scan), Some(filters)) = (as_spec::<CsvScan>(node), reads) {
         let mut scan = scan.clone();
         scan.key_filters.extend_from_slice(filters);
         return Arc::new(scan);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, PrimitiveArray, StringViewBuilder};
+use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal64Type, Float32Type, Float64Type, Int8Type,
@@ -13,20 +13,26 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
+use super::dialect::units_per_second;
 use super::field::{self, Field, Nulls};
+use super::format::Format;
 use super::records::Records;
 use super::structure::Marks;
+use super::window::Window;
+use super::{number, text, time};
 use crate::batch::physical_type;
 use crate::error::Result;
-use crate::sources::text::{number, time};
 
 /// The records a column is read from.
 #[derive(Clone, Copy)]
 pub(super) struct Cells<'a> {
-    pub(super) bytes: &'a [u8],
+    pub(super) window: &'a Window,
     pub(super) records: &'a Records,
     pub(super) marks: &'a Marks,
     pub(super) nulls: &'a Nulls,
+    /// How dates and timestamps are written, where it is not the usual way.
+    pub(super) date_format: Option<&'a Format>,
+    pub(super) timestamp_format: Option<&'a Format>,
     /// Position of the column.
     pub(super) column: usize,
     /// Whether it is the last one.
@@ -58,10 +64,12 @@ pub(super) enum Why {
     Quotes,
     /// It is not UTF-8.
     Encoding,
+    /// It holds a byte that is zero.
+    Zero,
 }
 
-/// What reading one column gives, or what is in its way.
-enum Stop {
+/// What is in the way of reading a column.
+pub(super) enum Stop {
     Field(Unreadable),
     Error(crate::error::Error),
 }
@@ -118,7 +126,7 @@ fn parse_physical(cells: Cells<'_>, rows: Rows<'_>, logical: &DataType) -> Resul
         T::Float64 => {
             Arc::new(primitive::<Float64Type>(cells, rows, number::quick_double, number::double)?)
         }
-        T::Date32 => Arc::new(primitive::<Date32Type>(cells, rows, time::quick_date, time::date)?),
+        T::Date32 => dates(cells, rows)?,
         T::Decimal64(precision, scale) => decimals(cells, rows, *precision, *scale)?,
         T::Decimal128(precision, scale) => {
             let (wide, nulls) = values(
@@ -137,7 +145,7 @@ fn parse_physical(cells: Cells<'_>, rows: Rows<'_>, logical: &DataType) -> Resul
             let flags = BooleanBuffer::collect_bool(flags.len(), |i| flags[i]);
             Arc::new(BooleanArray::new(flags, nulls))
         }
-        _ => texts(cells, rows)?,
+        _ => text::texts(cells, rows)?,
     };
     Ok(array)
 }
@@ -174,12 +182,12 @@ fn values_of<T: Copy + Default>(
     quick: impl Fn(&[u8], usize, usize) -> Option<T>,
     by_the_book: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<Values<T>, Unreadable> {
-    let count = rows.len();
+    let (bytes, count) = (cells.window.bytes(), rows.len());
     let mut values = Vec::with_capacity(count);
     let mut null_rows = Vec::new();
     for row in rows {
         let (begin, end) = cells.records.field(row, cells.column);
-        let value = match quick(cells.bytes, begin, end) {
+        let value = match quick(bytes, begin, end) {
             Some(value) => value,
             None => match cells.by_the_book(row, &by_the_book)? {
                 Some(value) => value,
@@ -194,7 +202,7 @@ fn values_of<T: Copy + Default>(
     Ok((values, null_buffer(count, &null_rows)))
 }
 
-fn null_buffer(rows: usize, null_rows: &[usize]) -> Option<NullBuffer> {
+pub(super) fn null_buffer(rows: usize, null_rows: &[usize]) -> Option<NullBuffer> {
     if null_rows.is_empty() {
         return None;
     }
@@ -206,10 +214,11 @@ fn null_buffer(rows: usize, null_rows: &[usize]) -> Option<NullBuffer> {
     Some(NullBuffer::new(valid.finish()))
 }
 
-impl Cells<'_> {
-    fn raw(&self, row: usize) -> &[u8] {
+impl<'a> Cells<'a> {
+    /// The bytes of a field.
+    pub(super) fn raw(&self, row: usize) -> &'a [u8] {
         let (begin, end) = self.records.field(row, self.column);
-        self.bytes.get(begin..end).unwrap_or_default()
+        self.window.bytes().get(begin..end).unwrap_or_default()
     }
 
     /// The value of a field that is no plain one; `None` when it is NULL.
@@ -267,14 +276,29 @@ fn decimals(cells: Cells<'_>, rows: Rows<'_>, precision: u8, scale: i8) -> Resul
     Ok(Arc::new(array.map_err(|e| Stop::Error(e.into()))?))
 }
 
+fn dates(cells: Cells<'_>, rows: Rows<'_>) -> Result<ArrayRef, Unreadable> {
+    let Some(format) = cells.date_format else {
+        return Ok(Arc::new(primitive::<Date32Type>(cells, rows, time::quick_date, time::date)?));
+    };
+    let read = |text: &[u8]| format.read_date(text);
+    let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
+    Ok(Arc::new(primitive::<Date32Type>(cells, rows, quick, read)?))
+}
+
 fn stamps(
     cells: Cells<'_>,
     rows: Rows<'_>,
     unit: TimeUnit,
     zone: Option<Arc<str>>,
 ) -> Result<ArrayRef, Unreadable> {
-    let (per_second, has_zone) = (time::units_per_second(unit), zone.is_some());
-    let read = |text: &[u8]| time::stamp(text)?.to_units(per_second, has_zone);
+    let (per_second, has_zone) = (units_per_second(unit), zone.is_some());
+    let read = |text: &[u8]| {
+        let stamp = match cells.timestamp_format {
+            Some(format) => format.read_stamp(text),
+            None => time::stamp(text),
+        };
+        stamp?.to_units(per_second, has_zone)
+    };
     let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
     let (values, nulls) = values(cells, rows, quick, read)?;
     let values = ScalarBuffer::from(values);
@@ -315,39 +339,4 @@ pub(super) fn boolean(text: &[u8]) -> Option<bool> {
     } else {
         None
     }
-}
-
-fn texts(cells: Cells<'_>, rows: Rows<'_>) -> Result<ArrayRef, Unreadable> {
-    let mut builder = StringViewBuilder::with_capacity(rows.len());
-    match rows {
-        Rows::All(rows) => append_texts(cells, 0..rows, &mut builder)?,
-        Rows::Some(rows) => {
-            append_texts(cells, rows.iter().map(|&row| row as usize), &mut builder)?;
-        }
-    }
-    Ok(Arc::new(builder.finish()))
-}
-
-fn append_texts(
-    cells: Cells<'_>,
-    rows: impl Iterator<Item = usize>,
-    into: &mut StringViewBuilder,
-) -> Result<(), Unreadable> {
-    for row in rows {
-        let field = field::read(cells.raw(row), cells.is_last, cells.marks);
-        let text: &[u8] = match &field {
-            Field::Bare(text) if cells.nulls.contain(text) => {
-                into.append_null();
-                continue;
-            }
-            Field::Bare(text) => text,
-            Field::Quoted(text) => text,
-            Field::Malformed => return Err(Unreadable { row, why: Why::Quotes }),
-        };
-        match std::str::from_utf8(text) {
-            Ok(text) => into.append_value(text),
-            Err(_) => return Err(Unreadable { row, why: Why::Encoding }),
-        }
-    }
-    Ok(())
 }

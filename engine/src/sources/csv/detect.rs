@@ -2,7 +2,8 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-use crate::sources::text::{number, time};
+use super::format::Format;
+use super::{number, time};
 
 /// Words that may stand for NULL. One that turns up in a column whose other fields are numbers,
 /// dates or Booleans is what the file writes for NULL.
@@ -20,6 +21,8 @@ pub(super) enum Kind {
     NullWord(usize),
     Boolean,
     Integer,
+    /// An integer that is a date in the form that dates are said to have.
+    DateInteger,
     /// An integer that only a decimal holds.
     LongInteger,
     Float,
@@ -33,9 +36,39 @@ pub(super) enum Kind {
     Text,
 }
 
+/// The forms in which dates and timestamps are said to be written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Forms {
+    pub(super) date: Option<Format>,
+    pub(super) timestamp: Option<Format>,
+}
+
+impl Forms {
+    fn is_date(&self, text: &[u8]) -> bool {
+        match &self.date {
+            Some(format) => format.read_date(text).is_some(),
+            None => time::date(text).is_some(),
+        }
+    }
+
+    fn stamp(&self, text: &[u8]) -> Option<Kind> {
+        let stamp = match &self.timestamp {
+            Some(format) => format.read_stamp(text),
+            None => time::stamp(text),
+        };
+        let stamp = stamp?;
+        Some(Kind::Stamp { has_zone: stamp.zone.is_some(), is_fine: stamp.fraction_digits > 6 })
+    }
+
+    /// Whether a text that begins with a letter may be a date or a timestamp.
+    fn may_begin_with_letter(&self) -> bool {
+        self.date.is_some() || self.timestamp.is_some()
+    }
+}
+
 impl Kind {
     /// The kind of a field, given without quotes and blanks around it.
-    pub(super) fn of(text: &[u8]) -> Kind {
+    pub(super) fn of(text: &[u8], forms: &Forms) -> Kind {
         let Some(&first) = text.first() else { return Kind::Empty };
         if let Some(word) = NULL_WORDS.iter().position(|word| word.as_bytes() == text) {
             return Kind::NullWord(word);
@@ -45,10 +78,19 @@ impl Kind {
         }
         // Nearly all texts are told from numbers and dates by their first byte.
         if !(first.is_ascii_digit() || matches!(first, b'-' | b'+' | b'.')) {
-            return if number::double(text).is_some() { Kind::FloatWord } else { Kind::Text };
+            if number::double(text).is_some() {
+                return Kind::FloatWord;
+            }
+            return if forms.may_begin_with_letter() {
+                time_or_text(text, forms)
+            } else {
+                Kind::Text
+            };
         }
         if let Some(value) = number::integer(text) {
-            return if i64::try_from(value).is_ok() {
+            return if forms.date.is_some() && forms.is_date(text) {
+                Kind::DateInteger
+            } else if i64::try_from(value).is_ok() {
                 Kind::Integer
             } else if number::decimal(text, DECIMAL_DIGITS, 0).is_some() {
                 Kind::LongInteger
@@ -59,21 +101,20 @@ impl Kind {
         if number::double(text).is_some() {
             return if text.iter().any(u8::is_ascii_digit) { Kind::Float } else { Kind::FloatWord };
         }
-        if time::date(text).is_some() {
-            return Kind::Date;
-        }
-        match time::stamp(text) {
-            Some(stamp) => {
-                Kind::Stamp { has_zone: stamp.zone.is_some(), is_fine: stamp.fraction_digits > 6 }
-            }
-            None => Kind::Text,
-        }
+        time_or_text(text, forms)
     }
 
     /// Whether a field of this kind may be the name of a column.
     pub(super) fn may_be_name(self) -> bool {
         matches!(self, Kind::Empty | Kind::Text | Kind::FloatWord | Kind::NullWord(_))
     }
+}
+
+fn time_or_text(text: &[u8], forms: &Forms) -> Kind {
+    if forms.is_date(text) {
+        return Kind::Date;
+    }
+    forms.stamp(text).unwrap_or(Kind::Text)
 }
 
 /// The kinds of fields that a column has.
@@ -83,6 +124,7 @@ pub(super) struct Kinds {
     null_words: u8,
     boolean: bool,
     integer: bool,
+    date_integer: bool,
     long_integer: bool,
     float: bool,
     float_word: bool,
@@ -100,6 +142,7 @@ impl Kinds {
             Kind::NullWord(word) => self.null_words |= 1 << word,
             Kind::Boolean => self.boolean = true,
             Kind::Integer => self.integer = true,
+            Kind::DateInteger => self.date_integer = true,
             Kind::LongInteger => self.long_integer = true,
             Kind::Float => self.float = true,
             Kind::FloatWord => self.float_word = true,
@@ -127,8 +170,10 @@ impl Kinds {
     }
 
     fn type_of_values(&self) -> DataType {
-        let number = self.integer || self.long_integer || self.float;
-        let time = self.date || self.stamp || self.zoned;
+        let other_number = self.integer || self.long_integer || self.float || self.float_word;
+        let date = self.date || (self.date_integer && !other_number);
+        let number = self.integer || self.long_integer || self.float || self.date_integer && !date;
+        let time = date || self.stamp || self.zoned;
         let classes = [self.boolean, number || self.float_word, time, self.text];
         if classes.iter().filter(|&&there| there).count() != 1 {
             return DataType::Utf8View;
@@ -141,7 +186,7 @@ impl Kinds {
             () if self.long_integer => DataType::Decimal128(DECIMAL_DIGITS, 0),
             () if number => DataType::Int64,
             () if self.float_word => DataType::Utf8View,
-            () if self.zoned && (self.stamp || self.date) => DataType::Utf8View,
+            () if self.zoned && (self.stamp || date) => DataType::Utf8View,
             () if self.zoned => DataType::Timestamp(unit, Some("UTC".into())),
             () if self.stamp => DataType::Timestamp(unit, None),
             () => DataType::Date32,
@@ -154,9 +199,32 @@ mod tests {
     use super::*;
 
     fn detect(fields: &[&str]) -> DataType {
+        detect_in(fields, &Forms::default())
+    }
+
+    fn detect_in(fields: &[&str], forms: &Forms) -> DataType {
         let mut kinds = Kinds::default();
-        fields.iter().for_each(|field| kinds.add(Kind::of(field.as_bytes())));
+        fields.iter().for_each(|field| kinds.add(Kind::of(field.as_bytes(), forms)));
         kinds.data_type(kinds.null_words())
+    }
+
+    #[test]
+    fn dates_in_the_form_that_is_said() {
+        let forms = |date: &str, stamp: Option<&str>| Forms {
+            date: Some(Format::date(date).expect(date)),
+            timestamp: stamp.map(|stamp| Format::timestamp(stamp).expect(stamp)),
+        };
+        let german = forms("%d.%m.%Y", Some("%d.%m.%Y %H:%M"));
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        assert_eq!(detect_in(&["1.2.2003", ""], &german), DataType::Date32);
+        assert_eq!(detect_in(&["2003-02-01"], &german), DataType::Utf8View);
+        assert_eq!(detect_in(&["1.2.2003 10:00"], &german), micros);
+        let packed = forms("%Y%m%d", None);
+        assert_eq!(detect_in(&["20030201", "20040229"], &packed), DataType::Date32);
+        assert_eq!(detect_in(&["20030201", "5"], &packed), DataType::Int64);
+        assert_eq!(detect_in(&["20030201", "x"], &packed), DataType::Utf8View);
+        let named = forms("%B %d, %Y", None);
+        assert_eq!(detect_in(&["May 1, 2003", "NA"], &named), DataType::Date32);
     }
 
     #[test]

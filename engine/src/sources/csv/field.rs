@@ -93,7 +93,8 @@ pub(super) fn trim(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    const MARKS: Marks = Marks { delimiter: b',', quote: Some(b'"'), escape: None, newline: b'\n' };
+    const MARKS: Marks =
+        Marks { delimiter: b',', quote: Some(b'"'), escape: None, newline: b'\n', comment: None };
 
     fn quoted(text: &str) -> Field<'static> {
         Field::Quoted(Cow::Owned(text.as_bytes().to_vec()))

@@ -1,31 +1,51 @@
 //! CSV files as a source: parallel byte ranges, parsed straight into the columns that are wanted.
 //!
 //! ```text
-//! borders ─► window ─► structure ─► records ─► column (field) ─► chunk
-//! ranges     bytes     bit masks    positions   values
+//! feed ──► window ─► structure ─► records ─► column (number, time, text) ─► chunk
+//! ranges   bytes     bit masks    positions   values
 //! ```
 //!
-//! * `options`: the dialect and the columns, as plans hold them; `header`: names of columns.
-//! * `borders`: ranges in file order, and where the first record of each begins.
-//! * `window`: the bytes of one range; `structure`: where fields and records end.
+//! * `dialect`: the dialect and the columns, as plans hold them; `header`: names of columns;
+//!   `format`: dates and timestamps in a form that is said.
+//! * `options`: what a program says about a file.
+//! * `feed`: what to read next: ranges of plain files, whose first records `borders` finds, or
+//!   the records of a compressed one, which is read by `sequential`.
+//! * `window`: the bytes at hand; `preamble`: what stands before the first record; `structure`:
+//!   where fields and records end, found by `masks`.
 //! * `records`: the fields of a few thousand records; `field`: one of them.
-//! * `column`: fields to arrays.
-//! * `sniff`: how a file is to be read; `sample`, `detect`: what that is found from.
-//! * `scan`: the source.
+//! * `column`: fields to arrays; `number`, `time`, `text`: texts to values.
+//! * `scan`: the source; `rows`: the records at hand as columns; `refuse`: what is said about those
+//!   that cannot be read, `locate`: lines and columns for that.
+//! * `sniff`: how a file is to be read; `facts`: what that comes to; `sample`, `found`, `detect`:
+//!   what it is found from.
 
 mod borders;
 mod column;
 mod detect;
+mod dialect;
+mod facts;
+mod feed;
 mod field;
+mod format;
+mod found;
 mod header;
+mod locate;
+mod masks;
+mod number;
 mod options;
+mod preamble;
 mod records;
+mod refuse;
+mod rows;
 mod sample;
 mod scan;
+mod sequential;
 mod sniff;
 mod structure;
 #[cfg(test)]
 mod tests;
+mod text;
+mod time;
 mod window;
 
 use std::sync::Arc;
@@ -34,14 +54,17 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use options::{CsvColumn, CsvOptions};
-pub use sniff::{CsvFacts, CsvOverrides, sniff};
+pub use dialect::{CsvColumn, CsvDialect};
+pub use facts::CsvFacts;
+pub use options::{CsvCompression, CsvOptions};
+pub use sniff::{lines, sniff};
 
 use self::scan::Scan;
 use super::file::FileRef;
+use crate::batch::{KeyFilterId, KeyFilterUse};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
-use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, to_fields};
 
 /// Reads records of CSV files that have the same columns, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,7 +72,7 @@ pub struct CsvScan {
     /// The files.
     pub files: Vec<FileRef>,
     /// Their dialect.
-    pub options: CsvOptions,
+    pub dialect: CsvDialect,
     /// All columns of a file, in its order.
     pub columns: Vec<CsvColumn>,
     /// The names in the header of each file, where columns have others.
@@ -59,13 +82,24 @@ pub struct CsvScan {
     pub projection: Vec<usize>,
     /// Conditions, over positions in `columns`; rows that do not pass all are left out.
     pub predicates: Vec<Expr>,
+    /// What joins publish about their keys; columns are positions in `projection`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_filters: Vec<KeyFilterUse>,
 }
 
 impl CsvScan {
     /// A scan of all columns and all rows.
-    pub fn new(files: Vec<FileRef>, options: CsvOptions, columns: Vec<CsvColumn>) -> Self {
+    pub fn new(files: Vec<FileRef>, dialect: CsvDialect, columns: Vec<CsvColumn>) -> Self {
         let projection = (0..columns.len()).collect();
-        CsvScan { files, options, columns, header_names: None, projection, predicates: Vec::new() }
+        CsvScan {
+            files,
+            dialect,
+            columns,
+            header_names: None,
+            projection,
+            predicates: Vec::new(),
+            key_filters: Vec::new(),
+        }
     }
 
     /// Reads a scan from a plan.
@@ -73,9 +107,10 @@ impl CsvScan {
     /// # Errors
     /// `Input` when the fields are not those of a scan, or a function is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        from_fields_with(fields, |scan: &mut CsvScan| {
-            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
-        })
+        let mut scan: CsvScan =
+            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
+        Ok(Arc::new(scan))
     }
 
     fn column(&self, position: usize) -> Result<&CsvColumn> {
@@ -115,8 +150,9 @@ impl Spec for CsvScan {
         if self.header_names.as_ref().is_some_and(|names| names.len() != self.columns.len()) {
             return Err(Error::internal("a header with another number of columns than the scan"));
         }
-        self.options.marks()?;
-        self.columns.iter().try_for_each(options::check_type)?;
+        self.dialect.marks()?;
+        self.dialect.check_formats()?;
+        self.columns.iter().try_for_each(dialect::check_type)?;
         for predicate in &self.predicates {
             for column in predicate.columns() {
                 self.column(column)?;
@@ -124,6 +160,10 @@ impl Spec for CsvScan {
             if predicate.data_type() != DataType::Boolean {
                 return Err(Error::internal(format!("{predicate} is no condition")));
             }
+        }
+        let columns = self.key_filters.iter().flat_map(|filter| &filter.columns);
+        if let Some(column) = columns.copied().find(|&c| c >= self.projection.len()) {
+            return Err(Error::internal(format!("key filter on output column {column}")));
         }
         self.output()
     }
@@ -137,6 +177,10 @@ impl Spec for CsvScan {
             let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
             fields.push(("where", texts.join(" AND ")));
         }
+        for KeyFilterUse { id, columns } in &self.key_filters {
+            let columns: Vec<String> = columns.iter().map(|c| format!("#{c}")).collect();
+            fields.push(("filter", format!("{} on {}", id.0, columns.join(", "))));
+        }
         fields
     }
 
@@ -145,7 +189,9 @@ impl Spec for CsvScan {
     }
 
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let scan = Scan::new(self, &build.query.memory, build.query.threads)?;
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()))
+        let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
+        let found = ids.iter().map(|&id| build.key_filter(id)).collect();
+        let scan = Scan::new(self, found, &build.query.memory, build.query.threads)?;
+        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()).reading(&ids))
     }
 }

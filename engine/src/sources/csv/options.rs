@@ -1,109 +1,172 @@
-//! How a file is to be read: plain data, as plans hold it.
+//! What a program says about CSV files; what it leaves out is found out from the file.
 
 use arrow::datatypes::DataType;
-use serde::{Deserialize, Serialize};
 
-use super::structure::Marks;
-use crate::error::{Error, Result};
-
-/// The dialect of a CSV file. Marks are single ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CsvOptions {
-    /// Between fields.
-    pub delimiter: char,
-    /// Around fields that hold delimiters, line ends or quotes; `None` when quotes are text.
-    pub quote: Option<char>,
-    /// Before a quote inside quotes; `None` when a quote is doubled instead.
-    pub escape: Option<char>,
-    /// Behind records: `'\n'` (a `'\r'` before it is dropped) or `'\r'`.
-    pub newline: char,
-    /// Whether the first record names the columns.
-    pub header: bool,
-    /// Fields without quotes that are NULL.
-    pub null_strings: Vec<String>,
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CsvCompression {
+    /// Not at all.
+    None,
+    /// With gzip.
+    Gzip,
+    /// With Zstandard.
+    Zstd,
 }
 
-/// Commas, double quotes, a header, and NULL for the empty field.
-impl Default for CsvOptions {
-    fn default() -> Self {
-        CsvOptions {
-            delimiter: ',',
-            quote: Some('"'),
-            escape: None,
-            newline: '\n',
-            header: true,
-            null_strings: vec![String::new()],
+impl CsvCompression {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            CsvCompression::None => "none",
+            CsvCompression::Gzip => "gzip",
+            CsvCompression::Zstd => "zstd",
         }
     }
+}
+
+/// How a CSV file is to be read, as far as it is said.
+///
+/// ```
+/// use arrow::datatypes::DataType;
+/// use gristmill_engine::sources::csv::CsvOptions;
+///
+/// let options = CsvOptions::new()
+///     .delimiter('|')
+///     .header(false)
+///     .null_strings(["\\N"])
+///     .column_type("price", DataType::Decimal128(15, 2));
+/// assert_ne!(options, CsvOptions::default());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CsvOptions {
+    pub(super) delimiter: Option<char>,
+    /// `Some(None)` when quotes are text.
+    pub(super) quote: Option<Option<char>>,
+    pub(super) escape: Option<char>,
+    pub(super) header: Option<bool>,
+    pub(super) null_strings: Option<Vec<String>>,
+    pub(super) comment: Option<char>,
+    pub(super) newline: Option<char>,
+    pub(super) trailing_delimiter: Option<bool>,
+    pub(super) skip_lines: u64,
+    pub(super) date_format: Option<String>,
+    pub(super) timestamp_format: Option<String>,
+    pub(super) compression: Option<CsvCompression>,
+    pub(super) sample_rows: Option<u64>,
+    pub(super) all_text: bool,
+    pub(super) columns: Option<Vec<(String, DataType)>>,
+    pub(super) types: Vec<(String, DataType)>,
 }
 
 impl CsvOptions {
-    /// The bytes with a meaning.
-    ///
-    /// # Errors
-    /// `Input` when a mark is not ASCII or has two meanings.
-    pub(super) fn marks(&self) -> Result<Marks> {
-        let byte = |name: &str, mark: char| match u8::try_from(mark) {
-            Ok(byte) if byte.is_ascii() => Ok(byte),
-            _ => Err(Error::input(format!("the {name} {mark:?} of a CSV file must be ASCII"))),
-        };
-        let delimiter = byte("delimiter", self.delimiter)?;
-        let newline = byte("line end", self.newline)?;
-        let quote = self.quote.map(|mark| byte("quote", mark)).transpose()?;
-        let escape = self.escape.map(|mark| byte("escape", mark)).transpose()?;
-        // An escape that is the quote is the doubled quote, which is always understood.
-        let escape = escape.filter(|_| escape != quote);
-        let all = [Some(delimiter), Some(newline), quote, escape];
-        for (i, mark) in all.iter().enumerate() {
-            if mark.is_some() && all[..i].contains(mark) {
-                return Err(Error::input(format!(
-                    "delimiter {:?}, quote {:?}, escape {:?} and line end {:?} of a CSV file must \
-                     differ",
-                    self.delimiter, self.quote, self.escape, self.newline
-                )));
-            }
-        }
-        if !matches!(newline, b'\n' | b'\r') {
-            return Err(Error::input("records of a CSV file end with '\\n' or '\\r'"));
-        }
-        Ok(Marks { delimiter, quote, escape, newline })
+    /// Nothing is said; everything is found out.
+    pub fn new() -> Self {
+        CsvOptions::default()
     }
-}
 
-/// One column of a CSV file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CsvColumn {
-    /// Its name.
-    pub name: String,
-    /// Its logical type.
-    #[serde(rename = "type", with = "crate::expr::data_type")]
-    pub data_type: DataType,
-    /// Whether the type was found from a sample of the file, and not declared.
-    #[serde(default)]
-    pub detected: bool,
-}
-
-/// `Ok` when fields can be read as `data_type`.
-///
-/// # Errors
-/// `Input` naming the column otherwise.
-pub(super) fn check_type(column: &CsvColumn) -> Result<()> {
-    use DataType as T;
-    let known = match &column.data_type {
-        T::Boolean | T::Date32 | T::Float32 | T::Float64 => true,
-        T::Int8 | T::Int16 | T::Int32 | T::Int64 => true,
-        T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => true,
-        T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
-        T::Decimal32(_, scale) | T::Decimal64(_, scale) | T::Decimal128(_, scale) => *scale >= 0,
-        T::Timestamp(_, None) => true,
-        T::Timestamp(_, Some(zone)) => matches!(zone.as_ref(), "UTC" | "+00:00" | "Z"),
-        _ => false,
-    };
-    if known {
-        return Ok(());
+    /// What stands between fields.
+    pub fn delimiter(mut self, mark: char) -> Self {
+        self.delimiter = Some(mark);
+        self
     }
-    Err(Error::input(format!(
-        "column `{}` of a CSV file cannot be read as {}; declare it as text and cast it",
-        column.name, column.data_type
-    )))
+
+    /// What stands around fields that hold delimiters, line ends or quotes; `None` when quotes are
+    /// text like any other.
+    pub fn quote(mut self, mark: Option<char>) -> Self {
+        self.quote = Some(mark);
+        self
+    }
+
+    /// What stands before a quote inside quotes. Doubled quotes are always understood.
+    pub fn escape(mut self, mark: char) -> Self {
+        self.escape = Some(mark);
+        self
+    }
+
+    /// Whether the first record names the columns.
+    pub fn header(mut self, header: bool) -> Self {
+        self.header = Some(header);
+        self
+    }
+
+    /// Texts that stand for NULL where they are not quoted, beside those given before. Without any
+    /// it is the empty text, and what the file is seen to write for NULL.
+    pub fn null_strings(mut self, texts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.null_strings.get_or_insert_default().extend(texts.into_iter().map(Into::into));
+        self
+    }
+
+    /// What lines begin with that are to be left out.
+    pub fn comment(mut self, mark: char) -> Self {
+        self.comment = Some(mark);
+        self
+    }
+
+    /// What stands behind records: `'\n'`, before which a `'\r'` is dropped, or `'\r'`.
+    pub fn newline(mut self, mark: char) -> Self {
+        self.newline = Some(mark);
+        self
+    }
+
+    /// Whether a delimiter stands behind the last field of each record as well, as in the files
+    /// that the generator of TPC-H writes.
+    pub fn trailing_delimiter(mut self, trails: bool) -> Self {
+        self.trailing_delimiter = Some(trails);
+        self
+    }
+
+    /// How many lines to leave out at the beginning of the file, whatever they hold.
+    pub fn skip_lines(mut self, lines: u64) -> Self {
+        self.skip_lines = lines;
+        self
+    }
+
+    /// How dates are written, with the conversions of `strftime`: `%d/%m/%Y`.
+    pub fn date_format(mut self, pattern: impl Into<String>) -> Self {
+        self.date_format = Some(pattern.into());
+        self
+    }
+
+    /// How timestamps are written, with the conversions of `strftime`.
+    pub fn timestamp_format(mut self, pattern: impl Into<String>) -> Self {
+        self.timestamp_format = Some(pattern.into());
+        self
+    }
+
+    /// How the file is compressed. Without it the first bytes of the file tell; with it they must
+    /// agree.
+    pub fn compression(mut self, compression: CsvCompression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// From how many rows at the beginning of the file the types of the columns are found;
+    /// `u64::MAX` for all. Without it they are found from pieces of the beginning, the middle and
+    /// the end.
+    pub fn sample_rows(mut self, rows: u64) -> Self {
+        self.sample_rows = Some(rows);
+        self
+    }
+
+    /// Whether all columns are text, unless they are declared.
+    pub fn all_text(mut self, all: bool) -> Self {
+        self.all_text = all;
+        self
+    }
+
+    /// Names and types of all columns, in the order of the file. The header, if there is one, may
+    /// have other names.
+    pub fn columns(
+        mut self,
+        columns: impl IntoIterator<Item = (impl Into<String>, DataType)>,
+    ) -> Self {
+        self.columns = Some(columns.into_iter().map(|(name, t)| (name.into(), t)).collect());
+        self
+    }
+
+    /// The type of one column, by its name in the file.
+    pub fn column_type(mut self, name: impl Into<String>, data_type: DataType) -> Self {
+        self.types.push((name.into(), data_type));
+        self
+    }
 }

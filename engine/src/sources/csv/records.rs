@@ -4,9 +4,11 @@
 //! When every record has as many fields as the file has columns, the separators, simply listed,
 //! are a table with a row per record. That this is so is seen from the line ends: each must stand
 //! at the end of a row of the table, and there must be no others. Records are looked at one by
-//! one only where it is not so: empty lines are passed over, anything else is reported.
+//! one only where it is not so: empty lines and comments are passed over, anything else is
+//! reported.
 
-use super::structure::{BLOCK, Structure};
+use super::masks::BLOCK;
+use super::structure::{Marks, Structure};
 
 /// Most separators listed at once.
 const SEPARATORS_MAX: usize = 1 << 20;
@@ -74,6 +76,7 @@ impl Records {
         (from, stop): (usize, usize),
         width: usize,
         rows_max: usize,
+        marks: &Marks,
     ) -> Result<usize, Ragged> {
         self.width = width;
         self.first = from as u32;
@@ -82,13 +85,64 @@ impl Records {
         let listed = self.list(structure, from, stop, rows_max * width);
         self.rows = (listed / width).min(rows_max);
         let complete = listed >= rows_max * width || listed.is_multiple_of(width);
-        if complete && self.line_ends_fit(structure, from) {
+        // A comment has one line end and no other separator.
+        let alike = width > 1 || marks.comment.is_none();
+        if complete && alike && self.line_ends_fit(structure, from) {
             return Ok(match self.rows {
                 0 => stop,
                 rows => self.ends[rows * width - 1] as usize + 1,
             });
         }
-        self.fill_one_by_one(bytes, structure, (from, stop), rows_max)
+        self.fill_one_by_one(bytes, structure, (from, stop), rows_max, marks)
+    }
+
+    /// Counts what [`Records::fill`] would list. `None` when records have to be looked at one by
+    /// one.
+    pub(super) fn count(
+        &mut self,
+        structure: &Structure,
+        (from, stop): (usize, usize),
+        width: usize,
+        rows_max: usize,
+        marks: &Marks,
+    ) -> Option<usize> {
+        self.rows = 0;
+        if width == 1 && marks.comment.is_some() {
+            return None;
+        }
+        let words = structure.separators.iter().zip(&structure.newlines);
+        let mut mask = u64::MAX << (from % BLOCK);
+        let (mut before, mut next) = (0, from);
+        for (word, (&separators, &newlines)) in words.enumerate().skip(from / BLOCK) {
+            let (separators, mut newlines) = (separators & mask, newlines & mask);
+            mask = u64::MAX;
+            while newlines != 0 {
+                let behind = word * BLOCK + newlines.trailing_zeros() as usize + 1;
+                if behind > stop || self.rows == rows_max {
+                    return Some(next);
+                }
+                let up_to = newlines ^ (newlines - 1);
+                self.rows += 1;
+                if before + (separators & up_to).count_ones() as usize != self.rows * width {
+                    return None;
+                }
+                next = behind;
+                newlines &= newlines - 1;
+            }
+            before += separators.count_ones() as usize;
+        }
+        Some(stop)
+    }
+
+    /// Checks that all records listed have nothing in their last field.
+    pub(super) fn check_trailing(&self, bytes: &[u8]) -> Result<(), Ragged> {
+        for row in 0..self.rows {
+            let (begin, end) = self.field(row, self.width - 1);
+            if begin < end && bytes.get(begin..end) != Some(b"\r") {
+                return Err(Ragged { at: self.begin(row) as usize, fields: self.width });
+            }
+        }
+        Ok(())
     }
 
     /// Lists at least `wanted` separators, or all.
@@ -157,6 +211,7 @@ impl Records {
         structure: &Structure,
         (from, stop): (usize, usize),
         rows_max: usize,
+        marks: &Marks,
     ) -> Result<usize, Ragged> {
         self.rows = 0;
         self.ends.clear();
@@ -166,7 +221,9 @@ impl Records {
                 break;
             };
             let line = bytes.get(at..newline).unwrap_or_default();
-            if !(self.width > 1 && (line.is_empty() || line == b"\r")) {
+            let empty = self.width > 1 && (line.is_empty() || line == b"\r");
+            let comment = marks.comment.is_some() && line.first() == marks.comment.as_ref();
+            if !empty && !comment {
                 let fields = self.list_record(structure, at, newline);
                 if fields != self.width {
                     return Err(Ragged { at, fields });
@@ -189,11 +246,17 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use super::super::structure::{Marks, State};
+    use super::super::structure::State;
     use super::*;
 
     fn fields(text: &str, width: usize, rows_max: usize) -> Result<Vec<Vec<String>>, Ragged> {
-        let marks = Marks { delimiter: b',', quote: Some(b'"'), escape: None, newline: b'\n' };
+        let marks = Marks {
+            delimiter: b',',
+            quote: Some(b'"'),
+            escape: None,
+            newline: b'\n',
+            comment: Some(b'#'),
+        };
         let bytes = [text.as_bytes(), &[0; BLOCK]].concat();
         let mut structure = Structure::default();
         structure.begin(0);
@@ -201,7 +264,11 @@ mod tests {
         let mut records = Records::default();
         let (mut at, mut found) = (0, Vec::new());
         while at < text.len() {
-            at = records.fill(&bytes, &structure, (at, text.len()), width, rows_max)?;
+            let span = (at, text.len());
+            let counted = records.count(&structure, span, width, rows_max, &marks);
+            let counted = counted.map(|next| (next, records.rows()));
+            at = records.fill(&bytes, &structure, span, width, rows_max, &marks)?;
+            assert!(counted.is_none_or(|counted| counted == (at, records.rows())), "{text:?}");
             for row in 0..records.rows() {
                 let field = |column| {
                     let (begin, end) = records.field(row, column);
@@ -224,9 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_are_passed_over_unless_there_is_one_column() {
+    fn empty_lines_and_comments_are_passed_over_unless_there_is_one_column() {
         assert_eq!(fields("\n1,2\n\r\n\n3,4\n\n", 2, 10).expect("even"), [["1", "2"], ["3", "4"]]);
         assert_eq!(fields("1\n\n2\n", 1, 10).expect("even"), [["1"], [""], ["2"]]);
+        assert_eq!(fields("#\n1,#2\n#3,\"4\n", 2, 10).expect("even"), [["1", "#2"]]);
+        assert_eq!(fields("1\n#x\n2\n", 1, 10).expect("even"), [["1"], ["2"]]);
     }
 
     #[test]

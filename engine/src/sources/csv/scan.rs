@@ -1,4 +1,4 @@
-//! The source: takes ranges from the borders, finds their records, and parses columns.
+//! The source: takes what there is to read from the feed, finds its records, and parses columns.
 //!
 //! Life of a range in its worker:
 //!
@@ -9,28 +9,32 @@
 //!   └─────────────────────────────── all records given ◄────────────────────────────────┘
 //! ```
 //!
+//! Records of a compressed file are read from the moment they are taken.
+//!
 //! Memory: each worker holds the window of its range and the positions of one chunk's fields; what
 //! it holds is charged as it grows.
-//! Concurrency: workers share the borders and nothing else.
+//! Concurrency: workers share the feed and nothing else.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
-
-use super::borders::{Borders, Range, Verdict};
-use super::column::{self, Cells, Rows, Unreadable, Why};
-use super::field::{self, Field, Nulls};
-use super::records::{Ragged, Records};
+use super::borders::{Range, Verdict};
+use super::feed::{Feed, Next, Piece};
+use super::field::{self, Nulls};
+use super::format::Format;
+use super::locate::Locator;
+use super::preamble::Preamble;
+use super::records::Records;
+use super::refuse::Refuse;
+use super::rows::RecordRows;
 use super::structure::Marks;
 use super::window::Window;
 use super::{CsvColumn, CsvScan, header};
-use crate::batch::{CHUNK_ROWS, Chunk, Column, MAX_CHUNK_ROWS, Place};
+use crate::batch::{CHUNK_ROWS, Chunk, KeyFilterSlot, MAX_CHUNK_ROWS, Place};
 use crate::error::{Error, Result};
-use crate::expr::{Conjunction, Expr};
+use crate::expr::Expr;
 use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
-use crate::sources::text::locate::{Locator, shown};
+use crate::sources::block::{BlockPlan, BlockReader, Stage};
 use crate::sources::{FileRef, InputFile};
 
 /// Bytes of a range, unless the files are small. It fits a core's share of the caches.
@@ -53,7 +57,7 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    fn of(files: &[FileRef], threads: usize) -> Self {
+    pub(super) fn of(files: &[FileRef], threads: usize) -> Self {
         let total: u64 = files.iter().map(|file| file.size).sum();
         let share = total / (threads.max(1) as u64 * RANGES_PER_THREAD);
         Cut { range_bytes: share.clamp(RANGE_BYTES_MIN, RANGE_BYTES), ahead_bytes: AHEAD_BYTES }
@@ -65,74 +69,80 @@ pub(super) struct Scan {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    files: Vec<ScanFile>,
-    borders: Borders,
+/// What the workers share.
+pub(super) struct Shared {
+    feed: Feed,
     ahead_bytes: usize,
-    marks: Marks,
-    nulls: Nulls,
+    /// What is done with each block of records.
+    plan: BlockPlan,
+    /// Position of each slot's column.
+    pub(super) slots: Vec<usize>,
+    /// What joins publish about their keys.
+    key_filters: Vec<KeyFilterSlot>,
+    pub(super) marks: Marks,
+    pub(super) nulls: Nulls,
+    pub(super) date_format: Option<Format>,
+    pub(super) timestamp_format: Option<Format>,
+    preamble: Preamble,
     /// Names that the first record of each file must give.
     header: Option<Vec<String>>,
-    columns: Vec<CsvColumn>,
-    /// Columns that the filter reads, ascending.
-    filter_columns: Vec<usize>,
-    /// The filter, over positions in `filter_columns`.
-    predicates: Vec<Expr>,
-    /// Columns to give.
-    projection: Vec<usize>,
+    pub(super) columns: Vec<CsvColumn>,
+    /// Fields of a record; one more than there are columns when a delimiter ends it.
+    pub(super) width: usize,
     threads: usize,
     reservation: Reservation,
 }
 
-struct ScanFile {
-    planned: FileRef,
-    /// Open while a worker reads from it.
-    opened: Mutex<Weak<InputFile>>,
-}
-
-impl ScanFile {
-    fn open(&self) -> Result<Arc<InputFile>> {
-        let mut opened = self.opened.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(file) = opened.upgrade() {
-            return Ok(file);
-        }
-        let file = Arc::new(InputFile::open(&self.planned)?);
-        *opened = Arc::downgrade(&file);
-        Ok(file)
-    }
-}
-
 impl Scan {
-    pub(super) fn new(spec: &CsvScan, memory: &Governor, threads: usize) -> Result<Scan> {
-        Self::with_cut(spec, memory, threads, Cut::of(&spec.files, threads))
+    pub(super) fn new(
+        spec: &CsvScan,
+        key_filters: Vec<KeyFilterSlot>,
+        memory: &Governor,
+        threads: usize,
+    ) -> Result<Scan> {
+        Self::with_cut(spec, key_filters, memory, threads, Cut::of(&spec.files, threads))
     }
 
+    /// `key_filters` are those of the spec, in its order.
     pub(super) fn with_cut(
         spec: &CsvScan,
+        key_filters: Vec<KeyFilterSlot>,
         memory: &Governor,
         threads: usize,
         cut: Cut,
     ) -> Result<Scan> {
-        let sizes: Vec<u64> = spec.files.iter().map(|file| file.size).collect();
-        let mut filter_columns: Vec<usize> =
-            spec.predicates.iter().flat_map(Expr::columns).collect();
-        filter_columns.sort_unstable();
-        filter_columns.dedup();
-        let slot = |column: usize| filter_columns.binary_search(&column).unwrap_or(0);
-        let predicates = spec.predicates.iter().map(|p| p.clone().map_columns(&slot)).collect();
-        let open =
-            |planned: &FileRef| ScanFile { planned: planned.clone(), opened: Mutex::default() };
+        let mut slots: Vec<usize> = spec.predicates.iter().flat_map(Expr::columns).collect();
+        slots.extend(&spec.projection);
+        slots.sort_unstable();
+        slots.dedup();
+        let slot = |column: usize| slots.binary_search(&column).unwrap_or(0);
+        let conditions: Vec<Expr> =
+            spec.predicates.iter().map(|p| p.clone().map_columns(&slot)).collect();
+        let output: Vec<usize> = spec.projection.iter().map(|&column| slot(column)).collect();
+        let keys = spec.key_filters.iter().zip(&key_filters).map(|(filter, found)| {
+            let slots = filter.columns.iter().filter_map(|&column| output.get(column).copied());
+            (found.clone(), slots.collect())
+        });
+        let plan = BlockPlan {
+            slots: slots.len(),
+            stages: Stage::divide(&conditions, keys.collect()),
+            output,
+        };
+        let dialect = &spec.dialect;
         let shared = Shared {
-            files: spec.files.iter().map(open).collect(),
-            borders: Borders::new(&sizes, cut.range_bytes),
+            feed: Feed::open(&spec.files, cut)?,
             ahead_bytes: cut.ahead_bytes,
-            marks: spec.options.marks()?,
-            nulls: Nulls::new(&spec.options.null_strings),
-            header: spec.options.header.then(|| spec.header_names()),
+            plan,
+            slots,
+            key_filters,
+            marks: dialect.marks()?,
+            nulls: Nulls::new(&dialect.null_strings),
+            date_format: dialect.date_format()?,
+            timestamp_format: dialect.timestamp_format()?,
+            preamble: Preamble::new(dialect),
+            header: dialect.header.then(|| spec.header_names()),
             columns: spec.columns.clone(),
-            filter_columns,
-            predicates,
-            projection: spec.projection.clone(),
+            width: dialect.fields(spec.columns.len()),
             threads,
             reservation: memory.reserve("csv scan", 0)?,
         };
@@ -146,31 +156,30 @@ impl Source for Scan {
     }
 
     fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
-        let window = Window::new(self.shared.header.is_some());
         Ok(Box::new(ScanWorker {
-            filter: Conjunction::new(self.shared.predicates.clone()),
+            blocks: BlockReader::new(&self.shared.plan),
             held: self.shared.reservation.child(0)?,
-            shared: self.shared.clone(),
-            window,
+            window: Window::new(self.shared.preamble.clone()),
             records: Records::default(),
             phase: Phase::Idle,
+            shared: self.shared.clone(),
         }))
     }
 
     fn parallelism(&self) -> usize {
-        let ranges = usize::try_from(self.shared.borders.count()).unwrap_or(usize::MAX);
-        ranges.clamp(1, self.shared.threads.max(1))
+        let threads = self.shared.threads.max(1);
+        self.shared.feed.parallelism().map_or(threads, |busy| busy.clamp(1, threads))
     }
 
     fn reset(&self) -> Result<()> {
-        self.shared.borders.reset();
+        self.shared.feed.reset();
         Ok(())
     }
 }
 
 struct ScanWorker {
     shared: Arc<Shared>,
-    filter: Conjunction,
+    blocks: BlockReader,
     window: Window,
     records: Records,
     phase: Phase,
@@ -180,14 +189,15 @@ struct ScanWorker {
 /// See the module documentation.
 enum Phase {
     Idle,
-    Unsettled(Taken),
-    /// Records from this position of the window on are still to be given.
+    Unsettled(Piece),
+    /// Records from a position of the window on are still to be given.
     Reading(Taken, usize),
 }
 
+/// What the window holds.
 #[derive(Clone)]
 struct Taken {
-    range: Range,
+    morsel: u64,
     file: Arc<InputFile>,
 }
 
@@ -196,34 +206,21 @@ impl SourceWorker for ScanWorker {
         loop {
             cx.check()?;
             match &self.phase {
-                Phase::Idle => {
-                    return Ok(match self.take()? {
-                        Some(number) => Pull::Morsel(number),
-                        None => Pull::Finished,
-                    });
-                }
-                Phase::Unsettled(taken) => {
-                    let taken = taken.clone();
-                    match self.shared.borders.verdict(&taken.range) {
+                Phase::Idle => return self.take(),
+                Phase::Unsettled(piece) => {
+                    let piece = piece.clone();
+                    match self.shared.feed.verdict(&piece) {
                         Verdict::Wait(token) => return Ok(Pull::Blocked(token)),
                         Verdict::Confirmed => {}
-                        Verdict::Begin(begin) => self.settle(&taken, begin)?,
+                        Verdict::Begin(begin) => self.settle(&piece, begin)?,
                     }
-                    let first = self.window.records.0;
-                    let from = self.after_header(&taken, first)?;
-                    self.phase = Phase::Reading(taken, from);
+                    self.begin(Taken { morsel: piece.morsel, file: piece.file })?;
                 }
                 Phase::Reading(taken, from) => {
                     let (taken, from) = (taken.clone(), *from);
-                    if from >= self.window.records.1 {
-                        taken.file.check()?;
-                        self.phase = Phase::Idle;
-                        continue;
-                    }
-                    let (chunk, next) = self.read(&taken, from)?;
-                    self.phase = Phase::Reading(taken, next);
-                    if let Some(chunk) = chunk {
-                        return Ok(Pull::Chunk(chunk));
+                    if let Some(chunk) = self.read(&taken, from)? {
+                        let place = Place { morsel: taken.morsel, sequence: 0 };
+                        return Ok(Pull::Chunk(chunk.with_place(place)));
                     }
                 }
             }
@@ -232,52 +229,88 @@ impl SourceWorker for ScanWorker {
 }
 
 impl ScanWorker {
-    /// Takes the next range and publishes a guess about its records.
-    fn take(&mut self) -> Result<Option<u64>> {
+    /// Takes what is to be read next. Of a range, publishes a guess about its records.
+    fn take(&mut self) -> Result<Pull> {
         let shared = self.shared.clone();
-        let Some(range) = shared.borders.take() else {
-            self.window = Window::default();
-            self.records = Records::default();
-            self.held.resize_to(0)?;
-            return Ok(None);
+        let over = shared.key_filters.iter().any(|slot| slot.get().is_some_and(|f| f.is_empty()));
+        let decoder = || shared.reservation.child(0);
+        let next = match over {
+            true => Next::Finished,
+            false => shared.feed.next(&mut self.window, &shared.marks, &mut self.held, decoder)?,
         };
-        let file = shared.files[range.file].open()?;
-        let bytes = (range.to - range.from) as usize + shared.ahead_bytes;
+        match next {
+            Next::Finished => {
+                self.window.clear();
+                self.records = Records::default();
+                self.held.resize_to(0)?;
+                Ok(Pull::Finished)
+            }
+            Next::Blocked(token) => Ok(Pull::Blocked(token)),
+            Next::Records { morsel, file } => {
+                self.hold()?;
+                self.begin(Taken { morsel, file })?;
+                Ok(Pull::Morsel(morsel))
+            }
+            Next::Range(piece) => {
+                let Piece { range, file, .. } = &piece;
+                self.charge(range)?;
+                self.window.load(file, range, shared.ahead_bytes)?;
+                let guess = self.window.guess(file, range, &shared.marks, &mut self.held)?;
+                shared.feed.guess(&piece, guess);
+                let morsel = piece.morsel;
+                self.phase = Phase::Unsettled(piece);
+                Ok(Pull::Morsel(morsel))
+            }
+        }
+    }
+
+    /// Charges the window of a range before it is loaded.
+    fn charge(&mut self, range: &Range) -> Result<()> {
+        let bytes = (range.to - range.from) as usize + self.shared.ahead_bytes;
         // Two bits of structure per byte.
         let needed = self.window.heap_bytes().max(bytes + bytes / 4) + self.records.heap_bytes();
-        self.held.resize_to(needed.max(self.held.bytes()))?;
-        self.window.load(&file, &range, shared.ahead_bytes)?;
-        let guess = self.window.guess(&file, &range, &shared.marks, &mut self.held)?;
-        shared.borders.guess(&range, guess);
-        self.phase = Phase::Unsettled(Taken { range, file });
-        Ok(Some(range.number))
+        self.held.resize_to(needed.max(self.held.bytes()))
+    }
+
+    /// Charges what is held now.
+    fn hold(&mut self) -> Result<()> {
+        let held = self.window.heap_bytes() + self.records.heap_bytes();
+        self.held.resize_to(held + self.blocks.held_bytes())
     }
 
     /// Reads the records from where the range is now known to begin.
-    fn settle(&mut self, taken: &Taken, begin: u64) -> Result<()> {
-        let Taken { range, file } = taken;
+    fn settle(&mut self, piece: &Piece, begin: u64) -> Result<()> {
+        let Piece { range, file, .. } = piece;
         let marks = &self.shared.marks;
         let extent = self.window.read_from(file, range, marks, begin, Some(&mut self.held))?;
         let extent = extent.ok_or_else(|| Error::internal("a csv range without an end"))?;
-        self.shared.borders.settle(range, extent.end);
+        self.shared.feed.settle(piece, extent.end);
         Ok(())
     }
 
-    /// The position behind the header, when the range begins with one.
-    fn after_header(&mut self, taken: &Taken, from: usize) -> Result<usize> {
+    /// The window holds records that are to be given.
+    fn begin(&mut self, taken: Taken) -> Result<()> {
+        let from = self.after_header(&taken)?;
+        self.blocks.start(&self.shared.plan, |_| 1);
+        self.phase = Phase::Reading(taken, from);
+        Ok(())
+    }
+
+    /// The position behind the header, when the window begins with one.
+    fn after_header(&mut self, taken: &Taken) -> Result<usize> {
         let shared = self.shared.clone();
-        let Some(names) = shared.header.as_ref().filter(|_| taken.range.from == 0) else {
+        let (from, stop) = self.window.records;
+        let Some(names) = shared.header.as_ref().filter(|_| self.window.begins_file) else {
             return Ok(from);
         };
-        let stop = self.window.records.1;
-        if from >= stop {
-            return Ok(from);
+        let next = self.fill(taken, from, stop, 1)?;
+        if self.records.rows() == 0 {
+            return Ok(next);
         }
-        let next = self.fill(taken, (from, stop), 1)?;
         let raw = (0..names.len()).map(|column| {
             let (begin, end) = self.records.field(0, column);
             let raw = self.window.bytes().get(begin..end).unwrap_or_default();
-            field::read(raw, column + 1 == names.len(), &shared.marks)
+            field::read(raw, column + 1 == shared.width, &shared.marks)
         });
         let found = header::names(raw);
         if let Some(position) = names.iter().zip(&found).position(|(a, b)| a != b) {
@@ -297,115 +330,73 @@ impl ScanWorker {
     }
 
     /// Lists records, or reports the one that has a wrong number of fields.
-    fn fill(&mut self, taken: &Taken, span: (usize, usize), rows_max: usize) -> Result<usize> {
-        let width = self.shared.columns.len();
-        let Window { structure, .. } = &self.window;
-        let filled = self.records.fill(self.window.bytes(), structure, span, width, rows_max);
-        filled.map_err(|ragged| self.ragged(taken, &ragged))
+    fn fill(&mut self, taken: &Taken, from: usize, stop: usize, rows_max: usize) -> Result<usize> {
+        let Shared { width, marks, columns, .. } = &*self.shared;
+        let (bytes, structure) = (self.window.bytes(), &self.window.structure);
+        let filled = self.records.fill(bytes, structure, (from, stop), *width, rows_max, marks);
+        let trails = *width > columns.len();
+        let checked = filled.and_then(|next| match trails {
+            true => self.records.check_trailing(bytes).map(|()| next),
+            false => Ok(next),
+        });
+        checked.map_err(|ragged| self.refuse(taken).ragged(&ragged))
     }
 
-    /// The next chunk, if any of its rows pass the filter, and the position behind its records.
-    fn read(&mut self, taken: &Taken, from: usize) -> Result<(Option<Chunk>, usize)> {
-        let shared = self.shared.clone();
-        let no_columns = shared.filter_columns.is_empty() && shared.projection.is_empty();
-        let rows_max = if no_columns { MAX_CHUNK_ROWS } else { CHUNK_ROWS };
-        let next = self.fill(taken, (from, self.window.records.1), rows_max)?;
-        let rows = self.records.rows();
-        self.held.resize_to(self.window.heap_bytes() + self.records.heap_bytes())?;
-        if rows == 0 {
-            return Ok((None, next));
-        }
-        let place = Place { morsel: taken.range.number, sequence: 0 };
-        let filtered = shared.filter_columns.iter().map(|&column| {
-            let array = self.parse(taken, column, Rows::All(rows))?;
-            Ok(Column::flat(shared.columns[column].data_type.clone(), array))
-        });
-        let mut filtered = Chunk::new(filtered.collect::<Result<_>>()?, rows, place);
-        if let Some(live) = self.filter.select(&filtered)? {
-            filtered = filtered.select(live);
-        }
-        if filtered.is_empty() {
-            return Ok((None, next));
-        }
-        let wanted =
-            filtered.selection().map_or(Rows::All(rows), |live| Rows::Some(live.as_slice()));
-        let columns = shared.projection.iter().map(|&column| {
-            let array = match shared.filter_columns.binary_search(&column) {
-                Ok(slot) => filtered.live_array(slot)?,
-                Err(_) => self.parse(taken, column, wanted)?,
-            };
-            Ok(Column::flat(shared.columns[column].data_type.clone(), array))
-        });
-        let columns = columns.collect::<Result<_>>()?;
-        Ok((Some(Chunk::new(columns, wanted.len(), place)), next))
-    }
-
-    fn parse(&self, taken: &Taken, column: usize, rows: Rows<'_>) -> Result<ArrayRef> {
-        let shared = &self.shared;
-        let cells = Cells {
-            bytes: self.window.bytes(),
+    fn refuse<'a>(&'a self, taken: &'a Taken) -> Refuse<'a> {
+        Refuse {
+            shared: &self.shared,
+            file: &taken.file,
+            window: &self.window,
             records: &self.records,
-            marks: &shared.marks,
-            nulls: &shared.nulls,
-            column,
-            is_last: column + 1 == shared.columns.len(),
-        };
-        let parsed = column::parse(cells, rows, &shared.columns[column].data_type)?;
-        parsed.map_err(|field| self.unreadable(taken, column, &field))
+        }
     }
 
-    fn ragged(&self, taken: &Taken, ragged: &Ragged) -> Error {
-        let width = self.shared.columns.len();
-        Locator::new(&taken.file).error(
-            self.window.offset(ragged.at),
-            format!(
-                "this record has {} fields, but there are {width} columns; put quotes around \
-                 fields that hold {:?} or a line end",
-                ragged.fields,
-                char::from(self.shared.marks.delimiter)
-            ),
-        )
-    }
-
-    fn unreadable(&self, taken: &Taken, position: usize, field: &Unreadable) -> Error {
-        let shared = &self.shared;
-        let (begin, end) = self.records.field(field.row, position);
-        let raw = self.window.bytes().get(begin..end).unwrap_or_default();
-        let column = &shared.columns[position];
-        let text = match field::read(raw, position + 1 == shared.columns.len(), &shared.marks) {
-            Field::Bare(text) => shown(text),
-            Field::Quoted(text) => shown(&text),
-            Field::Malformed => shown(raw),
-        };
-        let message = match field.why {
-            Why::Type => {
-                let data_type = type_name(&column.data_type);
-                let origin =
-                    if column.detected { "found from a sample of the file" } else { "declared" };
-                format!(
-                    "`{text}` is no {data_type}, the type of column `{}` ({origin}); declare a \
-                     type that holds it, such as text, or name `{text}` as a null string",
-                    column.name
-                )
+    /// The next chunk, if one is ready.
+    fn read(&mut self, taken: &Taken, from: usize) -> Result<Option<Chunk>> {
+        if let Some(chunk) = self.blocks.take() {
+            return Ok(Some(chunk));
+        }
+        let shared = self.shared.clone();
+        let stop = self.window.records.1;
+        if from >= stop {
+            if !self.blocks.flush()? {
+                taken.file.check()?;
+                self.phase = Phase::Idle;
             }
-            Why::Quotes => format!(
-                "`{text}` in column `{}` has text behind its closing quote; double the quotes \
-                 that are part of the text",
-                column.name
-            ),
-            Why::Encoding => format!(
-                "`{text}` in column `{}` is not UTF-8; convert the file to UTF-8",
-                column.name
-            ),
+            return Ok(None);
+        }
+        let counts = shared.slots.is_empty();
+        let rows_max = if counts { MAX_CHUNK_ROWS } else { CHUNK_ROWS };
+        let next = match counts && shared.width == shared.columns.len() {
+            true => self.count(taken, from, stop, rows_max)?,
+            false => self.fill(taken, from, stop, rows_max)?,
         };
-        Locator::new(&taken.file).error(self.window.offset(begin), message)
+        self.phase = Phase::Reading(taken.clone(), next);
+        let rows = self.records.rows();
+        self.hold()?;
+        if rows > 0 {
+            let mut columns = RecordRows {
+                shared: &shared,
+                rows,
+                refuse: Refuse {
+                    shared: &shared,
+                    file: &taken.file,
+                    window: &self.window,
+                    records: &self.records,
+                },
+            };
+            self.blocks.read(&shared.plan, &mut columns, rows)?;
+        }
+        Ok(self.blocks.take())
     }
-}
 
-/// A type as people call it.
-fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_string(),
-        other => other.to_string(),
+    /// Counts records without listing their fields, where all have as many as they should.
+    fn count(&mut self, taken: &Taken, from: usize, stop: usize, rows_max: usize) -> Result<usize> {
+        let Shared { width, marks, .. } = &*self.shared;
+        let structure = &self.window.structure;
+        match self.records.count(structure, (from, stop), *width, rows_max, marks) {
+            Some(next) => Ok(next),
+            None => self.fill(taken, from, stop, rows_max),
+        }
     }
 }

@@ -12,25 +12,29 @@
 //!
 //! Invariant 1: both ways of reading a block give the same masks and the same state.
 
-/// Bytes in a block, one bit each in a mask.
-pub(super) const BLOCK: usize = 64;
+use super::masks::{BLOCK, Masks, for_each_block};
 
 /// The bytes with a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Marks {
+    /// The line end when there is no delimiter: records have one field.
     pub(super) delimiter: u8,
     pub(super) quote: Option<u8>,
     /// What takes the meaning from the byte behind it inside quotes, when it is not the quote.
     pub(super) escape: Option<u8>,
     pub(super) newline: u8,
+    /// What makes a line a comment when it begins with it.
+    pub(super) comment: Option<u8>,
 }
 
 /// Where the automaton stands between two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
-    /// At the first byte of a field.
+    /// At the first byte of a record.
     #[default]
     Start,
+    /// At the first byte of a further field.
+    Field,
     /// In a field that is not quoted, or in the text behind a closing quote.
     Plain,
     /// Inside quotes.
@@ -39,28 +43,19 @@ pub(super) enum State {
     Closed,
     /// Inside quotes, right behind the escape.
     Escaped,
+    /// In a comment.
+    Comment,
 }
 
 /// What was found in a run of bytes; bit `i % 64` of word `i / 64` stands for byte `i`.
 #[derive(Debug, Default)]
 pub(super) struct Structure {
-    /// Delimiters and line ends outside quotes.
+    /// Delimiters and line ends outside quotes; of comments the line end.
     pub(super) separators: Vec<u64>,
     /// Line ends outside quotes.
     pub(super) newlines: Vec<u64>,
-    /// Whether a byte above 127 was seen.
-    pub(super) beyond_ascii: bool,
     /// Blocks with a quote where none is expected: many of them cast doubt on a guessed beginning.
     pub(super) stray_blocks: usize,
-}
-
-/// What one block holds, regardless of where quotes open.
-#[derive(Clone, Copy)]
-struct Masks {
-    quote: u64,
-    delimiter: u64,
-    newline: u64,
-    high: bool,
 }
 
 impl Structure {
@@ -70,12 +65,12 @@ impl Structure {
         self.newlines.clear();
         self.separators.resize(blocks, 0);
         self.newlines.resize(blocks, 0);
-        self.beyond_ascii = false;
         self.stray_blocks = 0;
     }
 
     /// Reads `bytes[from..to]` beginning in `state`, and says where the automaton stands at `to`.
-    /// Words below `from / 64` are there already; `bytes` goes on for a block behind `to`.
+    /// Words below `from / 64` are there already, and `from` is a block border unless nothing was
+    /// read yet; `bytes` goes on for a block behind `to`.
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
@@ -84,29 +79,33 @@ impl Structure {
         mut state: State,
         marks: &Marks,
     ) -> State {
-        self.separators.truncate(from / BLOCK);
-        self.newlines.truncate(from / BLOCK);
-        let mut at = from;
-        while at < to {
-            let base = at / BLOCK * BLOCK;
-            let Some(block) = bytes.get(base..).and_then(|b| b.first_chunk::<BLOCK>()) else {
-                debug_assert!(false, "bytes end less than a block behind `to`");
-                break;
-            };
-            let live = live_bits(at - base, (to - base).min(BLOCK));
-            let masks = masks(block, marks);
-            self.beyond_ascii |= masks.high;
-            let (separators, newlines) = match pair_quotes(&masks, live, &mut state, marks) {
+        let (first, end) = (from / BLOCK, to.div_ceil(BLOCK));
+        let blocks = bytes.get(first * BLOCK..end * BLOCK).filter(|_| from < to);
+        let Some((blocks, _)) = blocks.map(<[u8]>::as_chunks::<BLOCK>) else {
+            debug_assert!(from == to, "bytes end less than a block behind `to`");
+            return state;
+        };
+        for words in [&mut self.separators, &mut self.newlines] {
+            words.truncate(first);
+            words.resize(end, 0);
+        }
+        let mut words = self.separators[first..].iter_mut().zip(&mut self.newlines[first..]);
+        let (mut begin, mut left) = (from % BLOCK, blocks.len());
+        let stray_blocks = &mut self.stray_blocks;
+        for_each_block(blocks, marks, |block, masks| {
+            let stop = if left == 1 { to - (end - 1) * BLOCK } else { BLOCK };
+            let found = match pair_quotes(&masks, live_bits(begin, stop), &mut state, marks) {
                 Some(found) => found,
                 None => {
-                    self.stray_blocks += usize::from(marks.escape.is_none());
-                    walk(&block[at - base..(to - base).min(BLOCK)], at - base, &mut state, marks)
+                    *stray_blocks += usize::from(marks.escape.is_none());
+                    walk(&block[begin..stop], begin, &mut state, marks)
                 }
             };
-            self.separators.push(separators);
-            self.newlines.push(newlines);
-            at = base + BLOCK;
-        }
+            if let Some((separators, newlines)) = words.next() {
+                (*separators, *newlines) = found;
+            }
+            (begin, left) = (0, left - 1);
+        });
         state
     }
 
@@ -119,6 +118,12 @@ impl Structure {
             bits = *self.newlines.get(word)?;
         }
         Some(word * BLOCK + bits.trailing_zeros() as usize)
+    }
+
+    /// Position of the last line end outside quotes.
+    pub(super) fn last_newline(&self) -> Option<usize> {
+        let word = self.newlines.iter().rposition(|&bits| bits != 0)?;
+        Some(word * BLOCK + BLOCK - 1 - self.newlines[word].leading_zeros() as usize)
     }
 
     /// Positions of the separators from `from` to `to`, both included.
@@ -163,20 +168,27 @@ fn live_bits(from: usize, to: usize) -> u64 {
 }
 
 /// Separators and line ends of a block by pairing its quotes; `None`, with the state unchanged,
-/// when a quote opens where a field does not begin.
-#[inline]
+/// when a quote opens where a field does not begin, or a comment may begin.
+#[inline(always)]
 fn pair_quotes(masks: &Masks, live: u64, state: &mut State, marks: &Marks) -> Option<(u64, u64)> {
     let quote = masks.quote & live;
-    let delimiter = masks.delimiter & live;
     let newline = masks.newline & live;
-    let ends = delimiter | newline;
+    let ends = (masks.delimiter & live) | newline;
+    let first = live & live.wrapping_neg();
     let last = 1 << (BLOCK - 1 - live.leading_zeros() as usize);
+    if marks.comment.is_some() {
+        let begins = (newline << 1) | if *state == State::Start { first } else { 0 };
+        if *state == State::Comment || masks.comment & live & begins != 0 {
+            return None;
+        }
+    }
     let inside_before = *state == State::Quoted;
     if quote == 0 && *state != State::Escaped {
         if inside_before {
-            return Some((0, 0));
+            // With an escape it may stand last.
+            return marks.escape.is_none().then_some((0, 0));
         }
-        *state = if ends & last != 0 { State::Start } else { State::Plain };
+        *state = behind(ends & last != 0, newline & last != 0, State::Plain);
         return Some((ends, newline));
     }
     if marks.escape.is_some() {
@@ -186,22 +198,28 @@ fn pair_quotes(masks: &Masks, live: u64, state: &mut State, marks: &Marks) -> Op
     let separators = ends & !inside;
     let opening = quote & inside;
     let closing = quote & !inside;
-    let first = live & live.wrapping_neg();
-    let may_open = matches!(*state, State::Start | State::Closed);
+    let may_open = matches!(*state, State::Start | State::Field | State::Closed);
     let openers = ((separators | closing) << 1) | if may_open { first } else { 0 };
     if opening & !openers != 0 {
         return None;
     }
     *state = if inside & last != 0 {
         State::Quoted
-    } else if separators & last != 0 {
-        State::Start
-    } else if closing & last != 0 {
-        State::Closed
     } else {
-        State::Plain
+        let other = if closing & last != 0 { State::Closed } else { State::Plain };
+        behind(separators & last != 0, newline & last != 0, other)
     };
     Some((separators, newline & !inside))
+}
+
+/// The state behind a byte outside quotes.
+#[inline(always)]
+fn behind(separator: bool, newline: bool, other: State) -> State {
+    match (separator, newline) {
+        (true, true) => State::Start,
+        (true, false) => State::Field,
+        _ => other,
+    }
 }
 
 /// Bit `i` is the parity of bits `0..=i`.
@@ -215,6 +233,7 @@ fn prefix_xor(mut bits: u64) -> u64 {
 
 /// The automaton, byte by byte, over part of a block that begins at bit `first`.
 #[cold]
+#[inline(never)]
 fn walk(bytes: &[u8], first: usize, state: &mut State, marks: &Marks) -> (u64, u64) {
     let (mut separators, mut newlines) = (0, 0);
     for (i, &byte) in bytes.iter().enumerate() {
@@ -225,15 +244,17 @@ fn walk(bytes: &[u8], first: usize, state: &mut State, marks: &Marks) -> (u64, u
             State::Quoted if Some(byte) == marks.escape => State::Escaped,
             State::Quoted if is_quote => State::Closed,
             State::Quoted => State::Quoted,
-            State::Start | State::Closed if is_quote => State::Quoted,
+            State::Start if Some(byte) == marks.comment => State::Comment,
+            State::Start | State::Field | State::Closed if is_quote => State::Quoted,
             _ if byte == marks.newline => {
                 separators |= bit;
                 newlines |= bit;
                 State::Start
             }
+            State::Comment => State::Comment,
             _ if byte == marks.delimiter => {
                 separators |= bit;
-                State::Start
+                State::Field
             }
             _ => State::Plain,
         };
@@ -241,34 +262,12 @@ fn walk(bytes: &[u8], first: usize, state: &mut State, marks: &Marks) -> (u64, u
     (separators, newlines)
 }
 
-/// Compares a block with the marks eight bytes at a time.
-fn masks(block: &[u8; BLOCK], marks: &Marks) -> Masks {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The eighth bits of the bytes, gathered into one byte.
-    let gather = |bits: u64| ((bits & HIGH) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    let mut found = Masks { quote: 0, delimiter: 0, newline: 0, high: false };
-    for (lane, bytes) in block.chunks_exact(8).enumerate() {
-        let word = bytes.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
-        let equal = |byte: u8| {
-            let other = word ^ (LOW * u64::from(byte));
-            // A byte is zero when neither its low seven bits nor its eighth are set.
-            let nonzero = ((other & !HIGH) + !HIGH) | other;
-            gather(!nonzero) << (lane * 8)
-        };
-        found.delimiter |= equal(marks.delimiter);
-        found.newline |= equal(marks.newline);
-        found.quote |= marks.quote.map_or(0, equal);
-        found.high |= word & HIGH != 0;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MARKS: Marks = Marks { delimiter: b',', quote: Some(b'"'), escape: None, newline: b'\n' };
+    const MARKS: Marks =
+        Marks { delimiter: b',', quote: Some(b'"'), escape: None, newline: b'\n', comment: None };
 
     /// A small generator, so that a failure names its seed.
     struct Random(u64);
@@ -286,30 +285,63 @@ mod tests {
 
     #[test]
     fn blocks_read_either_way_agree() {
-        let alphabet = b"\"\",\nab\x80";
-        for seed in 0..3000 {
+        let alphabet = b"\"\",\nab\x80\\#";
+        let dialects = [
+            MARKS,
+            Marks { comment: Some(b'#'), ..MARKS },
+            Marks { escape: Some(b'\\'), comment: Some(b'#'), ..MARKS },
+            Marks { delimiter: b'\n', quote: None, ..MARKS },
+        ];
+        let states = [
+            State::Start,
+            State::Field,
+            State::Plain,
+            State::Quoted,
+            State::Closed,
+            State::Escaped,
+            State::Comment,
+        ];
+        for seed in 0..4000 {
             let mut random = Random(seed);
+            let marks = &dialects[seed as usize % dialects.len()];
             let len = 1 + random.next(200);
-            let text: Vec<u8> = (0..len).map(|_| alphabet[random.next(alphabet.len())]).collect();
+            let letters = 4 + random.next(alphabet.len() - 3);
+            let text: Vec<u8> = (0..len).map(|_| alphabet[random.next(letters)]).collect();
             let bytes = padded(&text);
-            for start in [State::Start, State::Plain, State::Quoted, State::Closed] {
+            for start in states {
+                let possible = match start {
+                    State::Escaped => marks.escape.is_some(),
+                    State::Comment => marks.comment.is_some(),
+                    State::Quoted | State::Closed => marks.quote.is_some(),
+                    _ => true,
+                };
+                if !possible {
+                    continue;
+                }
                 let from = random.next(len.min(70));
                 let mut fast = Structure::default();
                 fast.begin(from / BLOCK);
-                let fast_end = fast.read(&bytes, from, len, start, &MARKS);
+                // In two steps, when there is a block border between.
+                let border = (from / BLOCK + 1 + random.next(2)) * BLOCK;
+                let middle = if border < len { border } else { from };
+                let state = fast.read(&bytes, from, middle, start, marks);
+                let fast_end = fast.read(&bytes, middle, len, state, marks);
 
                 let mut state = start;
                 let mut slow = vec![(0, 0); from / BLOCK];
                 let mut at = from;
                 while at < len {
                     let to = (at / BLOCK * BLOCK + BLOCK).min(len);
-                    slow.push(walk(&bytes[at..to], at % BLOCK, &mut state, &MARKS));
+                    slow.push(walk(&bytes[at..to], at % BLOCK, &mut state, marks));
                     at = to;
                 }
                 let fast_words: Vec<(u64, u64)> =
                     fast.separators.iter().copied().zip(fast.newlines.iter().copied()).collect();
                 assert_eq!(fast_words, slow, "seed {seed}, {:?}", text.escape_ascii().to_string());
                 assert_eq!(fast_end, state, "seed {seed}");
+                let last = slow.iter().rposition(|(_, newlines)| *newlines != 0);
+                let last = last.map(|w| w * BLOCK + slow[w].1.ilog2() as usize);
+                assert_eq!(fast.last_newline(), last, "seed {seed}");
             }
         }
     }

@@ -1,20 +1,23 @@
-//! The bytes of one range in memory, with their structure and the extent of its records.
+//! Bytes of a file in memory, with their structure and the extent of their records: of one range,
+//! or, where a file is read from front to back, of the next records.
 //!
 //! Memory: the range, the rest of its last record, and two bits per byte of structure. A record
 //! that is longer than a range makes the window of the range where it begins grow.
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use super::borders::{Extent, Range};
-use super::structure::{BLOCK, Marks, State, Structure};
+use super::locate::Locator;
+use super::masks::BLOCK;
+use super::preamble::Preamble;
+use super::structure::{Marks, State, Structure};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::sources::InputFile;
-use crate::sources::text::locate::Locator;
+use crate::sources::{ByteStream, InputFile};
 
 /// Positions within a window are 32 bits, and so are lengths of strings.
 const WINDOW_BYTES_MAX: usize = i32::MAX as usize;
-
-/// The byte order mark that some programs put before UTF-8.
-pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// See the module documentation. Kept from range to range, so that its memory is reused.
 #[derive(Default)]
@@ -22,21 +25,31 @@ pub(super) struct Window {
     /// At least a block longer than `len`; what stands there is unspecified.
     bytes: Vec<u8>,
     len: usize,
-    /// Position of the first byte in the file.
+    /// Position of the first byte in the content of the file.
     base: u64,
     pub(super) structure: Structure,
-    /// The automaton at `len`.
+    /// The automaton at `scanned`.
     state: State,
-    /// Whether empty lines at the start of a file come before its header.
-    has_header: bool,
+    /// Bytes whose structure is known, once it is known where the first record begins.
+    scanned: Option<usize>,
+    preamble: Preamble,
     /// First byte of the first record, and the byte behind the last one's line end.
     pub(super) records: (usize, usize),
+    /// Whether the first record is the first one of its file.
+    pub(super) begins_file: bool,
+    /// Whether a byte is zero, once it was asked.
+    has_zero: OnceCell<bool>,
 }
 
 impl Window {
-    /// An empty window, for files that have a header or not.
-    pub(super) fn new(has_header: bool) -> Self {
-        Window { has_header, ..Window::default() }
+    /// An empty window, for files that begin with such a preamble.
+    pub(super) fn new(preamble: Preamble) -> Self {
+        Window { preamble, ..Window::default() }
+    }
+
+    /// Gives all memory back.
+    pub(super) fn clear(&mut self) {
+        *self = Window::new(std::mem::take(&mut self.preamble));
     }
 
     /// The bytes; fields may be read up to a block beyond their end.
@@ -44,7 +57,13 @@ impl Window {
         &self.bytes
     }
 
-    /// Position in the file of the byte at `at`.
+    /// Whether a byte of the window is zero.
+    pub(super) fn has_zero(&self) -> bool {
+        let bytes = &self.bytes[..self.len];
+        *self.has_zero.get_or_init(|| memchr::memchr(0, bytes).is_some())
+    }
+
+    /// Position in the content of the byte at `at`.
     pub(super) fn offset(&self, at: usize) -> u64 {
         self.base + at as u64
     }
@@ -55,17 +74,37 @@ impl Window {
     }
 
     /// Reads a range, the byte before it, and `ahead` bytes behind it.
-    pub(super) fn load(&mut self, file: &InputFile, range: &Range, ahead: usize) -> Result<()> {
-        self.base = range.from.saturating_sub(1);
-        self.len = 0;
+    pub(super) fn load(
+        &mut self,
+        file: &Arc<InputFile>,
+        range: &Range,
+        ahead: usize,
+    ) -> Result<()> {
+        self.start(range.from.saturating_sub(1));
         let wanted = usize::try_from(range.to - self.base).unwrap_or(usize::MAX);
         self.extend(file, wanted.saturating_add(ahead))
     }
 
+    fn start(&mut self, base: u64) {
+        self.base = base;
+        self.len = 0;
+        self.scanned = None;
+        self.records = (0, 0);
+        self.has_zero.take();
+        self.structure.begin(0);
+    }
+
     /// Reads more bytes: to a block border, or to the end of the file.
-    fn extend(&mut self, file: &InputFile, more: usize) -> Result<()> {
+    fn extend(&mut self, file: &Arc<InputFile>, more: usize) -> Result<()> {
         let rest = usize::try_from(file.size() - self.base).unwrap_or(usize::MAX);
         let len = self.len.saturating_add(more).next_multiple_of(BLOCK).min(rest);
+        self.make_room(file, len)?;
+        file.read_at(self.offset(self.len), &mut self.bytes[self.len..len])?;
+        self.len = len;
+        Ok(())
+    }
+
+    fn make_room(&mut self, file: &Arc<InputFile>, len: usize) -> Result<()> {
         if len > WINDOW_BYTES_MAX {
             return Err(Error::input_at(
                 "a record of more than 2 GiB; perhaps a quote is never closed",
@@ -75,8 +114,6 @@ impl Window {
         if self.bytes.len() < len + BLOCK {
             self.bytes.resize(len + BLOCK, 0);
         }
-        file.read_at(self.offset(self.len), &mut self.bytes[self.len..len])?;
-        self.len = len;
         Ok(())
     }
 
@@ -101,11 +138,35 @@ impl Window {
         self.offset(self.len) == file.size()
     }
 
+    /// A record begins at `first`.
+    fn begin_records(&mut self, first: usize) {
+        self.structure.begin(first / BLOCK);
+        self.state = State::Start;
+        self.records = (first, first);
+        self.scanned = Some(first);
+        self.begins_file = false;
+    }
+
+    /// Finds the structure of all bytes at hand; false when the preamble goes on behind them.
+    fn scan(&mut self, marks: &Marks, whole: bool) -> bool {
+        if self.scanned.is_none() {
+            let Some(first) = self.preamble.end(&self.bytes[..self.len], whole) else {
+                return false;
+            };
+            self.begin_records(first);
+            self.begins_file = true;
+        }
+        let scanned = self.scanned.unwrap_or(self.len);
+        self.state = self.structure.read(&self.bytes, scanned, self.len, self.state, marks);
+        self.scanned = Some(self.len);
+        true
+    }
+
     /// Where the records of the range probably begin and end: the better of the guesses that the
     /// range begins outside and inside quotes.
     pub(super) fn guess(
         &mut self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         range: &Range,
         marks: &Marks,
         held: &mut Reservation,
@@ -128,7 +189,7 @@ impl Window {
     /// The extent if the automaton is in `state` before the byte before the range.
     fn guess_from(
         &mut self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         range: &Range,
         marks: &Marks,
         state: State,
@@ -155,35 +216,32 @@ impl Window {
     /// hand.
     pub(super) fn read_from(
         &mut self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         range: &Range,
         marks: &Marks,
         begin: u64,
         mut held: Option<&mut Reservation>,
     ) -> Result<Option<Extent>> {
-        self.structure.begin(0);
         if begin >= range.to {
-            self.records = (0, 0);
+            self.begin_records(0);
             return Ok(Some(Extent { begin, end: begin }));
         }
-        let first =
-            if begin == 0 { self.skip_preamble(file)? } else { (begin - self.base) as usize };
-        self.structure.begin(first / BLOCK);
-        self.state = State::Start;
-        self.records = (first, first);
-        let last_begin = first.max((range.to - 1 - self.base) as usize);
-        let mut scanned = first;
+        self.scanned = None;
+        if begin > 0 {
+            self.begin_records((begin - self.base) as usize);
+        }
         loop {
-            if scanned < self.len {
-                self.state = self.structure.read(&self.bytes, scanned, self.len, self.state, marks);
-                scanned = self.len;
-            }
-            if let Some(newline) = self.structure.next_newline(last_begin) {
-                self.records.1 = newline + 1;
-                return Ok(Some(Extent { begin, end: self.offset(newline + 1) }));
-            }
-            if self.at_end(file) {
-                return self.end_file(file, begin, held.is_some());
+            let whole = self.at_end(file);
+            if self.scan(marks, whole) {
+                let last_begin = self.records.0.max((range.to - 1 - self.base) as usize);
+                if let Some(newline) = self.structure.next_newline(last_begin) {
+                    self.records.1 = newline + 1;
+                    return Ok(Some(Extent { begin, end: self.offset(newline + 1) }));
+                }
+                if whole {
+                    let ended = self.end_content(file, held.is_some())?;
+                    return Ok(ended.then(|| Extent { begin, end: file.size() }));
+                }
             }
             let Some(held) = held.as_deref_mut() else { return Ok(None) };
             self.charge_growth(file, held)?;
@@ -191,34 +249,66 @@ impl Window {
         }
     }
 
-    /// The first byte of a file behind its byte order mark and the empty lines before its header.
-    fn skip_preamble(&mut self, file: &InputFile) -> Result<usize> {
-        let mut first = if self.bytes[..self.len].starts_with(BOM) { BOM.len() } else { 0 };
-        while self.has_header {
-            let rest = &self.bytes[first..self.len];
-            first += rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-            if first < self.len || self.at_end(file) {
-                break;
-            }
-            self.extend(file, self.len)?;
+    /// Fills the window with the records that follow `rest`, the bytes from `base` on that were
+    /// read before: about as many as `bytes` hold, at least one. Leaves in `rest` what stands
+    /// behind them, and says whether the content ends with them.
+    pub(super) fn read_stream(
+        &mut self,
+        stream: &mut ByteStream,
+        (base, rest): (u64, &mut Vec<u8>),
+        marks: &Marks,
+        bytes: usize,
+        held: &mut Reservation,
+    ) -> Result<bool> {
+        let file = stream.file().clone();
+        self.start(base);
+        self.make_room(&file, rest.len())?;
+        self.bytes[..rest.len()].copy_from_slice(rest);
+        self.len = rest.len();
+        if base > 0 {
+            self.begin_records(0);
         }
-        Ok(first)
+        let mut more = bytes.saturating_sub(self.len).max(BLOCK);
+        loop {
+            let len = (self.len + more).next_multiple_of(BLOCK);
+            self.make_room(&file, len)?;
+            let read = stream.read(&mut self.bytes[self.len..len])?;
+            self.len += read;
+            let whole = self.len < len;
+            if self.scan(marks, whole) {
+                if whole {
+                    self.end_content(&file, true)?;
+                    rest.clear();
+                    return Ok(true);
+                }
+                if let Some(newline) = self.structure.last_newline() {
+                    self.records.1 = newline + 1;
+                    rest.clear();
+                    rest.extend_from_slice(&self.bytes[newline + 1..self.len]);
+                    return Ok(false);
+                }
+            }
+            self.charge_growth(&file, held)?;
+            more = self.len;
+        }
     }
 
-    /// The last record of a file that does not end with a line end.
-    fn end_file(&mut self, file: &InputFile, begin: u64, certain: bool) -> Result<Option<Extent>> {
+    /// The last record of a content that does not end with a line end. False, when it is not
+    /// `certain` where records begin and this end is inside quotes.
+    fn end_content(&mut self, file: &Arc<InputFile>, certain: bool) -> Result<bool> {
         if matches!(self.state, State::Quoted | State::Escaped) {
-            return if certain { Err(self.unclosed(file)?) } else { Ok(None) };
+            return if certain { Err(self.unclosed(file)?) } else { Ok(false) };
         }
-        if self.records.0 < self.len {
+        self.records.1 = self.len;
+        if self.records.0 < self.len && self.state != State::Start {
             self.structure.close_record(self.len);
             self.records.1 = self.len + 1;
         }
-        Ok(Some(Extent { begin, end: file.size() }))
+        Ok(true)
     }
 
     /// The error for a quoted field that goes on to the end of the file.
-    fn unclosed(&self, file: &InputFile) -> Result<Error> {
+    fn unclosed(&self, file: &Arc<InputFile>) -> Result<Error> {
         let mut record = self.records.0;
         while let Some(newline) = self.structure.next_newline(record) {
             record = newline + 1;

@@ -4,14 +4,11 @@
 //! * `scan`: the source, and `worker`: one worker of it; `morsels`: slices of row groups, handed
 //!   out
 //!   in file order; `narrow`: what need not be read of them, by `prune`, `bounds` and `page_index`.
-//! * `block`: a few thousand rows of one morsel: filter columns first, `stage` by stage, the other
-//!   columns for what is left.
 //! * `column`: one column of one row group, front to back; `generic`: read by the `parquet` crate;
 //!   `native`: read by decoders of our own, from `pages` (`window`, `thrift`) through `runs` and
 //!   `values`, with `dictionary` shared by all who read the row group.
 //! * `bytes`, `error`: the seam to the `parquet` crate.
 
-mod block;
 mod bounds;
 mod bytes;
 mod column;
@@ -28,7 +25,6 @@ mod pages;
 mod prune;
 mod runs;
 mod scan;
-mod stage;
 mod thrift;
 mod values;
 mod window;

@@ -16,7 +16,6 @@ use super::generic::GenericColumn;
 use super::morsels::{Morsel, Morsels};
 use super::narrow::{Group, PageIndexUse};
 use super::native::NativeColumn;
-use super::stage::Stage;
 use super::worker::ScanWorker;
 use crate::batch::{CHUNK_ROWS, KeyFilterSlot, MAX_CHUNK_ROWS};
 use crate::error::{Error, Result};
@@ -24,6 +23,7 @@ use crate::expr::Expr;
 use crate::memory::Reservation;
 use crate::pipeline::{Context, Source, SourceWorker};
 use crate::plan::Build;
+use crate::sources::block::{BlockPlan, Stage};
 use crate::sources::file::InputFile;
 
 /// How much of one column a scan has read.
@@ -52,10 +52,8 @@ pub(super) struct Shared {
     files: Vec<ScanFile>,
     /// Columns that are read, for filters or for the output: positions in the plan's columns.
     slots: Vec<usize>,
-    /// Slot of each output column.
-    pub output: Vec<usize>,
-    /// The filters.
-    pub stages: Vec<Stage>,
+    /// What is done with each block.
+    pub plan: BlockPlan,
     /// The conditions of the filters, over slots.
     pub conditions: Vec<Expr>,
     /// The key filters, and slot and type of their keys.
@@ -116,8 +114,7 @@ impl Scan {
         }
         let shared = Shared {
             files,
-            output,
-            stages,
+            plan: BlockPlan { slots: slots.len(), stages, output },
             conditions,
             key_filters,
             morsels,
@@ -200,7 +197,7 @@ impl Shared {
     ) -> Result<Box<dyn ColumnReader>> {
         let ScanFile { footer, columns, .. } = &self.files[morsel.file];
         let (group, column) = (morsel.row_group, columns[slot]);
-        let filters = self.stages.iter().any(|stage| stage.slots.contains(&slot));
+        let filters = self.plan.stages.iter().any(|stage| stage.slots.contains(&slot));
         let key = (morsel.file, group, slot);
         if let Some(native) = NativeColumn::open(file, footer, self, column, key, filters)? {
             return Ok(Box::new(native));

@@ -8,15 +8,15 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::block::BlockReader;
 use super::column::ColumnReader;
 use super::narrow::range_conditions;
-use super::scan::Shared;
-use crate::batch::Place;
+use super::scan::{ColumnReads, Shared};
+use crate::batch::{COMPACT_BELOW, Column, Place, Selection};
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::memory::Reservation;
 use crate::pipeline::{Context, Pull, SourceWorker};
+use crate::sources::block::{BlockColumns, BlockReader};
 use crate::sources::file::InputFile;
 
 /// What a worker needs whatever it reads.
@@ -30,6 +30,29 @@ pub(super) struct Open {
     pub readers: Vec<Box<dyn ColumnReader>>,
     at: usize,
     left: VecDeque<Range<usize>>,
+}
+
+/// The next rows of a morsel. After a block every reader stands at the same row.
+struct NextRows<'a> {
+    rows: usize,
+    readers: &'a mut [Box<dyn ColumnReader>],
+    reads: &'a [ColumnReads],
+}
+
+impl BlockColumns for NextRows<'_> {
+    const THIN_BELOW: f64 = COMPACT_BELOW;
+
+    fn read(&mut self, slot: usize, kept: Option<&Selection>) -> Result<Column> {
+        self.reads[slot].add_rows(kept.map_or(self.rows, Selection::len));
+        match kept {
+            Some(kept) => self.readers[slot].read_selected(self.rows, kept),
+            None => self.readers[slot].read(self.rows),
+        }
+    }
+
+    fn skip(&mut self, slot: usize) -> Result<()> {
+        self.readers[slot].skip(self.rows)
+    }
 }
 
 /// A worker of a scan.
@@ -46,7 +69,7 @@ impl ScanWorker {
     /// A worker that has taken no morsel yet.
     pub fn new(shared: Arc<Shared>) -> Result<Self> {
         Ok(ScanWorker {
-            blocks: BlockReader::new(&shared),
+            blocks: BlockReader::new(&shared.plan),
             held: shared.reservation.child(MINIMUM_BYTES)?,
             ranges: vec![None; shared.key_filters.len()],
             morsel: None,
@@ -87,7 +110,7 @@ impl ScanWorker {
         }
         let readers = self.shared.slots().map(|slot| self.shared.open_column(&file, morsel, slot));
         let readers = readers.collect::<Result<_>>()?;
-        self.blocks.start(&self.shared, |slot| self.shared.column_bytes(morsel, slot));
+        self.blocks.start(&self.shared.plan, |slot| self.shared.column_bytes(morsel, slot));
         self.morsel = Some(Open { number, file, readers, at: 0, left: left.into() });
         Ok(Pull::Morsel(number))
     }
@@ -135,7 +158,9 @@ impl SourceWorker for ScanWorker {
                 open.left.pop_front();
             }
             open.readers.iter_mut().try_for_each(|reader| reader.skip(gap))?;
-            self.blocks.read(&self.shared, open, rows)?;
+            let mut columns =
+                NextRows { rows, readers: &mut open.readers, reads: &self.shared.reads };
+            self.blocks.read(&self.shared.plan, &mut columns, rows)?;
             let readers: usize = open.readers.iter().map(|r| r.held_bytes()).sum();
             self.held.resize_to(readers + self.blocks.held_bytes())?;
         }

@@ -12,11 +12,11 @@ use crate::batch::KeyFilterSlot;
 use crate::expr::Expr;
 
 /// A test and the columns it reads.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     /// Slots of the columns, in increasing order.
-    pub slots: Vec<usize>,
+    pub(crate) slots: Vec<usize>,
     /// Which rows pass.
-    pub test: Test,
+    pub(super) test: Test,
     /// Whether the test can fail on some row.
     fallible: bool,
     /// What all workers measured so far.
@@ -43,7 +43,7 @@ const MEASURED_ROWS_MIN: u64 = 16_384;
 
 impl Stage {
     /// The stages for `conjuncts` and for key filters, all of which name columns by slot.
-    pub fn divide(conjuncts: &[Expr], keys: Vec<(KeyFilterSlot, Vec<usize>)>) -> Vec<Stage> {
+    pub(crate) fn divide(conjuncts: &[Expr], keys: Vec<(KeyFilterSlot, Vec<usize>)>) -> Vec<Stage> {
         let mut stages: Vec<Stage> = Vec::new();
         for conjunct in conjuncts.iter().filter(|c| !c.is_fallible()) {
             let slots = conjunct.columns();
@@ -74,7 +74,7 @@ impl Stage {
     }
 
     /// Notes what the stage did with a block.
-    pub fn measure(&self, rows_in: usize, rows_out: usize, nanos: u128) {
+    pub(super) fn measure(&self, rows_in: usize, rows_out: usize, nanos: u128) {
         let Measured { rows_in: total_in, rows_out: total_out, nanos: total } = &self.measured;
         total_in.fetch_add(rows_in as u64, Ordering::Relaxed);
         total_out.fetch_add(rows_out as u64, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Stage {
 
 /// The order in which to run the stages now. `bytes` are the stored bytes of each slot's column,
 /// the guess at what reading it costs.
-pub(super) fn order(stages: &[Stage], bytes: impl Fn(usize) -> u64) -> Vec<usize> {
+pub(crate) fn order(stages: &[Stage], bytes: impl Fn(usize) -> u64) -> Vec<usize> {
     let free = stages.iter().filter(|stage| !stage.fallible).count();
     let mut order: Vec<usize> = (0..stages.len()).collect();
     let prices: Option<Vec<f64>> = stages[..free].iter().map(Stage::price).collect();

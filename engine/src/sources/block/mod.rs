@@ -1,5 +1,5 @@
 //! Reads a few thousand rows of a morsel: the columns of the filters first, stage by stage, then
-//! the other columns for the rows that are left.
+//! the other columns for the rows that are left. What a column is read from, the format says.
 //!
 //! While many rows are left, columns are read whole and the chunk carries a selection: reading
 //! around single rows is dearer than reading them. When few are left, what was read is thinned out
@@ -7,27 +7,55 @@
 //! chunks. A block without a row left reads no further column at all, and pages that no block
 //! reads from are never decompressed.
 //!
-//! Invariant 1: after a block every reader stands at the same row.
+//! Invariant 1: each column is read or skipped once for each block.
+
+mod copy;
+mod stage;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::column::{flat_unless_text, join, thin};
-
-use super::scan::Shared;
-use super::stage::{Test, order};
-use super::worker::Open;
-use crate::batch::{
-    CHUNK_ROWS, COMPACT_BELOW, Chunk, Column, Form, Indices, KeyFilterProbe, Place, Selection,
-};
+pub(crate) use self::copy::thin;
+use self::copy::{flat_unless_text, join};
+use self::stage::Test;
+pub(crate) use self::stage::{Stage, order};
+use crate::batch::{CHUNK_ROWS, Chunk, Column, Form, Indices, KeyFilterProbe, Place, Selection};
 use crate::error::Result;
 use crate::expr::Conjunction;
 
 /// Thin blocks are collected until this many rows are left.
 const COLLECT_ROWS: usize = CHUNK_ROWS / 2;
 
-/// One worker's way from column readers to chunks.
-pub(super) struct BlockReader {
+/// The columns of the block that is being read.
+pub(crate) trait BlockColumns {
+    /// Below this share of the block's rows, columns are read for the rows that are left only.
+    const THIN_BELOW: f64;
+
+    /// A slot's column in all rows of the block, or in those of `kept` only.
+    ///
+    /// # Errors
+    /// `Input` when a value cannot be read.
+    fn read(&mut self, slot: usize, kept: Option<&Selection>) -> Result<Column>;
+
+    /// Says that a slot's column is not going to be read in this block.
+    ///
+    /// # Errors
+    /// `Input` when it is seen that it could not be.
+    fn skip(&mut self, slot: usize) -> Result<()>;
+}
+
+/// What a scan does with every block. Columns that are read have slots, numbered from 0.
+pub(crate) struct BlockPlan {
+    /// Number of slots.
+    pub(crate) slots: usize,
+    /// The filters.
+    pub(crate) stages: Vec<Stage>,
+    /// Slot of each output column.
+    pub(crate) output: Vec<usize>,
+}
+
+/// One worker's way from columns to chunks.
+pub(crate) struct BlockReader {
     /// The evaluators of the stages.
     filters: Vec<Filter>,
     /// The stages in the order to run them.
@@ -97,29 +125,24 @@ impl Block {
         if self.is_thin { self.left() } else { self.rows }
     }
 
-    fn load(&mut self, slot: usize, shared: &Shared, open: &mut Open) -> Result<Column> {
+    fn load(&mut self, slot: usize, from: &mut impl BlockColumns) -> Result<Column> {
         if let Some(column) = &self.columns[slot] {
             return Ok(column.clone());
         }
-        let reader = &mut open.readers[slot];
-        let column = match &self.kept {
-            Some(kept) if self.is_thin => reader.read_selected(self.rows, kept)?,
-            _ => reader.read(self.rows)?,
-        };
-        shared.reads[slot].add_rows(self.aligned());
+        let column = from.read(slot, self.kept.as_ref().filter(|_| self.is_thin))?;
         self.columns[slot] = Some(column.clone());
         Ok(column)
     }
 
     /// Keeps the rows of `passed`, which are positions in the columns.
-    fn keep(&mut self, passed: Selection) -> Result<()> {
+    fn keep(&mut self, passed: Selection, thin_below: f64) -> Result<()> {
         if self.is_thin {
             self.thin_out(&passed)?;
             let kept = self.kept.as_ref().map_or(&[][..], Selection::as_slice);
             let rows = passed.as_slice().iter().map(|&p| kept[p as usize]).collect();
             self.kept = Some(Selection::new(rows));
         } else {
-            if (passed.len() as f64) < COMPACT_BELOW * self.rows as f64 {
+            if (passed.len() as f64) < thin_below * self.rows as f64 {
                 self.thin_out(&passed)?;
                 self.is_thin = true;
             }
@@ -143,12 +166,12 @@ impl Block {
 }
 
 impl BlockReader {
-    /// Evaluators of this worker.
-    pub fn new(shared: &Shared) -> Self {
-        let filters = shared.stages.iter().map(|stage| Filter::new(&stage.test));
+    /// Evaluators of one worker.
+    pub(crate) fn new(plan: &BlockPlan) -> Self {
+        let filters = plan.stages.iter().map(|stage| Filter::new(&stage.test));
         BlockReader {
             filters: filters.collect(),
-            order: (0..shared.stages.len()).collect(),
+            order: (0..plan.stages.len()).collect(),
             ready: VecDeque::new(),
             thin: Vec::new(),
             thin_rows: 0,
@@ -156,68 +179,75 @@ impl BlockReader {
     }
 
     /// A morsel begins; `bytes` says what a slot's column takes.
-    pub fn start(&mut self, shared: &Shared, bytes: impl Fn(usize) -> u64) {
-        self.order = order(&shared.stages, bytes);
+    pub(crate) fn start(&mut self, plan: &BlockPlan, bytes: impl Fn(usize) -> u64) {
+        self.order = order(&plan.stages, bytes);
     }
 
     /// The next chunk that is ready.
-    pub fn take(&mut self) -> Option<Chunk> {
+    pub(crate) fn take(&mut self) -> Option<Chunk> {
         self.ready.pop_front()
     }
 
-    /// Reads the next `rows` rows.
-    pub fn read(&mut self, shared: &Shared, open: &mut Open, rows: usize) -> Result<()> {
-        let slots = open.readers.len();
-        let mut block = Block { rows, kept: None, columns: vec![None; slots], is_thin: false };
+    /// Reads a block of `rows` rows.
+    ///
+    /// # Errors
+    /// Those of the columns and of the filters.
+    pub(crate) fn read(
+        &mut self,
+        plan: &BlockPlan,
+        from: &mut impl BlockColumns,
+        rows: usize,
+    ) -> Result<()> {
+        let mut block = Block { rows, kept: None, columns: vec![None; plan.slots], is_thin: false };
         for position in 0..self.order.len() {
-            let stage_number = self.order[position];
-            if self.filters[stage_number].is_idle() {
+            let number = self.order[position];
+            if self.filters[number].is_idle() {
                 continue;
             }
             let started = Instant::now();
             let before = block.left();
-            self.run_stage(stage_number, shared, open, &mut block)?;
-            let stage = &shared.stages[stage_number];
-            stage.measure(before, block.left(), started.elapsed().as_nanos());
+            self.run_stage(number, plan, from, &mut block)?;
+            plan.stages[number].measure(before, block.left(), started.elapsed().as_nanos());
             if block.left() == 0 {
                 break;
             }
         }
         if block.left() > 0 {
-            self.give(shared, open, &mut block)?;
+            self.give(plan, from, &mut block)?;
         }
-        for (column, reader) in block.columns.iter().zip(&mut open.readers) {
-            if column.is_none() {
-                reader.skip(rows)?;
-            }
-        }
-        Ok(())
+        let unread = block.columns.iter().enumerate().filter(|(_, column)| column.is_none());
+        unread.map(|(slot, _)| slot).try_for_each(|slot| from.skip(slot))
     }
 
-    fn run_stage(
+    fn run_stage<C: BlockColumns>(
         &mut self,
         number: usize,
-        shared: &Shared,
-        open: &mut Open,
+        plan: &BlockPlan,
+        from: &mut C,
         block: &mut Block,
     ) -> Result<()> {
-        let slots = &shared.stages[number].slots;
-        let columns = slots.iter().map(|&slot| block.load(slot, shared, open));
+        let slots = &plan.stages[number].slots;
+        let columns = slots.iter().map(|&slot| block.load(slot, from));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let mut chunk = Chunk::new(columns, block.aligned(), Place::default());
         if let Some(selection) = block.selection() {
             chunk = chunk.select(selection.clone());
         }
         match self.filters[number].select(&chunk)? {
-            Some(passed) if passed.len() < chunk.live_rows() => block.keep(passed),
+            Some(passed) if passed.len() < chunk.live_rows() => block.keep(passed, C::THIN_BELOW),
             _ => Ok(()),
         }
     }
 
     /// Reads the output columns and makes a chunk, or a part of one.
-    fn give(&mut self, shared: &Shared, open: &mut Open, block: &mut Block) -> Result<()> {
-        let columns = shared.output.iter().map(|&slot| {
-            let column = block.load(slot, shared, open)?;
+    fn give(
+        &mut self,
+        plan: &BlockPlan,
+        from: &mut impl BlockColumns,
+        block: &mut Block,
+    ) -> Result<()> {
+        let columns = plan.output.iter().map(|&slot| {
+            let column = block.load(slot, from)?;
             flat_unless_text(column, block.aligned())
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -239,7 +269,7 @@ impl BlockReader {
     }
 
     /// Makes a chunk of the thin blocks; false when there are none.
-    pub fn flush(&mut self) -> Result<bool> {
+    pub(crate) fn flush(&mut self) -> Result<bool> {
         let parts = std::mem::take(&mut self.thin);
         let Some(first) = parts.first() else { return Ok(false) };
         let columns = (0..first.len()).map(|column| {
@@ -253,7 +283,7 @@ impl BlockReader {
     }
 
     /// Bytes of chunks that are not given yet, about.
-    pub fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         let bytes = |column: &Column| match column.form() {
             Form::Indexed(indexed) => 4 * indexed.indices.len(),
             Form::Flat(array) | Form::Constant(array) => array.get_array_memory_size(),
