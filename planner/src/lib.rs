@@ -4,7 +4,8 @@
 //! parses it, binds its names and runs the borrowed rules; `prepare` puts these and the rules of
 //! ours in order; `lower` makes the engine's plan of the result, which the engine runs.
 //!
-//! * `session`: tables, functions, an engine; `catalog`: tables by name; `files`: files as tables.
+//! * `session`: tables, functions, an engine; `catalog`: tables by name; `files`: files as tables;
+//!   `csv_options`: what is said about a CSV file in words.
 //! * `sql`: DataFusion's SQL front end; `prepare`: a bound statement as optimized logical plans.
 //! * `rules`: our rules, one a file; `join_order`: the order of inner joins; `statistics`: guesses
 //!   at rows and distinct values; `fallible`: which expressions can fail.

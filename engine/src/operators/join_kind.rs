@@ -72,6 +72,14 @@ impl JoinKind {
         self.adds_nulls_to_probe() || !self.has_probe_columns()
     }
 
+    /// The error for a probe row of a [`JoinKind::Single`] join that has several matches.
+    pub(crate) fn several_rows() -> Error {
+        Error::input(
+            "a subquery used as a value gave more than one row; limit it to one, or aggregate its \
+             rows",
+        )
+    }
+
     /// What explain calls it.
     pub fn label(self) -> &'static str {
         match self {
@@ -87,11 +95,4 @@ impl JoinKind {
             JoinKind::RightAnti => "right anti",
         }
     }
-}
-
-/// The error for a probe row of a [`JoinKind::Single`] join that has several matches.
-pub(crate) fn several_rows() -> Error {
-    Error::input(
-        "a subquery used as a value gave more than one row; limit it to one, or aggregate its rows",
-    )
 }

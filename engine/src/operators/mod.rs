@@ -20,7 +20,6 @@ pub use filter::Filter;
 pub use hash_aggregate::HashAggregate;
 pub use hash_join::HashJoin;
 pub use join_kind::JoinKind;
-pub(crate) use join_kind::several_rows;
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use nested_loop_join::NestedLoopJoin;

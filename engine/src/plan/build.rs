@@ -135,7 +135,9 @@ impl Build {
                 tree = Tree::Transform(transform, Box::new(tree));
             }
             let mut after = arm.after;
-            after.extend((number.saturating_sub(arm.follows)..number).map(|n| PipelineId(first + n)));
+            after.extend(
+                (number.saturating_sub(arm.follows)..number).map(|n| PipelineId(first + n)),
+            );
             self.pipelines.list.push(Pipeline {
                 source: arm.source,
                 first_morsel: number as u64 * ARM_MORSELS,

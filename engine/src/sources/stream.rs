@@ -241,7 +241,10 @@ mod tests {
     }
 
     fn zstd(text: &[u8]) -> Vec<u8> {
-        zstd::encode_all(text, 1).expect("compresses")
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+        encoder.include_checksum(true).expect("may have one");
+        encoder.write_all(text).expect("compresses");
+        encoder.finish().expect("compresses")
     }
 
     fn read(bytes: &[u8], step: usize) -> Result<Vec<u8>> {

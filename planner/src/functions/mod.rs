@@ -1,7 +1,7 @@
 //! Functions of ours that the front end knows by name. The adapters that let the engine call
 //! DataFusion's are in `lower`.
 //!
-//! * `single_value`: the only row of a scalar subquery.
+//! * `single_value`: the only row of a scalar subquery; `window`: window functions.
 
 mod single_value;
 mod window;

@@ -6,8 +6,8 @@
 //! condition becomes a filter of its own over a node that the borrowed rules move nothing through;
 //! the node is taken out when they are done.
 //!
-//! A volatile condition behind a group-by or a window stays there too: it reads no column that would
-//! hold it back, and would drop rows instead of groups.
+//! A volatile condition behind a group-by or a window stays there too: it reads no column that
+//! would hold it back, and would drop rows instead of groups.
 //!
 //! Conditions over one table, equalities (join keys may be among them), conditions over several
 //! relations or with a subquery, and those that cannot fail are moved as far as they go; so are

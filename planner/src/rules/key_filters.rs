@@ -50,7 +50,10 @@ pub(crate) fn push_key_filters(plan: Plan) -> Result<(Plan, bool)> {
     for (number, node) in plan.nodes().iter().enumerate() {
         let Some(join) = as_spec::<HashJoin>(node) else { continue };
         let id = KeyFilterId(u32::try_from(publishers.len()).unwrap_or(u32::MAX));
-        if join.publishes.is_some() || !join.kind.drops_unmatched_probe() || join.probe_keys.is_empty() {
+        if join.publishes.is_some()
+            || !join.kind.drops_unmatched_probe()
+            || join.probe_keys.is_empty()
+        {
             continue;
         }
         pushing.found = false;

@@ -20,7 +20,6 @@ use super::null_aware::{MemberMatcher, Members};
 use super::shape::Shared;
 use crate::batch::{Chunk, Column, MAX_CHUNK_ROWS, Selection};
 use crate::error::Result;
-use crate::operators::several_rows;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
 /// The probe side of a join.
@@ -157,7 +156,7 @@ impl ProbeWorker {
             }
             let has_several = |&entry: &u32| entry != NONE && group_of(entry).is_some();
             if kind == JoinKind::Single && self.matcher.entries.iter().any(has_several) {
-                return Err(several_rows());
+                return Err(JoinKind::several_rows());
             }
         }
         self.current = Some(Current { chunk: input, walk: Walk::default(), open: None });
@@ -222,7 +221,7 @@ fn filter_left(matcher: &mut Matcher, current: &mut Current, more: bool) -> Resu
         candidate += 1;
         if pass {
             if is_single && current.open == Some((row, true)) {
-                return Err(several_rows());
+                return Err(JoinKind::several_rows());
             }
             kept.push(row, build);
             current.open = Some((row, true));

@@ -147,13 +147,12 @@ fn reference(spec: &HashJoin, probe: &Table, build: &Table) -> Option<Vec<Row>> 
         spec.residual.is_none()
             || matches!((p.last(), b.last()), (Some(Cell::Int(p)), Some(Cell::Int(b))) if p < b)
     };
-    let equal = |p: &Row, b: &Row, key: usize| {
-        match (&p[spec.probe_keys[key]], &b[spec.build_keys[key]]) {
+    let equal =
+        |p: &Row, b: &Row, key: usize| match (&p[spec.probe_keys[key]], &b[spec.build_keys[key]]) {
             (Cell::Null, Cell::Null) => spec.null_equals_null,
             (Cell::Null, _) | (_, Cell::Null) => false,
             (a, b) => a.same(b),
-        }
-    };
+        };
     let keys = spec.probe_keys.len();
     let row = |p: Option<&Row>, b: Option<&Row>| -> Row {
         let cell = |row: Option<&Row>, c: usize| row.map_or(Cell::Null, |row| row[c].clone());
@@ -238,7 +237,8 @@ fn check(spec: &HashJoin, probe: &Table, build: &Table, random: &mut Random) {
             let same = found.iter().zip(expected).all(|(a, b)| a.same(b));
             assert!(same, "row {row}: {found:?} instead of {expected:?}, {what}");
         }
-        let filter = shared.main.filter_slot.as_ref().and_then(KeyFilterSlot::get).expect("published");
+        let filter =
+            shared.main.filter_slot.as_ref().and_then(KeyFilterSlot::get).expect("published");
         assert_eq!(filter.is_empty(), build_is_empty(spec, build));
         let mut kept = 0;
         for chunk in &probe_chunks {

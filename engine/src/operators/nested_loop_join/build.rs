@@ -146,8 +146,7 @@ impl BuildWorker {
         let mut freed = 0;
         if self.blocks.iter().skip(self.spilled).any(|block| !block.pages.is_empty()) {
             let space = memory.governor().spill();
-            let tape =
-                self.tape.get_or_insert_with(|| TapeWriter::new(space, HOLDER, SPILL_BYTES));
+            let tape = self.tape.get_or_insert_with(|| TapeWriter::new(space, HOLDER, SPILL_BYTES));
             for block in self.blocks.iter_mut().skip(self.spilled) {
                 cx.check()?;
                 freed += block.write(tape)?;

@@ -18,7 +18,7 @@ use super::shape::{Shape, Shared};
 use super::store::{Columns, Group};
 use crate::batch::{CHUNK_ROWS, COMPACT_BELOW, Chunk, Column, Indices, Selection, all_rows};
 use crate::error::Result;
-use crate::operators::{JoinKind, several_rows};
+use crate::operators::JoinKind;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
 /// Rows of a strip from which on they leave as a chunk of their own.
@@ -181,7 +181,8 @@ impl Current {
             let mark = Arc::new(BooleanArray::new(matched, nulls));
             return Ok(Some(output.widen([Column::flat(DataType::Boolean, mark)])));
         }
-        let nulls = shape.build_output.iter().map(|&stored| Column::null(shape.types[stored].clone()));
+        let nulls =
+            shape.build_output.iter().map(|&stored| Column::null(shape.types[stored].clone()));
         Ok(Some(output.widen(nulls)))
     }
 }
@@ -297,7 +298,7 @@ impl Strips<'_> {
         for &row in passed.as_slice() {
             let again = std::mem::replace(&mut current.matched[row as usize], true);
             if again && is_single {
-                return Err(several_rows());
+                return Err(JoinKind::several_rows());
             }
         }
         self.mark(&[row as u32]);
@@ -324,7 +325,7 @@ impl Strips<'_> {
 
     fn note_single(&self, matches: usize) -> Result<()> {
         match self.shape.kind == JoinKind::Single && matches > 1 {
-            true => Err(several_rows()),
+            true => Err(JoinKind::several_rows()),
             false => Ok(()),
         }
     }

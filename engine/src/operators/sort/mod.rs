@@ -9,7 +9,7 @@
 //! How runs are formed and merged, who may take how much memory and what is the least is in
 //! [`crate::memory::runs`]; here is who calls it when.
 //!
-//! * `sink`, `source`: the two ends; `state`: what they share.
+//! * `sink`, `source`: the two ends.
 //!
 //! Rows with equal keys keep the order of the input.
 //!

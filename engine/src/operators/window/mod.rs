@@ -20,7 +20,8 @@
 //!
 //! Memory: as a sort; and a store for each worker, of [`store::STORE_BYTES`] at least. What is
 //! computed in memory proportional to a frame, and ends in `OutOfMemory` when there is none: moving
-//! sums and extremes of values that cannot be taken off again, and aggregates that are not built in.
+//! sums and extremes of values that cannot be taken off again, and aggregates that are not built
+//! in.
 //!
 //! Concurrency: a worker owns its merger, its store and its evaluators. One partition is one
 //! worker's.

@@ -243,6 +243,8 @@ fn samples_of_a_size_that_is_said() {
         (columns(&facts)[1].1.clone(), facts.is_exact, facts.rows)
     };
     let (found, exact, rows) = x(1000);
-    assert!(found == DataType::Int64 && !exact && (rows - 200_000.0).abs() < 40_000.0, "{rows}");
+    // The first records are the shortest, so there seem to be more.
+    let is_near = (200_000.0..300_000.0).contains(&rows);
+    assert!(found == DataType::Int64 && !exact && is_near, "{found} {rows}");
     assert_eq!(x(u64::MAX), (DataType::Utf8View, true, 200_000.0));
 }
