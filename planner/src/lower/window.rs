@@ -248,12 +248,15 @@ enum Part {
     Key(SortKey),
 }
 
-/// The calls by the order of the rows that they go by, each with its number.
-fn in_orders(wanted: Vec<Wanted>) -> Vec<(Vec<SortKey>, Vec<(usize, WindowCall)>)> {
+/// Calls, each with its number.
+type Numbered = Vec<(usize, WindowCall)>;
+
+/// The calls by the order of the rows that they go by.
+fn in_orders(wanted: Vec<Wanted>) -> Vec<(Vec<SortKey>, Numbered)> {
     let mut numbered: Vec<(usize, Wanted)> = wanted.into_iter().enumerate().collect();
     // Those with most keys first: the others may find theirs among them.
     numbered.sort_by_key(|(_, w)| std::cmp::Reverse(w.partition.len() + w.order.len()));
-    let mut orders: Vec<(Order, Vec<(usize, WindowCall)>)> = Vec::new();
+    let mut orders: Vec<(Order, Numbered)> = Vec::new();
     for (number, Wanted { mut call, partition, order }) in numbered {
         call.over = Over { partition: partition.len(), order: partition.len() + order.len() };
         let served = orders.iter_mut().find_map(|(known, calls)| {

@@ -46,7 +46,7 @@ pub(super) enum Edge {
     /// So many rows behind the row.
     Rows(i64),
     /// The begin of the group so many groups behind that of the row.
-    Groups(GroupEdge),
+    Groups(Box<GroupEdge>),
     /// Where a key is reached or passed.
     Range(Box<dyn RangeEdge>),
 }

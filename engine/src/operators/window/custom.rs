@@ -176,7 +176,8 @@ impl Custom {
             states.merge(&running.states, &[0], 1)?;
             from = running.rows.end;
         }
-        self.add(states.as_mut(), &[from..frame.end], store)?;
+        let rest = from..frame.end;
+        self.add(states.as_mut(), std::slice::from_ref(&rest), store)?;
         let columns = states.state()?;
         let mut copy = self.fresh()?;
         copy.merge(&columns, &[0], 1)?;

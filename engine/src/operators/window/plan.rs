@@ -123,7 +123,8 @@ impl Plan {
         is_end: bool,
     ) -> Result<Edge> {
         let behind = i64::from(is_end);
-        let groups = |offset| Edge::Groups(GroupEdge::new(over, self.types.len(), offset));
+        let groups =
+            |offset| Edge::Groups(Box::new(GroupEdge::new(over, self.types.len(), offset)));
         let (offset, following) = match bound {
             FrameBound::UnboundedPreceding => return Ok(Edge::PartitionStart),
             FrameBound::UnboundedFollowing => return Ok(Edge::PartitionEnd),

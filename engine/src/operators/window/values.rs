@@ -88,7 +88,7 @@ impl ValidRows {
     }
 
     /// Number `skip` of the frame.
-    fn from_start(&mut self, skip: u64, end: u64, store: &mut Store) -> Result<Option<u64>> {
+    fn nth_from_start(&mut self, skip: u64, end: u64, store: &mut Store) -> Result<Option<u64>> {
         while (self.rows.len() as u64) <= skip && self.scanned < end {
             self.scan(store)?;
         }
@@ -96,7 +96,7 @@ impl ValidRows {
     }
 
     /// Number `skip` of the frame, counted from its end; those before it are dropped.
-    fn from_end(&mut self, skip: u64, end: u64, store: &mut Store) -> Result<Option<u64>> {
+    fn nth_from_end(&mut self, skip: u64, end: u64, store: &mut Store) -> Result<Option<u64>> {
         while self.scanned < end {
             self.scan(store)?;
             if self.rows.len() as u64 > skip + 1 {
@@ -139,11 +139,11 @@ impl ValueOf {
             Choice::FromEnd(skip) => end.checked_sub(*skip + 1),
             Choice::ValidFromStart { skip, valid } => {
                 valid.enter(span.marks[number], row, start);
-                valid.from_start(*skip, end, store)?
+                valid.nth_from_start(*skip, end, store)?
             }
             Choice::ValidFromEnd { skip, valid } => {
                 valid.enter(span.marks[number], row, start);
-                valid.from_end(*skip, end, store)?
+                valid.nth_from_end(*skip, end, store)?
             }
             Choice::NthByColumn(lane) => match lane.get(store, row)? {
                 Some(nth) if nth < 1 => {

@@ -246,7 +246,7 @@ impl Read {
     }
 }
 
-fn some<'a>((number, rest): (u32, &'a [u8])) -> (Option<u32>, &'a [u8]) {
+fn some((number, rest): (u32, &[u8])) -> (Option<u32>, &[u8]) {
     (Some(number), rest)
 }
 

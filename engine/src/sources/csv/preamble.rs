@@ -40,19 +40,21 @@ impl Preamble {
                 None => return whole.then_some(bytes.len()),
             }
         }
-        while self.has_header {
+        if !self.has_header {
+            return Some(at);
+        }
+        loop {
             let rest = &bytes[at..];
             at += rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
             match bytes.get(at) {
                 None => return whole.then_some(at),
-                Some(byte) if Some(*byte) != self.comment => break,
+                Some(byte) if Some(*byte) != self.comment => return Some(at),
                 Some(_) => match self.line_end(bytes, at) {
                     Some(end) => at = end,
                     None => return whole.then_some(bytes.len()),
                 },
             }
         }
-        Some(at)
     }
 
     /// The position behind the line end at `from` or behind.
