@@ -6,6 +6,8 @@ use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
+use crate::functions::is_opaque;
+
 /// Whether evaluating the expression can fail. Conservative: functions and arithmetic may, except
 /// what is known to be total.
 pub(crate) fn is_fallible(expr: &Expr, schema: &DFSchema) -> bool {
@@ -32,7 +34,9 @@ fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
     match expr {
         Expr::BinaryExpr(binary) => is_fallible_arithmetic(binary, expr, schema),
         Expr::Negative(_) => true,
-        Expr::ScalarFunction(call) => !TOTAL_FUNCTIONS.contains(&call.name()),
+        Expr::ScalarFunction(call) => {
+            !TOTAL_FUNCTIONS.contains(&call.name()) && !is_opaque(call.name())
+        }
         Expr::Cast(cast) => {
             cast.expr.get_type(schema).map_or(true, |from| !widens(&from, cast.field.data_type()))
         }

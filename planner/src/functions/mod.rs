@@ -1,10 +1,11 @@
 //! Functions of ours that the front end knows by name. The adapters that let the engine call
 //! DataFusion's are in `lower`.
 //!
-//! * `single_value`: the only row of a scalar subquery; `window`: window functions.
+//! * `opaque`: marks around expressions that borrowed rules must not look into.
+//! * `window`: window functions.
 
-mod single_value;
+mod opaque;
 mod window;
 
-pub(crate) use single_value::single_value;
+pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};

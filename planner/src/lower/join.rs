@@ -12,6 +12,7 @@ use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
 use super::plan::{PlanLowering, all_columns, field_names};
+use crate::rules::SingleJoin;
 
 /// A logical join, whichever node it stands in.
 pub(super) struct Joined<'a> {
@@ -39,6 +40,20 @@ impl PlanLowering {
             swapped,
             null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
             null_aware: join.null_aware,
+        })
+    }
+
+    /// A subquery that is used as a value.
+    pub(super) fn single_join(&mut self, join: &SingleJoin) -> Result<NodeId> {
+        self.joined(&Joined {
+            left: &join.left,
+            right: &join.right,
+            on: &join.on,
+            filter: join.filter.as_ref(),
+            kind: JoinKind::Single,
+            swapped: false,
+            null_equals_null: false,
+            null_aware: false,
         })
     }
 

@@ -4,6 +4,7 @@
 //! engine, so expressions among them are computed by a projection below, and dropped by one above
 //! where they would show.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
@@ -21,7 +22,7 @@ use gristmill_engine::{Error, Result};
 use super::expr::lower_expr;
 use crate::catalog::PlannedTable;
 use crate::prepare::Prepared;
-use crate::rules::{SharedSource, shared_source};
+use crate::rules::{SharedSource, SingleJoin, shared_source};
 use crate::statistics::{Profile, Profiles};
 
 /// Rows up to which a limited sort keeps the first rows only; beyond it, all rows are sorted, and
@@ -33,7 +34,7 @@ pub(super) struct PlanLowering {
     pub(super) plan: Plan,
     options: Arc<ConfigOptions>,
     /// The shared plans lowered so far, with the columns of the bound plan that each gives.
-    shared: Vec<(NodeId, Vec<usize>)>,
+    shared: HashMap<usize, (NodeId, Vec<usize>)>,
     /// What is guessed about the logical nodes.
     pub(super) profiles: Profiles,
 }
@@ -48,10 +49,11 @@ pub(crate) fn lower_prepared(prepared: &Prepared, options: &Arc<ConfigOptions>) 
     let mut profiles = Profiles::default();
     prepared.shared.iter().for_each(|shared| profiles.add(&shared.plan));
     profiles.add(&prepared.plan);
-    let mut lowering = PlanLowering { plan, options, shared: Vec::new(), profiles };
-    for shared in &prepared.shared {
+    let mut lowering = PlanLowering { plan, options, shared: HashMap::new(), profiles };
+    for &number in &prepared.order {
+        let shared = &prepared.shared[number];
         let node = lowering.node(&shared.plan)?;
-        lowering.shared.push((node, shared.columns.clone()));
+        lowering.shared.insert(number, (node, shared.columns.clone()));
     }
     lowering.node(&prepared.plan)?;
     Ok(lowering.plan)
@@ -102,7 +104,10 @@ impl PlanLowering {
                 let rows = values.values.iter().map(row).collect::<Result<_>>()?;
                 self.values(values.schema.as_arrow(), rows)
             }
-            other => Err(Error::input(format!("{} is not supported", kind_of(other)))),
+            other => match SingleJoin::of(other) {
+                Some(join) => self.single_join(join),
+                None => Err(Error::input(format!("{} is not supported", kind_of(other)))),
+            },
         }
     }
 
@@ -140,7 +145,7 @@ impl PlanLowering {
     /// The columns that a scan wants of a shared plan.
     fn read_shared(&mut self, source: &SharedSource, scan: &df::TableScan) -> Result<NodeId> {
         let missing = || Error::internal(format!("{} is not planned", scan.table_name));
-        let (node, given) = self.shared.get(source.number()).cloned().ok_or_else(missing)?;
+        let (node, given) = self.shared.get(&source.number()).cloned().ok_or_else(missing)?;
         let columns = all_columns(&self.plan.node(node)?.schema);
         let wanted = match &scan.projection {
             Some(wanted) => wanted.clone(),

@@ -10,8 +10,7 @@
 //! would hold it back, and would drop rows instead of groups.
 //!
 //! Conditions over one table, equalities (join keys may be among them), conditions over several
-//! relations or with a subquery, and those that cannot fail are moved as far as they go; so are
-//! those of correlated subqueries, whose joins have to be found first.
+//! relations and those that cannot fail are moved as far as they go.
 //!
 //! Sound: rows pass the same conditions, those that can fail after the others.
 
@@ -25,6 +24,7 @@ use datafusion_expr::logical_plan::{Extension, Filter, LogicalPlan};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr, Operator, UserDefinedLogicalNodeCore};
 
+use super::SingleJoin;
 use crate::fallible::is_fallible_on_columns;
 
 /// The rule's name in explain.
@@ -73,12 +73,10 @@ impl UserDefinedLogicalNodeCore for Barrier {
 
 /// Puts barriers below the conditions that must stay where they are.
 pub(crate) fn keep_in_place(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    plan.transform_up_with_subqueries(|node| {
+    plan.transform_up(|node| {
         let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
         let schema = filter.input.schema();
-        let fallible = is_fallible_on_columns(&filter.predicate, schema)
-            && has_join(&filter.input)
-            && !is_correlated(&filter);
+        let fallible = is_fallible_on_columns(&filter.predicate, schema) && has_join(&filter.input);
         let volatile = filter.predicate.is_volatile() && has_groups(&filter.input);
         let wanted = |condition: &Expr| {
             let can_fail =
@@ -104,7 +102,7 @@ pub(crate) fn keep_in_place(plan: LogicalPlan) -> Result<Transformed<LogicalPlan
 
 /// Takes all barriers out.
 pub(crate) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| match &node {
+    plan.transform_up(|node| match &node {
         LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref() {
             Some(Barrier { input }) => Ok(Transformed::yes(input.clone())),
             None => Ok(Transformed::no(node)),
@@ -115,8 +113,9 @@ pub(crate) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 fn has_join(plan: &LogicalPlan) -> bool {
-    let found = plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))));
-    found.unwrap_or(true)
+    let is_join =
+        |node: &LogicalPlan| matches!(node, LogicalPlan::Join(_)) || SingleJoin::of(node).is_some();
+    plan.exists(|node| Ok(is_join(node))).unwrap_or(true)
 }
 
 fn has_groups(plan: &LogicalPlan) -> bool {
@@ -125,20 +124,11 @@ fn has_groups(plan: &LogicalPlan) -> bool {
     found.unwrap_or(true)
 }
 
-fn is_correlated(filter: &Filter) -> bool {
-    filter.predicate.contains_outer() || !filter.input.all_out_ref_exprs().is_empty()
-}
-
 /// Whether a condition would be moved to the one relation that it reads.
 fn is_moved_alone(condition: &Expr) -> bool {
     if matches!(condition, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq, left, right })
         if left.any_column_refs() && right.any_column_refs())
     {
-        return false;
-    }
-    let subquery =
-        |e: &Expr| matches!(e, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
-    if condition.exists(|e| Ok(subquery(e))).unwrap_or(true) {
         return false;
     }
     let columns = condition.column_refs();

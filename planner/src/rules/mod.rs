@@ -1,20 +1,22 @@
 //! Rules of ours, one a file, each with the reason why it is sound.
 //!
-//! In the order in which they run: `not_in` and `shared` on the bound plan, `in_place` on the
+//! In the order in which they run: `shared` on the bound plan, `unnest` and `in_place` on the
 //! analyzed one, `join_order` (with `region`) between the borrowed rules, `key_filters` on the
-//! engine's plan.
+//! engine's plan. `single_join` is a node that unnesting needs.
 
 mod in_place;
 mod join_order;
 mod key_filters;
-mod not_in;
 mod region;
 mod shared;
+mod single_join;
+mod unnest;
 
 pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
-pub(crate) use not_in::{EXPAND_NOT_IN, expand_not_in};
 pub(crate) use shared::{
-    SHARE_SUBPLANS, SharedSource, columns_read, narrowed, share_subplans, shared_source,
+    SHARE_SUBPLANS, SharedSource, columns_read, narrowed, parts_read, share_subplans, shared_source,
 };
+pub(crate) use single_join::{SingleJoin, push_below_single_join};
+pub(crate) use unnest::{UNNEST_SUBQUERIES, unnest_subqueries};

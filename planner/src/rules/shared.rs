@@ -20,7 +20,6 @@ use datafusion_common::{Column, Result};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast};
 
-use super::not_in::LIST_PREFIX;
 use crate::sql::CTE_PREFIX;
 use crate::statistics::{Profile, profile};
 
@@ -93,8 +92,7 @@ fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
     let mut best: Option<(usize, LogicalPlan)> = None;
     for (_, plan) in groups.into_values().flatten().filter(|(count, _)| *count > 1) {
         let worth = Worth::of(&plan)?;
-        let pays = worth.work || worth.volatile || has_alias(&plan, LIST_PREFIX);
-        let wanted = !worth.correlated && pays;
+        let wanted = worth.is_enough();
         let sound = !worth.volatile || is_definition(&plan);
         if wanted && sound && best.as_ref().is_none_or(|(nodes, _)| worth.nodes > *nodes) {
             best = Some((worth.nodes, plan));
@@ -107,13 +105,15 @@ fn is_candidate(node: &LogicalPlan) -> bool {
     is_definition(node) || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
 }
 
-/// Whether a node is a copy of a definition: a CTE's query, or the list of a NOT IN.
+/// Whether a node is a copy of a definition: a CTE's query.
 fn is_definition(node: &LogicalPlan) -> bool {
-    has_alias(node, CTE_PREFIX) || has_alias(node, LIST_PREFIX)
+    matches!(node, LogicalPlan::SubqueryAlias(alias)
+        if alias.alias.table().starts_with(CTE_PREFIX))
 }
 
-fn has_alias(node: &LogicalPlan, prefix: &str) -> bool {
-    matches!(node, LogicalPlan::SubqueryAlias(alias) if alias.alias.table().starts_with(prefix))
+/// Whether a plan that is read twice should be computed once.
+pub(in crate::rules) fn is_worth_sharing(plan: &LogicalPlan) -> Result<bool> {
+    Ok(Worth::of(plan)?.is_enough())
 }
 
 fn fingerprint(plan: &LogicalPlan) -> u64 {
@@ -144,6 +144,7 @@ impl Worth {
                     | LogicalPlan::Window(_)
                     | LogicalPlan::Sort(_)
                     | LogicalPlan::Limit(_)
+                    | LogicalPlan::Extension(_)
             );
             for expr in node.expressions() {
                 worth.volatile |= expr.is_volatile();
@@ -153,10 +154,14 @@ impl Worth {
         })?;
         Ok(worth)
     }
+
+    fn is_enough(&self) -> bool {
+        !self.correlated && (self.work || self.volatile)
+    }
 }
 
 /// A scan that gives the columns of `part` under the names they have there.
-fn stand_in(number: usize, part: &LogicalPlan) -> Result<LogicalPlan> {
+pub(in crate::rules) fn stand_in(number: usize, part: &LogicalPlan) -> Result<LogicalPlan> {
     let fields = part.schema().fields().iter().enumerate();
     let fields: Vec<Field> = fields
         .map(|(index, field)| field.as_ref().clone().with_name(format!("c{index}")))
@@ -185,6 +190,18 @@ fn replace(plan: LogicalPlan, part: &LogicalPlan, stand_in: &LogicalPlan) -> Res
 /// A scan of a shared plan's rows.
 pub(crate) fn shared_source(scan: &TableScan) -> Option<&SharedSource> {
     scan.source.downcast_ref::<SharedSource>()
+}
+
+/// The numbers of the shared plans that a plan reads.
+pub(crate) fn parts_read(plan: &LogicalPlan) -> Result<Vec<usize>> {
+    let mut numbers = Vec::new();
+    plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            numbers.extend(shared_source(scan).map(SharedSource::number));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(numbers)
 }
 
 /// The columns of shared plan `number` that scans in these plans read, increasing.

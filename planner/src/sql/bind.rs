@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
-use datafusion_optimizer::Analyzer;
+use datafusion_optimizer::AnalyzerRule;
 use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_sql::parser::{
@@ -20,7 +20,6 @@ use super::diagnose::to_error;
 use super::operands::WidenOperands;
 use super::order::resolve_order;
 use super::script::Statement;
-use super::subqueries;
 use super::windows;
 use crate::catalog::Format;
 
@@ -152,8 +151,7 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
     Ok(CopyTarget { path, format, options })
 }
 
-/// Resolves types, makes integer arithmetic checked, and refuses subqueries that would be planned
-/// wrongly.
+/// Resolves types and makes integer arithmetic checked.
 ///
 /// # Errors
 /// `Input` with a place where one is known.
@@ -162,30 +160,9 @@ pub(crate) fn analyze(
     options: &ConfigOptions,
     statement: &Position,
 ) -> Result<LogicalPlan> {
-    let analyzer = Analyzer::with_rules(vec![
-        std::sync::Arc::new(ResolveGroupingFunction::new()),
-        std::sync::Arc::new(WidenOperands),
-        std::sync::Arc::new(TypeCoercion::new()),
-        std::sync::Arc::new(CheckArithmetic),
-    ]);
-    let plan = analyzer
-        .execute_and_check(plan, options, |_, _| {})
-        .map_err(|e| to_error(&e, statement))?;
-    subqueries::refuse_unplannable(&plan).map_err(|e| placed(e, statement))?;
-    subqueries::guard_scalar_subqueries(plan).map_err(|e| to_error(&e, statement))
-}
-
-/// Refuses what the rules left of subqueries.
-///
-/// # Errors
-/// `Input` with its place.
-pub(crate) fn check_planned(plan: &LogicalPlan, statement: &Position) -> Result<()> {
-    subqueries::refuse_remaining(plan).map_err(|e| placed(e, statement))
-}
-
-fn placed(error: Error, statement: &Position) -> Error {
-    match error {
-        Error::Input { message, position: None } => Error::input_at(message, statement.clone()),
-        other => other,
-    }
+    // One by one: together, they refuse subqueries that the borrowed rules cannot plan.
+    let rules: [&dyn AnalyzerRule; 4] =
+        [&ResolveGroupingFunction::new(), &WidenOperands, &TypeCoercion::new(), &CheckArithmetic];
+    let analyzed = rules.iter().try_fold(plan, |plan, rule| rule.analyze(plan, options));
+    analyzed.map_err(|e| to_error(&e, statement))
 }

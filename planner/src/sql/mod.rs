@@ -4,8 +4,9 @@
 //!   `names`: names for columns that have none; `windows`: windows by name.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
-//!   wraps; `operands`: types that meet; `subqueries`: what cannot be planned is refused by name.
-//! * `optimize`: the borrowed rules, each with the reason why it is there.
+//!   wraps; `operands`: types that meet.
+//! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
+//!   wrong about some joins, kept away from them.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
 
@@ -14,18 +15,18 @@ mod bind;
 mod context;
 mod diagnose;
 mod functions;
+mod guards;
 mod names;
 mod operands;
 mod optimize;
 mod order;
 mod script;
 mod stack;
-mod subqueries;
 mod syntax;
 mod unsupported;
 mod windows;
 
-pub(crate) use bind::{CopyTarget, Request, analyze, bind, check_planned};
+pub(crate) use bind::{CopyTarget, Request, analyze, bind};
 pub(crate) use context::Binder;
 pub(crate) use diagnose::{nearest, to_error};
 pub(crate) use functions::FunctionTable;

@@ -1,11 +1,12 @@
 //! The borrowed rules, picked one by one.
 //!
-//! Two lists with the join order between them: the first turns subqueries into joins and brings
-//! conditions to their relations, the second makes the tree narrow. Left out on purpose:
-//! `rewrite_set_comparison` (refused before), `unions_to_filter` and the leaf-expression rules (no
-//! use yet), `decorrelate_lateral_join` (LATERAL is refused), `eliminate_join` (makes semi joins
-//! whose sides are fixed before the join order is known), `filter_null_join_keys` (the join drops
-//! NULL keys itself).
+//! Two lists with the join order between them: the first brings conditions to their relations, the
+//! second makes the tree narrow. Left out on purpose: what turns subqueries into joins (rules of
+//! ours have done that), `unions_to_filter` and the leaf-expression rules (no use yet),
+//! `eliminate_join` (makes semi joins whose sides are fixed before the join order is known),
+//! `filter_null_join_keys` (the join drops NULL keys itself).
+//!
+//! Three rules are kept from what they get wrong: see `guards`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -13,24 +14,21 @@ use std::sync::Arc;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
-use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
-use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion_optimizer::eliminate_filter::EliminateFilter;
 use datafusion_optimizer::eliminate_group_by_constant::EliminateGroupByConstant;
 use datafusion_optimizer::eliminate_limit::EliminateLimit;
 use datafusion_optimizer::eliminate_outer_join::EliminateOuterJoin;
-use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::optimize_unions::OptimizeUnions;
 use datafusion_optimizer::propagate_empty_relation::PropagateEmptyRelation;
-use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
-use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+
+use super::guards::{ConditionsToRelations, KeysFromConditions, KeysFromFilters};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
@@ -87,7 +85,7 @@ fn fingerprint(plan: &LogicalPlan) -> u64 {
     hasher.finish()
 }
 
-/// Subqueries to joins, conditions to their relations.
+/// Conditions to their relations.
 pub(crate) fn before_join_order(
     plan: LogicalPlan,
     planning: &mut Planning,
@@ -99,18 +97,14 @@ pub(crate) fn before_join_order(
         Arc::new(SimplifyExpressions::new()),
         // DISTINCT is a group-by without aggregates: one operator for both.
         Arc::new(ReplaceDistinctWithAggregate::new()),
-        // IN and EXISTS to semi and anti joins.
-        Arc::new(DecorrelatePredicateSubquery::new()),
-        // Scalar subqueries to joins with aggregates.
-        Arc::new(ScalarSubqueryToJoin::new()),
         // ON conditions to join keys.
-        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(KeysFromConditions::default()),
         // The same key twice in GROUP BY or ORDER BY.
         Arc::new(EliminateDuplicatedExpr::new()),
         // WHERE true, WHERE false.
         Arc::new(EliminateFilter::new()),
         // WHERE conditions to join keys, those common to all branches of an OR too.
-        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(KeysFromFilters::default()),
         // LIMIT 0.
         Arc::new(EliminateLimit::new()),
         // What an empty input makes empty.
@@ -120,7 +114,7 @@ pub(crate) fn before_join_order(
         // Limits into sorts: top-k.
         Arc::new(PushDownLimit::new()),
         // Conditions to the scans.
-        Arc::new(PushDownFilter::new()),
+        Arc::new(ConditionsToRelations::default()),
         // count(DISTINCT x) is a group-by of a group-by.
         Arc::new(SingleDistinctToGroupBy::new()),
         // GROUP BY 'constant'.

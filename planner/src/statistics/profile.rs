@@ -16,7 +16,7 @@ use gristmill_engine::plan::Estimate;
 use super::number::{is_discrete, number};
 use super::selectivity::selectivity;
 use crate::catalog::{PlannedTable, TableStatistics};
-use crate::rules::shared_source;
+use crate::rules::{SingleJoin, shared_source};
 
 /// Distinct values of a text column about which nothing is known: conditions like
 /// `status = 'open'` are what such columns are asked.
@@ -195,6 +195,11 @@ fn guess(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
             Profile::unknown(values.values.len() as f64, "exact", values.schema.fields().len())
         }
         other => {
+            if let Some(join) = SingleJoin::of(other) {
+                let (left, right) = (profile_of(&join.left, known), profile_of(&join.right, known));
+                let columns = [left.columns, right.columns].concat();
+                return Profile { how: "join", columns, ..left };
+            }
             let columns = other.schema().fields().len();
             match other.inputs().first() {
                 Some(input) => Profile::unknown(profile_of(input, known).rows, "input", columns),
