@@ -1,7 +1,7 @@
 //! Borrowed rules that are wrong about some joins, kept away from them.
 //!
-//! * Keys of joins in which NULL equals NULL stay what they are. The borrowed rules would add `a = b`
-//!   found elsewhere to them, and NULLs would then be equal there too.
+//! * Keys of joins in which NULL equals NULL stay what they are. The borrowed rules would add
+//!   `a = b` found elsewhere to them, and NULLs would then be equal there too.
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
 

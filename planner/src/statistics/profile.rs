@@ -194,18 +194,20 @@ fn guess(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
         LogicalPlan::Values(values) => {
             Profile::unknown(values.values.len() as f64, "exact", values.schema.fields().len())
         }
-        other => {
-            if let Some(join) = SingleJoin::of(other) {
-                let (left, right) = (profile_of(&join.left, known), profile_of(&join.right, known));
-                let columns = [left.columns, right.columns].concat();
-                return Profile { how: "join", columns, ..left };
-            }
-            let columns = other.schema().fields().len();
-            match other.inputs().first() {
-                Some(input) => Profile::unknown(profile_of(input, known).rows, "input", columns),
-                None => Profile::unknown(1_000.0, "unknown", columns),
-            }
-        }
+        other => of_other(other, known),
+    }
+}
+
+fn of_other(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
+    if let Some(join) = SingleJoin::of(plan) {
+        let (left, right) = (profile_of(&join.left, known), profile_of(&join.right, known));
+        let columns = [left.columns, right.columns].concat();
+        return Profile { how: "join", columns, ..left };
+    }
+    let columns = plan.schema().fields().len();
+    match plan.inputs().first() {
+        Some(input) => Profile::unknown(profile_of(input, known).rows, "input", columns),
+        None => Profile::unknown(1_000.0, "unknown", columns),
     }
 }
 

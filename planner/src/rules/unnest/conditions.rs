@@ -1,8 +1,8 @@
 //! Subqueries in WHERE and HAVING.
 //!
 //! Conditions without subqueries come first, except that those that can fail stay behind the
-//! subqueries written before them. IN and EXISTS as conditions of their own are semi and anti joins;
-//! others are evaluated in a filter over joins.
+//! subqueries written before them. IN and EXISTS as conditions of their own are semi and anti
+//! joins; others are evaluated in a filter over joins.
 
 use std::sync::Arc;
 

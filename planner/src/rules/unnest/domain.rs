@@ -30,8 +30,8 @@ pub(super) enum Unmatched {
 }
 
 impl Unnesting<'_> {
-    /// Makes all columns of the query around that are pending, and `more`, columns of the plan. Gives
-    /// a column that is NULL in rows that are a binding alone.
+    /// Makes all columns of the query around that are pending, and `more`, columns of the plan.
+    /// Gives a column that is NULL in rows that are a binding alone.
     pub(super) fn bind(
         &mut self,
         lifted: Lifted,

@@ -31,6 +31,31 @@ struct Pieces {
     conditions: Vec<Expr>,
 }
 
+/// The join of a kind that keeps left rows; a value or an outer join shows the right columns.
+fn kept(
+    kind: Kind,
+    left: Lifted,
+    right: LogicalPlan,
+    conditions: Vec<Pending>,
+    in_pair: Option<(Expr, Expr)>,
+    shown: Vec<Expr>,
+) -> Result<Lifted> {
+    let (plan, shown) = match kind {
+        Kind::Single => (single_joined(left.plan, right, conditions)?, shown),
+        Kind::Of(kind) => {
+            let plan = joined(left.plan, right, conditions, kind, in_pair)?;
+            let shown = match kind {
+                JoinType::LeftMark => vec![mark_of(&plan)?],
+                JoinType::Left => shown,
+                _ => Vec::new(),
+            };
+            (plan, shown)
+        }
+    };
+    let outputs = left.outputs.into_iter().chain(shown).collect();
+    Ok(Lifted { plan, outputs, ..left })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Of(JoinType),
@@ -239,21 +264,8 @@ impl Unnesting<'_> {
             }
             _ => output,
         };
-        let shown = right.outputs.into_iter().map(wraps);
-        let (plan, shown): (_, Vec<Expr>) = match pieces.kind {
-            Kind::Single => (single_joined(left.plan, right.plan, conditions)?, shown.collect()),
-            Kind::Of(kind) => {
-                let plan = joined(left.plan, right.plan, conditions, kind, pair)?;
-                let shown = match kind {
-                    JoinType::LeftMark => vec![mark_of(&plan)?],
-                    _ if shows_right => shown.collect(),
-                    _ => Vec::new(),
-                };
-                (plan, shown)
-            }
-        };
-        let outputs = left.outputs.into_iter().chain(shown).collect();
-        Ok(Lifted { plan, outputs, ..left })
+        let shown = right.outputs.into_iter().map(wraps).collect();
+        kept(pieces.kind, left, right.plan, conditions, pair, shown)
     }
 
     /// Both inputs get the columns of the query around, and are joined on them too.

@@ -7,12 +7,14 @@
 //!
 //! * `conditions`: WHERE; `nodes`: the other places of expressions; `lateral`: subqueries in FROM.
 //! * `values`: a subquery inside an expression; `quantified`: ANY and ALL.
-//! * `scope`: the query around; `lifted`, `lift`, `lift_*`: subqueries made independent; `domain`:
-//!   the values of the query around as rows; `join`: the joins that come out.
+//! * `scope`: the query around; `lifted`, `lift`, `lift_aggregate`, `lift_join`, `lift_rows`:
+//!   subqueries made independent; `domain`: the values of the query around as rows; `join`: the
+//!   joins that come out.
 //! * `rows`: what is known of the number of rows; `place`: where in the text a subquery is.
 //!
 //! Sound: NULLs are those of the standard. Marks of IN are three-valued, NOT IN as a condition is a
-//! null-aware anti join; an aggregate over nothing has its row; a value of several rows is an error.
+//! null-aware anti join; an aggregate over nothing has its row; a value of several rows is an
+//! error.
 //! What can fail is evaluated for rows only that the query would evaluate it for.
 
 mod conditions;
