@@ -145,6 +145,29 @@ fn plans_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn json_that_is_no_plan_is_the_fault_of_who_wrote_it() {
+    let read = |nodes: &str| {
+        let text = format!("{{\"gristmill_plan\": 1, \"nodes\": [{nodes}]}}");
+        Plan::from_json(&text, &registry(), &Functions::default())
+    };
+    let row = r#"{"operator": "values", "inputs": [], "fields": {"columns": [], "rows": [[]]}}"#;
+    read(row).expect("a plan");
+    let ragged = row.replace("[[]]", r#"[[{"type": "Int64", "value": {"int": 1}}]]"#);
+    let wrong = [
+        ("", "no nodes"),
+        (r#"{"operator": "limt", "inputs": [], "fields": {}}"#, "known are"),
+        (r#"{"operator": "limit", "inputs": [], "fields": {"offset": 0}}"#, "node 0 (limit)"),
+        (r#"{"operator": "limit", "inputs": [0], "fields": {"offset": 0}}"#, "not before it"),
+        (&ragged, "node 0 (values)"),
+    ];
+    for (nodes, expected) in wrong {
+        let error = read(nodes).expect_err(nodes);
+        assert!(matches!(error, Error::Input { .. }), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn limits_stop_constant_rows() {
     let mut plan = Plan::new();
     let source = add(&mut plan, numbers(20_000), &[]);

@@ -62,9 +62,15 @@ fn rust_files() -> Vec<(String, String)> {
     paths.iter().map(read).collect()
 }
 
-/// The lines before the unit tests.
+/// The lines before the unit tests that a file ends with.
 fn code(text: &str) -> Vec<&str> {
-    text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).collect()
+    let lines: Vec<&str> = text.lines().collect();
+    let begins_tests = |pair: &[&str]| {
+        let for_tests = ["#[cfg(test)]", "#[cfg(all(test,"].iter().any(|c| pair[0].starts_with(c));
+        for_tests && pair[1].starts_with("mod ") && pair[1].ends_with('{')
+    };
+    let end = lines.windows(2).position(begins_tests).unwrap_or(lines.len());
+    lines[..end].to_vec()
 }
 
 fn is_test_code(name: &str) -> bool {
@@ -80,6 +86,67 @@ fn every_file_says_what_it_is_for() {
     let files = rust_files();
     let missing = files.iter().filter(|(_, text)| !text.starts_with("//!"));
     report(missing.map(|(name, _)| format!("{name}: begin with a `//!` purpose")).collect());
+}
+
+/// The modules that a header lists: names in a list, before a colon.
+fn listed_modules(text: &str) -> Vec<String> {
+    let header = text.lines().map_while(|line| line.strip_prefix("//!"));
+    let mut names = Vec::new();
+    let mut items: Vec<String> = Vec::new();
+    let mut in_list = false;
+    for line in header {
+        match line.strip_prefix(" * ") {
+            Some(item) => items.push(item.to_string()),
+            None if in_list && line.starts_with("   ") => {
+                items.iter_mut().rev().take(1).for_each(|item| item.push_str(&line[2..]));
+            }
+            None => {}
+        }
+        in_list = line.starts_with(" * ") || (in_list && line.starts_with("   "));
+    }
+    for item in items {
+        let mut waiting = Vec::new();
+        let parts: Vec<&str> = item.split('`').collect();
+        for pair in parts.get(1..).unwrap_or_default().chunks(2) {
+            let [name, after] = pair else { continue };
+            if !name.chars().all(|c| c.is_lowercase() || c.is_ascii_digit() || c == '_') {
+                waiting.clear();
+                continue;
+            }
+            waiting.push(name.to_string());
+            match *after {
+                ", " | " and " => {}
+                _ if after.starts_with(':') => names.append(&mut waiting),
+                _ if after.starts_with(" (") => {}
+                _ => waiting.clear(),
+            }
+        }
+    }
+    names
+}
+
+/// A header that lists modules lists all of them, by the names that they have.
+#[test]
+fn headers_list_the_modules_that_there_are() {
+    let mut problems = Vec::new();
+    for (name, text) in rust_files() {
+        let is_root = ["mod.rs", "lib.rs", "main.rs"].iter().any(|root| name.ends_with(root));
+        let listed = listed_modules(&text);
+        if !is_root || listed.is_empty() {
+            continue;
+        }
+        let declared = text.lines().filter_map(|line| {
+            let (before, module) = line.strip_suffix(';')?.split_once("mod ")?;
+            before.chars().all(|c| c.is_alphanumeric() || "() :".contains(c)).then_some(module)
+        });
+        let declared: Vec<&str> = declared.filter(|module| *module != "tests").collect();
+        let header: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let unknown = listed.iter().filter(|module| !declared.contains(&module.as_str()));
+        problems.extend(unknown.map(|module| format!("{name}: there is no module `{module}`")));
+        let missing = declared.iter().filter(|module| !header.contains(&format!("`{module}`")));
+        problems.extend(missing.map(|module| format!("{name}: the header leaves out `{module}`")));
+    }
+    report(problems);
 }
 
 #[test]
@@ -109,9 +176,8 @@ fn long_functions(name: &str, lines: &[&str]) -> Vec<String> {
     for (number, line) in lines.iter().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let text = line.trim_start();
-        let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "unsafe fn "];
         let is_one_line = text.ends_with(';') || text.ends_with('}');
-        if starts.iter().any(|s| text.starts_with(s)) && !is_one_line {
+        if begins_function(text) && !is_one_line {
             open.push((number, indent));
         }
         if text == "}" && open.last().is_some_and(|&(_, i)| i == indent) {
@@ -126,6 +192,51 @@ fn long_functions(name: &str, lines: &[&str]) -> Vec<String> {
     problems
 }
 
+/// Whether a line begins a function, whatever stands before `fn`.
+fn begins_function(line: &str) -> bool {
+    let (before, _) = line.split_once("fn ").unwrap_or(("no", ""));
+    before.split_whitespace().all(|word| {
+        let visibility = word.starts_with("pub") || word.ends_with(')');
+        visibility || ["const", "unsafe", "async", "in"].contains(&word)
+    })
+}
+
+/// The modules of the crate that code names from its root, with their lines: `crate::a`, and each
+/// of `crate::{a, b::c}`.
+fn named_from_root(lines: &[&str]) -> Vec<(usize, String)> {
+    let word = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let mut found = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        for rest in line.split("crate::").skip(1) {
+            let Some(group) = rest.strip_prefix('{') else {
+                found.push((number + 1, word(rest)));
+                continue;
+            };
+            let rest = std::iter::once(group).chain(lines[number + 1..].iter().copied());
+            let (mut depth, mut name) = (1, String::new());
+            for c in rest.flat_map(|line| line.chars()) {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                match c {
+                    _ if depth == 0 => break,
+                    ',' if depth == 1 => found.push((number + 1, word(&std::mem::take(&mut name)))),
+                    c => name.push(c),
+                }
+            }
+            found.push((number + 1, word(&name)));
+        }
+    }
+    found
+}
+
+#[test]
+fn names_from_the_root_are_found_in_groups_too() {
+    let lines = ["use crate::{a, b::{c, d},", "    e_f::G};", "let x = crate::h::i();"];
+    let names: Vec<String> = named_from_root(&lines).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(names, ["a", "b", "e_f", "h"]);
+}
+
 #[test]
 fn the_engine_imports_downwards_only() {
     let ranks: BTreeMap<&str, u8> = RANKS.iter().copied().collect();
@@ -134,16 +245,20 @@ fn the_engine_imports_downwards_only() {
         let Some(inside) = name.strip_prefix("engine/src/") else { continue };
         let module = inside.split(['/', '.']).next().expect("not empty");
         let Some(&rank) = ranks.get(module) else { continue };
-        for (number, line) in code(&text).iter().enumerate() {
-            for target in line.split("crate::").skip(1) {
-                let target: String = target.chars().take_while(|c| c.is_alphanumeric()).collect();
-                let Some(&below) = ranks.get(target.as_str()) else { continue };
-                let allowed = below < rank
-                    || target == module
-                    || WITHIN_RANK.contains(&(module, target.as_str()));
-                if !allowed {
-                    problems.push(format!("{name}:{}: {module} imports {target}", number + 1));
-                }
+        let lines = code(&text);
+        for (number, target) in named_from_root(&lines) {
+            let Some(&below) = ranks.get(target.as_str()) else { continue };
+            let allowed = below < rank
+                || target == module
+                || WITHIN_RANK.contains(&(module, target.as_str()));
+            if !allowed {
+                problems.push(format!("{name}:{number}: {module} imports {target}"));
+            }
+        }
+        let depth = inside.trim_end_matches("/mod.rs").split('/').count();
+        for (number, line) in lines.iter().enumerate() {
+            if line.contains(&"super::".repeat(depth)) {
+                problems.push(format!("{name}:{}: name it from `crate`", number + 1));
             }
         }
     }
@@ -163,7 +278,7 @@ fn operators_sources_and_sinks_do_not_import_their_siblings() {
         if own == "mod" {
             continue;
         }
-        let shared = ["file", "commit"];
+        let shared = ["file", "text", "commit"];
         let prefix = format!("crate::{family}::");
         for (number, line) in code(&text).iter().enumerate() {
             let Some(rest) = line.split(&prefix).nth(1) else { continue };

@@ -1,6 +1,6 @@
 //! The `gristmill` command.
 //!
-//! * `args`: the command line; `session`: a session from its options; `execute`: the commands.
+//! * `args`: the command line; `setup`: a session from its options; `execute`: the commands.
 //! * `allocator`: the allocator of the process.
 //! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C.
 

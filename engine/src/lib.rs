@@ -1,4 +1,7 @@
 //! Gristmill's engine: pipelines of vectorized operators over Arrow data, inside a memory budget.
+//! The map of its modules, what they promise each other and how to add an operator:
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 
 pub mod error;
 pub mod observe;

@@ -1,4 +1,16 @@
 //! Gristmill, the library: SQL programs over Parquet and CSV files inside a memory budget.
+//!
+//! A [`Session`] has tables and an engine to run statements on. The way of a statement: `sql`
+//! parses it, binds its names and runs the borrowed rules; `prepare` puts these and the rules of
+//! ours in order; `lower` makes the engine's plan of the result, which the engine runs.
+//!
+//! * `session`: tables, functions, an engine; `catalog`: tables by name; `files`: files as tables.
+//! * `sql`: DataFusion's SQL front end; `prepare`: a bound statement as optimized logical plans.
+//! * `rules`: our rules, one a file; `join_order`: the order of inner joins; `statistics`: guesses
+//!   at rows and distinct values; `fallible`: which expressions can fail.
+//! * `lower`: from logical plans to the engine's; `functions`: functions of ours; `copy`: the sink
+//!   behind COPY.
+//! * `testing`: tables without rows, for unit tests.
 
 #![forbid(unsafe_code)]
 

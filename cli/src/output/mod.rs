@@ -1,4 +1,6 @@
 //! Prints results in the format the user chose, batch by batch.
+//!
+//! * `table`: aligned columns for people; `csv`, `json`: for programs.
 
 mod csv;
 mod json;

@@ -203,11 +203,6 @@ impl Column {
         &self.logical
     }
 
-    /// The same values under another logical type that shares the physical one.
-    pub fn relabel(self, logical: DataType) -> Self {
-        Self::of(logical, self.form)
-    }
-
     /// How the values are held.
     pub fn form(&self) -> &Form {
         &self.form

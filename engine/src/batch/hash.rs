@@ -26,6 +26,10 @@ const NULL_HASH: u64 = 0x1d8e_4e27_c47d_124f;
 /// Dictionaries remembered for one column.
 const DOMAINS_MAX: usize = 8;
 
+/// Values of the largest dictionary whose hashes are remembered (512 KB): nobody reserves them, and
+/// beyond the caches looking a hash up costs what computing it does.
+const DICTIONARY_VALUES_MAX: usize = 1 << 16;
+
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)
@@ -161,6 +165,9 @@ fn dictionary<'a>(
     domain: Domain,
     picked: &Picked<'_>,
 ) -> Result<Option<&'a Dictionary>> {
+    if picked.array().len() > DICTIONARY_VALUES_MAX {
+        return Ok(None);
+    }
     let at = match known.iter().position(|d| d.domain == domain) {
         Some(at) => at,
         None => {

@@ -27,8 +27,9 @@ static IDENTITY: [u32; MAX_CHUNK_ROWS] = {
 static ZEROS: [u32; MAX_CHUNK_ROWS] = [0; MAX_CHUNK_ROWS];
 
 /// The physical positions `0..rows` of a chunk without a selection; `rows` is at most
-/// [`MAX_CHUNK_ROWS`], which no chunk exceeds.
+/// [`MAX_CHUNK_ROWS`], which no chunk exceeds: the driver refuses it.
 pub fn all_rows(rows: usize) -> &'static [u32] {
+    debug_assert!(rows <= MAX_CHUNK_ROWS, "a chunk has at most {MAX_CHUNK_ROWS} rows");
     &IDENTITY[..rows.min(MAX_CHUNK_ROWS)]
 }
 

@@ -8,7 +8,7 @@ use arrow::array::{
     Float64Array, Int64Array, IntervalMonthDayNanoArray, StringViewArray, UInt64Array,
     new_null_array,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, i256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -102,21 +102,28 @@ impl Literal {
                 Arc::new(IntervalMonthDayNanoArray::from(vec![value]))
             }
         };
-        Ok(cast(&wide, &physical)?)
+        self.exactly(&wide, &physical)
+    }
+
+    /// Casts a value that fits the type.
+    fn exactly(&self, wide: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+        let strict = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(wide, to, &strict).map_err(|e| {
+            Error::internal(format!("{:?} is no value of {}: {e}", self.value, self.data_type))
+        })
     }
 
     /// Integers reach dates, times and small integers by the type of the same width.
     fn integer_array(&self, value: i64, physical: &DataType) -> Result<ArrayRef> {
         let wide: ArrayRef = Arc::new(Int64Array::from(vec![value]));
-        let array = match physical {
+        match physical {
             DataType::Date32
             | DataType::Time32(_)
             | DataType::Interval(IntervalUnit::YearMonth) => {
-                cast(&cast(&wide, &DataType::Int32)?, physical)?
+                self.exactly(&self.exactly(&wide, &DataType::Int32)?, physical)
             }
-            _ => cast(&wide, physical)?,
-        };
-        Ok(array)
+            _ => self.exactly(&wide, physical),
+        }
     }
 
     fn decimal_array(&self, value: i128) -> Result<ArrayRef> {
@@ -195,6 +202,7 @@ fn float_in<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::Array;
 
     #[test]
     fn literals_survive_json_exactly() {
@@ -230,5 +238,22 @@ mod tests {
         assert_eq!(price.to_array().expect("array").data_type(), &DataType::Decimal64(15, 2));
         assert_eq!(price.to_string(), "1.50");
         assert_eq!(Literal::text("o'clock").to_string(), "'o''clock'");
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_its_type_is_refused() {
+        let array = |data_type, value| Literal { data_type, value }.to_array();
+        assert_eq!(array(DataType::Int8, Value::Int(-128)).expect("fits").null_count(), 0);
+        assert_eq!(array(DataType::Date32, Value::Int(9)).expect("fits").null_count(), 0);
+        for (data_type, value) in [
+            (DataType::Int8, Value::Int(128)),
+            (DataType::UInt16, Value::UInt(1 << 16)),
+            (DataType::Date32, Value::Int(1 << 31)),
+            (DataType::Int64, Value::Text("x".into())),
+            (DataType::Int64, Value::Decimal(1)),
+        ] {
+            let error = array(data_type, value).expect_err("does not fit");
+            assert!(matches!(error, Error::Internal(_)), "{error:?}");
+        }
     }
 }

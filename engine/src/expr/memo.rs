@@ -5,7 +5,8 @@
 //! many live rows as it has values. A dictionary may hold values that no live row refers to, and
 //! an error they cause does not count: then the expression is computed per row.
 //!
-//! Memory: results for the last few dictionaries.
+//! Memory: results for the last few dictionaries, of [`DICTIONARY_VALUES_MAX`] values at most:
+//! nobody reserves them.
 
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use crate::batch::{Column, Domain, Indices};
 /// Dictionaries remembered at a time. One is enough within a row group; a few more serve unions
 /// of files and morsels that end in the next row group.
 const DICTIONARIES: usize = 4;
+
+/// Values of the largest dictionary that results are remembered for.
+const DICTIONARY_VALUES_MAX: usize = 1 << 16;
 
 /// What is remembered about a node.
 #[derive(Debug)]
@@ -77,6 +81,9 @@ impl Dictionaries {
 
     /// What to do about `live_rows` more rows over the `len` values of a dictionary.
     pub fn advise(&mut self, domain: Domain, len: usize, live_rows: usize) -> Advice {
+        if len > DICTIONARY_VALUES_MAX {
+            return Advice::ByRow;
+        }
         let Some(at) = self.known.iter().position(|d| d.domain == domain) else {
             self.known.truncate(DICTIONARIES - 1);
             self.known.insert(0, Dictionary { domain, rows_met: 0, state: State::New });

@@ -7,6 +7,7 @@
 //! for live rows only. In a conjunction a condition that can fail sees only the rows that passed
 //! the conditions written before it; conditions that cannot fail may be reordered.
 //!
+//! * `node`: the expression tree.
 //! * `data_type`: data types as text, for plans.
 //! * `literal`: exact constants.
 //! * `calls`: sort keys and aggregate calls.

@@ -232,6 +232,18 @@ impl Reservation {
         self.governor.reserve_under(self.holder.who.clone(), minimum, Some(self.holder.clone()))
     }
 
+    /// A child whose minimum are `n` of the bytes in use here (at most all): they change hands and
+    /// are never free in between.
+    #[must_use]
+    pub fn cede(&mut self, n: usize) -> Reservation {
+        let mut piece = self.split(n);
+        let bytes = std::mem::take(&mut piece.granted);
+        self.holder.sub(bytes);
+        let parent = Some(self.holder.clone());
+        let holder = Arc::new(Holder::new(self.holder.who.clone(), bytes, parent));
+        self.governor.register(holder, bytes)
+    }
+
     /// Offers state for revocation while nobody works on it. There is one such state per holder;
     /// it is forgotten when it is dropped.
     pub fn offer(&self, state: Weak<dyn Revocable>) {

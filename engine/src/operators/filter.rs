@@ -16,7 +16,7 @@ use crate::batch::{COMPACT_BELOW, Chunk};
 use crate::error::{Error, Result};
 use crate::expr::{Conjunction, Expr, Functions};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// `WHERE condition AND condition …`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,10 +31,9 @@ impl Filter {
     /// # Errors
     /// `Input` when they are not those of a filter, or name an unknown function.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut spec: Filter =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        spec.conditions.iter_mut().try_for_each(|expr| expr.resolve(functions))?;
-        Ok(Arc::new(spec))
+        from_fields_with(fields, |filter: &mut Filter| {
+            filter.conditions.iter_mut().try_for_each(|expr| expr.resolve(functions))
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::batch::Chunk;
 use crate::error::{Error, Result};
 use crate::expr::{Evaluator, Expr, Functions};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// `SELECT expression AS name, …`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,10 +32,9 @@ impl Project {
     /// # Errors
     /// `Input` when they are not those of a projection, or name an unknown function.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut spec: Project =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        spec.exprs.iter_mut().try_for_each(|expr| expr.resolve(functions))?;
-        Ok(Arc::new(spec))
+        from_fields_with(fields, |project: &mut Project| {
+            project.exprs.iter_mut().try_for_each(|expr| expr.resolve(functions))
+        })
     }
 }
 

@@ -65,11 +65,10 @@ impl Values {
 fn to_array(literals: &[&Literal], data_type: &DataType) -> Result<ArrayRef> {
     let arrays = literals.iter().map(|literal| literal.to_array());
     let mut arrays = arrays.collect::<Result<Vec<_>>>()?;
-    let mut physical = physical_type(data_type);
-    if let DataType::Decimal128(precision, scale) = physical {
+    let physical = physical_type(data_type);
+    if matches!(physical, DataType::Decimal128(..)) {
         // NULLs and literals come as narrow as they fit.
         arrays = arrays.iter().map(widen_decimal).collect();
-        physical = DataType::Decimal128(precision, scale);
     }
     for array in &mut arrays {
         if *array.data_type() != physical {

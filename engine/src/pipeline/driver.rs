@@ -28,7 +28,7 @@ use super::context::Context;
 use super::flow::{Flow, StageId, StageWorker};
 use super::order::Lane;
 use super::roles::{Consumed, Pull, Pushed, Source, SourceWorker, Step};
-use crate::batch::{Chunk, Place};
+use crate::batch::{Chunk, MAX_CHUNK_ROWS, Place};
 use crate::error::{Error, Result};
 use crate::scheduler::Token;
 
@@ -203,6 +203,10 @@ impl Driver {
     fn deliver(&mut self, id: StageId, chunk: Chunk) -> Result<Option<Token>> {
         if chunk.is_empty() || self.flow.is_finished(id) {
             return Ok(None);
+        }
+        if chunk.rows() > MAX_CHUNK_ROWS {
+            let (rows, name) = (chunk.rows(), self.at());
+            return Err(Error::internal(format!("a chunk of {rows} rows behind {name}")));
         }
         let place = Place { morsel: self.morsel, sequence: self.sequences[id] };
         let chunk = chunk.with_place(place);

@@ -5,11 +5,11 @@
 //! below `m` have reached the stages that wait for them. Whoever keeps the file order (results,
 //! files, a limit without ORDER BY) holds chunks back until [`Order::low`] has passed them.
 //!
-//! Each worker has a [`Lane`] with the morsel it works on. A lane is opened at 0 before its worker
-//! pulls for the first time, and moves only *after* a pull has named a new morsel; the low mark is
-//! therefore never too high. Pipelines that feed one sink in turn (the arms of a union) share an
-//! order; arm `k` numbers its morsels from `k << 40`, and opens a lane only when it starts, so the
-//! runner holds a place for each arm that is still to come.
+//! Each worker has a [`Lane`] with the morsel it works on. A lane is opened at the first morsel of
+//! its pipeline before its worker pulls for the first time, and moves only *after* a pull has named
+//! a new morsel; the low mark is therefore never too high. Pipelines that feed one sink in turn
+//! (the arms of a union) share an order; arm `k` numbers its morsels from `k << 40`, and opens a
+//! lane only when it starts, so the runner holds a place for each arm that is still to come.
 //!
 //! Invariant 1: no chunk of a morsel below `low()` is delivered after `low()` has returned.
 

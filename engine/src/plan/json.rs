@@ -88,8 +88,8 @@ impl Plan {
     /// Reads a plan.
     ///
     /// # Errors
-    /// `Input` when the text is not a plan of this version, or names an operator or a function
-    /// that is not registered.
+    /// `Input` when the text is not a plan of this version, names an operator or a function that is
+    /// not registered, or puts together what does not fit.
     pub fn from_json(text: &str, registry: &Registry, functions: &Functions) -> Result<Plan> {
         let read: PlanJson = serde_json::from_str(text)
             .map_err(|e| Error::input(format!("this is not a plan in JSON: {e}")))?;
@@ -113,15 +113,23 @@ impl Plan {
                     registry.names().join(", ")
                 )));
             };
-            let spec = reader(node.fields, functions)
-                .map_err(|e| Error::input(format!("node {number} ({}): {e}", node.operator)))?;
+            let wrong = |error| match error {
+                // What a planner put together wrongly is a defect; this is somebody's text.
+                Error::Input { message, .. } | Error::Internal(message) => {
+                    Error::input(format!("node {number} ({}): {message}", node.operator))
+                }
+                other => other,
+            };
+            let spec = reader(node.fields, functions).map_err(wrong)?;
             let inputs: Vec<NodeId> = node.inputs.into_iter().map(NodeId).collect();
-            let id = plan.add(spec, &inputs)?;
+            let id = plan.add(spec, &inputs).map_err(wrong)?;
             if let Some(estimate) = node.estimate {
                 plan.estimate(id, estimate);
             }
         }
-        plan.root()?;
+        if plan.nodes().is_empty() {
+            return Err(Error::input("the plan has no nodes"));
+        }
         Ok(plan)
     }
 }

@@ -48,7 +48,19 @@ pub trait Spec: Any + Send + Sync + fmt::Debug {
 /// # Errors
 /// `Input` when the fields are not those of `S`.
 pub fn from_fields<S: Spec + DeserializeOwned + 'static>(fields: Value) -> Result<Arc<dyn Spec>> {
-    let spec: S = serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+    from_fields_with(fields, |_: &mut S| Ok(()))
+}
+
+/// As [`from_fields`], for a spec that names functions: `resolve` finds them.
+///
+/// # Errors
+/// As there, and those of `resolve`.
+pub fn from_fields_with<S: Spec + DeserializeOwned + 'static>(
+    fields: Value,
+    resolve: impl FnOnce(&mut S) -> Result<()>,
+) -> Result<Arc<dyn Spec>> {
+    let mut spec: S = serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
+    resolve(&mut spec)?;
     Ok(Arc::new(spec))
 }
 

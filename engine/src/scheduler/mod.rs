@@ -9,6 +9,7 @@
 //! * `cancel`: the flag that stops a query; `timer`: deadlines.
 //! * `pool`: worker threads with stealing deques; `sleep`: how they sleep and wake.
 //! * `seeded`: the same interface on one thread, in an order drawn from a seed.
+//! * `sync`: locks and counters, those of `loom` where interleavings are explored.
 //!
 //! The gate, the parked task and the sleeping protocol are checked in all interleavings:
 //!

@@ -144,8 +144,12 @@ fn create_locked(target: &Path) -> Result<(File, PathBuf)> {
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(NEW_FILE_MODE));
         let made = builder.tempfile_in(directory).map_err(|e| Error::io("create", target, e))?;
         let (file, path) = made.keep().map_err(|e| Error::io("create", target, e.error))?;
-        // File systems without locks have no cleaners either.
-        let _ = file.try_lock();
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            // A cleaner has it and is about to remove it, if it gets that far.
+            let _ = fs::remove_file(&path);
+            continue;
+        }
+        // Any other failure: file systems without locks have no cleaners either.
         if is_at(&file, &path) {
             return Ok((file, path));
         }
@@ -225,6 +229,23 @@ mod tests {
         drop(a);
         b.commit().expect("commits");
         assert_eq!(names(directory.path()), ["b"]);
+    }
+
+    /// Everybody who begins a file looks for leftovers, also while others make theirs.
+    #[test]
+    fn many_writers_in_one_directory_keep_their_files() {
+        let directory = tempfile::tempdir().expect("directory");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let path = directory.path().join(format!("{thread}.csv"));
+                scope.spawn(move || {
+                    for _ in 0..300 {
+                        Output::create(&path).expect("creates").commit().expect("commits");
+                    }
+                });
+            }
+        });
+        assert_eq!(names(directory.path()), ["0.csv", "1.csv", "2.csv", "3.csv"]);
     }
 
     #[test]

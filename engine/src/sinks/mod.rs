@@ -6,27 +6,39 @@
 //! * `commit`: files under construction, shared by all sinks.
 //! * `count`: the row that a sink gives.
 //! * `csv`: text with delimiters.
+//! * `json`: JSON, an object a row.
 //! * `parquet`: Parquet files.
+//! * `text`: values as text, shared by the sinks that write it.
+//! * `lines`: what the sinks that write text share.
+//! * `table`: tables that are held in memory.
 //! * `ordered`: blocks of bytes from several workers, in order.
 
 mod collect;
 mod commit;
 mod count;
 mod csv;
+mod json;
+mod lines;
 mod ordered;
 mod parquet;
+mod table;
+mod text;
 
 pub use self::parquet::{Codec, WriteParquet};
 pub use collect::Collect;
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};
 pub use csv::{CsvText, WriteCsv};
+pub use json::{JsonText, WriteJson};
 pub use ordered::OrderedOutput;
+pub use table::{NewPart, WriteTable};
 
 use crate::plan::{FromJson, from_fields};
 
 /// Names and readers of all sinks.
 pub const SPECS: &[(&str, FromJson)] = &[
     ("write_csv", |fields, _| from_fields::<WriteCsv>(fields)),
+    ("write_json", |fields, _| from_fields::<WriteJson>(fields)),
     ("write_parquet", |fields, _| from_fields::<WriteParquet>(fields)),
+    ("write_table", WriteTable::from_json),
 ];

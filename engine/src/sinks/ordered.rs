@@ -26,14 +26,17 @@ const WINDOW_BYTES: usize = 32 << 20;
 /// A file under construction that several workers write to; see the module documentation.
 pub struct OrderedOutput {
     target: PathBuf,
-    /// What the file begins with.
+    /// What the file begins with, what stands between blocks, and what it ends with.
     head: Vec<u8>,
+    separator: &'static [u8],
+    tail: &'static [u8],
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     output: Option<Output>,
+    has_block: bool,
     window: BTreeMap<Place, Block>,
     window_bytes: usize,
 }
@@ -46,7 +49,20 @@ struct Block {
 impl OrderedOutput {
     /// A file that will be `target` and begins with `head`.
     pub fn new(target: &Path, head: Vec<u8>) -> Self {
-        OrderedOutput { target: target.to_path_buf(), head, state: Mutex::default() }
+        let (separator, tail) = (&[][..], &[][..]);
+        OrderedOutput {
+            target: target.to_path_buf(),
+            head,
+            separator,
+            tail,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The file with bytes between blocks, and others at its end.
+    pub fn joined(mut self, separator: &'static [u8], tail: &'static [u8]) -> Self {
+        (self.separator, self.tail) = (separator, tail);
+        self
     }
 
     /// Takes a block, and leaves an empty buffer in its place; or says what to wait for.
@@ -98,7 +114,10 @@ impl OrderedOutput {
         }
         self.write(&mut state, &[])?;
         match state.output.take() {
-            Some(output) => output.commit(),
+            Some(mut output) => {
+                output.write_all(self.tail).map_err(|e| output.error("write", e))?;
+                output.commit()
+            }
             None => Ok(()),
         }
     }
@@ -108,17 +127,23 @@ impl OrderedOutput {
         *self.lock() = State::default();
     }
 
-    /// Writes bytes, and the head before the first ones.
-    fn write(&self, state: &mut State, bytes: &[u8]) -> Result<()> {
-        if state.output.is_none() {
-            let mut output = Output::create(&self.target)?;
-            output.write_all(&self.head).map_err(|e| output.error("write", e))?;
-            state.output = Some(output);
+    /// Writes a block, and the head before the first one.
+    fn write(&self, state: &mut State, block: &[u8]) -> Result<()> {
+        let output = match &mut state.output {
+            Some(output) => output,
+            none => {
+                let output = none.insert(Output::create(&self.target)?);
+                output.write_all(&self.head).map_err(|e| output.error("write", e))?;
+                output
+            }
+        };
+        if block.is_empty() {
+            return Ok(());
         }
-        match &mut state.output {
-            Some(output) => output.write_all(bytes).map_err(|e| output.error("write", e)),
-            None => Ok(()),
+        if std::mem::replace(&mut state.has_block, true) {
+            output.write_all(self.separator).map_err(|e| output.error("write", e))?;
         }
+        output.write_all(block).map_err(|e| output.error("write", e))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

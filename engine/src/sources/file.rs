@@ -68,11 +68,6 @@ impl InputFile {
         Ok(opened)
     }
 
-    /// The file as the plan knows it.
-    pub fn file_ref(&self) -> &FileRef {
-        &self.planned
-    }
-
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.planned.path

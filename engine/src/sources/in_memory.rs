@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::batch::{CHUNK_ROWS, Chunk, MORSEL_ROWS, Place};
+use crate::batch::{CHUNK_ROWS, Chunk, MAX_CHUNK_ROWS, MORSEL_ROWS, Place};
 use crate::error::{Error, Result};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 use crate::plan::Stream;
@@ -42,7 +42,7 @@ impl InMemory {
     }
 
     /// The rows of these batches, in chunks and morsels of other sizes than the usual ones; each at
-    /// least 1.
+    /// least 1, and no chunk larger than [`MAX_CHUNK_ROWS`].
     ///
     /// # Errors
     /// `Input` when a batch has not the types of `schema`.
@@ -59,7 +59,8 @@ impl InMemory {
             let found = batch.schema();
             return Err(Error::input(format!("a batch of {found}, where {schema} was declared")));
         }
-        let (rows_per_chunk, chunks_per_morsel) = (rows_per_chunk.max(1), chunks_per_morsel.max(1));
+        let rows_per_chunk = rows_per_chunk.clamp(1, MAX_CHUNK_ROWS);
+        let chunks_per_morsel = chunks_per_morsel.max(1);
         let starts = |(number, batch): (usize, &RecordBatch)| {
             let rows = (0..batch.num_rows()).step_by(rows_per_chunk);
             rows.map(move |row| (number, row)).collect::<Vec<_>>()

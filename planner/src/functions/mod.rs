@@ -1,5 +1,7 @@
-//! Functions that are not the engine's own: ours for the front end, and the adapters that let the
-//! engine call DataFusion's.
+//! Functions of ours that the front end knows by name. The adapters that let the engine call
+//! DataFusion's are in `lower`.
+//!
+//! * `single_value`: the only row of a scalar subquery.
 
 mod single_value;
 

@@ -6,6 +6,7 @@
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
 //!   wraps; `operands`: types that meet; `subqueries`: what cannot be planned is refused by name.
 //! * `optimize`: the borrowed rules, each with the reason why it is there.
+//! * `unsupported`: what no plan exists for is refused before names are bound.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
 
 mod arithmetic;

@@ -207,7 +207,6 @@ fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
     }
 }
 
-/// Whether chains of an operator may be taken apart and put together in another shape.
 /// The operators that [`name_comparisons`] made, as what they are.
 fn compare_distinct(expr: &mut Expr) {
     let Expr::BinaryOp { left, op: BinaryOperator::Custom(name), right } = expr else { return };
@@ -239,6 +238,7 @@ fn as_double(expr: &Expr) -> Option<Expr> {
     })
 }
 
+/// Whether chains of an operator may be taken apart and put together in another shape.
 fn is_associative(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat)
 }

@@ -134,6 +134,50 @@ fn holdings_put_children_with_their_parents() {
 }
 
 #[test]
+fn what_is_ceded_is_never_free() {
+    let governor = governor(1000);
+    let mut root = governor.reserve("sort", 900).expect("fits");
+    root.grow(900).expect("its minimum");
+    let mut merger = root.cede(600);
+    assert_eq!((root.bytes(), merger.bytes(), merger.minimum()), (300, 0, 600));
+    assert_eq!(governor.reserved(), 900);
+    let mut other = governor.reserve("other", 0).expect("fits");
+    assert!(other.grow(101).is_err());
+    merger.grow(600).expect("its minimum");
+    assert_eq!(root.cede(usize::MAX).minimum(), 300, "all there is");
+    drop((merger, root));
+    assert_eq!(governor.reserved(), 0);
+}
+
+/// Panics when it is asked to give way.
+struct Broken;
+
+impl Revocable for Broken {
+    fn revocable_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    fn revoke(&self, _: usize) -> Result<usize> {
+        panic!("a defect");
+    }
+}
+
+#[test]
+fn a_thread_revokes_again_after_a_revocation_that_panicked() {
+    let governor = governor(112_000);
+    let broken: Arc<dyn Revocable> = Arc::new(Broken);
+    let holder = governor.reserve("broken", 0).expect("fits");
+    holder.offer(Arc::downgrade(&broken));
+    let mut asking = governor.reserve("asking", 0).expect("fits");
+    let idle = Idle::new(&governor, "idle", 60_000, false);
+    let ask = std::panic::AssertUnwindSafe(|| asking.try_grow(50_000));
+    std::panic::catch_unwind(ask).expect_err("panics");
+    drop(broken);
+    assert!(asking.try_grow(50_000));
+    assert_eq!(idle.times.load(Ordering::Relaxed), 1);
+}
+
+#[test]
 fn a_request_beyond_the_limit_or_beyond_counting_is_refused() {
     let governor = governor(1000);
     let mut a = governor.reserve("a", 0).expect("fits");
@@ -189,8 +233,9 @@ fn churn(root: Reservation, seed: u64) {
             }
             (2, n) => {
                 let half = pieces[next(n)].bytes() / 2;
-                let split = pieces[next(n)].split(half);
-                pieces.push(split);
+                let from = &mut pieces[next(n)];
+                let part = if half.is_multiple_of(2) { from.split(half) } else { from.cede(half) };
+                pieces.push(part);
             }
             (3, n) => pieces[next(n)].shrink(next(200_000)),
             (_, n) => {
@@ -199,5 +244,30 @@ fn churn(root: Reservation, seed: u64) {
             }
         }
         assert!(governor.reserved() <= governor.limit());
+    }
+}
+
+#[test]
+fn the_limit_can_be_changed_while_memory_is_held() {
+    let governor = Governor::new(GovernorOptions { limit_bytes: Some(1000), ..Default::default() });
+    let mut held = governor.reserve("holder", 0).expect("fits");
+    held.grow(600).expect("fits");
+    let refused = governor.set_limit(Some(500)).expect_err("600 bytes are held");
+    assert!(refused.to_string().contains("holder 600 B"), "{refused}");
+    assert_eq!(governor.limit(), 1000);
+    governor.set_limit(Some(700)).expect("more than is held");
+    assert!(held.grow(101).is_err());
+    governor.set_limit(None).expect("no limit");
+    held.grow(1 << 40).expect("no limit");
+}
+
+#[test]
+fn sizes_have_binary_units() {
+    let bytes = |text: &str| text.parse::<Bytes>().map(|bytes| bytes.0).ok();
+    assert_eq!(bytes("128MB"), Some(128 << 20));
+    assert_eq!(bytes("1.5 gb"), Some(3 << 29));
+    assert_eq!(bytes("4096"), Some(4096));
+    for bad in ["", "MB", "-1GB", "1.2.3", "12XB", "0", "99999999999TB"] {
+        assert_eq!(bytes(bad), None, "{bad}");
     }
 }

@@ -33,7 +33,8 @@
 //! takes little memory. A row that would fill a good part of a page gets a page of its own. Every
 //! page is charged to the owner's reservation before it is allocated.
 //!
-//! * `layout`: what is where in a row; `pages`: pages and references; `append`, `gather`,
+//! * `layout`: what is where in a row; `fixed`: values of fixed width and the slots of byte values;
+//!   `pages`: pages and references; `append`, `gather`,
 //!   `matching`, `compare`: the four things done with rows; `nested`: types without a slot form.
 //! * `sort_key`: normalised sort keys; `stored`: from values to what a row holds.
 //! * `packed`: rows without padding and without pages, for sorting and spilling wide rows.

@@ -62,8 +62,7 @@ impl RunSet {
         charge.grow(splitters.len() * (size_of::<Words>() + 8 * runs.len()))?;
         let mut cuts = Vec::with_capacity(runs.len());
         for run in &runs {
-            check()?;
-            cuts.push(cut(run, &splitters, &charge)?);
+            cuts.push(cut(run, &splitters, &charge, check)?);
         }
         let facts = facts_of(shape.layout().columns(), runs.iter());
         let runs = runs.into_iter().map(Arc::new).collect();
@@ -150,12 +149,14 @@ fn splitters(runs: &[Run]) -> Vec<Words> {
 }
 
 /// For each splitter, the position of the last block of the run that begins before it.
-fn cut(run: &Run, splitters: &[Words], charge: &Reservation) -> Result<Vec<u64>> {
+fn cut(run: &Run, splitters: &[Words], charge: &Reservation, check: Check<'_>) -> Result<Vec<u64>> {
+    check()?;
     let Body::Tape(tape) = &run.body else { return Ok(Vec::new()) };
     let mut cuts = Vec::with_capacity(splitters.len());
     let mut last = 0;
     let mut reader = TapeReader::new(tape.index.clone(), INDEX_WINDOW_BYTES, charge.child(0)?)?;
     while let Some(block) = reader.next_block()? {
+        check()?;
         for (words, position) in index_entries(block.bytes) {
             while splitters.get(cuts.len()).is_some_and(|&splitter| splitter <= words) {
                 cuts.push(last);

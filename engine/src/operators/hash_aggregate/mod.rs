@@ -45,7 +45,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::expr::{AggregateCall, AggregateKind, Functions};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 use output::AggregateSource;
 use plan::Plan;
 use sink::{AggregateSink, Shared};
@@ -67,14 +67,12 @@ impl HashAggregate {
     /// # Errors
     /// `Input` when they are not those of an aggregate, or name an unknown function.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut spec: HashAggregate =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        for call in &mut spec.aggregates {
-            if let AggregateKind::Custom(function) = &mut call.function {
-                function.resolve(functions)?;
-            }
-        }
-        Ok(Arc::new(spec))
+        from_fields_with(fields, |aggregate: &mut HashAggregate| {
+            aggregate.aggregates.iter_mut().try_for_each(|call| match &mut call.function {
+                AggregateKind::Custom(function) => function.resolve(functions),
+                _ => Ok(()),
+            })
+        })
     }
 }
 

@@ -56,7 +56,7 @@ use serde_json::Value;
 use crate::batch::{KeyFilterId, physical_type};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 use build::BuildSink;
 use probe::ProbeTransform;
@@ -125,12 +125,9 @@ impl HashJoin {
     /// # Errors
     /// `Input` when the fields are not those of a join, or name a function that is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut spec: HashJoin =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        if let Some(residual) = &mut spec.residual {
-            residual.resolve(functions)?;
-        }
-        Ok(Arc::new(spec))
+        from_fields_with(fields, |join: &mut HashJoin| {
+            join.residual.as_mut().map_or(Ok(()), |residual| residual.resolve(functions))
+        })
     }
 
     fn check(&self, probe: &Schema, build: &Schema) -> Result<()> {

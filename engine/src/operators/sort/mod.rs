@@ -12,6 +12,8 @@
 //! and none had to be spilled, because whoever reads them needs memory too; otherwise they are all
 //! written. Merging takes at most a quarter of the budget for its windows.
 //!
+//! * `sink`, `source`: the two ends; `state`: what they share.
+//!
 //! Rows with equal keys keep the order of the input.
 //!
 //! Memory: reservations `sort` (or `top k`), one per builder and merger, and those of the runs.

@@ -177,10 +177,7 @@ impl SortState {
         let set = match &inner.set {
             Some(set) => set.clone(),
             None => {
-                if let Some(root) = &mut inner.root {
-                    drop(root.split(MERGER_MINIMUM));
-                    charge = Some(root.child(MERGER_MINIMUM)?);
-                }
+                charge = inner.root.as_mut().map(|root| root.cede(MERGER_MINIMUM));
                 let tables = inner.child(self.name, 0, memory)?;
                 let runs = std::mem::take(&mut inner.runs);
                 let set = Arc::new(RunSet::new(self.shape.clone(), runs, tables, check)?);

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::fakes::*;
-use crate::batch::Selection;
+use crate::batch::{MAX_CHUNK_ROWS, Selection};
 use crate::error::Error;
 use crate::pipeline::driver::{Driver, Turn};
 use crate::pipeline::flow::Flow;
@@ -78,6 +78,18 @@ fn chunks_go_depth_first_and_are_numbered_within_their_morsel() {
         assert_eq!((place.morsel, place.sequence), (number as u64 / 12, number as u32 % 12));
     }
     assert_eq!(keep.combined.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_chunk_that_is_too_large_is_a_defect() {
+    let at_most = vec![0; MAX_CHUNK_ROWS];
+    let (keep, tree) = sink(Keep::new());
+    Rig::new(script([Pull::Chunk(chunk(0, &at_most))]), tree.clone()).run();
+    assert_eq!(keep.got()[0].1.len(), MAX_CHUNK_ROWS);
+    let one_more = [at_most, vec![0]].concat();
+    let rig = Rig::new(script([Pull::Chunk(chunk(0, &one_more))]), tree);
+    let error = rig.driver().turn(usize::MAX).expect_err("is refused").to_string();
+    assert!(error.contains("16385 rows behind fake source"), "{error}");
 }
 
 #[test]

@@ -5,28 +5,23 @@
 //! the delimiter, a quote or a line end, are empty, or are the text for NULL. Doubles are written
 //! with the fewest digits that read back as the same number, decimals exactly, timestamps of a
 //! time zone in UTC with a `Z`.
-//!
-//! Memory: one formatted chunk per worker, and the window of [`super::OrderedOutput`].
-//! Concurrency: workers format side by side; only handing bytes to the system is one at a time.
 
 mod format;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::format::CsvText;
-use super::count::{CountSource, RowCount, count_schema};
+use super::count::{CountSource, count_schema};
+use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
-use crate::batch::{Chunk, Place};
 use crate::error::{Error, Result};
-use crate::memory::Reservation;
-use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::plan::{Build, Field, Spec, Stream, to_fields};
-use crate::scheduler::Token;
 
 /// `COPY … TO 'path'` as CSV; gives one row, `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +44,14 @@ impl WriteCsv {
 
     fn text(&self) -> Result<CsvText> {
         CsvText::new(self.delimiter, &self.null_string)
+    }
+
+    fn sink(&self, schema: SchemaRef) -> Result<TextSink<CsvText>> {
+        let text = self.text()?;
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let head = if self.header { text.line(names) } else { Vec::new() };
+        let output = OrderedOutput::new(&self.path, head);
+        Ok(TextSink::new("write csv", text, schema, output))
     }
 }
 
@@ -95,98 +98,16 @@ impl Spec for WriteCsv {
         let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
             return Err(Error::internal("a CSV file is written from one input"));
         };
-        let style = self.text()?;
-        let names = input.schema.fields().iter().map(|field| field.name().as_str());
-        let head = if self.header { style.line(names) } else { Vec::new() };
-        let sink = CsvSink {
-            style,
-            schema: input.schema.clone(),
-            output: Arc::new(OrderedOutput::new(&self.path, head)),
-            count: RowCount::default(),
-        };
-        let count = CountSource::new(sink.count.clone());
+        let sink = self.sink(input.schema.clone())?;
+        let count = CountSource::new(sink.count().clone());
         let after = build.sink(input, Arc::new(sink));
         Ok(Stream::new(count_schema(), Arc::new(count), after))
     }
 }
 
-struct CsvSink {
-    style: CsvText,
-    schema: SchemaRef,
-    output: Arc<OrderedOutput>,
-    count: RowCount,
-}
-
-struct CsvSinkWorker {
-    style: CsvText,
-    schema: SchemaRef,
-    output: Arc<OrderedOutput>,
-    count: RowCount,
-    /// Lines that are not handed over yet, and the chunk they are of.
-    block: Vec<u8>,
-    waiting: Option<Place>,
-    charge: Reservation,
-}
-
-impl Sink for CsvSink {
-    fn name(&self) -> &str {
-        "write csv"
-    }
-
-    fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
-        Ok(Box::new(CsvSinkWorker {
-            style: self.style.clone(),
-            schema: self.schema.clone(),
-            output: self.output.clone(),
-            count: self.count.clone(),
-            block: Vec::new(),
-            waiting: None,
-            charge: cx.memory().reserve("write csv", 0)?,
-        }))
-    }
-
-    fn prepare(&self, _: &Context) -> Result<usize> {
-        self.output.commit()?;
-        Ok(0)
-    }
-
-    fn finish(&self, _: usize, _: &Context) -> Result<()> {
-        Err(Error::internal("a CSV file has no finish tasks"))
-    }
-
-    fn reset(&self) -> Result<()> {
-        self.output.reset();
-        self.count.reset();
-        Ok(())
-    }
-}
-
-impl SinkWorker for CsvSinkWorker {
-    fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
-        let place = input.place();
-        let rows = input.live_rows();
-        if self.waiting.take() != Some(place) {
-            let batch = input.to_batch(&self.schema)?;
-            let columns = batch.columns().iter().map(crate::batch::to_physical);
-            let columns: Vec<_> = columns.collect::<Result<_>>()?;
-            self.block.clear();
-            self.style.rows(&columns, rows, &mut self.block)?;
-            self.charge.resize_to(self.block.capacity())?;
-        }
-        match self.output.offer(place, &mut self.block, &mut self.charge, cx)? {
-            Some(token) => {
-                self.waiting = Some(place);
-                Ok(Consumed::Blocked(token, input))
-            }
-            None => {
-                self.count.add(rows);
-                Ok(Consumed::NeedInput)
-            }
-        }
-    }
-
-    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
-        Ok(None)
+impl RowText for CsvText {
+    fn rows(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<()> {
+        CsvText::rows(self, columns, rows, out)
     }
 }
 

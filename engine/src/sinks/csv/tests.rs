@@ -8,9 +8,9 @@ use arrow::array::{
 };
 
 use super::*;
-use crate::batch::Column;
+use crate::batch::{Chunk, Column, Place};
 use crate::memory::Governor;
-use crate::pipeline::{Order, Query};
+use crate::pipeline::{Consumed, Context, Order, Query, Sink};
 use crate::scheduler::Cancel;
 
 fn context(order: Order) -> Context {
@@ -23,23 +23,15 @@ fn context(order: Order) -> Context {
     Context { query: Arc::new(query), order, worker: 0 }
 }
 
-fn sink(spec: &WriteCsv, schema: SchemaRef) -> Result<CsvSink> {
-    let style = spec.text()?;
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    let head = if spec.header { style.line(names) } else { Vec::new() };
-    let output = Arc::new(OrderedOutput::new(&spec.path, head));
-    Ok(CsvSink { style, schema: schema.clone(), output, count: RowCount::default() })
-}
-
 fn write(spec: &WriteCsv, batch: &RecordBatch) -> String {
-    let sink = sink(spec, batch.schema()).expect("a sink");
+    let sink = spec.sink(batch.schema()).expect("a sink");
     let cx = context(Order::new());
     let mut worker = sink.worker(&cx).expect("a worker");
     let chunk = Chunk::from_batch(batch, Place::default()).expect("a chunk");
     assert!(matches!(worker.consume(chunk, &cx), Ok(Consumed::NeedInput)));
     assert!(matches!(worker.combine(&cx), Ok(None)));
     assert_eq!(sink.prepare(&cx).expect("commits"), 0);
-    assert_eq!(sink.count.get(), batch.num_rows() as u64);
+    assert_eq!(sink.count().get(), batch.num_rows() as u64);
     std::fs::read_to_string(&spec.path).expect("is there")
 }
 
@@ -94,7 +86,7 @@ fn no_rows_give_a_header_and_failure_gives_nothing() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("a.csv");
     let batch = batch(vec![("n", Arc::new(Int64Array::from(Vec::<i64>::new())))]);
-    let sink = sink(&WriteCsv::new(&path), batch.schema()).expect("a sink");
+    let sink = WriteCsv::new(&path).sink(batch.schema()).expect("a sink");
     let cx = context(Order::new());
     sink.prepare(&cx).expect("commits");
     assert_eq!(std::fs::read_to_string(&path).expect("is there"), "n\n");
@@ -125,7 +117,7 @@ fn rows_keep_their_order_whichever_worker_is_first() {
     let mut spec = WriteCsv::new(directory.path().join("a.csv"));
     spec.header = false;
     let schema = batch(vec![("n", Arc::new(Int64Array::from(vec![0])))]).schema();
-    let sink = sink(&spec, schema).expect("a sink");
+    let sink = spec.sink(schema).expect("a sink");
     let order = Order::new();
     let cx = context(order.clone());
     let (mut a, mut b) = (order.open(0), order.open(0));
@@ -152,7 +144,7 @@ fn a_full_window_blocks_those_who_are_ahead_only() {
     let mut spec = WriteCsv::new(directory.path().join("a.csv"));
     spec.header = false;
     let schema = batch(vec![("n", Arc::new(Int64Array::from(vec![0])))]).schema();
-    let sink = sink(&spec, schema).expect("a sink");
+    let sink = spec.sink(schema).expect("a sink");
     let order = Order::new();
     let query = Query {
         cancel: Cancel::new(),

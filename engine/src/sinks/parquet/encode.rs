@@ -96,9 +96,9 @@ impl Format {
         }
     }
 
-    /// Columns of the file that are not nested count once, others by their leaves.
+    /// Columns of the file: those that are nested count by their leaves.
     pub fn leaves(&self) -> usize {
-        self.parquet.get_fields().len().max(1)
+        self.physical.fields().iter().map(|field| leaves_of(field.data_type())).sum()
     }
 
     /// The live rows of a chunk, as the arrays that are encoded.

@@ -14,12 +14,11 @@ use arrow::datatypes::{
 };
 
 use super::field::{self, Field, Nulls};
-use super::options::units_per_second;
 use super::records::Records;
 use super::structure::Marks;
-use super::{number, time};
 use crate::batch::physical_type;
 use crate::error::Result;
+use crate::sources::text::{number, time};
 
 /// The records a column is read from.
 #[derive(Clone, Copy)]
@@ -274,7 +273,7 @@ fn stamps(
     unit: TimeUnit,
     zone: Option<Arc<str>>,
 ) -> Result<ArrayRef, Unreadable> {
-    let (per_second, has_zone) = (units_per_second(unit), zone.is_some());
+    let (per_second, has_zone) = (time::units_per_second(unit), zone.is_some());
     let read = |text: &[u8]| time::stamp(text)?.to_units(per_second, has_zone);
     let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
     let (values, nulls) = values(cells, rows, quick, read)?;

@@ -1,7 +1,7 @@
 //! CSV files as a source: parallel byte ranges, parsed straight into the columns that are wanted.
 //!
 //! ```text
-//! borders ─► window ─► structure ─► records ─► column (number, time, field) ─► chunk
+//! borders ─► window ─► structure ─► records ─► column (field) ─► chunk
 //! ranges     bytes     bit masks    positions   values
 //! ```
 //!
@@ -9,17 +9,15 @@
 //! * `borders`: ranges in file order, and where the first record of each begins.
 //! * `window`: the bytes of one range; `structure`: where fields and records end.
 //! * `records`: the fields of a few thousand records; `field`: one of them.
-//! * `column`: fields to arrays; `number`, `time`: texts to values.
+//! * `column`: fields to arrays.
 //! * `sniff`: how a file is to be read; `sample`, `detect`: what that is found from.
-//! * `scan`: the source; `locate`: lines and columns for errors.
+//! * `scan`: the source.
 
 mod borders;
 mod column;
 mod detect;
 mod field;
 mod header;
-mod locate;
-mod number;
 mod options;
 mod records;
 mod sample;
@@ -28,7 +26,6 @@ mod sniff;
 mod structure;
 #[cfg(test)]
 mod tests;
-mod time;
 mod window;
 
 use std::sync::Arc;
@@ -44,7 +41,7 @@ use self::scan::Scan;
 use super::file::FileRef;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// Reads records of CSV files that have the same columns, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,10 +73,9 @@ impl CsvScan {
     /// # Errors
     /// `Input` when the fields are not those of a scan, or a function is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut scan: CsvScan =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
-        Ok(Arc::new(scan))
+        from_fields_with(fields, |scan: &mut CsvScan| {
+            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
+        })
     }
 
     fn column(&self, position: usize) -> Result<&CsvColumn> {

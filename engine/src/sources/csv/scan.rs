@@ -21,7 +21,6 @@ use arrow::datatypes::DataType;
 use super::borders::{Borders, Range, Verdict};
 use super::column::{self, Cells, Rows, Unreadable, Why};
 use super::field::{self, Field, Nulls};
-use super::locate::{Locator, shown};
 use super::records::{Ragged, Records};
 use super::structure::Marks;
 use super::window::Window;
@@ -31,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::expr::{Conjunction, Expr};
 use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
+use crate::sources::text::locate::{Locator, shown};
 use crate::sources::{FileRef, InputFile};
 
 /// Bytes of a range, unless the files are small. It fits a core's share of the caches.

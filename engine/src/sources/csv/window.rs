@@ -4,11 +4,11 @@
 //! that is longer than a range makes the window of the range where it begins grow.
 
 use super::borders::{Extent, Range};
-use super::locate::Locator;
 use super::structure::{BLOCK, Marks, State, Structure};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::sources::InputFile;
+use crate::sources::text::locate::Locator;
 
 /// Positions within a window are 32 bits, and so are lengths of strings.
 const WINDOW_BYTES_MAX: usize = i32::MAX as usize;

@@ -12,6 +12,8 @@ use parquet::schema::types::ColumnDescriptor;
 
 use crate::expr::Value;
 
+const DAY_MILLISECONDS: i64 = 86_400_000;
+
 /// What is known of the values in some rows of a column.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Bounds {
@@ -67,6 +69,10 @@ pub(super) fn value_of(
         _ => Value::Int(value),
     };
     Some(match descr.physical_type() {
+        PhysicalType::INT32 if is_in_days(descr, logical) => {
+            let days = i32::from_le_bytes(stored.try_into().ok()?);
+            Value::Int(i64::from(days) * DAY_MILLISECONDS)
+        }
         PhysicalType::BOOLEAN => Value::Bool(*stored.first()? != 0),
         PhysicalType::INT32 => integer(i64::from(i32::from_le_bytes(stored.try_into().ok()?)), 32),
         PhysicalType::INT64 => integer(i64::from_le_bytes(stored.try_into().ok()?), 64),
@@ -82,6 +88,11 @@ pub(super) fn value_of(
         PhysicalType::FIXED_LEN_BYTE_ARRAY if logical.is_decimal() => big_endian(stored)?,
         _ => return None,
     })
+}
+
+/// Whether the file has days where the type has milliseconds.
+fn is_in_days(descr: &ColumnDescriptor, logical: &DataType) -> bool {
+    descr.physical_type() == PhysicalType::INT32 && *logical == DataType::Date64
 }
 
 /// NaN bounds nothing.
@@ -137,9 +148,17 @@ fn scale(data_type: &DataType) -> Option<i8> {
     }
 }
 
-/// The bytes that a column stores for a value, the form Bloom filters hash.
-pub(super) fn stored_bytes(value: &Value, descr: &ColumnDescriptor) -> Option<Vec<u8>> {
+/// The bytes that a column of type `logical` stores for a value, the form Bloom filters hash;
+/// `None` when that is not known.
+pub(super) fn stored_bytes(
+    value: &Value,
+    descr: &ColumnDescriptor,
+    logical: &DataType,
+) -> Option<Vec<u8>> {
     let integer = match value {
+        Value::Int(v) if is_in_days(descr, logical) => {
+            (v % DAY_MILLISECONDS == 0).then_some(v / DAY_MILLISECONDS)
+        }
         Value::Int(v) => Some(*v),
         Value::UInt(v) => Some(*v as i64),
         Value::Decimal(v) => i64::try_from(*v).ok(),

@@ -155,10 +155,12 @@ fn dictionary_size(chunk: &ColumnChunkMetaData, file: &InputFile) -> Result<Opti
         .page_encoding_stats_mask()
         .is_some_and(|mask| mask.is_only(RLE_DICTIONARY) || mask.is_only(PLAIN_DICTIONARY));
     let (start, length) = chunk.byte_range();
-    let length = usize::try_from(length).map_or(HEADER_BYTES, |length| length.min(HEADER_BYTES));
-    if !in_dictionary || chunk.dictionary_page_offset().is_none() {
+    // A chunk beyond the end is for the scan to report, which reads all of it.
+    let inside = start.checked_add(length).is_some_and(|end| end <= file.size());
+    if !inside || !in_dictionary || chunk.dictionary_page_offset().is_none() {
         return Ok(None);
     }
+    let length = usize::try_from(length).map_or(HEADER_BYTES, |length| length.min(HEADER_BYTES));
     let mut bytes = vec![0; length];
     file.read_at(start, &mut bytes)?;
     Ok(match page_header(&bytes) {

@@ -141,7 +141,9 @@ impl GenericColumn {
         let path = self.footer.path();
         let next = self.reader.as_mut().and_then(Iterator::next);
         let batch = next.ok_or_else(|| corrupt(path, "a column ends before its row group"))?;
-        let batch = batch.map_err(|e| corrupt(path, e))?;
+        // The crate makes text of errors: that the file changed is asked for again.
+        let batch =
+            batch.map_err(|e| self.file.0.check().err().unwrap_or_else(|| corrupt(path, e)))?;
         let columns = StructArray::from(batch);
         match columns.columns() {
             [array] if !array.is_empty() => Ok(array.clone()),

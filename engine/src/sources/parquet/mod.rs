@@ -48,7 +48,7 @@ use super::file::FileRef;
 use crate::batch::{KeyFilterId, KeyFilterUse};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions, data_type};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// Reads rows of Parquet files that have the same columns, in the order of the files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,10 +101,9 @@ impl ParquetScan {
     /// # Errors
     /// `Input` when the fields are not those of a scan, or a function is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut scan: ParquetScan =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
-        Ok(Arc::new(scan))
+        from_fields_with(fields, |scan: &mut ParquetScan| {
+            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
+        })
     }
 
     fn column(&self, position: usize) -> Result<&ScanColumn> {

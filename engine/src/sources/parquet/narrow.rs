@@ -66,7 +66,8 @@ impl Group<'_> {
                         return true;
                     }
                     let value = rescale(&literal.value, &literal.data_type, data_type);
-                    let stored = value.and_then(|v| stored_bytes(&v, chunk.column_descr()));
+                    let stored =
+                        value.and_then(|v| stored_bytes(&v, chunk.column_descr(), data_type));
                     stored.is_some_and(|stored| !filter.check::<[u8]>(&stored))
                 };
                 Ok(values.iter().all(absent))

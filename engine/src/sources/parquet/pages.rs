@@ -11,7 +11,7 @@ use parquet::file::page_index::offset_index::PageLocation as CratePageLocation;
 use parquet::file::reader::SerializedPageReader;
 
 use super::bytes::FileBytes;
-use super::error::{corrupt, from_parquet};
+use super::error::{corrupt, from_parquet, guarded};
 use super::footer::Footer;
 use super::page_index::page_locations;
 use super::scan::ColumnReads;
@@ -174,6 +174,10 @@ impl Pages {
     /// The codecs that are not worth an implementation of our own go through the `parquet` crate,
     /// page by page.
     fn load_by_crate(&mut self, page: &Page, into: &mut Vec<u8>) -> Result<()> {
+        guarded(self.footer.path(), || self.decode_by_crate(page, into))
+    }
+
+    fn decode_by_crate(&self, page: &Page, into: &mut Vec<u8>) -> Result<()> {
         let error = |e| from_parquet(self.footer.path(), e);
         let bytes = page.data_offset + u64::from(page.header.compressed) - page.header_offset;
         let location = CratePageLocation {

@@ -354,6 +354,37 @@ fn row_groups_and_pages_outside_the_conditions_are_not_read() {
     assert_eq!(source.shared().reads[0].pages.load(Ordering::Relaxed), 0);
 }
 
+/// The file has days, the type has milliseconds: what the file says of its values is in days too.
+#[test]
+fn dates_in_milliseconds_are_pruned_by_their_days() {
+    const DAY: i64 = 86_400_000;
+    let directory = tempfile::tempdir().expect("directory");
+    let field = Field::new("d", DataType::Date64, false);
+    let days = Date64Array::from_iter_values((0..20_000).map(|i| i / 4 * DAY));
+    let schema = Arc::new(Schema::new(vec![field]));
+    let batch = RecordBatch::try_new(schema, vec![Arc::new(days)]).expect("batch");
+    let properties = WriterProperties::builder()
+        .set_coerce_types(true)
+        .set_bloom_filter_enabled(true)
+        .set_max_row_group_row_count(Some(5000))
+        .set_data_page_row_count_limit(500)
+        .build();
+    let file = write(&directory.path().join("f"), &[batch], properties);
+    for (op, days, count) in [
+        (CompareOp::Equal, 2_000, 4),
+        (CompareOp::Equal, 6_000, 0),
+        (CompareOp::Less, 1_300, 5_200),
+        (CompareOp::GreaterOrEqual, 4_990, 40),
+    ] {
+        let mut scan = scan_of(&file);
+        assert_eq!(scan.columns[0].data_type, DataType::Date64, "as it was written");
+        let value = ExprValue::Int(days * DAY);
+        let literal = Literal { data_type: DataType::Date64, value };
+        scan.predicates = vec![compare(op, Expr::column(0, DataType::Date64), literal)];
+        assert_eq!(rows(&scan, 2).expect("reads").num_rows(), count, "{op} {days}");
+    }
+}
+
 #[test]
 fn key_filters_narrow_the_rows_and_prune_row_groups() {
     let directory = tempfile::tempdir().expect("directory");

@@ -18,6 +18,7 @@
 //!
 //! This is the plain form of a row; on the disk integers have fewer bytes, see `form`.
 //!
+//! * `layout`: what is where in a row; `form`: how wide its integers are.
 //! * `pages`: rows in memory, in the order they came; `append` writes them from columns.
 //! * `row`: reading one row; comparing two. `unpack`: from rows to arrays.
 //!

@@ -1,25 +1,27 @@
 //! Dates and timestamps from text: `YYYY-MM-DD`, and the same with a time behind `T` or a blank:
 //! `HH:MM`, `HH:MM:SS`, `HH:MM:SS.fff`, and a zone: `Z` or `±HH:MM`.
 
+use arrow::datatypes::TimeUnit;
+
 use super::number::{eight_digits, load};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// A timestamp as its text gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::sources) struct Stamp {
     /// Since 1970, by the clock of the text.
     seconds: i64,
     nanoseconds: u32,
     /// Seconds by which that clock is ahead of UTC, when the text says so.
-    pub(super) zone: Option<i32>,
+    pub(in crate::sources) zone: Option<i32>,
     /// Digits behind the point of the seconds.
-    pub(super) fraction_digits: usize,
+    pub(in crate::sources) fraction_digits: usize,
 }
 
 /// Days since 1970 of `bytes[begin..end]`, which looks at up to six bytes behind it.
 #[inline]
-pub(super) fn quick_date(bytes: &[u8], begin: usize, end: usize) -> Option<i32> {
+pub(in crate::sources) fn quick_date(bytes: &[u8], begin: usize, end: usize) -> Option<i32> {
     const DASHES: u64 = 0x2d00_002d_0000_0000;
     const DASH_BYTES: u64 = 0xff00_00ff_0000_0000;
     if end.wrapping_sub(begin) != 10 {
@@ -36,7 +38,7 @@ pub(super) fn quick_date(bytes: &[u8], begin: usize, end: usize) -> Option<i32> 
 }
 
 /// Days since 1970 of a whole text.
-pub(super) fn date(text: &[u8]) -> Option<i32> {
+pub(in crate::sources) fn date(text: &[u8]) -> Option<i32> {
     quick_date(text, 0, text.len()).or_else(|| {
         // `quick_date` wants bytes behind the date.
         let padded: [u8; 16] = std::array::from_fn(|i| text.get(i).copied().unwrap_or(0));
@@ -61,7 +63,7 @@ fn days(year: u32, month: u32, day: u32) -> Option<i32> {
 }
 
 /// A date, and a time if there is one.
-pub(super) fn stamp(text: &[u8]) -> Option<Stamp> {
+pub(in crate::sources) fn stamp(text: &[u8]) -> Option<Stamp> {
     let (date_text, rest) = text.split_at_checked(10)?;
     let days = i64::from(date(date_text)?);
     let mut stamp =
@@ -126,7 +128,7 @@ fn two_digits(text: &[u8]) -> Option<(i32, &[u8])> {
 impl Stamp {
     /// The timestamp in units of `per_second`, in UTC if the type has a zone. A text that names a
     /// zone is none for a type without, and digits that would be lost make it none as well.
-    pub(super) fn to_units(self, per_second: i64, has_zone: bool) -> Option<i64> {
+    pub(in crate::sources) fn to_units(self, per_second: i64, has_zone: bool) -> Option<i64> {
         if self.zone.is_some() && !has_zone {
             return None;
         }
@@ -137,6 +139,16 @@ impl Stamp {
         }
         let seconds = self.seconds - i64::from(self.zone.unwrap_or(0));
         seconds.checked_mul(per_second)?.checked_add(nanoseconds / unit_ns)
+    }
+}
+
+/// Units of a timestamp type in one second.
+pub(in crate::sources) fn units_per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
     }
 }
 

@@ -11,18 +11,18 @@ const STEP: u64 = 256 << 10;
 const SHOWN_CHARS: usize = 60;
 
 /// Finds places in one file.
-pub(super) struct Locator<'a> {
+pub(in crate::sources) struct Locator<'a> {
     file: &'a InputFile,
 }
 
 impl<'a> Locator<'a> {
-    pub(super) fn new(file: &'a InputFile) -> Self {
+    pub(in crate::sources) fn new(file: &'a InputFile) -> Self {
         Locator { file }
     }
 
     /// Line and column of the byte at `offset`. Lines end with `\n`, or with `\r` when the file
     /// has no `\n` before `offset`; they are counted inside quotes too, as editors do.
-    pub(super) fn position(&self, offset: u64) -> Result<Position> {
+    pub(in crate::sources) fn position(&self, offset: u64) -> Result<Position> {
         let line_feeds = self.count(offset, b'\n')?;
         let (lines, last_end) = match line_feeds {
             (0, _) => self.count(offset, b'\r')?,
@@ -65,7 +65,7 @@ impl<'a> Locator<'a> {
     }
 
     /// The error for what is wrong at `offset`.
-    pub(super) fn error(&self, offset: u64, message: String) -> Error {
+    pub(in crate::sources) fn error(&self, offset: u64, message: String) -> Error {
         match self.position(offset) {
             Ok(position) => Error::input_at(message, position),
             Err(error) => error,
@@ -74,7 +74,7 @@ impl<'a> Locator<'a> {
 }
 
 /// A field for an error message: its beginning, without control characters.
-pub(super) fn shown(field: &[u8]) -> String {
+pub(in crate::sources) fn shown(field: &[u8]) -> String {
     let text = String::from_utf8_lossy(field);
     let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(printable).collect();
     if text.chars().nth(SHOWN_CHARS).is_some() {

@@ -29,13 +29,13 @@ const UNITS: [i64; 19] = {
 
 /// The eight bytes from `at` on, the first one lowest; zeros when there are not as many.
 #[inline]
-pub(super) fn load(bytes: &[u8], at: usize) -> u64 {
+pub(in crate::sources) fn load(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|b| b.first_chunk::<8>()).map_or(0, |b| u64::from_le_bytes(*b))
 }
 
 /// The number that eight digits are; `None` when they are not all digits.
 #[inline]
-pub(super) fn eight_digits(word: u64) -> Option<u64> {
+pub(in crate::sources) fn eight_digits(word: u64) -> Option<u64> {
     let digits = word ^ ZEROS;
     if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & HIGH != 0 {
         return None;
@@ -105,7 +105,7 @@ fn plain(bytes: &[u8], begin: usize, end: usize) -> Option<Plain> {
 
 /// An integer of up to 16 digits.
 #[inline]
-pub(super) fn quick_integer(bytes: &[u8], begin: usize, end: usize) -> Option<i64> {
+pub(in crate::sources) fn quick_integer(bytes: &[u8], begin: usize, end: usize) -> Option<i64> {
     let negative = bytes.get(begin) == Some(&b'-');
     let begin = begin + usize::from(negative);
     let len = end.wrapping_sub(begin);
@@ -124,7 +124,7 @@ pub(super) fn quick_integer(bytes: &[u8], begin: usize, end: usize) -> Option<i6
 /// A double from a text that has few enough digits: one division of two exact numbers rounds
 /// correctly.
 #[inline]
-pub(super) fn quick_double(bytes: &[u8], begin: usize, end: usize) -> Option<f64> {
+pub(in crate::sources) fn quick_double(bytes: &[u8], begin: usize, end: usize) -> Option<f64> {
     let plain = plain(bytes, begin, end)?;
     if plain.digits > EXACT_MAX {
         return None;
@@ -135,7 +135,7 @@ pub(super) fn quick_double(bytes: &[u8], begin: usize, end: usize) -> Option<f64
 
 /// A decimal in units of its scale that is below `limit`, the tenth power of its precision.
 #[inline]
-pub(super) fn quick_decimal(
+pub(in crate::sources) fn quick_decimal(
     bytes: &[u8],
     begin: usize,
     end: usize,
@@ -149,7 +149,7 @@ pub(super) fn quick_decimal(
 }
 
 /// The integer that a text is, whatever its sign and length.
-pub(super) fn integer(text: &[u8]) -> Option<i128> {
+pub(in crate::sources) fn integer(text: &[u8]) -> Option<i128> {
     let (negative, digits) = sign(text);
     if digits.is_empty() {
         return None;
@@ -167,20 +167,20 @@ pub(super) fn integer(text: &[u8]) -> Option<i128> {
 
 /// The double nearest to what a text says: digits with a point and an exponent, `inf`, `NaN`. A
 /// number beyond all doubles is none.
-pub(super) fn double(text: &[u8]) -> Option<f64> {
+pub(in crate::sources) fn double(text: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (value.is_finite() || !text.iter().any(u8::is_ascii_digit)).then_some(value)
 }
 
 /// As [`double`], for single precision.
-pub(super) fn single(text: &[u8]) -> Option<f32> {
+pub(in crate::sources) fn single(text: &[u8]) -> Option<f32> {
     let value: f32 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (value.is_finite() || !text.iter().any(u8::is_ascii_digit)).then_some(value)
 }
 
 /// A decimal in units of its scale, with at most `precision` digits. A text with other digits
 /// than zeros behind the scale is none: it would have to be rounded.
-pub(super) fn decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
+pub(in crate::sources) fn decimal(text: &[u8], precision: u8, scale: u8) -> Option<i128> {
     let (mantissa, exponent) = match text.iter().position(|b| matches!(b, b'e' | b'E')) {
         Some(at) => (&text[..at], i32::try_from(integer(&text[at + 1..])?).ok()?),
         None => (text, 0),

@@ -1,0 +1,155 @@
+//! Values as text, for all sinks that write it: exact, and as short as they can be without losing
+//! anything.
+
+/// A value in its own form.
+pub(in crate::sinks) fn display(value: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
+    use std::io::Write;
+    // Writing to memory does not fail.
+    let _ = out.write_fmt(value);
+}
+
+/// A number of units of `10^-scale`.
+pub(in crate::sinks) fn integer(value: i128, scale: i8, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    let mut buffer = [b'0'; 40];
+    let digits = digits(value.unsigned_abs(), &mut buffer);
+    match usize::try_from(scale) {
+        Ok(scale) if scale > 0 => {
+            let whole = digits.len().saturating_sub(scale);
+            out.extend_from_slice(if whole == 0 { b"0" } else { &digits[..whole] });
+            out.push(b'.');
+            out.extend(std::iter::repeat_n(b'0', scale.saturating_sub(digits.len())));
+            out.extend_from_slice(&digits[whole..]);
+        }
+        _ => {
+            out.extend_from_slice(digits);
+            let zeros = if value == 0 { 0 } else { usize::from(scale.unsigned_abs()) };
+            out.extend(std::iter::repeat_n(b'0', zeros));
+        }
+    }
+}
+
+/// The digits of a number, at least one, at the end of the buffer.
+fn digits(magnitude: u128, buffer: &mut [u8; 40]) -> &[u8] {
+    let mut at = buffer.len() - 1;
+    let mut large = magnitude;
+    while large > u128::from(u64::MAX) {
+        buffer[at] = b'0' + (large % 10) as u8;
+        large /= 10;
+        at -= 1;
+    }
+    let mut small = large as u64;
+    while small > 9 {
+        buffer[at] = b'0' + (small % 10) as u8;
+        small /= 10;
+        at -= 1;
+    }
+    buffer[at] = b'0' + small as u8;
+    &buffer[at..]
+}
+
+/// `value` with at least `width` digits.
+fn padded(value: i64, width: usize, out: &mut Vec<u8>) {
+    let mut buffer = [b'0'; 40];
+    let digits = digits(u128::from(value.unsigned_abs()), &mut buffer);
+    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
+    out.extend_from_slice(digits);
+}
+
+/// `YYYY-MM-DD`.
+pub(in crate::sinks) fn date(days: i64, out: &mut Vec<u8>) {
+    // Years are counted from March on, so that the leap day is their last; 400 of them are one
+    // era of 146,097 days.
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    if year < 0 {
+        out.push(b'-');
+    }
+    padded(year, 4, out);
+    out.push(b'-');
+    padded(month, 2, out);
+    out.push(b'-');
+    padded(day, 2, out);
+}
+
+/// `YYYY-MM-DD HH:MM:SS`, `separator` in the place of the blank, with as many digits of a second
+/// as there are, and `Z` for UTC.
+pub(in crate::sinks) fn stamp(
+    units: i64,
+    per_second: i64,
+    zoned: bool,
+    separator: u8,
+    out: &mut Vec<u8>,
+) {
+    let (seconds, fraction) = (units.div_euclid(per_second), units.rem_euclid(per_second));
+    date(seconds.div_euclid(86_400), out);
+    let of_day = seconds.rem_euclid(86_400);
+    for (separator, value) in
+        [(separator, of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
+    {
+        out.push(separator);
+        padded(value, 2, out);
+    }
+    if fraction > 0 {
+        let nanoseconds = fraction * (1_000_000_000 / per_second);
+        out.push(b'.');
+        padded(nanoseconds, 9, out);
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+    if zoned {
+        out.push(b'Z');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn decimals_are_exact() {
+        for (value, scale, expected) in [
+            (0, 0, "0"),
+            (-7, 0, "-7"),
+            (i128::from(u64::MAX) + 1, 0, "18446744073709551616"),
+            (i128::MIN, 0, "-170141183460469231731687303715884105728"),
+            (i128::MAX, 38, "1.70141183460469231731687303715884105727"),
+            (5, 2, "0.05"),
+            (-150, 2, "-1.50"),
+            (0, 2, "0.00"),
+            (12, -3, "12000"),
+            (0, -3, "0"),
+        ] {
+            assert_eq!(written(|out| integer(value, scale, out)), expected);
+        }
+    }
+
+    #[test]
+    fn dates_and_stamps() {
+        assert_eq!(written(|out| date(0, out)), "1970-01-01");
+        assert_eq!(written(|out| date(11_016, out)), "2000-02-29");
+        assert_eq!(written(|out| date(-719_528, out)), "0000-01-01");
+        assert_eq!(written(|out| date(-719_529, out)), "-0001-12-31");
+        assert_eq!(written(|out| stamp(-1, 1000, false, b' ', out)), "1969-12-31 23:59:59.999");
+        assert_eq!(written(|out| stamp(3_600, 1, true, b' ', out)), "1970-01-01 01:00:00Z");
+        assert_eq!(
+            written(|out| stamp(1_500_000, 1_000_000, true, b' ', out)),
+            "1970-01-01 00:00:01.5Z"
+        );
+    }
+}
