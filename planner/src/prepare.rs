@@ -7,7 +7,8 @@ use datafusion_expr::LogicalPlan;
 use gristmill_engine::{Position, Result};
 
 use crate::rules::{
-    EXPAND_NOT_IN, KEEP_IN_PLACE, ORDER_JOINS, SHARE_SUBPLANS, columns_read, expand_not_in,
+    EXPAND_DISTINCT_ON, EXPAND_NOT_IN, EXPAND_SET_OPERATIONS, KEEP_IN_PLACE, ORDER_JOINS,
+    SHARE_SUBPLANS, columns_read, expand_distinct_on, expand_not_in, expand_set_operations,
     keep_in_place, narrowed, order_joins, release, share_subplans,
 };
 use crate::sql::{self, Binder, Planning, to_error};
@@ -39,7 +40,11 @@ pub(crate) fn prepare(
     statement: &Position,
 ) -> Result<Prepared> {
     let failed = |e| to_error(&e, statement);
-    let expanded = expand_not_in(plan).map_err(failed)?;
+    let expanded = expand_distinct_on(plan).map_err(failed)?;
+    note(planning, EXPAND_DISTINCT_ON, expanded.transformed);
+    let expanded = expand_set_operations(expanded.data).map_err(failed)?;
+    note(planning, EXPAND_SET_OPERATIONS, expanded.transformed);
+    let expanded = expand_not_in(expanded.data).map_err(failed)?;
     note(planning, EXPAND_NOT_IN, expanded.transformed);
     let (main, parts) = share_subplans(expanded.data).map_err(failed)?;
     note(planning, SHARE_SUBPLANS, !parts.is_empty());

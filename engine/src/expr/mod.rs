@@ -33,7 +33,9 @@ mod node;
 mod select;
 mod view;
 
-pub use calls::{AggregateCall, AggregateKind, SortKey};
+pub use calls::{
+    AggregateCall, AggregateKind, BitOp, OrderedCall, OrderedKind, PairStatistic, SortKey, Spread,
+};
 pub use evaluate::Evaluator;
 pub use filter::Conjunction;
 pub use function::{

@@ -8,6 +8,7 @@ mod hash_join;
 mod key_filter;
 mod limit;
 mod project;
+mod repeat;
 mod shared;
 mod sort;
 mod union;
@@ -19,8 +20,9 @@ pub use hash_join::{HashJoin, JoinKind};
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use project::Project;
+pub use repeat::Repeat;
 pub use shared::Shared;
-pub use sort::{Sort, TopK};
+pub use sort::{Sort, SortAggregate, TopK};
 pub use union::Union;
 pub use values::{Values, ValuesColumn};
 
@@ -34,7 +36,9 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
     ("limit", |fields, _| from_fields::<Limit>(fields)),
     ("project", Project::from_json),
+    ("repeat", |fields, _| from_fields::<Repeat>(fields)),
     ("sort", |fields, _| from_fields::<Sort>(fields)),
+    ("sort_aggregate", |fields, _| from_fields::<SortAggregate>(fields)),
     ("top_k", |fields, _| from_fields::<TopK>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),

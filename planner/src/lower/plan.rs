@@ -13,7 +13,7 @@ use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, FetchType, LogicalPlan, SkipType, SortExpr};
 use gristmill_engine::expr::{Expr, SortKey};
 use gristmill_engine::operators::{
-    Filter, Limit, Project, Sort, TopK, Union, Values, ValuesColumn,
+    Filter, Limit, Project, Repeat, Sort, TopK, Union, Values, ValuesColumn,
 };
 use gristmill_engine::plan::{NodeId, Plan};
 use gristmill_engine::{Error, Result};
@@ -21,7 +21,7 @@ use gristmill_engine::{Error, Result};
 use super::expr::lower_expr;
 use crate::catalog::PlannedTable;
 use crate::prepare::Prepared;
-use crate::rules::{SharedSource, shared_source};
+use crate::rules::{self, SharedSource, shared_source};
 use crate::statistics::{Profile, Profiles};
 
 /// Rows up to which a limited sort keeps the first rows only; beyond it, all rows are sorted, and
@@ -91,6 +91,14 @@ impl PlanLowering {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Extension(extension) => {
+                let Some(node) = extension.node.as_any().downcast_ref::<rules::Repeat>() else {
+                    return Err(Error::input("this relation is not supported"));
+                };
+                let input = self.node(&node.input)?;
+                let count = self.plan.node(input)?.schema.fields().len() - 1;
+                self.plan.add(Arc::new(Repeat { count }), &[input])
+            }
             LogicalPlan::EmptyRelation(empty) => {
                 let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
                 self.values(empty.schema.as_arrow(), rows)
@@ -304,7 +312,6 @@ fn kind_of(node: &LogicalPlan) -> &'static str {
         LogicalPlan::Unnest(_) => "UNNEST",
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
         LogicalPlan::Subquery(_) => "a subquery in this place",
-        LogicalPlan::Extension(_) => "this relation",
         LogicalPlan::Repartition(_) => "repartitioning",
         _ => "this statement",
     }

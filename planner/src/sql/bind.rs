@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::Analyzer;
-use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_sql::parser::{
     CopyToSource, CopyToStatement, ExplainStatement, Statement as Parsed,
@@ -17,6 +16,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
+use super::grouping::ResolveGrouping;
 use super::operands::WidenOperands;
 use super::order::resolve_order;
 use super::script::Statement;
@@ -161,7 +161,7 @@ pub(crate) fn analyze(
     statement: &Position,
 ) -> Result<LogicalPlan> {
     let analyzer = Analyzer::with_rules(vec![
-        std::sync::Arc::new(ResolveGroupingFunction::new()),
+        std::sync::Arc::new(ResolveGrouping),
         std::sync::Arc::new(WidenOperands),
         std::sync::Arc::new(TypeCoercion::new()),
         std::sync::Arc::new(CheckArithmetic),

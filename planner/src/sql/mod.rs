@@ -4,7 +4,7 @@
 //!   `names`: names for columns that have none.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
-//!   wraps; `operands`: types that meet; `subqueries`: what cannot be planned is refused by name.
+//!   wraps; `operands`: types that meet; `grouping`: grouping(); `subqueries`: what cannot be planned is refused by name.
 //! * `optimize`: the borrowed rules, each with the reason why it is there.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
@@ -14,6 +14,7 @@ mod bind;
 mod context;
 mod diagnose;
 mod functions;
+mod grouping;
 mod names;
 mod operands;
 mod optimize;

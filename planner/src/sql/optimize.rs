@@ -5,7 +5,8 @@
 //! `rewrite_set_comparison` (refused before), `unions_to_filter` and the leaf-expression rules (no
 //! use yet), `decorrelate_lateral_join` (LATERAL is refused), `eliminate_join` (makes semi joins
 //! whose sides are fixed before the join order is known), `filter_null_join_keys` (the join drops
-//! NULL keys itself).
+//! NULL keys itself), `single_distinct_aggregation_to_group_by` (lowering plans DISTINCT
+//! aggregates, any number of them).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -29,7 +30,6 @@ use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion_optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion_optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -121,8 +121,6 @@ pub(crate) fn before_join_order(
         Arc::new(PushDownLimit::new()),
         // Conditions to the scans.
         Arc::new(PushDownFilter::new()),
-        // count(DISTINCT x) is a group-by of a group-by.
-        Arc::new(SingleDistinctToGroupBy::new()),
         // GROUP BY 'constant'.
         Arc::new(EliminateGroupByConstant::new()),
     ];

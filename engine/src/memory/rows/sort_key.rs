@@ -80,6 +80,12 @@ impl SortKey {
         self.words
     }
 
+    /// Bytes at the front of the words that the first `columns` key columns take; all of them when
+    /// the words go no further.
+    pub fn bytes_of(&self, columns: usize) -> usize {
+        self.parts.get(columns).map_or(self.words * 8, |part| part.offset)
+    }
+
     /// Whether rows with equal words are equal on all key columns.
     pub fn is_exact(&self) -> bool {
         self.rest.is_none()

@@ -4,7 +4,8 @@
 //! stands for. The index of every run on tape is read once to find, for each splitter, the last
 //! block that begins before it; runs in memory are searched when a range is opened.
 //!
-//! Rows with equal words are never in two ranges, so a key that is very frequent makes a range
+//! Rows with equal words, or with equal fronts of words where the shape says so, are never in two
+//! ranges, so a key that is very frequent makes a range
 //! that is long; it is merged in the same memory as any other.
 
 use std::sync::Arc;
@@ -57,7 +58,7 @@ impl RunSet {
         let samples: usize = runs.iter().map(sample_count).sum();
         let sampled = samples * size_of::<(Words, f64)>();
         charge.grow(sampled)?;
-        let splitters = splitters(&runs);
+        let splitters = splitters(&shape, &runs);
         charge.shrink(sampled);
         charge.grow(splitters.len() * (size_of::<Words>() + 8 * runs.len()))?;
         let mut cuts = Vec::with_capacity(runs.len());
@@ -115,7 +116,7 @@ fn sample_count(run: &Run) -> usize {
 }
 
 /// Quantiles of the samples, as many as the rows make ranges.
-fn splitters(runs: &[Run]) -> Vec<Words> {
+fn splitters(shape: &RunShape, runs: &[Run]) -> Vec<Words> {
     let rows: u64 = runs.iter().map(|run| run.rows).sum();
     let wanted = usize::try_from(rows / MORSEL_ROWS as u64).unwrap_or(usize::MAX);
     let table = size_of::<Words>() + 8 * runs.len();
@@ -140,7 +141,9 @@ fn splitters(runs: &[Run]) -> Vec<Words> {
     let (mut splitters, mut before) = (Vec::with_capacity(ranges), 0.0);
     for (words, weight) in samples {
         let due = (splitters.len() + 1) as f64 * step;
-        if before >= due && splitters.last().is_none_or(|&last| last < words) {
+        let words = shape.cut(words);
+        // A splitter of zeros has nothing before it.
+        if before >= due && splitters.last().map_or(words > 0, |&last| last < words) {
             splitters.push(words);
         }
         before += weight;

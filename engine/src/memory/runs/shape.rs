@@ -21,6 +21,8 @@ pub struct RunShape {
     layout: Arc<PackedLayout>,
     key: SortKey,
     order: Vec<RowOrder>,
+    /// The bits of words by which rows may be in two ranges.
+    cut: Words,
 }
 
 impl RunShape {
@@ -29,10 +31,30 @@ impl RunShape {
     /// # Errors
     /// `Input` when a type cannot be stored or compared.
     pub fn new(columns: &[DataType], order: &[RowOrder]) -> Result<Arc<Self>> {
+        RunShape::with_together(columns, order, usize::MAX)
+    }
+
+    /// The same, where rows that are equal on the first `together` columns of the order are never
+    /// in two ranges.
+    ///
+    /// # Errors
+    /// As [`RunShape::new`].
+    pub fn with_together(
+        columns: &[DataType],
+        order: &[RowOrder],
+        together: usize,
+    ) -> Result<Arc<Self>> {
         let first: Vec<usize> = order.iter().map(|by| by.column).collect();
         let layout = Arc::new(PackedLayout::new(columns, &first)?);
         let key = SortKey::new(layout.rows(), order, 2)?;
-        Ok(Arc::new(RunShape { layout, key, order: order.to_vec() }))
+        let bytes = key.bytes_of(together).min(size_of::<Words>()) as u32;
+        let cut = Words::MAX.checked_shl(Words::BITS - 8 * bytes).unwrap_or(0);
+        Ok(Arc::new(RunShape { layout, key, order: order.to_vec(), cut }))
+    }
+
+    /// The words of a splitter, without what must not decide on the range.
+    pub(super) fn cut(&self, words: Words) -> Words {
+        words & self.cut
     }
 
     /// The form of the rows.

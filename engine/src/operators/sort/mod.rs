@@ -1,4 +1,5 @@
-//! Puts rows in order: all of them ([`Sort`]), or the first few ([`TopK`]).
+//! Puts rows in order: all of them ([`Sort`]), the first few ([`TopK`]), or those of each group,
+//! for aggregates that need them so ([`SortAggregate`]).
 //!
 //! ```text
 //! input ─► SortSink: a builder per worker ─► runs ─► prepare, finish: spilled and merged until
@@ -25,6 +26,11 @@
 //! Concurrency: builders and mergers belong to workers; what they share is behind one lock that is
 //! held while runs change hands.
 
+mod aggregate;
+mod folds;
+mod groups;
+mod picks;
+mod ranks;
 mod sink;
 mod source;
 mod state;
@@ -37,10 +43,11 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::expr::SortKey;
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
+pub use aggregate::SortAggregate;
 use sink::SortSink;
-use source::SortSource;
+use source::{Mergers, SortSource};
 use state::SortState;
 
 /// `ORDER BY`: all rows in the order of the keys.
@@ -76,6 +83,10 @@ impl Spec for Sort {
         to_fields(self)
     }
 
+    fn intake(&self) -> Intake {
+        Intake::Collects
+    }
+
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         build_sort("sort", &self.keys, None, inputs, build)
     }
@@ -96,6 +107,10 @@ impl Spec for TopK {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
@@ -127,8 +142,8 @@ fn build_sort(
         return Err(Error::internal(format!("{name} has one input")));
     };
     let schema = input.schema.clone();
-    let state = Arc::new(SortState::new(name, &schema, keys, limit)?);
-    let source = Arc::new(SortSource::new(state.clone()));
+    let state = Arc::new(SortState::new(name, &schema, keys, None, limit)?);
+    let source = Arc::new(SortSource::new(Mergers::new(state.clone())));
     let after = build.sink(input, Arc::new(SortSink::new(state)));
     Ok(Stream::new(schema, source, after))
 }

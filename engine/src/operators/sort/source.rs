@@ -9,23 +9,63 @@ use crate::error::{Error, Result};
 use crate::memory::runs::{Merged, Merger};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
+/// Hands ranges of a sort's rows to mergers.
+pub(super) struct Mergers {
+    pub(super) state: Arc<SortState>,
+    next_range: AtomicUsize,
+    /// Mergers made so far. Held while one is made: two that share what is left might both fail.
+    made: Mutex<usize>,
+}
+
+impl Mergers {
+    pub(super) fn new(state: Arc<SortState>) -> Arc<Self> {
+        Arc::new(Mergers { state, next_range: AtomicUsize::new(0), made: Mutex::new(0) })
+    }
+
+    /// A merger, and the number of ranges; no merger when there is no memory for more than those
+    /// that are at work.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no memory for one, `Io` from reading runs.
+    pub(super) fn merger(&self, cx: &Context) -> Result<(Option<Merger>, usize)> {
+        let mut made = self.made.lock().unwrap_or_else(|e| e.into_inner());
+        let opened = self.state.open(cx.memory(), &|| cx.check())?;
+        let ranges = opened.set.ranges();
+        let merger = match Merger::new(opened.set, opened.window_bytes, opened.charge) {
+            Ok(merger) => Some(merger),
+            // One merger does all the work if there is no memory for more.
+            Err(Error::OutOfMemory { .. }) if *made > 0 => None,
+            Err(error) => return Err(error),
+        };
+        *made += usize::from(merger.is_some());
+        Ok((merger, ranges))
+    }
+
+    /// The next range that nobody has begun; it may be beyond the last.
+    pub(super) fn next_range(&self) -> usize {
+        self.next_range.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Begins again.
+    pub(super) fn reset(&self) {
+        self.next_range.store(0, Ordering::Relaxed);
+        *self.made.lock().unwrap_or_else(|e| e.into_inner()) = 0;
+    }
+}
+
 /// Gives the rows of a sort in order.
 pub(super) struct SortSource {
-    state: Arc<SortState>,
-    next_range: Arc<AtomicUsize>,
-    /// Mergers made so far. Held while one is made: two that share what is left might both fail.
-    mergers: Mutex<usize>,
+    mergers: Arc<Mergers>,
 }
 
 impl SortSource {
-    pub(super) fn new(state: Arc<SortState>) -> Self {
-        SortSource { state, next_range: Arc::default(), mergers: Mutex::new(0) }
+    pub(super) fn new(mergers: Arc<Mergers>) -> Self {
+        SortSource { mergers }
     }
 }
 
 struct SortSourceWorker {
-    state: Arc<SortState>,
-    next_range: Arc<AtomicUsize>,
+    mergers: Arc<Mergers>,
     ranges: usize,
     /// `None` when there is nothing (more) to do.
     merger: Option<Merger>,
@@ -37,38 +77,28 @@ struct SortSourceWorker {
 
 impl Source for SortSource {
     fn name(&self) -> &str {
-        self.state.name
+        self.mergers.state.name
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
-        let mut mergers = self.mergers.lock().unwrap_or_else(|e| e.into_inner());
-        let opened = self.state.open(cx.memory(), &|| cx.check())?;
-        let ranges = opened.set.ranges();
-        let merger = match Merger::new(opened.set, opened.window_bytes, opened.charge) {
-            Ok(merger) => Some(merger),
-            // One merger does all the work if there is no memory for more.
-            Err(Error::OutOfMemory { .. }) if *mergers > 0 => None,
-            Err(error) => return Err(error),
-        };
-        *mergers += usize::from(merger.is_some());
+        let (merger, ranges) = self.mergers.merger(cx)?;
         Ok(Box::new(SortSourceWorker {
-            state: self.state.clone(),
-            next_range: self.next_range.clone(),
+            mergers: self.mergers.clone(),
             ranges,
             merger,
             range: None,
-            wanted: self.state.limit.unwrap_or(u64::MAX),
+            wanted: self.mergers.state.limit.unwrap_or(u64::MAX),
         }))
     }
 
     fn parallelism(&self) -> usize {
+        let state = &self.mergers.state;
         // The first rows are counted over all ranges, by one worker.
-        if self.state.limit.is_some() { 1 } else { self.state.parallelism() }
+        if state.limit.is_some() { 1 } else { state.parallelism() }
     }
 
     fn reset(&self) -> Result<()> {
-        self.next_range.store(0, Ordering::Relaxed);
-        *self.mergers.lock().unwrap_or_else(|e| e.into_inner()) = 0;
+        self.mergers.reset();
         Ok(())
     }
 }
@@ -83,7 +113,7 @@ impl SourceWorker for SortSourceWorker {
             }
             self.range = None;
         }
-        let range = self.next_range.fetch_add(1, Ordering::Relaxed);
+        let range = self.mergers.next_range();
         if range >= self.ranges || self.wanted == 0 {
             // Frees the windows before others are done.
             self.merger = None;
@@ -97,7 +127,7 @@ impl SourceWorker for SortSourceWorker {
 
 impl SortSourceWorker {
     fn chunk(&mut self, merged: Merged, range: usize) -> Chunk {
-        let columns = merged.columns.into_iter().zip(&self.state.types);
+        let columns = merged.columns.into_iter().zip(&self.mergers.state.types);
         let columns = columns.map(|(array, logical)| Column::flat(logical.clone(), array));
         let place = Place { morsel: range as u64, sequence: 0 };
         let chunk = Chunk::new(columns.collect(), merged.rows, place);

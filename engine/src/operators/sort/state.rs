@@ -63,10 +63,12 @@ struct Inner {
 }
 
 impl SortState {
+    /// Rows that are equal on the first `together` keys come out in one range.
     pub(super) fn new(
         name: &'static str,
         schema: &SchemaRef,
         keys: &[SortKey],
+        together: Option<usize>,
         limit: Option<u64>,
     ) -> Result<Self> {
         let types: Vec<DataType> =
@@ -77,7 +79,8 @@ impl SortState {
             nulls_first: key.nulls_first,
             nullable: schema.fields().get(key.column).is_none_or(|field| field.is_nullable()),
         });
-        let shape = RunShape::new(&types, &order.collect::<Vec<_>>())?;
+        let together = together.unwrap_or(usize::MAX);
+        let shape = RunShape::with_together(&types, &order.collect::<Vec<_>>(), together)?;
         let (bound, inner) = (Bound::new(), Mutex::default());
         Ok(SortState { name, shape, types, limit, bound, inner })
     }
