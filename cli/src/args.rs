@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::setup;
 
-/// Runs dataflow programs in SQL over Parquet and CSV files, inside a memory budget.
+/// Runs dataflow programs in SQL over Parquet, CSV, JSON and Arrow files, inside a memory budget.
 #[derive(Debug, Parser)]
 #[command(name = "gristmill", version, max_term_width = 100)]
 pub struct Cli {
@@ -61,7 +61,8 @@ impl Command {
 /// Options shared by all commands.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Give a file a table name; may be repeated. The ending (.parquet, .csv) tells the format.
+    /// Give a file, or the files of a directory or a pattern, a table name; may be repeated. The
+    /// endings (.parquet, .csv, .json, .ndjson, .arrow) tell the format.
     #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = parse_table)]
     pub tables: Vec<(String, PathBuf)>,
     /// Worker threads [default: one per core].

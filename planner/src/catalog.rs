@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::{Expr, TableProviderFilterPushDown, TableSource};
+use gristmill_engine::Result;
 use gristmill_engine::expr::Literal;
 use gristmill_engine::plan::Spec;
-use gristmill_engine::{Error, Result};
+
+use crate::files;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +24,24 @@ pub enum Format {
     Parquet,
     /// Comma-separated values.
     Csv,
+    /// JSON: an object a line, or an array of objects.
+    Json,
+    /// Apache Arrow, also known as Feather.
+    Arrow,
 }
 
 impl Format {
+    /// What to do about a file whose ending names no format.
+    pub(crate) const ENDINGS: &str = "use .parquet, .csv, .tsv, .json, .ndjson or .arrow";
+
     /// The format that a file's ending names.
     pub fn of_path(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "parquet" | "pq" => Some(Format::Parquet),
             "csv" | "tsv" => Some(Format::Csv),
+            "json" | "ndjson" | "jsonl" => Some(Format::Json),
+            "arrow" | "arrows" | "feather" | "ipc" => Some(Format::Arrow),
             _ => None,
         }
     }
@@ -40,6 +51,8 @@ impl Format {
         match name.to_ascii_lowercase().as_str() {
             "parquet" => Some(Format::Parquet),
             "csv" => Some(Format::Csv),
+            "json" | "ndjson" | "jsonl" => Some(Format::Json),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
             _ => None,
         }
     }
@@ -172,15 +185,13 @@ impl Catalog {
         }
     }
 
-    /// The file at `path`, by its ending.
+    /// The file at `path`, or the files of a directory or a pattern, by their endings.
     ///
     /// # Errors
-    /// `Io` or `Input` when it cannot be opened.
+    /// `Io` or `Input` when they cannot be opened.
     pub fn file(&self, path: &Path) -> Result<Arc<Table>> {
         let name = path.display().to_string();
-        let format = Format::of_path(path).ok_or_else(|| {
-            Error::input(format!("{name}: the ending names no format; use .parquet or .csv"))
-        })?;
+        let format = files::format_of(path)?;
         let mut tables = self.lock();
         let entry = tables.entry(format!("{FILE_PREFIX}{name}")).or_insert_with(|| Entry::File {
             path: path.to_path_buf(),
@@ -283,6 +294,8 @@ fn logical_schema(schema: &SchemaRef, statistics: &TableStatistics) -> SchemaRef
 
 #[cfg(test)]
 mod tests {
+    use gristmill_engine::Error;
+
     use super::*;
     use crate::testing::FakeSource;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::LogicalPlan;
 use gristmill_engine::plan::Plan;
-use gristmill_engine::sinks::{Codec, WriteCsv, WriteParquet};
+use gristmill_engine::sinks::{ArrowCodec, Codec, WriteArrow, WriteCsv, WriteJson, WriteParquet};
 use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Format, PlannedTable};
@@ -27,6 +27,8 @@ pub(crate) fn add_sink(plan: &mut Plan, target: &CopyTarget, prepared: &Prepared
     match target.format {
         Format::Csv => plan.add(Arc::new(csv(target)?), &[root])?,
         Format::Parquet => plan.add(Arc::new(parquet(target)?), &[root])?,
+        Format::Json => plan.add(Arc::new(json(target)?), &[root])?,
+        Format::Arrow => plan.add(Arc::new(arrow(target)?), &[root])?,
     };
     Ok(())
 }
@@ -67,6 +69,57 @@ fn parquet(target: &CopyTarget) -> Result<WriteParquet> {
         }
     }
     Ok(sink)
+}
+
+fn json(target: &CopyTarget) -> Result<WriteJson> {
+    let mut sink = WriteJson::new(&target.path);
+    for (name, value) in &target.options {
+        match name.as_str() {
+            "array" => sink.array = truth(name, value)?,
+            _ => return Err(unknown_option(name, "JSON", &["array"])),
+        }
+    }
+    Ok(sink)
+}
+
+fn arrow(target: &CopyTarget) -> Result<WriteArrow> {
+    let mut sink = WriteArrow::new(&target.path);
+    sink.stream = target.path.extension().is_some_and(|e| e.eq_ignore_ascii_case("arrows"));
+    let mut level = None;
+    for (name, value) in &target.options {
+        match name.as_str() {
+            "compression" => sink.compression = arrow_codec(name, value)?,
+            "compression_level" => level = Some((name, value)),
+            "row_group_size" | "batch_size" => sink.batch_rows = number(name, value)?,
+            "stream" => sink.stream = truth(name, value)?,
+            _ => {
+                let known = ["compression", "compression_level", "batch_size", "stream"];
+                return Err(unknown_option(name, "Arrow", &known));
+            }
+        }
+    }
+    if let Some((name, value)) = level {
+        let number = value.parse().map_err(|_| wrong_value(name, value, "a whole number"))?;
+        sink.compression = match sink.compression {
+            ArrowCodec::Zstd(_) => ArrowCodec::Zstd(Some(number)),
+            other => {
+                return Err(Error::input(format!(
+                    "the option `{name}` of COPY is for zstd; the compression is {}",
+                    other.name()
+                )));
+            }
+        };
+    }
+    Ok(sink)
+}
+
+fn arrow_codec(name: &str, value: &str) -> Result<ArrowCodec> {
+    match value.to_ascii_lowercase().as_str() {
+        "none" | "uncompressed" => Ok(ArrowCodec::None),
+        "lz4" | "lz4_frame" => Ok(ArrowCodec::Lz4),
+        "zstd" => Ok(ArrowCodec::Zstd(None)),
+        _ => Err(wrong_value(name, value, "none, lz4, zstd")),
+    }
 }
 
 fn codec(name: &str, value: &str) -> Result<Codec> {

@@ -1,4 +1,5 @@
-//! Gristmill, the library: SQL programs over Parquet and CSV files inside a memory budget.
+//! Gristmill, the library: SQL programs over Parquet, CSV, JSON and Arrow files inside a memory
+//! budget.
 //!
 //! A [`Session`] has tables and an engine to run statements on. The way of a statement: `sql`
 //! parses it, binds its names and runs the borrowed rules; `prepare` puts these and the rules of

@@ -85,17 +85,15 @@ impl Session {
         Ok(Session { catalog, functions, engine, any_order: config.any_order })
     }
 
-    /// Gives a file a table name; its ending tells the format. It is opened when it is used.
+    /// Gives a file, or all files of a directory or a pattern such as `data/*.parquet`, a table
+    /// name; the endings tell the format. They are opened when they are used.
     ///
     /// # Errors
-    /// `Input` when the ending names no format.
+    /// `Input` when the endings name no format, or several; `Io` for a directory that cannot be
+    /// read.
     pub fn register(&self, name: &str, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let format = Format::of_path(path).ok_or_else(|| {
-            let path = path.display();
-            Error::input(format!("{path}: the ending names no format; use .parquet or .csv"))
-        })?;
-        self.catalog.register_file(name, path, format);
+        self.catalog.register_file(name, path, files::format_of(path)?);
         Ok(())
     }
 
@@ -107,6 +105,16 @@ impl Session {
     /// Gives a CSV file a table name, whatever its ending.
     pub fn register_csv(&self, name: &str, path: impl AsRef<Path>) {
         self.catalog.register_file(name, path.as_ref(), Format::Csv);
+    }
+
+    /// Gives a JSON file a table name, whatever its ending.
+    pub fn register_json(&self, name: &str, path: impl AsRef<Path>) {
+        self.catalog.register_file(name, path.as_ref(), Format::Json);
+    }
+
+    /// Gives an Arrow file a table name, whatever its ending.
+    pub fn register_arrow(&self, name: &str, path: impl AsRef<Path>) {
+        self.catalog.register_file(name, path.as_ref(), Format::Arrow);
     }
 
     /// Gives a source of the program's own a table name.

@@ -1,14 +1,20 @@
 //! The sources of pipelines: files, one folder for each format, and tables in memory.
 //!
+//! * `arrow`: Arrow files and streams.
 //! * `csv`: text with delimiters.
 //! * `json`: objects a line, or in an array.
 //! * `parquet`: Parquet files.
+//! * `files`: many files as one table.
 //! * `file`: input files with positional reads, shared by all sources.
 //! * `text`: what the text formats share.
+//! * `guard`: foreign code over bytes that may be corrupt.
 //! * `in_memory`: record batches.
 
+pub mod arrow;
 pub mod csv;
 mod file;
+pub mod files;
+mod guard;
 mod in_memory;
 pub mod json;
 pub mod parquet;
@@ -17,11 +23,18 @@ mod text;
 pub use file::{FileRef, InputFile};
 pub use in_memory::InMemory;
 
+pub use self::arrow::ArrowScan;
+pub use self::csv::CsvScan;
+pub use self::json::JsonScan;
+pub use self::parquet::ParquetScan;
+
 use crate::plan::FromJson;
 
 /// Names and readers of all sources.
 pub const SPECS: &[(&str, FromJson)] = &[
+    ("arrow_scan", arrow::ArrowScan::from_json),
     ("csv_scan", csv::CsvScan::from_json),
+    ("files_scan", files::FilesScan::from_json),
     ("json_scan", json::JsonScan::from_json),
     ("parquet_scan", parquet::ParquetScan::from_json),
 ];

@@ -26,6 +26,7 @@ use gristmill_engine::operators::{
     Filter, HashAggregate, HashJoin, JoinKind, KeyFilters, Project, Sort, Union,
 };
 use gristmill_engine::plan::{Node, NodeId, Plan, Spec};
+use gristmill_engine::sources::files::FilesScan;
 use gristmill_engine::sources::parquet::ParquetScan;
 
 /// The rule's name in explain.
@@ -94,7 +95,7 @@ impl Pushing<'_> {
             return Ok(());
         }
         let below = |input| Edge { reader: id, input };
-        if as_spec::<ParquetScan>(node).is_some() {
+        if as_spec::<ParquetScan>(node).is_some() || as_spec::<FilesScan>(node).is_some() {
             self.scans.entry(id).or_default().push(filter.clone());
             self.found = true;
             return Ok(());
@@ -226,6 +227,11 @@ fn with_filters(
         return Arc::new(HashJoin { publishes: Some(id), ..join.clone() });
     }
     if let (Some(scan), Some(filters)) = (as_spec::<ParquetScan>(node), reads) {
+        let mut scan = scan.clone();
+        scan.key_filters.extend_from_slice(filters);
+        return Arc::new(scan);
+    }
+    if let (Some(scan), Some(filters)) = (as_spec::<FilesScan>(node), reads) {
         let mut scan = scan.clone();
         scan.key_filters.extend_from_slice(filters);
         return Arc::new(scan);

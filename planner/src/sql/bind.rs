@@ -139,9 +139,9 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
     };
     let format = format.ok_or_else(|| {
         let message = match names.first() {
-            Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
+            Some(name) => format!("there is no format {name}; use PARQUET, CSV, JSON or ARROW"),
             None => format!(
-                "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
+                "the ending of '{}' names no format; add STORED AS PARQUET, CSV, JSON or ARROW",
                 copy.target
             ),
         };
