@@ -1,27 +1,129 @@
 //! Files as sources of rows: opens them, tells what they say of themselves, makes their scans.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use gristmill_engine::Result;
 use gristmill_engine::expr::Expr;
 use gristmill_engine::memory::Governor;
 use gristmill_engine::plan::Spec;
 use gristmill_engine::sources::FileRef;
 use gristmill_engine::sources::csv::{self, CsvFacts, CsvOverrides};
 use gristmill_engine::sources::parquet::{self, FileFacts, ParquetScan};
+use gristmill_engine::{Error, Result};
 
-use crate::catalog::{ColumnStatistics, DataSource, Format, TableStatistics};
+use crate::catalog::{ColumnStatistics, DataSource, FileTable, Format, TableStatistics};
+use crate::sql::{nearest, type_name};
 
 /// Opens a file.
 ///
 /// # Errors
 /// `Io` when it cannot be read, `Input` when it is not what its format says.
-pub(crate) fn open(path: &Path, format: Format, memory: &Governor) -> Result<Arc<dyn DataSource>> {
-    match format {
-        Format::Parquet => Ok(Arc::new(ParquetFile { facts: parquet::describe(path, memory)? })),
-        Format::Csv => Ok(Arc::new(CsvFile { facts: csv::sniff(path, &CsvOverrides::default())? })),
+pub(crate) fn open(file: &FileTable, memory: &Governor) -> Result<Arc<dyn DataSource>> {
+    let path = file.path.as_path();
+    match file.format {
+        Format::Parquet => {
+            let opened = ParquetFile { facts: parquet::describe(path, memory)? };
+            check_declared(file, &opened.schema())?;
+            Ok(Arc::new(opened))
+        }
+        Format::Csv => Ok(Arc::new(CsvFile { facts: csv::sniff(path, &overrides(file)?)? })),
+    }
+}
+
+/// Whether the options of a file are some that its format has.
+///
+/// # Errors
+/// `Input` that names the first that is not.
+pub(crate) fn check_options(file: &FileTable) -> Result<()> {
+    match (file.format, file.options.first()) {
+        (Format::Csv, _) => overrides(file).map(drop),
+        (Format::Parquet, Some((option, _))) => Err(unknown_option(option, "Parquet", &[])),
+        (Format::Parquet, None) => Ok(()),
+    }
+}
+
+/// What was declared of a file that says itself what it holds must be what it says.
+fn check_declared(file: &FileTable, schema: &Schema) -> Result<()> {
+    if file.columns.is_empty() {
+        return Ok(());
+    }
+    let path = file.path.display();
+    let (declared, found) = (file.columns.len(), schema.fields().len());
+    if declared != found {
+        let message = format!("{declared} columns are declared for {path}, which has {found}");
+        return Err(Error::input(format!("{message}; a Parquet file needs no list of columns")));
+    }
+    for (declared, found) in file.columns.iter().zip(schema.fields()) {
+        let types = [declared, found.as_ref()].map(|field| type_name(field.data_type()));
+        if declared.name() != found.name() || types[0] != types[1] {
+            return Err(Error::input(format!(
+                "the column {} {} is declared for {path}, which has {} {} there; a Parquet file \
+                 needs no list of columns",
+                declared.name(),
+                types[0],
+                found.name(),
+                types[1]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What was said about a CSV file.
+fn overrides(file: &FileTable) -> Result<CsvOverrides> {
+    let mut overrides = CsvOverrides::default();
+    if !file.columns.is_empty() {
+        let column = |field: &Field| (field.name().clone(), field.data_type().clone());
+        overrides.columns = Some(file.columns.iter().map(column).collect());
+    }
+    for (name, value) in &file.options {
+        let wrong = |expected: &str| {
+            Error::input(format!("the option `{name}` cannot be '{value}'; use {expected}"))
+        };
+        let mark = || {
+            let mut characters = value.chars();
+            match (characters.next(), characters.next()) {
+                (Some(one), None) => Ok(one),
+                _ => Err(wrong("one character")),
+            }
+        };
+        match name.as_str() {
+            "header" | "has_header" => {
+                let truth = truth(value).ok_or_else(|| wrong("true or false"))?;
+                overrides.header = Some(truth);
+            }
+            "delimiter" | "delim" | "sep" => overrides.delimiter = Some(mark()?),
+            "quote" if value.is_empty() => overrides.quote = Some(None),
+            "quote" => overrides.quote = Some(Some(mark()?)),
+            "escape" => overrides.escape = Some(mark()?),
+            "null" | "nullstr" | "null_value" => {
+                overrides.null_strings = Some(vec![value.clone()]);
+            }
+            _ => {
+                let known = ["header", "delimiter", "quote", "escape", "null"];
+                return Err(unknown_option(name, "CSV", &known));
+            }
+        }
+    }
+    Ok(overrides)
+}
+
+fn unknown_option(name: &str, format: &str, known: &[&str]) -> Error {
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None if known.is_empty() => "there are none".to_string(),
+        None => format!("there are {}", known.join(", ")),
+    };
+    Error::input(format!("a {format} file has no option `{name}`; {hint}"))
+}
+
+/// The Boolean that a text writes.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Some(true),
+        "false" | "off" | "no" | "0" => Some(false),
+        _ => None,
     }
 }
 

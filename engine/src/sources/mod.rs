@@ -5,6 +5,7 @@
 //! * `parquet`: Parquet files.
 //! * `file`: input files with positional reads, shared by all sources.
 //! * `text`: what the text formats share.
+//! * `table`: tables that are held in memory.
 //! * `in_memory`: record batches.
 
 pub mod csv;
@@ -12,10 +13,12 @@ mod file;
 mod in_memory;
 pub mod json;
 pub mod parquet;
+mod table;
 mod text;
 
 pub use file::{FileRef, InputFile};
 pub use in_memory::InMemory;
+pub use table::{StoredTable, TableScan};
 
 use crate::plan::FromJson;
 
@@ -24,4 +27,5 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("csv_scan", csv::CsvScan::from_json),
     ("json_scan", json::JsonScan::from_json),
     ("parquet_scan", parquet::ParquetScan::from_json),
+    ("table_scan", TableScan::from_json),
 ];
