@@ -13,8 +13,11 @@
 //! Sound: a row that is left out has a key without partner, and so has everything made from it; the
 //! join that publishes drops it in any case. Of a join that keeps rows without match, the build
 //! side is thinned out only by the join's own keys: probe rows that lose their partner that way
-//! have a key that is dropped further up. A node with several readers is left alone, since the
-//! others want all its rows, and so is what is below a limit, which counts rows.
+//! have a key that is dropped further up. Where build rows without match come out, with NULL for
+//! the probe columns, those columns do not thin out the probe side: rows that lose their partner
+//! that way would come out, and a join that takes NULL for equal may keep them. A node with several
+//! readers is left alone, since the others want all its rows, and so is what is below a limit,
+//! which counts rows.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -24,8 +27,7 @@ use gristmill_engine::Result;
 use gristmill_engine::batch::{KeyFilterId, KeyFilterUse};
 use gristmill_engine::expr::Expr;
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, KeyFilters, NestedLoopJoin, Project, Sort, Union,
-    Window,
+    Filter, HashAggregate, HashJoin, KeyFilters, NestedLoopJoin, Project, Sort, Union, Window,
 };
 use gristmill_engine::plan::{Node, NodeId, Plan, Spec};
 use gristmill_engine::sources::csv::CsvScan;
@@ -139,10 +141,12 @@ impl Pushing<'_> {
             }
             return Ok(());
         }
-        if let Some(join) = as_spec::<NestedLoopJoin>(node)
-            && let Some(inner) = follow(filter, |c| join.probe_output.get(c).copied())
-        {
-            return self.push(&inner, below(0), true);
+        if let Some(join) = as_spec::<NestedLoopJoin>(node) {
+            for (input, build) in [(0, false), (1, true)] {
+                if let Some(inner) = of_nested(join, filter, build) {
+                    return self.push(&inner, below(input), true);
+                }
+            }
         }
         self.rest(filter, edge, pays);
         Ok(())
@@ -182,34 +186,52 @@ fn column_of(expr: &Expr) -> Option<usize> {
     }
 }
 
-/// A filter over a join's output as one over its probe side. A build column of an inner join that
-/// is a key stands for the probe side's.
+/// A filter over a join's output as one over its probe side. A build column that is a key stands
+/// for the probe side's where rows of that side without match do not come out.
 fn of_probe(join: &HashJoin, filter: &KeyFilterUse) -> Option<KeyFilterUse> {
     follow(filter, |column| {
         let Some(build) = column.checked_sub(join.probe_output.len()) else {
-            return join.probe_output.get(column).copied();
+            let column = join.probe_output.get(column).copied();
+            return column.filter(|_| !join.kind.adds_nulls_to_probe());
         };
         let build = *join.build_output.get(build)?;
         let key = join.build_keys.iter().position(|&key| key == build)?;
-        if join.kind == JoinKind::Inner { join.probe_keys.get(key).copied() } else { None }
+        let equal = join.probe_keys.get(key).copied();
+        equal.filter(|_| join.kind.drops_unmatched_probe())
     })
 }
 
 /// A filter over a join's output as one over its build side. A probe column that is a key stands
-/// for the build side's. For a null-aware join rows that equal no key matter too: IN is NULL, not
-/// FALSE, where one of them is NULL.
+/// for the build side's, unless it is NULL beside build rows without match. For a null-aware join
+/// rows that equal no key matter too: IN is NULL, not FALSE, where one of them is NULL.
 fn of_build(join: &HashJoin, filter: &KeyFilterUse) -> Option<KeyFilterUse> {
     if join.null_aware {
         return None;
     }
     follow(filter, |column| {
         if let Some(build) = column.checked_sub(join.probe_output.len()) {
-            let is_inner = join.kind == JoinKind::Inner;
-            return join.build_output.get(build).copied().filter(|_| is_inner);
+            let column = join.build_output.get(build).copied();
+            return column.filter(|_| !join.kind.adds_nulls_to_build());
         }
         let probe = *join.probe_output.get(column)?;
         let key = join.probe_keys.iter().position(|&key| key == probe)?;
-        join.build_keys.get(key).copied()
+        join.build_keys.get(key).copied().filter(|_| !join.kind.adds_nulls_to_probe())
+    })
+}
+
+/// A filter over the output of a join without keys as one over its probe side, or its build side.
+fn of_nested(join: &NestedLoopJoin, filter: &KeyFilterUse, build: bool) -> Option<KeyFilterUse> {
+    let (kind, width) = (join.kind, join.probe_output.len());
+    follow(filter, |column| match (column.checked_sub(width), build) {
+        (None, false) => {
+            let column = join.probe_output.get(column).copied();
+            column.filter(|_| !kind.adds_nulls_to_probe())
+        }
+        (Some(column), true) => {
+            let column = join.build_output.get(column).copied();
+            column.filter(|_| !kind.adds_nulls_to_build())
+        }
+        _ => None,
     })
 }
 
@@ -266,7 +288,7 @@ fn with_filters(
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
     use gristmill_engine::expr::{AggregateCall, AggregateKind};
-    use gristmill_engine::operators::Limit;
+    use gristmill_engine::operators::{JoinKind, Limit};
 
     use super::*;
 
@@ -326,6 +348,23 @@ mod tests {
         assert!(line(&text, "columns: a0").ends_with("filter: 0 on #0"), "{text}");
         assert!(line(&text, "columns: b0").ends_with("filter: 0 on #0"), "{text}");
         assert!(!line(&text, "columns: c0").contains("filter"), "{text}");
+    }
+
+    #[test]
+    fn columns_that_are_null_beside_rows_without_match_are_not_followed() {
+        for kind in [JoinKind::Right, JoinKind::Full] {
+            for (column, reaches) in [(1, None), (3, Some("columns: b0"))] {
+                let mut plan = Plan::new();
+                let (a, b) = (scan(&mut plan, ["a0", "a1"]), scan(&mut plan, ["b0", "b1"]));
+                let pairs = join(&mut plan, kind, [a, b], [0, 0]);
+                let c = scan(&mut plan, ["c0", "c1"]);
+                join(&mut plan, JoinKind::Inner, [pairs, c], [column, 1]);
+                let (text, _) = explained(plan);
+                let own = line(&text, "columns: b0").contains("filter: ");
+                assert_eq!(own, reaches.is_some() && kind == JoinKind::Right, "{kind:?}\n{text}");
+                assert!(!line(&text, "columns: a0").ends_with("on #1"), "{kind:?}\n{text}");
+            }
+        }
     }
 
     #[test]
