@@ -111,18 +111,23 @@ impl BuildWorker {
         }
         let (mut rest, mut refs) = (input.live_positions(), Vec::new());
         while !rest.is_empty() {
-            let block = self.open(shape, input.place().morsel);
-            let rows = block.rows();
+            let rows = self.open(shape, input.place().morsel).rows();
             let step = STEP_ROWS - rows % STEP_ROWS;
-            let next = &rest[..step.min(BLOCK_ROWS - rows).min(rest.len())];
-            refs.clear();
-            let stored = block.pages.append(columns, next, memory, &mut refs)?;
-            if stored < next.len() && self.spill(memory, cx)? == 0 {
-                self.store_alone(shape, columns, &next[stored..=stored], memory, cx)?;
-                rest = &rest[stored + 1..];
-                continue;
+            let (mut next, after) = rest.split_at(step.min(BLOCK_ROWS - rows).min(rest.len()));
+            // A step is stored as a whole before anybody asks whether the block is full: where it
+            // was interrupted by a lack of memory must not decide on where blocks end.
+            while let Some(block) = self.blocks.last_mut().filter(|_| !next.is_empty()) {
+                refs.clear();
+                let stored = block.pages.append(columns, next, memory, &mut refs)?;
+                next = &next[stored..];
+                if let [row, others @ ..] = next
+                    && self.spill(memory, cx)? == 0
+                {
+                    self.store_alone(shape, columns, &[*row], memory, cx)?;
+                    next = others;
+                }
             }
-            rest = &rest[stored..];
+            rest = after;
         }
         Ok(())
     }

@@ -75,6 +75,8 @@ impl Reader {
                 reader
             }
             none => {
+                // Its window takes what the reservation was just lowered by.
+                self.memory.settle();
                 let charge = self.memory.child(0)?;
                 let reader = TapeReader::new(tape(&self.side, block.tape)?, WINDOW_BYTES, charge)?;
                 &mut none.insert((block.tape, reader)).1

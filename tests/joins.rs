@@ -1,0 +1,170 @@
+//! Joins without keys whose build side does not fit: the same rows in the same order as with all
+//! the memory there is, for any number of threads.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
+use gristmill_engine::expr::{CompareOp, Expr, Literal};
+use gristmill_engine::memory::GovernorOptions;
+use gristmill_engine::operators::{JoinKind, NestedLoopJoin};
+use gristmill_engine::plan::Plan;
+use gristmill_engine::query::{Engine, EngineOptions, RunOptions};
+use gristmill_engine::{Error, Result};
+use gristmill_tests::random::Random;
+use gristmill_tests::reference::plan::{Join, JoinOn, Nulls, Relation, run};
+use gristmill_tests::reference::value::{Row, canonical, in_order, rows};
+use gristmill_tests::table_source::TableSource;
+
+const KINDS: [(JoinKind, Join); 9] = [
+    (JoinKind::Inner, Join::Inner),
+    (JoinKind::Left, Join::Left),
+    (JoinKind::Right, Join::Right),
+    (JoinKind::Full, Join::Full),
+    (JoinKind::Semi, Join::Semi),
+    (JoinKind::Anti, Join::Anti),
+    (JoinKind::Mark, Join::Mark),
+    (JoinKind::RightSemi, Join::RightSemi),
+    (JoinKind::RightAnti, Join::RightAnti),
+];
+
+/// Numbers, some of them NULL, and text of `width` bytes and more.
+fn table(random: &mut Random, count: usize, width: usize) -> RecordBatch {
+    let numbers = (0..count).map(|_| (!random.chance(3)).then(|| random.between(0, 1000)));
+    let numbers: Int64Array = numbers.collect();
+    let texts = (0..count).map(|row| format!("{row} {}", "x".repeat(width + row % 7)));
+    let columns: [(&str, ArrayRef, bool); 2] = [
+        ("number", Arc::new(numbers), true),
+        ("text", Arc::new(texts.map(Some).collect::<StringArray>()), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).expect("two columns")
+}
+
+/// A build row's number is in the range of a probe row; its text is read too, so it is stored.
+fn condition() -> Expr {
+    let column = |index| Box::new(Expr::column(index, DataType::Int64));
+    let compare = |op, left, right| Expr::Compare { op, left: column(left), right: column(right) };
+    let has_text = Expr::Compare {
+        op: CompareOp::NotEqual,
+        left: Box::new(Expr::column(3, DataType::Utf8)),
+        right: Box::new(Expr::Literal(Literal::text(""))),
+    };
+    let in_range = [compare(CompareOp::GreaterOrEqual, 2, 0), compare(CompareOp::Less, 2, 1)];
+    Expr::And(in_range.into_iter().chain([has_text]).collect())
+}
+
+/// Ranges of numbers, for the probe side.
+fn ranges(random: &mut Random, count: usize) -> RecordBatch {
+    let starts: Vec<i64> = (0..count).map(|_| random.between(0, 1500)).collect();
+    let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+    let ends = starts.iter().map(|start| start + 3).collect();
+    RecordBatch::try_from_iter([("start", column(starts)), ("end", column(ends))]).expect("two")
+}
+
+fn source(table: &RecordBatch, seed: u64) -> TableSource {
+    TableSource { table: table.clone(), chunk_rows: 700, morsel_chunks: 3, seed }
+}
+
+fn plan(kind: JoinKind, null_aware: bool, probe: &RecordBatch, build: &RecordBatch) -> Plan {
+    let mut plan = Plan::new();
+    let probe = plan.add(Arc::new(source(probe, 3)), &[]).expect("a table");
+    let build = plan.add(Arc::new(source(build, 4)), &[]).expect("a table");
+    let columns = |has: bool| if has { vec![0, 1] } else { vec![] };
+    let join = NestedLoopJoin {
+        kind,
+        condition: Some(condition()),
+        probe_output: columns(kind.has_probe_columns()),
+        build_output: columns(kind.has_build_columns()),
+        null_aware,
+    };
+    plan.add(Arc::new(join), &[probe, build]).expect("fits");
+    plan
+}
+
+fn answer(engine: &Engine, plan: &Plan) -> Result<Vec<Row>> {
+    let batches = engine.run(plan, &RunOptions::default())?.collect::<Result<Vec<_>>>()?;
+    Ok(batches.iter().flat_map(rows).collect())
+}
+
+fn engine(threads: usize, limit_bytes: Option<usize>) -> Engine {
+    let memory = GovernorOptions { limit_bytes, ..Default::default() };
+    Engine::new(EngineOptions { threads: Some(threads), memory }).expect("starts")
+}
+
+#[test]
+fn build_sides_that_do_not_fit_are_read_back_in_the_same_order() {
+    let mut random = Random::new(17);
+    let (probe, build) = (ranges(&mut random, 90), table(&mut random, 40_000, 200));
+    let (roomy, tight) = (engine(1, None), [engine(1, Some(4 << 20)), engine(2, Some(6 << 20))]);
+    for (kind, _) in KINDS {
+        let aware = matches!(kind, JoinKind::Anti | JoinKind::Mark);
+        for null_aware in [false, true].into_iter().filter(|&aware_too| aware || !aware_too) {
+            let plan = plan(kind, null_aware, &probe, &build);
+            let expected = in_order(&answer(&roomy, &plan).expect("has room"));
+            for engine in &tight {
+                let before = engine.memory().spill().usage().written;
+                let found = in_order(&answer(engine, &plan).expect("spills"));
+                assert!(found == expected, "{kind:?}, {} threads", engine.threads());
+                assert!(engine.memory().spill().usage().written > before, "{kind:?} spills");
+                assert_eq!(engine.memory().reserved(), 0, "{kind:?}");
+                assert_eq!(engine.memory().spill().usage().used, 0, "{kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kind_gives_what_it_means_over_several_groups() {
+    let mut random = Random::new(18);
+    for (probe_rows, build_rows) in [(0, 50), (50, 0), (700, 30), (40, 9000), (3000, 2)] {
+        let (probe, build) = (ranges(&mut random, probe_rows), table(&mut random, build_rows, 9));
+        let tables = [rows(&probe), rows(&build)];
+        for (kind, meaning) in KINDS {
+            let plan = plan(kind, false, &probe, &build);
+            let relation = Relation::Join {
+                on: JoinOn {
+                    kind: meaning,
+                    keys: Vec::new(),
+                    residual: Some(condition()),
+                    nulls: Nulls::NoMatch,
+                    left_width: 2,
+                    right_width: 2,
+                },
+                left: Box::new(Relation::Table(0)),
+                right: Box::new(Relation::Table(1)),
+            };
+            let expected = run(&relation, &tables).expect("cannot fail");
+            let mut orders = Vec::new();
+            for threads in [1, 3] {
+                let found = answer(&engine(threads, None), &plan).expect("runs");
+                let what = format!("{kind:?}, {probe_rows} and {build_rows} rows");
+                assert!(canonical(&found) == canonical(&expected), "{what}");
+                orders.push(in_order(&found));
+            }
+            assert!(orders[0] == orders[1], "{kind:?}: an order of its own for each");
+        }
+    }
+}
+
+#[test]
+fn a_second_match_of_a_value_is_an_error() {
+    let mut random = Random::new(19);
+    let probe = ranges(&mut random, 40);
+    for (build_rows, fails) in [(0, false), (20_000, true)] {
+        let build = table(&mut random, build_rows, 1);
+        let found = answer(&engine(2, None), &plan(JoinKind::Single, false, &probe, &build));
+        match found {
+            Ok(found) => assert!(!fails && found.len() == 40),
+            Err(Error::Input { message, .. }) => assert!(fails && message.contains("one row")),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_budget_that_holds_no_group_is_out_of_memory() {
+    let mut random = Random::new(20);
+    let (probe, build) = (ranges(&mut random, 4), table(&mut random, 4000, 100));
+    let found = answer(&engine(1, Some(300 << 10)), &plan(JoinKind::Inner, false, &probe, &build));
+    assert!(matches!(found, Err(Error::OutOfMemory { .. })), "{found:?}");
+}
