@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::setup;
 
-/// Runs dataflow programs in SQL over Parquet and CSV files, inside a memory budget.
+/// Runs dataflow programs in SQL over Parquet, CSV, JSON and Arrow files, inside a memory budget.
 #[derive(Debug, Parser)]
 #[command(name = "gristmill", version, max_term_width = 100)]
 pub struct Cli {
@@ -61,7 +61,8 @@ impl Command {
 /// Options shared by all commands.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Give a file a table name; may be repeated. The ending (.parquet, .csv) tells the format.
+    /// Give a file, or the files of a directory or a pattern, a table name; may be repeated. The
+    /// endings (.parquet, .csv, .json, .ndjson, .arrow) tell the format.
     #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = parse_table)]
     pub tables: Vec<(String, PathBuf)>,
     /// Worker threads [default: one per core].
@@ -86,6 +87,13 @@ pub struct Options {
     pub metrics: bool,
 }
 
+impl Format {
+    /// Whether results are bytes that a terminal cannot show.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Format::Arrow | Format::Parquet)
+    }
+}
+
 /// Result formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -95,6 +103,10 @@ pub enum Format {
     Csv,
     /// One array of objects per statement.
     Json,
+    /// An Arrow stream per statement, for a pipe or a file.
+    Arrow,
+    /// A Parquet file, of one statement, for a pipe or a file.
+    Parquet,
 }
 
 fn parse_table(text: &str) -> Result<(String, PathBuf), String> {

@@ -1,14 +1,14 @@
 //! The commands: read a program, run or explain its statements in order, print what they give.
 
 use std::fs;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use gristmill::{Error, Result, Session, Statement};
 
-use crate::args::{Command, Options};
+use crate::args::{Command, Format, Options};
 use crate::interrupt::Interrupt;
 use crate::output::{Failure, printer};
 use crate::{report, setup};
@@ -83,12 +83,28 @@ fn run(text: &str, options: &Options) -> Outcome {
 
 fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let interrupt = Interrupt::install()?;
-    for (number, statement) in session.script(text)?.iter().enumerate() {
+    let statements = session.script(text)?;
+    check_format(options.format, statements.len())?;
+    for (number, statement) in statements.iter().enumerate() {
         let start = Instant::now();
         print_result(session, statement, options, &interrupt)?;
         if options.timing {
             eprintln!("timing: {} {:.6}", number + 1, start.elapsed().as_secs_f64());
         }
+    }
+    Ok(())
+}
+
+/// Binary results are not for terminals, and a Parquet file holds one.
+fn check_format(format: Format, statements: usize) -> Result<()> {
+    if format.is_binary() && io::stdout().is_terminal() {
+        return Err(Error::input("the result would be bytes on a terminal; add `> FILE`"));
+    }
+    if format == Format::Parquet && statements > 1 {
+        return Err(Error::input(format!(
+            "a Parquet file holds the result of one statement, here are {statements}; use COPY … \
+             TO for each"
+        )));
     }
     Ok(())
 }

@@ -11,10 +11,13 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::{Expr, TableProviderFilterPushDown, TableSource};
+use gristmill_engine::Result;
 use gristmill_engine::expr::Literal;
 use gristmill_engine::plan::Spec;
 use gristmill_engine::sources::csv::CsvOptions;
-use gristmill_engine::{Error, Result};
+use gristmill_engine::sources::json::JsonOptions;
+
+use crate::files;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +28,16 @@ pub enum Format {
     Csv,
     /// Lines of text, which are read as they stand.
     Text,
+    /// JSON: an object a line, or an array of objects.
+    Json,
+    /// Apache Arrow, also known as Feather.
+    Arrow,
 }
 
 impl Format {
+    /// What to do about a file whose ending names no format.
+    pub(crate) const ENDINGS: &str = "use .parquet, .csv, .tsv, .txt, .json, .ndjson or .arrow";
+
     /// The format that a file's ending names; the ending of a compression may stand behind it.
     pub fn of_path(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -35,9 +45,11 @@ impl Format {
             "parquet" | "pq" => Some(Format::Parquet),
             "csv" | "tsv" => Some(Format::Csv),
             "txt" | "text" => Some(Format::Text),
+            "json" | "ndjson" | "jsonl" => Some(Format::Json),
+            "arrow" | "arrows" | "feather" | "ipc" => Some(Format::Arrow),
             "gz" | "zst" => {
                 let inner = Path::new(path.file_stem()?);
-                Format::of_path(inner).filter(|format| *format != Format::Parquet)
+                Format::of_path(inner).filter(|f| matches!(f, Format::Csv | Format::Text))
             }
             _ => None,
         }
@@ -49,6 +61,8 @@ impl Format {
             "parquet" => Some(Format::Parquet),
             "csv" => Some(Format::Csv),
             "text" => Some(Format::Text),
+            "json" | "ndjson" | "jsonl" => Some(Format::Json),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
             _ => None,
         }
     }
@@ -63,6 +77,10 @@ pub enum Reading {
     Csv(CsvOptions),
     /// As lines of text: rows of one column, `line`.
     Text,
+    /// As JSON; what is not said is found out.
+    Json(JsonOptions),
+    /// As Apache Arrow, which says everything itself.
+    Arrow,
 }
 
 impl From<Format> for Reading {
@@ -71,6 +89,8 @@ impl From<Format> for Reading {
             Format::Parquet => Reading::Parquet,
             Format::Csv => Reading::Csv(CsvOptions::new()),
             Format::Text => Reading::Text,
+            Format::Json => Reading::Json(JsonOptions::default()),
+            Format::Arrow => Reading::Arrow,
         }
     }
 }
@@ -202,15 +222,13 @@ impl Catalog {
         }
     }
 
-    /// The file at `path`, by its ending.
+    /// The file at `path`, or the files of a directory or a pattern, by their endings.
     ///
     /// # Errors
-    /// `Io` or `Input` when it cannot be opened.
+    /// `Io` or `Input` when they cannot be opened.
     pub fn file(&self, path: &Path) -> Result<Arc<Table>> {
         let name = path.display().to_string();
-        let format = Format::of_path(path).ok_or_else(|| {
-            Error::input(format!("{name}: the ending names no format; use .parquet, .csv or .txt"))
-        })?;
+        let format = files::format_of(path)?;
         let mut tables = self.lock();
         let entry = tables.entry(format!("{FILE_PREFIX}{name}")).or_insert_with(|| Entry::File {
             path: path.to_path_buf(),
@@ -313,6 +331,8 @@ fn logical_schema(schema: &SchemaRef, statistics: &TableStatistics) -> SchemaRef
 
 #[cfg(test)]
 mod tests {
+    use gristmill_engine::Error;
+
     use super::*;
     use crate::testing::FakeSource;
 

@@ -11,6 +11,7 @@ use gristmill_engine::plan::Plan;
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
 use gristmill_engine::scheduler::Cancel;
 use gristmill_engine::sources::csv::CsvOptions;
+use gristmill_engine::sources::json::JsonOptions;
 use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Catalog, DataSource, Format, Reading};
@@ -86,17 +87,15 @@ impl Session {
         Ok(Session { catalog, functions, engine, any_order: config.any_order })
     }
 
-    /// Gives a file a table name; its ending tells the format. It is opened when it is used.
+    /// Gives a file, or all files of a directory or a pattern such as `data/*.parquet`, a table
+    /// name; the endings tell the format. They are opened when they are used.
     ///
     /// # Errors
-    /// `Input` when the ending names no format.
+    /// `Input` when the endings name no format, or several; `Io` for a directory that cannot be
+    /// read.
     pub fn register(&self, name: &str, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let format = Format::of_path(path).ok_or_else(|| {
-            let path = path.display();
-            Error::input(format!("{path}: the ending names no format; use .parquet, .csv or .txt"))
-        })?;
-        self.catalog.register_file(name, path, format);
+        self.catalog.register_file(name, path, files::format_of(path)?);
         Ok(())
     }
 
@@ -124,6 +123,17 @@ impl Session {
     /// Gives a file of lines a table name, whatever its ending: a table with one column, `line`.
     pub fn register_text(&self, name: &str, path: impl AsRef<Path>) {
         self.catalog.register_file(name, path.as_ref(), Reading::Text);
+    }
+
+    /// Gives a JSON file a table name, whatever its ending. What the options do not say is found
+    /// out from the file when it is used first.
+    pub fn register_json(&self, name: &str, path: impl AsRef<Path>, options: JsonOptions) {
+        self.catalog.register_file(name, path.as_ref(), Reading::Json(options));
+    }
+
+    /// Gives an Arrow file a table name, whatever its ending.
+    pub fn register_arrow(&self, name: &str, path: impl AsRef<Path>) {
+        self.catalog.register_file(name, path.as_ref(), Format::Arrow);
     }
 
     /// Gives a source of the program's own a table name.

@@ -1,9 +1,12 @@
 //! Prints results in the format the user chose, batch by batch.
 //!
-//! * `table`: aligned columns for people; `csv`, `json`: for programs.
+//! * `table`: aligned columns for people; `csv`, `json`: text for programs.
+//! * `arrow_stream`, `parquet_file`: bytes for programs.
 
+mod arrow_stream;
 mod csv;
 mod json;
+mod parquet_file;
 mod table;
 
 use std::io::{self, Write};
@@ -39,6 +42,8 @@ pub fn printer(format: Format, schema: SchemaRef) -> Box<dyn Printer> {
         Format::Table => Box::new(table::Table::new(schema)),
         Format::Csv => Box::new(csv::Csv::new(schema)),
         Format::Json => Box::new(json::Json::default()),
+        Format::Arrow => Box::new(arrow_stream::ArrowStream::new(&schema)),
+        Format::Parquet => Box::new(parquet_file::ParquetFile::new(&schema)),
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct CopyTarget {
     pub(crate) path: PathBuf,
     /// How.
     pub(crate) format: Format,
+    /// The columns that make partitions: where they are, `path` is a directory.
+    pub(crate) partition_by: Vec<String>,
     /// Options as written, names in lower case without the `format.` in front.
     pub(crate) options: Vec<(String, String)>,
 }
@@ -117,9 +119,6 @@ fn all_of(name: &str, statement: &Statement) -> Result<Box<Query>> {
 }
 
 fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget> {
-    if !copy.partitioned_by.is_empty() {
-        return Err(unsupported("PARTITIONED BY in COPY", position));
-    }
     let path = PathBuf::from(&copy.target);
     let options = copy.options.iter().map(|(name, value)| {
         let name = name.to_lowercase();
@@ -140,15 +139,16 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
     };
     let format = format.ok_or_else(|| {
         let message = match names.first() {
-            Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
+            Some(name) => format!("there is no format {name}; use PARQUET, CSV, JSON or ARROW"),
             None => format!(
-                "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
+                "the ending of '{}' names no format; add STORED AS PARQUET, CSV, JSON or ARROW",
                 copy.target
             ),
         };
         Error::input_at(message, position.clone())
     })?;
-    Ok(CopyTarget { path, format, options })
+    let partition_by = copy.partitioned_by.clone();
+    Ok(CopyTarget { path, format, partition_by, options })
 }
 
 /// Resolves types and makes integer arithmetic checked.

@@ -17,6 +17,7 @@ use gristmill_engine::Error;
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use crate::catalog::{Catalog, Format, PlannedTable};
+use crate::files::{self, is_pattern};
 use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 
 /// Answers the binder's questions for one session.
@@ -60,8 +61,10 @@ impl<'a> Binder<'a> {
         if let Some(found) = self.catalog.table(table)? {
             return Ok(PlannedTable::new(found));
         }
-        if Format::of_path(Path::new(table.as_ref())).is_some() {
-            return Ok(PlannedTable::new(self.catalog.file(Path::new(table.as_ref()))?));
+        let path = Path::new(table.as_ref());
+        let is_set = || (table.contains('/') || is_pattern(path)) && files::is_set(path);
+        if Format::of_path(path).is_some() || is_set() {
+            return Ok(PlannedTable::new(self.catalog.file(path)?));
         }
         let names = self.catalog.names();
         let mut message = format!("there is no table {table}");

@@ -2,13 +2,12 @@
 //!
 //! The crate panics on some corrupt input; [`guarded`] turns that into an error of the file.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::errors::ParquetError;
 
 use crate::error::{Error, Result};
+use crate::sources::guard;
 
 /// The error of a file whose bytes are not what the format says.
 pub(super) fn corrupt(path: &Path, what: impl std::fmt::Display) -> Error {
@@ -43,13 +42,5 @@ pub(super) fn through_parquet(error: Error) -> ParquetError {
 
 /// Runs code of the `parquet` crate over the bytes of `path`; a panic means that they are corrupt.
 pub(super) fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => result,
-        Err(panic) => Err(corrupt(path, panic_text(panic.as_ref()))),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("bad values")
+    guard::guarded(f, |what| corrupt(path, what))
 }
