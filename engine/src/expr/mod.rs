@@ -36,7 +36,9 @@ pub mod totals;
 mod view;
 mod window;
 
-pub use calls::{AggregateCall, AggregateKind, SortKey};
+pub use calls::{
+    AggregateCall, AggregateKind, BitOp, OrderedCall, OrderedKind, PairStatistic, SortKey, Spread,
+};
 pub use evaluate::Evaluator;
 pub use filter::Conjunction;
 pub use function::{

@@ -10,8 +10,10 @@ mod key_filter;
 mod limit;
 mod nested_loop_join;
 mod project;
+mod repeat;
 mod shared;
 mod sort;
+mod sort_aggregate;
 mod union;
 mod values;
 mod window;
@@ -24,8 +26,11 @@ pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use nested_loop_join::NestedLoopJoin;
 pub use project::Project;
+pub use repeat::Repeat;
 pub use shared::Shared;
+pub(crate) use sort::SortSink;
 pub use sort::{Sort, TopK};
+pub use sort_aggregate::SortAggregate;
 pub use union::Union;
 pub use values::{Values, ValuesColumn};
 pub use window::Window;
@@ -41,7 +46,9 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("limit", |fields, _| from_fields::<Limit>(fields)),
     ("nested_loop_join", NestedLoopJoin::from_json),
     ("project", Project::from_json),
+    ("repeat", |fields, _| from_fields::<Repeat>(fields)),
     ("sort", |fields, _| from_fields::<Sort>(fields)),
+    ("sort_aggregate", |fields, _| from_fields::<SortAggregate>(fields)),
     ("top_k", |fields, _| from_fields::<TopK>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),

@@ -181,7 +181,8 @@ impl<'a> Place<'a> {
         let over = |function: Function, output: DataType| {
             let input = column.map_or(DataType::Null, |column| types[column].clone());
             let filter = self.call.filter;
-            call_over(&Call { function, column, filter, input, output }, &members)
+            let order = Vec::new();
+            call_over(&Call { function, column, filter, order, input, output }, &members)
         };
         let output = self.call.data_type.clone();
         match kind {
@@ -196,7 +197,7 @@ impl<'a> Place<'a> {
                 let input = column.map(|column| &types[column]);
                 Ok(average(over(Function::Sum, sum)?, count, input, &self.call.data_type))
             }
-            AggregateKind::Custom(function) => panic!("no reference for {}", function.name()),
+            other => panic!("no reference for {other}"),
         }
     }
 

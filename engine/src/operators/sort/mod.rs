@@ -31,9 +31,9 @@ use crate::error::{Error, Result};
 use crate::expr::SortKey;
 use crate::memory::rows::RowOrder;
 use crate::memory::runs::Sorting;
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
-use sink::SortSink;
+pub(crate) use sink::SortSink;
 use source::SortSource;
 
 /// `ORDER BY`: all rows in the order of the keys.
@@ -69,6 +69,10 @@ impl Spec for Sort {
         to_fields(self)
     }
 
+    fn intake(&self) -> Intake {
+        Intake::Collects
+    }
+
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         build_sort("sort", &self.keys, None, inputs, build)
     }
@@ -89,6 +93,10 @@ impl Spec for TopK {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {

@@ -9,12 +9,12 @@ use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::scheduler::Token;
 
 /// Takes the rows of a sort.
-pub(super) struct SortSink {
+pub(crate) struct SortSink {
     sorting: Arc<Sorting>,
 }
 
 impl SortSink {
-    pub(super) fn new(sorting: Arc<Sorting>) -> Self {
+    pub(crate) fn new(sorting: Arc<Sorting>) -> Self {
         SortSink { sorting }
     }
 }

@@ -16,7 +16,7 @@ use super::totals::{Combine, Count, FloatSum, IntegerSum, Sum, Totals, WideSum};
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
 use crate::expr::totals::Quotient;
-use crate::expr::{AggregateKind, AggregateRef, WindowArgument, WindowCall};
+use crate::expr::{AggregateKind, AggregateRef, Literal, WindowArgument, WindowCall};
 
 /// What aggregates are over.
 pub(super) struct Aggregates<'a> {
@@ -59,7 +59,10 @@ impl Aggregates<'_> {
             AggregateKind::Average => self.sum(call, true),
             AggregateKind::Min => self.extreme(call, false),
             AggregateKind::Max => self.extreme(call, true),
-            AggregateKind::Custom(function) => self.custom(call, function),
+            AggregateKind::Custom { function, parameters } => {
+                self.custom(call, function, parameters)
+            }
+            other => Err(Error::input(format!("{other} OVER is not supported"))),
         }
     }
 
@@ -126,7 +129,12 @@ impl Aggregates<'_> {
         })
     }
 
-    fn custom(&self, call: &WindowCall, function: &AggregateRef) -> Result<Box<dyn Evaluate>> {
+    fn custom(
+        &self,
+        call: &WindowCall,
+        function: &AggregateRef,
+        parameters: &[Literal],
+    ) -> Result<Box<dyn Evaluate>> {
         let argument = |argument: &WindowArgument| match argument {
             WindowArgument::Column(column) => {
                 Ok(CustomArgument::Column(*column, self.column_type(*column)?.clone()))
@@ -135,6 +143,7 @@ impl Aggregates<'_> {
         };
         Ok(Box::new(Custom::new(CustomCall {
             function: function.get()?.clone(),
+            parameters: parameters.to_vec(),
             arguments: call.arguments.iter().map(argument).collect::<Result<_>>()?,
             filter: call.filter,
             returns: call.data_type.clone(),

@@ -53,7 +53,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::expr::{AggregateKind, Functions, SortKey, WindowArgument, WindowCall, WindowKind};
 use crate::memory::runs::Sorting;
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
 use plan::Plan;
 use sink::WindowSink;
@@ -80,7 +80,9 @@ impl Window {
         let mut spec: Window =
             serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
         for call in &mut spec.calls {
-            if let WindowKind::Aggregate(AggregateKind::Custom(function)) = &mut call.function {
+            if let WindowKind::Aggregate(AggregateKind::Custom { function, .. }) =
+                &mut call.function
+            {
                 function.resolve(functions)?;
             }
         }
@@ -167,6 +169,10 @@ impl Spec for Window {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
