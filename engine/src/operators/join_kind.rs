@@ -4,6 +4,9 @@
 //! side, which it holds. Kinds that begin with `Right` give rows of the build side by whether they
 //! have a match.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -70,6 +73,29 @@ impl JoinKind {
     /// Whether build rows come out by whether they have had a match, when all probe rows are seen.
     pub fn gives_build_rows(self) -> bool {
         self.adds_nulls_to_probe() || !self.has_probe_columns()
+    }
+
+    /// The columns that come out of those of both sides; a mark is NULL only where `null_aware`.
+    pub(crate) fn schema(
+        self,
+        (probe, probe_output): (&Schema, &[usize]),
+        (build, build_output): (&Schema, &[usize]),
+        null_aware: bool,
+    ) -> SchemaRef {
+        let fields = |schema: &Schema, columns: &[usize], nullable: bool| -> Vec<Field> {
+            let field = |&c: &usize| {
+                let field = schema.field(c).clone();
+                let nullable = nullable || field.is_nullable();
+                field.with_nullable(nullable)
+            };
+            columns.iter().map(field).collect()
+        };
+        let mut all = fields(probe, probe_output, self.adds_nulls_to_probe());
+        all.extend(fields(build, build_output, self.adds_nulls_to_build()));
+        if self == JoinKind::Mark {
+            all.push(Field::new("mark", DataType::Boolean, null_aware));
+        }
+        Arc::new(Schema::new(all))
     }
 
     /// The error for a probe row of a [`JoinKind::Single`] join that has several matches.

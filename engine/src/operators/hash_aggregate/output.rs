@@ -3,18 +3,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{ArrayData, ArrayRef, BooleanArray, Float64Array, Int64Array, make_array};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, IntervalUnit, i256};
+use arrow::datatypes::{DataType, i256};
 
 use super::plan::{ExtremeKind, Fold, Output, Plan, State};
 use super::sink::{FinishedLane, Shared, number};
 use super::stores::reference;
-use crate::batch::{
-    CHUNK_ROWS, Chunk, Column, Half, Indices, Place, gather, physical_type, to_physical,
-};
+use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, to_physical};
 use crate::error::{Error, Result};
+use crate::expr::totals::{Quotient, average, floats, integers, wide_average, wide_decimals};
 use crate::memory::rows::{Fixed, RowRef};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
@@ -182,9 +181,12 @@ impl Results<'_> {
             Fold::SumFloat | Fold::Extreme { kind: ExtremeKind::Float, .. } => {
                 floats(self.values(state, groups), self.nulls(state, groups), data_type)
             }
-            Fold::SumWide => {
-                wide_decimals(self.values(state, groups), self.nulls(state, groups), data_type)
-            }
+            Fold::SumWide => wide_decimals(
+                self.values(state, groups),
+                self.nulls(state, groups),
+                "sum",
+                data_type,
+            ),
             Fold::Extreme { kind: ExtremeKind::Integer, .. } => {
                 let values = self.values::<i64>(state, groups).into_iter().map(i128::from);
                 integers(values.collect(), self.nulls(state, groups), "min", data_type)
@@ -220,157 +222,37 @@ impl Results<'_> {
         let counts = self.values::<i64>(count, groups);
         let nulls = NullBuffer::new(BooleanBuffer::collect_bool(counts.len(), |i| counts[i] != 0));
         let nulls = (nulls.null_count() > 0).then_some(nulls);
-        if sum.fold == Fold::SumFloat || data_type.is_floating() {
-            let sums: Vec<f64> = match (sum.fold, decimal(argument)) {
-                (Fold::SumFloat, _) => self.values(sum, groups),
-                (Fold::SumWide, _) => return Err(unsupported_average(argument, data_type)),
-                (_, scale) => {
-                    let unit = scale.map_or(1.0, |(_, scale)| 10_f64.powi(scale.into()));
-                    let sums = self.values::<i128>(sum, groups).into_iter();
-                    sums.map(|sum| sum as f64 / unit).collect()
-                }
-            };
-            let quotients = sums.iter().zip(&counts).map(|(sum, &count)| sum / count as f64);
-            return floats(quotients.collect(), nulls, data_type);
-        }
-        // The result has more digits after the point than the argument; what is beyond is cut.
-        let digits = match (decimal(argument), decimal(data_type)) {
-            (Some((_, from)), Some((_, to))) if to >= from => (to - from) as u32,
-            (None, None) => 0,
-            _ => return Err(unsupported_average(argument, data_type)),
-        };
-        if sum.fold == Fold::SumWide {
-            let unit = i256::from_i128(10).checked_pow(digits);
-            let quotients = self.values::<i256>(sum, groups).into_iter().zip(&counts);
-            let quotients = quotients.map(|(sum, &count)| {
-                let scaled = unit.and_then(|unit| sum.checked_mul(unit));
-                scaled?.checked_div(i256::from_i128(count.max(1).into()))
-            });
-            let quotients: Option<Vec<i256>> = quotients.collect();
-            let quotients = quotients.ok_or_else(|| Error::overflow("avg", data_type))?;
-            return wide_decimals(quotients, nulls, data_type);
-        }
-        let quotients = self.values::<i128>(sum, groups).into_iter().zip(&counts);
-        let quotients = quotients.map(|(sum, &count)| average(sum, count.max(1), digits));
-        let quotients: Option<Vec<i128>> = quotients.collect();
-        let quotients = quotients.ok_or_else(|| Error::overflow("avg", data_type))?;
-        integers(quotients, nulls, "avg", data_type)
-    }
-}
-
-/// `sum * 10^digits / count`, cut; `None` when it does not fit.
-fn average(sum: i128, count: i64, digits: u32) -> Option<i128> {
-    let unit = 10_i128.checked_pow(digits)?;
-    match sum.checked_mul(unit) {
-        Some(scaled) => Some(scaled / i128::from(count)),
-        None => {
-            let scaled = i256::from_i128(sum).checked_mul(i256::from_i128(unit))?;
-            scaled.checked_div(i256::from_i128(count.into()))?.to_i128()
+        let unsupported = || Error::internal(format!("an average of {argument} as {data_type}"));
+        match (Quotient::of(argument, data_type)?, sum.fold) {
+            (Quotient::Float(_), Fold::SumWide) | (Quotient::Exact(_), Fold::SumFloat) => {
+                Err(unsupported())
+            }
+            (Quotient::Float(unit), fold) => {
+                let sums: Vec<f64> = match fold {
+                    Fold::SumFloat => self.values(sum, groups),
+                    _ => {
+                        let sums = self.values::<i128>(sum, groups).into_iter();
+                        sums.map(|sum| sum as f64 / unit).collect()
+                    }
+                };
+                let quotients = sums.iter().zip(&counts).map(|(sum, &count)| sum / count as f64);
+                floats(quotients.collect(), nulls, data_type)
+            }
+            (Quotient::Exact(digits), Fold::SumWide) => {
+                let quotients = self.values::<i256>(sum, groups).into_iter().zip(&counts);
+                let quotients =
+                    quotients.map(|(sum, &count)| wide_average(sum, count.max(1), digits));
+                let quotients: Option<Vec<i256>> = quotients.collect();
+                let quotients = quotients.ok_or_else(|| Error::overflow("avg", data_type))?;
+                wide_decimals(quotients, nulls, "sum", data_type)
+            }
+            (Quotient::Exact(digits), _) => {
+                let quotients = self.values::<i128>(sum, groups).into_iter().zip(&counts);
+                let quotients = quotients.map(|(sum, &count)| average(sum, count.max(1), digits));
+                let quotients: Option<Vec<i128>> = quotients.collect();
+                let quotients = quotients.ok_or_else(|| Error::overflow("avg", data_type))?;
+                integers(quotients, nulls, "avg", data_type)
+            }
         }
     }
-}
-
-fn unsupported_average(argument: &DataType, data_type: &DataType) -> Error {
-    Error::internal(format!("an average of {argument} as {data_type}"))
-}
-
-/// Precision and scale of a decimal type.
-fn decimal(data_type: &DataType) -> Option<(u8, i8)> {
-    match data_type {
-        DataType::Decimal32(p, s)
-        | DataType::Decimal64(p, s)
-        | DataType::Decimal128(p, s)
-        | DataType::Decimal256(p, s) => Some((*p, *s)),
-        DataType::Dictionary(_, values) => decimal(values),
-        _ => None,
-    }
-}
-
-fn floats(values: Vec<f64>, nulls: Option<NullBuffer>, data_type: &DataType) -> Result<ArrayRef> {
-    match data_type {
-        DataType::Float32 => {
-            array(data_type, values.into_iter().map(|v| v as f32).collect(), nulls)
-        }
-        DataType::Float16 => {
-            array(data_type, values.into_iter().map(Half::from_f64).collect(), nulls)
-        }
-        DataType::Float64 => Ok(Arc::new(Float64Array::new(values.into(), nulls))),
-        other => Err(Error::internal(format!("numbers as {other}"))),
-    }
-}
-
-fn wide_decimals(
-    values: Vec<i256>,
-    nulls: Option<NullBuffer>,
-    data_type: &DataType,
-) -> Result<ArrayRef> {
-    let limit = decimal(data_type).and_then(|(p, _)| i256::from_i128(10).checked_pow(p.into()));
-    let fits = |v: &i256| limit.is_none_or(|limit| *v < limit && *v > limit.wrapping_neg());
-    if !values.iter().all(fits) {
-        return Err(Error::overflow("sum", data_type));
-    }
-    array(data_type, values, nulls)
-}
-
-/// Integers as an array of the physical type.
-///
-/// # Errors
-/// `Input` when one does not fit the type.
-fn integers(
-    values: Vec<i128>,
-    nulls: Option<NullBuffer>,
-    operation: &str,
-    data_type: &DataType,
-) -> Result<ArrayRef> {
-    let physical = physical_type(data_type);
-    let overflow = || Error::overflow(operation, data_type);
-    if let Some((precision, _)) = decimal(data_type) {
-        let limit = 10_i128.checked_pow(precision.into()).unwrap_or(i128::MAX);
-        if !values.iter().all(|v| (-limit < *v) && (*v < limit)) {
-            return Err(overflow());
-        }
-    }
-    macro_rules! narrow {
-        ($native:ty) => {{
-            let values = values.into_iter().map(<$native>::try_from);
-            let values = values.collect::<Result<Vec<_>, _>>().map_err(|_| overflow())?;
-            array(&physical, values, nulls)
-        }};
-    }
-    match &physical {
-        DataType::Boolean => {
-            let values = BooleanBuffer::from_iter(values.into_iter().map(|v| v != 0));
-            Ok(Arc::new(BooleanArray::new(values, nulls)))
-        }
-        DataType::Int8 => narrow!(i8),
-        DataType::Int16 => narrow!(i16),
-        DataType::UInt8 => narrow!(u8),
-        DataType::UInt16 => narrow!(u16),
-        DataType::UInt32 => narrow!(u32),
-        DataType::UInt64 => narrow!(u64),
-        DataType::Int32
-        | DataType::Date32
-        | DataType::Time32(_)
-        | DataType::Interval(IntervalUnit::YearMonth) => narrow!(i32),
-        DataType::Decimal128(..) => array(&physical, values, nulls),
-        DataType::Decimal256(..) => {
-            array(&physical, values.into_iter().map(i256::from_i128).collect(), nulls)
-        }
-        DataType::Float64 => {
-            floats(values.into_iter().map(|v| v as f64).collect(), nulls, &physical)
-        }
-        _ => narrow!(i64),
-    }
-}
-
-fn array<T: arrow::datatypes::ArrowNativeType>(
-    physical: &DataType,
-    values: Vec<T>,
-    nulls: Option<NullBuffer>,
-) -> Result<ArrayRef> {
-    let data = ArrayData::builder(physical.clone())
-        .len(values.len())
-        .add_buffer(Buffer::from_vec(values))
-        .nulls(nulls);
-    Ok(make_array(data.build()?))
 }

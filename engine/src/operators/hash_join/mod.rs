@@ -55,7 +55,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -188,20 +188,9 @@ impl Spec for HashJoin {
             return Err(Error::internal("hash join has two inputs"));
         };
         self.check(probe, build)?;
-        let fields = |schema: &Schema, columns: &[usize], nullable: bool| -> Vec<ArrowField> {
-            let field = |&c: &usize| {
-                let field = schema.field(c).clone();
-                let nullable = nullable || field.is_nullable();
-                field.with_nullable(nullable)
-            };
-            columns.iter().map(field).collect()
-        };
-        let mut all = fields(probe, &self.probe_output, self.kind.adds_nulls_to_probe());
-        all.extend(fields(build, &self.build_output, self.kind.adds_nulls_to_build()));
-        if self.kind == JoinKind::Mark {
-            all.push(ArrowField::new("mark", DataType::Boolean, self.null_aware));
-        }
-        Ok(Arc::new(Schema::new(all)))
+        let probe = (probe.as_ref(), &self.probe_output[..]);
+        let build = (build.as_ref(), &self.build_output[..]);
+        Ok(self.kind.schema(probe, build, self.null_aware))
     }
 
     fn explain(&self) -> Vec<Field> {

@@ -33,7 +33,7 @@ mod store;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -112,20 +112,9 @@ impl Spec for NestedLoopJoin {
             return Err(Error::internal("nested loop join has two inputs"));
         };
         self.check(probe, build)?;
-        let fields = |schema: &Schema, columns: &[usize], nullable: bool| -> Vec<ArrowField> {
-            let field = |&c: &usize| {
-                let field = schema.field(c).clone();
-                let nullable = nullable || field.is_nullable();
-                field.with_nullable(nullable)
-            };
-            columns.iter().map(field).collect()
-        };
-        let mut all = fields(probe, &self.probe_output, self.kind.adds_nulls_to_probe());
-        all.extend(fields(build, &self.build_output, self.kind.adds_nulls_to_build()));
-        if self.kind == JoinKind::Mark {
-            all.push(ArrowField::new("mark", DataType::Boolean, self.null_aware));
-        }
-        Ok(Arc::new(Schema::new(all)))
+        let probe = (probe.as_ref(), &self.probe_output[..]);
+        let build = (build.as_ref(), &self.build_output[..]);
+        Ok(self.kind.schema(probe, build, self.null_aware))
     }
 
     fn explain(&self) -> Vec<Field> {

@@ -9,7 +9,7 @@
 //! How runs are formed and merged, who may take how much memory and what is the least is in
 //! [`crate::memory::runs`]; here is who calls it when.
 //!
-//! * `sink`, `source`: the two ends.
+//! * `source`: the end that gives the rows.
 //!
 //! Rows with equal keys keep the order of the input.
 //!
@@ -18,7 +18,6 @@
 //! row in and the first row out the runs are idle and can be revoked: whoever needs memory spills
 //! them.
 
-mod sink;
 mod source;
 
 use std::sync::Arc;
@@ -31,9 +30,9 @@ use crate::error::{Error, Result};
 use crate::expr::SortKey;
 use crate::memory::rows::RowOrder;
 use crate::memory::runs::Sorting;
+use crate::operators::SortSink;
 use crate::plan::{Build, Field, Spec, Stream, to_fields};
 
-use sink::SortSink;
 use source::SortSource;
 
 /// `ORDER BY`: all rows in the order of the keys.

@@ -1,7 +1,7 @@
 //! Window functions: every row with values computed from the rows around it.
 //!
 //! ```text
-//! input ─► WindowSink: a run builder per worker ─► runs ─► spilled and merged until they are few
+//! input ─► SortSink: a run builder per worker ─► runs ─► spilled and merged until they are few
 //! output ◄─ WindowSource: a merger per worker, whole partitions each ─► Evaluation
 //! ```
 //!
@@ -38,7 +38,6 @@ mod plan;
 mod queue;
 mod range;
 mod rank;
-mod sink;
 mod source;
 mod store;
 mod totals;
@@ -53,10 +52,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::expr::{AggregateKind, Functions, SortKey, WindowArgument, WindowCall, WindowKind};
 use crate::memory::runs::Sorting;
+use crate::operators::SortSink;
 use crate::plan::{Build, Field, Spec, Stream, to_fields};
 
 use plan::Plan;
-use sink::WindowSink;
 use source::WindowSource;
 
 /// `SELECT *, f(…) OVER (PARTITION BY … ORDER BY …), …`
@@ -178,7 +177,7 @@ impl Spec for Window {
         let sorting = Sorting::new("window", plan.types.clone(), plan.order(), plan.partition())?;
         let sorting = Arc::new(sorting.with_reader_bytes(store::STORE_BYTES));
         let source = Arc::new(WindowSource::new(plan, sorting.clone()));
-        let after = build.sink(input, Arc::new(WindowSink::new(sorting)));
+        let after = build.sink(input, Arc::new(SortSink::new(sorting)));
         Ok(Stream::new(schema, source, after))
     }
 }

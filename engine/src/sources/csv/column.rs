@@ -1,27 +1,18 @@
-//! Fields of one column, parsed straight into an array of the column's physical type.
-//!
-//! Each type has a quick reader for fields that are as they should be; a field that it does not
-//! take is read by the book, which is where NULL, quotes and blanks are dealt with.
+//! Fields of one column, parsed straight into an array of the column's physical type: numbers and
+//! dates as in all text formats, here is what NULL, quotes and blanks mean in CSV.
 
-use std::sync::Arc;
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, PrimitiveArray};
-use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal64Type, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-
-use super::dialect::units_per_second;
 use super::field::{self, Field, Nulls};
 use super::format::Format;
 use super::records::Records;
 use super::structure::Marks;
+use super::text;
 use super::window::Window;
-use super::{number, text, time};
 use crate::batch::physical_type;
 use crate::error::Result;
+use crate::sources::text::values::{self, Rows};
 
 /// The records a column is read from.
 #[derive(Clone, Copy)]
@@ -37,15 +28,6 @@ pub(super) struct Cells<'a> {
     pub(super) column: usize,
     /// Whether it is the last one.
     pub(super) is_last: bool,
-}
-
-/// The rows that are wanted.
-#[derive(Clone, Copy)]
-pub(super) enum Rows<'a> {
-    /// The first so many.
-    All(usize),
-    /// These.
-    Some(&'a [u32]),
 }
 
 /// A field that cannot be read.
@@ -69,25 +51,7 @@ pub(super) enum Why {
 }
 
 /// What is in the way of reading a column.
-pub(super) enum Stop {
-    Field(Unreadable),
-    Error(crate::error::Error),
-}
-
-impl From<Unreadable> for Stop {
-    fn from(field: Unreadable) -> Self {
-        Stop::Field(field)
-    }
-}
-
-impl Rows<'_> {
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Rows::All(rows) => *rows,
-            Rows::Some(rows) => rows.len(),
-        }
-    }
-}
+pub(super) type Stop = values::Stop<Unreadable>;
 
 /// The wanted rows of a column as an array of the physical type of `logical`.
 ///
@@ -100,118 +64,30 @@ pub(super) fn parse(
 ) -> Result<Result<ArrayRef, Unreadable>> {
     match parse_physical(cells, rows, logical) {
         Ok(array) => Ok(Ok(array)),
-        Err(Stop::Field(field)) => Ok(Err(field)),
+        Err(Stop::Fault(field)) => Ok(Err(field)),
         Err(Stop::Error(error)) => Err(error),
     }
 }
 
 fn parse_physical(cells: Cells<'_>, rows: Rows<'_>, logical: &DataType) -> Result<ArrayRef, Stop> {
-    use DataType as T;
     let physical = physical_type(logical);
-    let array: ArrayRef = match &physical {
-        T::Int64 => {
-            let by_the_book = |text: &[u8]| i64::try_from(number::integer(text)?).ok();
-            Arc::new(primitive::<Int64Type>(cells, rows, number::quick_integer, by_the_book)?)
+    match (&physical, cells.date_format, cells.timestamp_format) {
+        (DataType::Date32, Some(format), _) => {
+            return values::dates(cells, rows, |text| format.read_date(text));
         }
-        T::Int8 => integers::<Int8Type>(cells, rows)?,
-        T::Int16 => integers::<Int16Type>(cells, rows)?,
-        T::Int32 => integers::<Int32Type>(cells, rows)?,
-        T::UInt8 => integers::<UInt8Type>(cells, rows)?,
-        T::UInt16 => integers::<UInt16Type>(cells, rows)?,
-        T::UInt32 => integers::<UInt32Type>(cells, rows)?,
-        T::UInt64 => integers::<UInt64Type>(cells, rows)?,
-        T::Float32 => {
-            Arc::new(primitive::<Float32Type>(cells, rows, |_, _, _| None, number::single)?)
+        (DataType::Timestamp(unit, zone), _, Some(format)) => {
+            let read = |text: &[u8]| format.read_stamp(text);
+            return values::stamps(cells, rows, *unit, zone.clone(), read);
         }
-        T::Float64 => {
-            Arc::new(primitive::<Float64Type>(cells, rows, number::quick_double, number::double)?)
-        }
-        T::Date32 => dates(cells, rows)?,
-        T::Decimal64(precision, scale) => decimals(cells, rows, *precision, *scale)?,
-        T::Decimal128(precision, scale) => {
-            let (wide, nulls) = values(
-                cells,
-                rows,
-                |_, _, _| None::<i128>,
-                |text| number::decimal(text, *precision, scale.unsigned_abs()),
-            )?;
-            let array = Decimal128Array::new(wide.into(), nulls);
-            let array = array.with_precision_and_scale(*precision, *scale);
-            Arc::new(array.map_err(|e| Stop::Error(e.into()))?)
-        }
-        T::Timestamp(unit, zone) => stamps(cells, rows, *unit, zone.clone())?,
-        T::Boolean => {
-            let (flags, nulls) = values(cells, rows, quick_boolean, boolean)?;
-            let flags = BooleanBuffer::collect_bool(flags.len(), |i| flags[i]);
-            Arc::new(BooleanArray::new(flags, nulls))
-        }
-        _ => text::texts(cells, rows)?,
-    };
-    Ok(array)
-}
-
-/// Values of the wanted rows and which of them are NULL.
-type Values<T> = (Vec<T>, Option<NullBuffer>);
-
-fn values<T: Copy + Default>(
-    cells: Cells<'_>,
-    rows: Rows<'_>,
-    quick: impl Fn(&[u8], usize, usize) -> Option<T>,
-    by_the_book: impl Fn(&[u8]) -> Option<T>,
-) -> Result<Values<T>, Unreadable> {
-    match rows {
-        Rows::All(rows) if cells.nulls.hide_values => {
-            values_of(cells, 0..rows, |_, _, _| None, by_the_book)
-        }
-        Rows::All(rows) => values_of(cells, 0..rows, quick, by_the_book),
-        Rows::Some(rows) => {
-            let rows = rows.iter().map(|&row| row as usize);
-            if cells.nulls.hide_values {
-                values_of(cells, rows, |_, _, _| None, by_the_book)
-            } else {
-                values_of(cells, rows, quick, by_the_book)
-            }
-        }
+        _ => {}
     }
-}
-
-#[inline]
-fn values_of<T: Copy + Default>(
-    cells: Cells<'_>,
-    rows: impl ExactSizeIterator<Item = usize>,
-    quick: impl Fn(&[u8], usize, usize) -> Option<T>,
-    by_the_book: impl Fn(&[u8]) -> Option<T>,
-) -> Result<Values<T>, Unreadable> {
-    let (bytes, count) = (cells.window.bytes(), rows.len());
-    let mut values = Vec::with_capacity(count);
-    let mut null_rows = Vec::new();
-    for row in rows {
-        let (begin, end) = cells.records.field(row, cells.column);
-        let value = match quick(bytes, begin, end) {
-            Some(value) => value,
-            None => match cells.by_the_book(row, &by_the_book)? {
-                Some(value) => value,
-                None => {
-                    null_rows.push(values.len());
-                    T::default()
-                }
-            },
-        };
-        values.push(value);
+    match values::array(cells, rows, &physical)? {
+        Some(array) => Ok(array),
+        None if physical == DataType::Boolean => {
+            values::booleans(cells, rows, quick_boolean, boolean)
+        }
+        None => text::texts(cells, rows),
     }
-    Ok((values, null_buffer(count, &null_rows)))
-}
-
-pub(super) fn null_buffer(rows: usize, null_rows: &[usize]) -> Option<NullBuffer> {
-    if null_rows.is_empty() {
-        return None;
-    }
-    let mut valid = arrow::array::BooleanBufferBuilder::new(rows);
-    valid.append_n(rows, true);
-    for &row in null_rows {
-        valid.set_bit(row, false);
-    }
-    Some(NullBuffer::new(valid.finish()))
 }
 
 impl<'a> Cells<'a> {
@@ -220,8 +96,25 @@ impl<'a> Cells<'a> {
         let (begin, end) = self.records.field(row, self.column);
         self.window.bytes().get(begin..end).unwrap_or_default()
     }
+}
 
-    /// The value of a field that is no plain one; `None` when it is NULL.
+impl values::Cells for Cells<'_> {
+    type Fault = Unreadable;
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        self.window.bytes()
+    }
+
+    #[inline]
+    fn place(&self, row: usize) -> (usize, usize) {
+        self.records.field(row, self.column)
+    }
+
+    fn takes_quick(&self) -> bool {
+        !self.nulls.hide_values
+    }
+
     fn by_the_book<T>(
         &self,
         row: usize,
@@ -239,83 +132,6 @@ impl<'a> Cells<'a> {
             _ => Err(Unreadable { row, why: Why::Type }),
         }
     }
-}
-
-fn primitive<T: ArrowPrimitiveType>(
-    cells: Cells<'_>,
-    rows: Rows<'_>,
-    quick: impl Fn(&[u8], usize, usize) -> Option<T::Native>,
-    by_the_book: impl Fn(&[u8]) -> Option<T::Native>,
-) -> Result<PrimitiveArray<T>, Unreadable> {
-    let (values, nulls) = values(cells, rows, quick, by_the_book)?;
-    Ok(PrimitiveArray::new(ScalarBuffer::from(values), nulls))
-}
-
-/// Integers that are not the hot type: read as 64 bits, then narrowed.
-fn integers<T>(cells: Cells<'_>, rows: Rows<'_>) -> Result<ArrayRef, Unreadable>
-where
-    T: ArrowPrimitiveType,
-    T::Native: TryFrom<i64> + TryFrom<i128>,
-{
-    let quick = |bytes: &[u8], begin, end| {
-        T::Native::try_from(number::quick_integer(bytes, begin, end)?).ok()
-    };
-    let by_the_book = |text: &[u8]| T::Native::try_from(number::integer(text)?).ok();
-    Ok(Arc::new(primitive::<T>(cells, rows, quick, by_the_book)?))
-}
-
-fn decimals(cells: Cells<'_>, rows: Rows<'_>, precision: u8, scale: i8) -> Result<ArrayRef, Stop> {
-    let places = scale.unsigned_abs();
-    let limit = 10_i64.checked_pow(u32::from(precision)).unwrap_or(i64::MAX);
-    let quick = |bytes: &[u8], begin, end| {
-        number::quick_decimal(bytes, begin, end, u32::from(places), limit)
-    };
-    let by_the_book = |text: &[u8]| i64::try_from(number::decimal(text, precision, places)?).ok();
-    let array = primitive::<Decimal64Type>(cells, rows, quick, by_the_book)?;
-    let array = array.with_precision_and_scale(precision, scale);
-    Ok(Arc::new(array.map_err(|e| Stop::Error(e.into()))?))
-}
-
-fn dates(cells: Cells<'_>, rows: Rows<'_>) -> Result<ArrayRef, Unreadable> {
-    let Some(format) = cells.date_format else {
-        return Ok(Arc::new(primitive::<Date32Type>(cells, rows, time::quick_date, time::date)?));
-    };
-    let read = |text: &[u8]| format.read_date(text);
-    let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
-    Ok(Arc::new(primitive::<Date32Type>(cells, rows, quick, read)?))
-}
-
-fn stamps(
-    cells: Cells<'_>,
-    rows: Rows<'_>,
-    unit: TimeUnit,
-    zone: Option<Arc<str>>,
-) -> Result<ArrayRef, Unreadable> {
-    let (per_second, has_zone) = (units_per_second(unit), zone.is_some());
-    let read = |text: &[u8]| {
-        let stamp = match cells.timestamp_format {
-            Some(format) => format.read_stamp(text),
-            None => time::stamp(text),
-        };
-        stamp?.to_units(per_second, has_zone)
-    };
-    let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
-    let (values, nulls) = values(cells, rows, quick, read)?;
-    let values = ScalarBuffer::from(values);
-    Ok(match unit {
-        TimeUnit::Second => Arc::new(
-            PrimitiveArray::<TimestampSecondType>::new(values, nulls).with_timezone_opt(zone),
-        ),
-        TimeUnit::Millisecond => Arc::new(
-            PrimitiveArray::<TimestampMillisecondType>::new(values, nulls).with_timezone_opt(zone),
-        ),
-        TimeUnit::Microsecond => Arc::new(
-            PrimitiveArray::<TimestampMicrosecondType>::new(values, nulls).with_timezone_opt(zone),
-        ),
-        TimeUnit::Nanosecond => Arc::new(
-            PrimitiveArray::<TimestampNanosecondType>::new(values, nulls).with_timezone_opt(zone),
-        ),
-    })
 }
 
 fn quick_boolean(bytes: &[u8], begin: usize, end: usize) -> Option<bool> {

@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::format::Format;
-use super::{number, time};
+use crate::sources::text::{number, time};
 
 /// Words that may stand for NULL. One that turns up in a column whose other fields are numbers,
 /// dates or Booleans is what the file writes for NULL.

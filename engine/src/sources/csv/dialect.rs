@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::format::Format;
@@ -214,14 +214,4 @@ pub(super) fn check_type(column: &CsvColumn) -> Result<()> {
         "column `{}` of a CSV file cannot be read as {}; declare it as VARCHAR and cast it",
         column.name, column.data_type
     )))
-}
-
-/// Units of a timestamp type in one second.
-pub(super) fn units_per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }

@@ -1,7 +1,7 @@
 //! Dates and timestamps in a form that the program describes, with the conversions of `strftime`.
 
-use super::time::{self, Stamp};
 use crate::error::{Error, Result};
+use crate::sources::text::time::{self, Stamp};
 
 /// The conversions, for errors.
 const KNOWN: &str = "%Y %y %m %b %B %d %e %j %a %A %H %I %p %M %S %f %z %Z %F %T %R %D %%";

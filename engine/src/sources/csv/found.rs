@@ -5,11 +5,11 @@ use arrow::datatypes::DataType;
 use super::detect::{Forms, Kind, Kinds, NULL_WORDS};
 use super::facts::{CsvFacts, declared_column};
 use super::field::{self, Field};
-use super::locate::Locator;
 use super::sample::{Record, Sample, Walked};
 use super::structure::Marks;
 use super::{CsvColumn, CsvDialect, CsvOptions, header};
 use crate::error::{Error, Result};
+use crate::sources::text::locate::Locator;
 
 /// Records of a sample that are looked at for types, unless their number is said.
 const TYPED_RECORDS: usize = 20_000;

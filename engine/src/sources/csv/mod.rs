@@ -1,7 +1,7 @@
 //! CSV files as a source: parallel byte ranges, parsed straight into the columns that are wanted.
 //!
 //! ```text
-//! feed ──► window ─► structure ─► records ─► column (number, time, text) ─► chunk
+//! feed ──► window ─► structure ─► records ─► column ─► chunk
 //! ranges   bytes     bit masks    positions   values
 //! ```
 //!
@@ -13,9 +13,9 @@
 //! * `window`: the bytes at hand; `preamble`: what stands before the first record; `structure`:
 //!   where fields and records end, found by `masks`.
 //! * `records`: the fields of a few thousand records; `field`: one of them.
-//! * `column`: fields to arrays; `number`, `time`, `text`: texts to values.
+//! * `column`: fields to arrays; `text`: those that hold texts.
 //! * `scan`: the source; `rows`: the records at hand as columns; `refuse`: what is said about those
-//!   that cannot be read, `locate`: lines and columns for that.
+//!   that cannot be read.
 //! * `sniff`: how a file is to be read; `facts`: what that comes to; `sample`, `found`, `detect`:
 //!   what it is found from.
 
@@ -29,9 +29,7 @@ mod field;
 mod format;
 mod found;
 mod header;
-mod locate;
 mod masks;
-mod number;
 mod options;
 mod preamble;
 mod records;
@@ -45,7 +43,6 @@ mod structure;
 #[cfg(test)]
 mod tests;
 mod text;
-mod time;
 mod window;
 
 use std::sync::Arc;
@@ -64,7 +61,7 @@ use super::file::FileRef;
 use crate::batch::{KeyFilterId, KeyFilterUse};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
 /// Reads records of CSV files that have the same columns, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,10 +104,9 @@ impl CsvScan {
     /// # Errors
     /// `Input` when the fields are not those of a scan, or a function is not registered.
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
-        let mut scan: CsvScan =
-            serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
-        scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))?;
-        Ok(Arc::new(scan))
+        from_fields_with(fields, |scan: &mut CsvScan| {
+            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
+        })
     }
 
     fn column(&self, position: usize) -> Result<&CsvColumn> {

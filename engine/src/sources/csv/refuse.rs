@@ -6,12 +6,12 @@ use arrow::datatypes::DataType;
 
 use super::column::{Unreadable, Why};
 use super::field::{self, Field};
-use super::locate::{Locator, shown};
 use super::records::{Ragged, Records};
 use super::scan::Shared;
 use super::window::Window;
 use crate::error::Error;
 use crate::sources::InputFile;
+use crate::sources::text::locate::{Locator, shown};
 
 /// Where the records are.
 #[derive(Clone, Copy)]

@@ -1,11 +1,12 @@
 //! The columns of the records that are listed, parsed as the filters and the output ask for them.
 
-use super::column::{self, Cells, Rows};
+use super::column::{self, Cells};
 use super::refuse::Refuse;
 use super::scan::Shared;
 use crate::batch::{Column, Selection};
 use crate::error::Result;
 use crate::sources::block::BlockColumns;
+use crate::sources::text::values::Rows;
 
 /// A block of listed records.
 pub(super) struct RecordRows<'a> {

@@ -21,7 +21,6 @@ use super::borders::{Range, Verdict};
 use super::feed::{Feed, Next, Piece};
 use super::field::{self, Nulls};
 use super::format::Format;
-use super::locate::Locator;
 use super::preamble::Preamble;
 use super::records::Records;
 use super::refuse::Refuse;
@@ -35,6 +34,7 @@ use crate::expr::Expr;
 use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 use crate::sources::block::{BlockPlan, BlockReader, Stage};
+use crate::sources::text::locate::Locator;
 use crate::sources::{FileRef, InputFile};
 
 /// Bytes of a range, unless the files are small. It fits a core's share of the caches.

@@ -12,7 +12,6 @@ use arrow::datatypes::DataType;
 use super::detect::Forms;
 use super::facts::{CsvFacts, declared_column};
 use super::found::Found;
-use super::locate::Locator;
 use super::options::CsvCompression;
 use super::preamble::Preamble;
 use super::sample::Sample;
@@ -20,6 +19,7 @@ use super::structure::Marks;
 use super::{CsvDialect, CsvOptions};
 use crate::error::{Error, Result};
 use crate::memory::Governor;
+use crate::sources::text::locate::Locator;
 use crate::sources::{Compression, FileRef, InputFile};
 
 /// Delimiters that are tried, the likelier ones first.

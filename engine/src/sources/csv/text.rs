@@ -6,8 +6,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringViewArray};
 use arrow::buffer::Buffer;
 
-use super::column::{Cells, Rows, Stop, Unreadable, Why, null_buffer};
+use super::column::{Cells, Stop, Unreadable, Why};
 use super::field::{self, Field};
+use crate::sources::text::values::{Rows, null_buffer};
 
 /// Longest text that stands within its view.
 const INLINE_MAX: usize = 12;
@@ -23,21 +24,22 @@ struct Views {
 /// The wanted rows of a column of texts.
 pub(super) fn texts(cells: Cells<'_>, rows: Rows<'_>) -> Result<ArrayRef, Stop> {
     if cells.window.has_zero() {
-        refuse_zeros(cells, rows)?;
+        refuse_zeros(cells, rows).map_err(Stop::Fault)?;
     }
     let count = rows.len();
     let mut views =
         Views { views: Vec::with_capacity(count), long: Vec::new(), null_rows: Vec::new() };
-    match rows {
-        Rows::All(rows) => (0..rows).try_for_each(|row| views.push(cells, row))?,
-        Rows::Some(rows) => rows.iter().try_for_each(|&row| views.push(cells, row as usize))?,
-    }
+    let pushed = match rows {
+        Rows::All(rows) => (0..rows).try_for_each(|row| views.push(cells, row)),
+        Rows::Some(rows) => rows.iter().try_for_each(|&row| views.push(cells, row as usize)),
+    };
+    pushed.map_err(Stop::Fault)?;
     let nulls = null_buffer(count, &views.null_rows);
     let buffers = if views.long.is_empty() { vec![] } else { vec![Buffer::from_vec(views.long)] };
     match StringViewArray::try_new(views.views.into(), buffers, nulls) {
         Ok(array) => Ok(Arc::new(array)),
         Err(error) => match not_utf8(cells, rows) {
-            Some(unreadable) => Err(unreadable.into()),
+            Some(unreadable) => Err(Stop::Fault(unreadable)),
             None => Err(Stop::Error(error.into())),
         },
     }
@@ -113,8 +115,5 @@ fn refuse_zeros(cells: Cells<'_>, rows: Rows<'_>) -> Result<(), Unreadable> {
 }
 
 fn find(cells: Cells<'_>, rows: Rows<'_>, is: impl Fn(&[u8]) -> bool) -> Option<usize> {
-    match rows {
-        Rows::All(rows) => (0..rows).find(|&row| is(cells.raw(row))),
-        Rows::Some(rows) => rows.iter().map(|&row| row as usize).find(|&row| is(cells.raw(row))),
-    }
+    rows.iter().find(|&row| is(cells.raw(row)))
 }

@@ -8,12 +8,12 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::borders::{Extent, Range};
-use super::locate::Locator;
 use super::masks::BLOCK;
 use super::preamble::Preamble;
 use super::structure::{Marks, State, Structure};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
+use crate::sources::text::locate::Locator;
 use crate::sources::{ByteStream, InputFile};
 
 /// Positions within a window are 32 bits, and so are lengths of strings.

@@ -118,7 +118,7 @@ impl Feed {
     /// Reads as many bytes again as there are, at least a step's.
     fn extend(
         &self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         base: u64,
         bytes: &mut Vec<u8>,
         held: &mut Reservation,
@@ -139,7 +139,7 @@ impl Feed {
 }
 
 /// Names the record that was too long.
-fn too_long(file: &InputFile, base: u64, error: Error) -> Error {
+fn too_long(file: &Arc<InputFile>, base: u64, error: Error) -> Error {
     let hint = "perhaps a brace, a bracket or a quote is never closed";
     match error {
         Error::OutOfMemory { who, asked_bytes, detail } => Error::OutOfMemory {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 
@@ -117,7 +118,7 @@ pub fn sniff(path: &Path, options: &JsonOptions) -> Result<JsonFacts> {
 /// As [`sniff`].
 pub fn sniff_one(path: &Path, options: &JsonOptions) -> Result<JsonFacts> {
     let planned = FileRef::of(path)?;
-    let file = InputFile::open(&planned)?;
+    let file = Arc::new(InputFile::open(&planned)?);
     let mut sample = Sample { file: &file, members: Members::default(), rows: 0, bytes: 0 };
     let first_bytes = planned.size.min(FIRST_BYTES);
     let is_exact = first_bytes == planned.size;
@@ -174,7 +175,7 @@ fn declared_column(name: &str, data_type: &DataType) -> Result<JsonColumn> {
 
 /// Records that are looked at.
 struct Sample<'a> {
-    file: &'a InputFile,
+    file: &'a Arc<InputFile>,
     members: Members,
     rows: usize,
     bytes: usize,

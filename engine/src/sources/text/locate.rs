@@ -1,8 +1,10 @@
-//! Turns a position in a file into a line and a column, when an error is to be reported: only
-//! then are lines counted, by reading the file once more from its start.
+//! Turns a position in a file's content into a line and a column, when an error is to be reported:
+//! only then are lines counted, by reading the file once more from its start.
+
+use std::sync::Arc;
 
 use crate::error::{Error, Position, Result};
-use crate::sources::InputFile;
+use crate::sources::{ByteStream, InputFile};
 
 /// Bytes read at a time.
 const STEP: u64 = 256 << 10;
@@ -12,56 +14,61 @@ const SHOWN_CHARS: usize = 60;
 
 /// Finds places in one file.
 pub(in crate::sources) struct Locator<'a> {
-    file: &'a InputFile,
+    file: &'a Arc<InputFile>,
+}
+
+/// Lines that end with one byte, and the characters behind the last of them.
+struct Lines {
+    end: u8,
+    ended: u64,
+    characters: u64,
+}
+
+impl Lines {
+    fn new(end: u8) -> Self {
+        Lines { end, ended: 0, characters: 0 }
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        self.ended += memchr::memchr_iter(self.end, bytes).count() as u64;
+        let last = match memchr::memrchr(self.end, bytes) {
+            Some(at) => {
+                self.characters = 0;
+                &bytes[at + 1..]
+            }
+            None => bytes,
+        };
+        self.characters += last.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64;
+    }
 }
 
 impl<'a> Locator<'a> {
-    pub(in crate::sources) fn new(file: &'a InputFile) -> Self {
+    pub(in crate::sources) fn new(file: &'a Arc<InputFile>) -> Self {
         Locator { file }
     }
 
     /// Line and column of the byte at `offset`. Lines end with `\n`, or with `\r` when the file
     /// has no `\n` before `offset`; they are counted inside quotes too, as editors do.
     pub(in crate::sources) fn position(&self, offset: u64) -> Result<Position> {
-        let line_feeds = self.count(offset, b'\n')?;
-        let (lines, last_end) = match line_feeds {
-            (0, _) => self.count(offset, b'\r')?,
-            found => found,
-        };
-        let column = self.characters(last_end, offset)? + 1;
-        Ok(Position { file: Some(self.file.path().to_path_buf()), line: lines + 1, column })
-    }
-
-    /// How many bytes `end` there are before `offset`, and the position behind the last one.
-    fn count(&self, offset: u64, end: u8) -> Result<(u64, u64)> {
-        let (mut lines, mut last_end) = (0, 0);
-        self.read(0, offset, |at, bytes| {
-            for newline in memchr::memchr_iter(end, bytes) {
-                lines += 1;
-                last_end = at + newline as u64 + 1;
+        let mut content = ByteStream::open(self.file.clone())?;
+        let mut buffer = vec![0; offset.min(STEP) as usize];
+        let (mut feeds, mut returns) = (Lines::new(b'\n'), Lines::new(b'\r'));
+        let mut left = offset;
+        while left > 0 {
+            let read = content.read(&mut buffer[..left.min(STEP) as usize])?;
+            if read == 0 {
+                break;
             }
-        })?;
-        Ok((lines, last_end))
-    }
-
-    fn characters(&self, from: u64, to: u64) -> Result<u64> {
-        let mut characters = 0;
-        self.read(from, to, |_, bytes| {
-            characters += bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count() as u64;
-        })?;
-        Ok(characters)
-    }
-
-    fn read(&self, from: u64, to: u64, mut each: impl FnMut(u64, &[u8])) -> Result<()> {
-        let mut buffer = vec![0; (to - from).min(STEP) as usize];
-        let mut at = from;
-        while at < to {
-            let len = (to - at).min(STEP) as usize;
-            self.file.read_at(at, &mut buffer[..len])?;
-            each(at, &buffer[..len]);
-            at += len as u64;
+            feeds.read(&buffer[..read]);
+            returns.read(&buffer[..read]);
+            left -= read as u64;
         }
-        Ok(())
+        let lines = if feeds.ended > 0 { feeds } else { returns };
+        Ok(Position {
+            file: Some(self.file.path().to_path_buf()),
+            line: lines.ended + 1,
+            column: lines.characters + 1,
+        })
     }
 
     /// The error for what is wrong at `offset`.
@@ -99,7 +106,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("a.csv");
         std::fs::write(&path, "ä,b\r\n\"x\ny\",žz,1\n").expect("writes");
-        let file = InputFile::open(&FileRef::of(&path).expect("there")).expect("opens");
+        let file = Arc::new(InputFile::open(&FileRef::of(&path).expect("there")).expect("opens"));
         let locator = Locator::new(&file);
         for (offset, line, column) in [(0, 1, 1), (3, 1, 3), (6, 2, 1), (15, 3, 6)] {
             let found = locator.position(offset).expect("reads");

@@ -1,5 +1,6 @@
 //! Dates and timestamps from text: `YYYY-MM-DD`, and the same with a time behind `T` or a blank:
-//! `HH:MM`, `HH:MM:SS`, `HH:MM:SS.fff`, and a zone: `Z` or `±HH:MM`.
+//! `HH:MM`, `HH:MM:SS`, `HH:MM:SS.fff`, and a zone: `Z`, `UTC`, `GMT` or
+//! `±HH:MM`.
 
 use arrow::datatypes::TimeUnit;
 
@@ -46,8 +47,9 @@ pub(in crate::sources) fn date(text: &[u8]) -> Option<i32> {
     })
 }
 
+/// Days since 1970 of a day, if there is such a day.
 #[inline]
-fn days(year: u32, month: u32, day: u32) -> Option<i32> {
+pub(in crate::sources) fn days(year: u32, month: u32, day: u32) -> Option<i32> {
     const IN_MONTH: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let in_month = u32::from(*IN_MONTH.get(month as usize)?) + u32::from(leap && month == 2);
@@ -96,11 +98,11 @@ pub(in crate::sources) fn stamp(text: &[u8]) -> Option<Stamp> {
     Some(stamp)
 }
 
-/// The zone that `text` is, `None` within when it is empty.
-fn zone(text: &[u8]) -> Option<Option<i32>> {
+/// The zone that `text` is, in seconds; `None` within when it is empty.
+pub(in crate::sources) fn zone(text: &[u8]) -> Option<Option<i32>> {
     let (sign, rest) = match text {
         [] => return Some(None),
-        [b'Z' | b'z'] | b" UTC" => return Some(Some(0)),
+        [b'Z' | b'z'] | b" UTC" | b"UTC" | b"GMT" => return Some(Some(0)),
         [b'+', rest @ ..] => (1, rest),
         [b'-', rest @ ..] => (-1, rest),
         _ => return None,
@@ -126,6 +128,18 @@ fn two_digits(text: &[u8]) -> Option<(i32, &[u8])> {
 }
 
 impl Stamp {
+    /// A time of a day, in seconds and nanoseconds.
+    pub(in crate::sources) fn new(
+        days: i32,
+        time: u32,
+        nanoseconds: u32,
+        zone: Option<i32>,
+        fraction_digits: usize,
+    ) -> Stamp {
+        let seconds = i64::from(days) * SECONDS_PER_DAY + i64::from(time);
+        Stamp { seconds, nanoseconds, zone, fraction_digits }
+    }
+
     /// The timestamp in units of `per_second`, in UTC if the type has a zone. A text that names a
     /// zone is none for a type without, and digits that would be lost make it none as well.
     pub(in crate::sources) fn to_units(self, per_second: i64, has_zone: bool) -> Option<i64> {

@@ -15,6 +15,7 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
+use super::time::Stamp;
 use super::{number, time};
 use crate::error::Error;
 
@@ -28,6 +29,11 @@ pub(in crate::sources) trait Cells: Copy {
 
     /// Where the text of a row begins and ends; anything but a value when it is NULL.
     fn place(&self, row: usize) -> (usize, usize);
+
+    /// Whether a text that is as a value should be is one; not where such texts may mean NULL.
+    fn takes_quick(&self) -> bool {
+        true
+    }
 
     /// The value of a text that is no plain one; `None` when it is NULL.
     ///
@@ -113,7 +119,7 @@ pub(in crate::sources) fn array<C: Cells>(
         T::Date32 => primitive::<Date32Type, C>(cells, rows, time::quick_date, time::date)?,
         T::Decimal64(precision, scale) => narrow_decimals(cells, rows, *precision, *scale)?,
         T::Decimal128(precision, scale) => wide_decimals(cells, rows, *precision, *scale)?,
-        T::Timestamp(unit, zone) => stamps(cells, rows, *unit, zone.clone())?,
+        T::Timestamp(unit, zone) => stamps(cells, rows, *unit, zone.clone(), time::stamp)?,
         _ => return Ok(None),
     };
     Ok(Some(array))
@@ -143,11 +149,17 @@ fn values<T: Copy + Default, C: Cells>(
     quick: impl Fn(&[u8], usize, usize) -> Option<T>,
     by_the_book: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<Values<T>, Stop<C::Fault>> {
-    // Two loops, so that the usual one counts.
-    match rows {
-        Rows::All(rows) => values_of(cells, 0..rows, quick, by_the_book),
-        Rows::Some(rows) => {
-            values_of(cells, rows.iter().map(|&row| row as usize), quick, by_the_book)
+    let none = |_: &[u8], _, _| None;
+    // Loops of their own, so that the usual one counts.
+    match (rows, cells.takes_quick()) {
+        (Rows::All(rows), true) => values_of(cells, 0..rows, quick, by_the_book),
+        (Rows::All(rows), false) => values_of(cells, 0..rows, none, by_the_book),
+        (Rows::Some(rows), takes_quick) => {
+            let rows = rows.iter().map(|&row| row as usize);
+            match takes_quick {
+                true => values_of(cells, rows, quick, by_the_book),
+                false => values_of(cells, rows, none, by_the_book),
+            }
         }
     }
 }
@@ -246,14 +258,32 @@ fn wide_decimals<C: Cells>(
     Ok(Arc::new(array))
 }
 
-fn stamps<C: Cells>(
+/// The wanted rows as dates that `read` makes of texts.
+///
+/// # Errors
+/// The first text that cannot be read.
+pub(in crate::sources) fn dates<C: Cells>(
+    cells: C,
+    rows: Rows<'_>,
+    read: impl Fn(&[u8]) -> Option<i32>,
+) -> Result<ArrayRef, Stop<C::Fault>> {
+    let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
+    primitive::<Date32Type, C>(cells, rows, quick, &read)
+}
+
+/// The wanted rows as timestamps that `read` makes of texts.
+///
+/// # Errors
+/// The first text that cannot be read.
+pub(in crate::sources) fn stamps<C: Cells>(
     cells: C,
     rows: Rows<'_>,
     unit: TimeUnit,
     zone: Option<Arc<str>>,
+    read: impl Fn(&[u8]) -> Option<Stamp>,
 ) -> Result<ArrayRef, Stop<C::Fault>> {
     let (per_second, has_zone) = (time::units_per_second(unit), zone.is_some());
-    let read = |text: &[u8]| time::stamp(text)?.to_units(per_second, has_zone);
+    let read = |text: &[u8]| read(text)?.to_units(per_second, has_zone);
     let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
     let (values, nulls) = values(cells, rows, quick, read)?;
     let values = ScalarBuffer::from(values);

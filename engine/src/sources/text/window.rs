@@ -3,6 +3,8 @@
 //! Memory: the range and the rest of its last line; a line that is longer than a range makes the
 //! window of the range where it begins grow.
 
+use std::sync::Arc;
+
 use super::locate::Locator;
 use super::ranges::Range;
 use crate::error::{Error, Result};
@@ -56,7 +58,7 @@ impl Window {
     /// when a line does not fit the budget.
     pub(in crate::sources) fn load(
         &mut self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         range: &Range,
         held: &mut Reservation,
     ) -> Result<()> {
@@ -100,7 +102,7 @@ impl Window {
     /// `Input` when the lines are not UTF-8.
     pub(in crate::sources) fn set(
         &mut self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         bytes: Vec<u8>,
         base: u64,
         lines: (usize, usize),
@@ -118,7 +120,7 @@ impl Window {
     /// Reads up to `more` bytes more.
     fn extend(
         &self,
-        file: &InputFile,
+        file: &Arc<InputFile>,
         bytes: &mut Vec<u8>,
         more: usize,
         held: &mut Reservation,
@@ -138,7 +140,7 @@ impl Window {
     }
 
     /// Names the line that was too long.
-    fn too_long(&self, file: &InputFile, first: usize, error: Error) -> Error {
+    fn too_long(&self, file: &Arc<InputFile>, first: usize, error: Error) -> Error {
         let what = format!("the line at byte {} of {}", self.offset(first), file.path().display());
         match error {
             Error::OutOfMemory { who, asked_bytes, detail } => {
@@ -150,7 +152,7 @@ impl Window {
     }
 
     /// Makes text of the bytes.
-    fn hold(&mut self, file: &InputFile, mut bytes: Vec<u8>) -> Result<()> {
+    fn hold(&mut self, file: &Arc<InputFile>, mut bytes: Vec<u8>) -> Result<()> {
         let (first, end) = self.lines;
         bytes.truncate(end);
         bytes[..first].fill(0);
@@ -181,7 +183,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("a.txt");
         std::fs::write(&path, bytes).expect("writes");
-        let file = InputFile::open(&FileRef::of(&path)?)?;
+        let file = Arc::new(InputFile::open(&FileRef::of(&path)?)?);
         let mut held = Governor::unlimited().reserve("lines", 0)?;
         let ranges = Ranges::of(file.size(), range_bytes);
         let (mut window, mut found) = (Window::default(), Vec::new());

@@ -1,4 +1,4 @@
-//! The sink of a sort: a run builder per worker.
+//! The sink of what reads its rows in order: a run builder per worker.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::memory::runs::{RunBuilder, Sorting};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::scheduler::Token;
 
-/// Takes the rows of a sort.
-pub(super) struct SortSink {
+/// Takes the rows that are to be sorted.
+pub(crate) struct SortSink {
     sorting: Arc<Sorting>,
 }
 
 impl SortSink {
-    pub(super) fn new(sorting: Arc<Sorting>) -> Self {
+    pub(crate) fn new(sorting: Arc<Sorting>) -> Self {
         SortSink { sorting }
     }
 }
