@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::Instant;
 
 use gristmill::{Error, Result, Session, Statement};
@@ -20,7 +19,7 @@ struct Program {
 }
 
 /// Runs a command; the exit code says how it ended.
-pub fn execute(command: Command) -> ExitCode {
+pub fn execute(command: Command) -> u8 {
     let (program, outcome) = match command {
         Command::Run { program, options } => with_program(&program, |text| run(text, &options)),
         Command::Query { sql, options } => {
@@ -33,10 +32,10 @@ pub fn execute(command: Command) -> ExitCode {
         }
     };
     match outcome {
-        Ok(()) | Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Ok(()) | Err(Failure::ClosedPipe) => report::code::SUCCESS,
         Err(Failure::Error(error)) => {
             eprint!("{}", report::render(&error, &program.name, &program.text));
-            ExitCode::from(report::exit_code(&error))
+            report::exit_code(&error)
         }
     }
 }

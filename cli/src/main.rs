@@ -1,13 +1,15 @@
 //! The `gristmill` command.
 //!
 //! * `args`: the command line; `setup`: a session from its options; `execute`: the commands.
-//! * `allocator`: the allocator of the process.
+//! * `allocator`: the allocator of the process; `ending`: its end.
 //! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod allocator;
 mod args;
+#[expect(unsafe_code, reason = "see its header")]
+mod ending;
 mod execute;
 mod interrupt;
 mod output;
@@ -23,5 +25,5 @@ fn main() -> ExitCode {
     if command.options().memory.is_some() {
         allocator::keep_little();
     }
-    execute::execute(command)
+    ending::end(execute::execute(command))
 }

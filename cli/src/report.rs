@@ -8,6 +8,8 @@ use gristmill::memory::Governor;
 
 /// Exit codes.
 pub mod code {
+    /// All went well.
+    pub const SUCCESS: u8 = 0;
     /// The program or its data is wrong.
     pub const INPUT: u8 = 1;
     /// A file or device failed.
