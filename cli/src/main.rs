@@ -16,14 +16,17 @@ mod output;
 mod report;
 mod setup;
 
-use std::process::ExitCode;
+use std::io::{self, Write};
 
 use clap::Parser;
 
-fn main() -> ExitCode {
+fn main() {
     let command = args::Cli::parse().command;
     if command.options().memory.is_some() {
         allocator::keep_little();
     }
-    ending::end(execute::execute(command))
+    let code = execute::execute(command);
+    // A reader that has gone, as after `| head -1`, misses nothing.
+    let _ = io::stdout().flush();
+    ending::end(code)
 }
