@@ -5,16 +5,19 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use gristmill_engine::expr::{
-    AggregateCall, AggregateKind, ArithmeticOp, CompareOp, Expr, Literal, MatchKind, SortKey,
-    Value as Exact,
+    AggregateCall, AggregateKind, ArithmeticOp, BitOp, CompareOp, Expr, Literal, MatchKind,
+    OrderedCall as EngineOrderedCall, OrderedKind, SortKey, Value as Exact,
 };
 use gristmill_engine::operators::{
-    Filter, HashAggregate, HashJoin, JoinKind, Limit, NestedLoopJoin, Project, Sort, TopK, Union,
+    Filter, HashAggregate, HashJoin, JoinKind, Limit, NestedLoopJoin, Project, Repeat, Sort,
+    SortAggregate, TopK, Union,
 };
 use gristmill_engine::plan::{NodeId, Plan, Spec};
 
 use crate::random::Random;
-use crate::reference::plan::{Call, Function, Join, JoinOn, Key, Nulls, Relation};
+use crate::reference::plan::{
+    Call, Function, Join, JoinOn, Key, Nulls, OrderedCall, OrderedFunction, Relation,
+};
 use crate::table_source::TableSource;
 
 /// A random relation, twice.
@@ -92,13 +95,15 @@ impl<'a> PlanGenerator<'a> {
         if depth == 0 {
             return self.table();
         }
-        match self.random.below(9) {
+        match self.random.below(12) {
             0 => self.table(),
             1 | 2 => self.filter(depth),
             3 => self.project(depth),
-            4 => self.aggregate(depth),
-            5 | 6 => self.join(depth),
-            7 => self.sort(depth),
+            4 | 5 => self.aggregate(depth),
+            6 | 7 => self.join(depth),
+            8 => self.sort(depth),
+            9 => self.ordered(depth),
+            10 => self.aggregates_of_one(depth),
             _ => self.limit_or_union(depth),
         }
     }
@@ -162,12 +167,8 @@ impl<'a> PlanGenerator<'a> {
             nulls_first: random.chance(50),
         };
         let keys: Vec<SortKey> = (0..1 + self.random.below(2)).map(|_| key(self.random)).collect();
-        let by = |k: &SortKey| Key {
-            column: k.column,
-            descending: k.descending,
-            nulls_first: k.nulls_first,
-        };
-        let sorted = Relation::Sort(Box::new(input.relation), keys.iter().map(by).collect());
+        let by = keys.iter().map(reference_key).collect();
+        let sorted = Relation::Sort(Box::new(input.relation), by);
         if input.is_ordered && self.random.chance(30) {
             // Ties are cut by the order of the input.
             let count = self.random.below(30) as u64;
@@ -181,13 +182,22 @@ impl<'a> PlanGenerator<'a> {
 
     fn aggregate(&mut self, depth: usize) -> Built {
         let input = self.relation(depth - 1);
-        let width = input.schema.fields().len();
+        self.aggregate_over(input)
+    }
+
+    fn keys(&mut self, width: usize) -> Vec<usize> {
         let mut keys: Vec<usize> = (0..width).filter(|_| self.random.chance(30)).collect();
         keys.truncate(3);
+        keys
+    }
+
+    fn aggregate_over(&mut self, input: Built) -> Built {
+        let width = input.schema.fields().len();
+        let mut keys = self.keys(width);
         let mut calls = Vec::new();
         for _ in 0..self.random.below(4) {
             let column = self.random.below(width);
-            calls.push(self.call(&input.schema, column));
+            calls.push(self.call(&input.schema, column, input.is_ordered));
         }
         if keys.is_empty() && calls.is_empty() {
             keys.push(self.random.below(width));
@@ -200,28 +210,146 @@ impl<'a> PlanGenerator<'a> {
         Built { relation, node, schema, is_ordered: false }
     }
 
-    fn call(&mut self, schema: &SchemaRef, column: usize) -> Call {
-        let input = schema.field(column).data_type().clone();
+    /// Two aggregates of one relation: it is computed once and read by both as it runs.
+    fn aggregates_of_one(&mut self, depth: usize) -> Built {
+        let input = self.relation(depth - 1);
+        let second = Built {
+            relation: input.relation.clone(),
+            node: input.node,
+            schema: input.schema.clone(),
+            is_ordered: input.is_ordered,
+        };
+        let keys = self.keys(input.schema.fields().len());
+        let count = Call {
+            function: Function::Count,
+            column: None,
+            filter: None,
+            order: Vec::new(),
+            input: DataType::Int64,
+            output: DataType::Int64,
+        };
+        let [first, second] = [input, second].map(|input| {
+            let names = (0..=keys.len()).map(|i| format!("a{i}")).collect();
+            let aggregates = vec![engine_call(&count)];
+            let spec = HashAggregate { keys: keys.clone(), aggregates, names };
+            let (node, schema) = self.add(spec, &[input.node]);
+            let (input, calls) = (Box::new(input.relation), vec![count.clone()]);
+            let relation = Relation::Aggregate { input, keys: keys.clone(), calls };
+            (relation, node, schema)
+        });
+        let (node, schema) = self.add(Union {}, &[first.1, second.1]);
+        let relation = Relation::Union(vec![first.0, second.0]);
+        if self.random.chance(50) {
+            return Built { relation, node, schema, is_ordered: false };
+        }
+        // Groups of a few rows each: their number repeats the keys.
+        let small = Expr::Compare {
+            op: CompareOp::Less,
+            left: Box::new(Expr::column(keys.len(), DataType::Int64)),
+            right: Box::new(Expr::Literal(Literal::int(9))),
+        };
+        let (node, _) = self.add(Filter { conditions: vec![small.clone()] }, &[node]);
+        let relation = Relation::Filter(Box::new(relation), small);
+        if keys.is_empty() {
+            return Built { relation, node, schema, is_ordered: false };
+        }
+        let (node, schema) = self.add(Repeat { count: keys.len() }, &[node]);
+        let relation = Relation::Repeat(Box::new(relation), keys.len());
+        Built { relation, node, schema, is_ordered: false }
+    }
+
+    /// Aggregates of rows in order.
+    fn ordered(&mut self, depth: usize) -> Built {
+        let input = self.relation(depth - 1);
+        let width = input.schema.fields().len();
+        let keys = self.keys(width);
+        let column = self.random.below(width);
+        let data_type = input.schema.field(column).data_type().clone();
+        let mut order = self.sort_keys(width, 2);
+        if !input.is_ordered || self.random.chance(50) {
+            // Rows that are equal in this order have equal values.
+            order = vec![SortKey {
+                column,
+                descending: self.random.chance(50),
+                nulls_first: self.random.chance(50),
+            }];
+        }
+        let mut calls = Vec::new();
+        for _ in 0..1 + self.random.below(3) {
+            let fraction = *self.random.pick(&[0.0, 0.25, 0.5, 0.9, 1.0]);
+            let function = match (self.random.below(4), &data_type) {
+                (0, DataType::Float64) => OrderedFunction::PercentileCont(fraction),
+                (1, DataType::Utf8) => OrderedFunction::Concat,
+                (0 | 1, _) => OrderedFunction::PercentileDisc(fraction),
+                _ => OrderedFunction::Nth(*self.random.pick(&[1, 2, 5, -1, -3])),
+            };
+            calls.push(OrderedCall { function, column, filter: self.filter_of(&input.schema) });
+        }
+        let aggregates = calls.iter().map(|call| engine_ordered(call, &data_type)).collect();
+        let names = (0..keys.len() + calls.len()).map(|i| format!("o{i}")).collect();
+        let by = order.iter().map(reference_key).collect();
+        let spec = SortAggregate { keys: keys.clone(), order, aggregates, names };
+        let (node, schema) = self.add(spec, &[input.node]);
+        let relation =
+            Relation::Ordered { input: Box::new(input.relation), keys, order: by, calls };
+        Built { relation, node, schema, is_ordered: false }
+    }
+
+    fn sort_keys(&mut self, width: usize, most: usize) -> Vec<SortKey> {
+        let count = self.random.below(most + 1);
+        let key = |random: &mut Random| SortKey {
+            column: random.below(width),
+            descending: random.chance(50),
+            nulls_first: random.chance(50),
+        };
+        (0..count).map(|_| key(self.random)).collect()
+    }
+
+    fn filter_of(&mut self, schema: &SchemaRef) -> Option<usize> {
         let is_filter = |(i, f): (usize, &Arc<arrow::datatypes::Field>)| {
             (*f.data_type() == DataType::Boolean).then_some(i)
         };
         let filters: Vec<usize> =
             schema.fields().iter().enumerate().filter_map(is_filter).collect();
-        let filter =
-            (!filters.is_empty() && self.random.chance(30)).then(|| *self.random.pick(&filters));
+        (!filters.is_empty() && self.random.chance(30)).then(|| *self.random.pick(&filters))
+    }
+
+    fn call(&mut self, schema: &SchemaRef, column: usize, is_ordered: bool) -> Call {
+        let input = schema.field(column).data_type().clone();
+        let filter = self.filter_of(schema);
+        if is_ordered && self.random.chance(25) {
+            let function = *self.random.pick(&[Function::First, Function::Last]);
+            let order = self.sort_keys(schema.fields().len(), 2);
+            let order = order.iter().map(reference_key).collect();
+            let (column, output) = (Some(column), input.clone());
+            return Call { function, column, filter, order, input, output };
+        }
         let sum = match &input {
             DataType::Int64 => Some(DataType::Int64),
             DataType::Decimal128(p, s) => Some(DataType::Decimal128((p + 10).min(38), *s)),
             _ => None,
         };
-        let (function, column, output) = match (self.random.below(5), sum) {
+        let bits = matches!(input, DataType::Int32 | DataType::Int64);
+        let average = match &input {
+            DataType::Int32 | DataType::Int64 => Some(DataType::Float64),
+            DataType::Decimal128(p, s) if *p < 20 => Some(DataType::Decimal128(p + 4, s + 4)),
+            _ => None,
+        };
+        let (function, column, output) = match (self.random.below(7), sum) {
+            (5, _) if bits => {
+                let functions = [Function::BitAnd, Function::BitOr, Function::BitXor];
+                (*self.random.pick(&functions), Some(column), input.clone())
+            }
+            (6, _) if average.is_some() => {
+                (Function::Average, Some(column), average.unwrap_or(DataType::Null))
+            }
             (0, _) => (Function::Count, None, DataType::Int64),
             (1, _) => (Function::Count, Some(column), DataType::Int64),
             (2, _) => (Function::Min, Some(column), input.clone()),
             (3, Some(sum)) => (Function::Sum, Some(column), sum),
             _ => (Function::Max, Some(column), input.clone()),
         };
-        Call { function, column, filter, input, output }
+        Call { function, column, filter, order: Vec::new(), input, output }
     }
 
     fn join(&mut self, depth: usize) -> Built {
@@ -415,13 +543,43 @@ fn sum_type(p: u8, s: i8) -> DataType {
     DataType::Decimal128(u8::try_from(digits.min(38)).expect("small"), scale)
 }
 
+fn reference_key(key: &SortKey) -> Key {
+    Key { column: key.column, descending: key.descending, nulls_first: key.nulls_first }
+}
+
+fn engine_key(key: &Key) -> SortKey {
+    SortKey { column: key.column, descending: key.descending, nulls_first: key.nulls_first }
+}
+
+fn engine_ordered(call: &OrderedCall, data_type: &DataType) -> EngineOrderedCall {
+    let function = match call.function {
+        OrderedFunction::PercentileCont(fraction) => OrderedKind::PercentileCont { fraction },
+        OrderedFunction::PercentileDisc(fraction) => OrderedKind::PercentileDisc { fraction },
+        OrderedFunction::Nth(position) => OrderedKind::Nth { position },
+        OrderedFunction::Concat => OrderedKind::Concat { separator: "-".into() },
+    };
+    EngineOrderedCall {
+        function,
+        argument: call.column,
+        filter: call.filter,
+        data_type: data_type.clone(),
+    }
+}
+
 fn engine_call(call: &Call) -> AggregateCall {
+    let order = call.order.iter().map(engine_key).collect();
     let function = match (call.function, call.column) {
         (Function::Count, None) => AggregateKind::CountRows,
         (Function::Count, Some(_)) => AggregateKind::Count,
         (Function::Sum, _) => AggregateKind::Sum,
         (Function::Min, _) => AggregateKind::Min,
         (Function::Max, _) => AggregateKind::Max,
+        (Function::Average, _) => AggregateKind::Average,
+        (Function::BitAnd, _) => AggregateKind::Bits(BitOp::And),
+        (Function::BitOr, _) => AggregateKind::Bits(BitOp::Or),
+        (Function::BitXor, _) => AggregateKind::Bits(BitOp::Xor),
+        (Function::First, _) => AggregateKind::First { order },
+        (Function::Last, _) => AggregateKind::Last { order },
     };
     AggregateCall {
         function,

@@ -3,8 +3,8 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use gristmill_engine::expr::{
-    AggregateKind, Frame, FrameBound, FrameUnits, Literal, Over, SortKey, Value, WindowArgument,
-    WindowCall, WindowKind,
+    AggregateKind, BitOp, Frame, FrameBound, FrameUnits, Literal, Over, PairStatistic, SortKey,
+    Value, WindowArgument, WindowCall, WindowKind,
 };
 use gristmill_engine::operators::Window;
 
@@ -45,7 +45,7 @@ impl Generator<'_> {
         let of = self.types[column].clone();
         let value = || vec![WindowArgument::Column(column)];
         let int = || DataType::Int64;
-        let (function, arguments, data_type) = match self.random.below(20) {
+        let (function, arguments, data_type) = match self.random.below(22) {
             0 => (WindowKind::RowNumber, Vec::new(), int()),
             1 => (WindowKind::Rank, Vec::new(), int()),
             2 => (WindowKind::DenseRank, Vec::new(), int()),
@@ -67,6 +67,15 @@ impl Generator<'_> {
             14 => (WindowKind::Aggregate(AggregateKind::Count), value(), int()),
             15 => (WindowKind::Aggregate(AggregateKind::Min), value(), of),
             16 => (WindowKind::Aggregate(AggregateKind::Max), value(), of),
+            18 if matches!(of, DataType::Int32 | DataType::Int64) => {
+                let op = *self.random.pick(&[BitOp::And, BitOp::Or, BitOp::Xor]);
+                (WindowKind::Aggregate(AggregateKind::Bits(op)), value(), of)
+            }
+            19 if of == DataType::Float64 => {
+                // A pair with itself is there where the value is.
+                let kind = AggregateKind::Pairs(PairStatistic::Count);
+                (WindowKind::Aggregate(kind), [value(), value()].concat(), int())
+            }
             17 if average_of(&of).is_some() => {
                 let data_type = average_of(&of).expect("just asked");
                 (WindowKind::Aggregate(AggregateKind::Average), value(), data_type)

@@ -12,6 +12,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::literal::Literal;
 use crate::error::{Error, Result};
 
 /// An argument of a [`ScalarFunction`], of the declared type.
@@ -50,8 +51,16 @@ pub trait AggregateFunction: Send + Sync {
     /// Its registered name.
     fn name(&self) -> &str;
 
-    /// Empty states for arguments of these types.
-    fn states(&self, args: &[DataType], returns: &DataType) -> Result<Box<dyn GroupStates>>;
+    /// Empty states for arguments of these types, made with these constants.
+    ///
+    /// # Errors
+    /// `Input` for types or constants that it is not defined for.
+    fn states(
+        &self,
+        args: &[DataType],
+        parameters: &[Literal],
+        returns: &DataType,
+    ) -> Result<Box<dyn GroupStates>>;
 }
 
 /// The states of one aggregate for groups numbered from 0.

@@ -11,7 +11,7 @@
 //! * `data_type`: data types as text, for plans.
 //! * `literal`: exact constants.
 //! * `calls`: sort keys and aggregate calls; `window`: window calls.
-//! * `totals`: results of aggregates as arrays.
+//! * `totals`: results of aggregates as arrays; `moments`: variance, correlation and regression.
 //! * `function`: the traits for functions that are not built in.
 //! * `check`: whether an expression fits a schema.
 //! * `compile`: from expressions to nodes that are evaluated.
@@ -30,13 +30,16 @@ mod kernels;
 mod literal;
 mod logic;
 mod memo;
+pub mod moments;
 mod node;
 mod select;
 pub mod totals;
 mod view;
 mod window;
 
-pub use calls::{AggregateCall, AggregateKind, SortKey};
+pub use calls::{
+    AggregateCall, AggregateKind, BitOp, OrderedCall, OrderedKind, PairStatistic, SortKey, Spread,
+};
 pub use evaluate::Evaluator;
 pub use filter::Conjunction;
 pub use function::{

@@ -114,6 +114,20 @@ pub fn floats(
     }
 }
 
+/// Numbers, or NULL, as an array of a floating-point type.
+///
+/// # Errors
+/// `Internal` for any other type.
+pub fn optional_floats(
+    values: impl Iterator<Item = Option<f64>>,
+    data_type: &DataType,
+) -> Result<ArrayRef> {
+    let values: Vec<Option<f64>> = values.collect();
+    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(values.len(), |i| values[i].is_some()));
+    let nulls = (nulls.null_count() > 0).then_some(nulls);
+    floats(values.into_iter().map(Option::unwrap_or_default).collect(), nulls, data_type)
+}
+
 /// What a quotient of a sum and a count becomes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Quotient {

@@ -16,7 +16,7 @@ use crate::batch::{COMPACT_BELOW, Chunk};
 use crate::error::{Error, Result};
 use crate::expr::{Conjunction, Expr, Functions};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, to_fields};
 
 /// `WHERE condition AND condition …`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,10 @@ impl Spec for Filter {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Passes
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {

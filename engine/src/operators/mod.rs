@@ -10,8 +10,10 @@ mod key_filter;
 mod limit;
 mod nested_loop_join;
 mod project;
+mod repeat;
 mod shared;
 mod sort;
+mod sort_aggregate;
 mod sort_sink;
 mod union;
 mod values;
@@ -25,8 +27,10 @@ pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use nested_loop_join::NestedLoopJoin;
 pub use project::Project;
+pub use repeat::Repeat;
 pub use shared::Shared;
 pub use sort::{Sort, TopK};
+pub use sort_aggregate::SortAggregate;
 pub(crate) use sort_sink::SortSink;
 pub use union::Union;
 pub use values::{Values, ValuesColumn};
@@ -43,7 +47,9 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("limit", |fields, _| from_fields::<Limit>(fields)),
     ("nested_loop_join", NestedLoopJoin::from_json),
     ("project", Project::from_json),
+    ("repeat", |fields, _| from_fields::<Repeat>(fields)),
     ("sort", |fields, _| from_fields::<Sort>(fields)),
+    ("sort_aggregate", |fields, _| from_fields::<SortAggregate>(fields)),
     ("top_k", |fields, _| from_fields::<TopK>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),

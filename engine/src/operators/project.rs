@@ -15,7 +15,7 @@ use crate::batch::Chunk;
 use crate::error::{Error, Result};
 use crate::expr::{Evaluator, Expr, Functions};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, to_fields};
 
 /// `SELECT expression AS name, …`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,10 @@ impl Spec for Project {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Passes
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {

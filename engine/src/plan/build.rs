@@ -39,6 +39,8 @@ pub struct Stream {
     pub arms: Vec<Arm>,
     /// Names and logical types of the columns.
     pub schema: SchemaRef,
+    /// Where it is one of several readers of a running stream: the first of its pipelines.
+    fork: Option<PipelineId>,
 }
 
 impl Stream {
@@ -46,7 +48,7 @@ impl Stream {
     pub fn new(schema: SchemaRef, source: Arc<dyn Source>, after: Vec<PipelineId>) -> Self {
         let (transforms, key_filters) = (Vec::new(), Vec::new());
         let arm = Arm { source, transforms, after, key_filters, follows: 0 };
-        Stream { arms: vec![arm], schema }
+        Stream { arms: vec![arm], schema, fork: None }
     }
 
     /// The stream after `transform`, whose shared state serves all arms.
@@ -124,16 +126,48 @@ impl Build {
         self.key_filter(id)
     }
 
+    /// Makes several readers of one stream: each gets a copy of the answer, to which it may append
+    /// transforms, and ends it in a sink; every chunk goes to all of them as it comes. Nothing
+    /// that one of them waits for may come after another.
+    pub fn fork(&mut self, stream: Stream) -> Stream {
+        let first = PipelineId(self.pipelines.list.len());
+        let arms = stream.arms.iter().map(|arm| Arm {
+            transforms: Vec::new(),
+            after: Vec::new(),
+            key_filters: Vec::new(),
+            source: arm.source.clone(),
+            follows: 0,
+        });
+        let fork =
+            Stream { arms: arms.collect(), schema: stream.schema.clone(), fork: Some(first) };
+        self.end(stream.arms, &Tree::Fork(Vec::new()));
+        fork
+    }
+
     /// Ends `stream` in `sink`; whoever reads the sink's state starts after these pipelines.
     pub fn sink(&mut self, stream: Stream, sink: Arc<dyn Sink>) -> Vec<PipelineId> {
-        let first = self.pipelines.list.len();
+        let sink = Tree::Sink(sink);
+        let Some(first) = stream.fork else { return self.end(stream.arms, &sink) };
+        let mut ids = Vec::with_capacity(stream.arms.len());
         for (number, arm) in stream.arms.into_iter().enumerate() {
+            let id = PipelineId(first.0 + number);
+            self.readers.extend(arm.key_filters.iter().map(|&filter| (filter, id)));
+            let pipeline = &mut self.pipelines.list[id.0];
+            pipeline.after.extend(arm.after);
+            if let Some(branches) = branches_of(&mut pipeline.tree) {
+                branches.push(chain(arm.transforms, sink.clone()));
+            }
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Makes a pipeline of each arm.
+    fn end(&mut self, arms: Vec<Arm>, end: &Tree) -> Vec<PipelineId> {
+        let first = self.pipelines.list.len();
+        for (number, arm) in arms.into_iter().enumerate() {
             let id = PipelineId(self.pipelines.list.len());
             self.readers.extend(arm.key_filters.iter().map(|&filter| (filter, id)));
-            let mut tree = Tree::Sink(sink.clone());
-            for transform in arm.transforms.into_iter().rev() {
-                tree = Tree::Transform(transform, Box::new(tree));
-            }
             let mut after = arm.after;
             after.extend(
                 (number.saturating_sub(arm.follows)..number).map(|n| PipelineId(first + n)),
@@ -141,7 +175,7 @@ impl Build {
             self.pipelines.list.push(Pipeline {
                 source: arm.source,
                 first_morsel: number as u64 * ARM_MORSELS,
-                tree,
+                tree: chain(arm.transforms, end.clone()),
                 after,
             });
         }
@@ -175,6 +209,21 @@ impl Build {
             }
         }
         false
+    }
+}
+
+/// Transforms and what comes after them.
+fn chain(transforms: Vec<Arc<dyn Transform>>, end: Tree) -> Tree {
+    let then = |tree, transform| Tree::Transform(transform, Box::new(tree));
+    transforms.into_iter().rev().fold(end, then)
+}
+
+/// The branches of the fork at the end of a tree.
+fn branches_of(tree: &mut Tree) -> Option<&mut Vec<Tree>> {
+    match tree {
+        Tree::Transform(_, next) => branches_of(next),
+        Tree::Fork(branches) => Some(branches),
+        Tree::Sink(_) => None,
     }
 }
 
@@ -255,5 +304,32 @@ mod tests {
         build.publish_key_filter(b, &late);
         let pipelines = build.finish();
         assert_eq!(pipelines.list[early[0].0].after, publisher);
+    }
+
+    #[test]
+    fn readers_of_a_fork_are_branches_of_one_pipeline() {
+        let query = Query {
+            cancel: Default::default(),
+            memory: crate::memory::Governor::unlimited(),
+            threads: 1,
+            keep_order: true,
+        };
+        let mut build = Build::new(Arc::new(query));
+        let stream = |after: &[PipelineId]| {
+            let schema = Arc::new(arrow::datatypes::Schema::empty());
+            Stream::new(schema, Arc::new(Nothing), after.to_vec())
+        };
+        let before = build.sink(stream(&[]), Arc::new(Nothing));
+        let fork = build.fork(stream(&before).chain(stream(&[])));
+        let one = build.sink(fork.clone(), Arc::new(Nothing));
+        let other = build.sink(fork.after(&before), Arc::new(Nothing));
+        assert_eq!((one.len(), &one), (2, &other));
+        let pipelines = build.finish();
+        assert_eq!(pipelines.list.len(), 3);
+        assert_eq!(pipelines.list[2].after, before);
+        for id in one {
+            let Tree::Fork(branches) = &pipelines.list[id.0].tree else { panic!("no fork") };
+            assert_eq!(branches.len(), 2);
+        }
     }
 }

@@ -19,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 
 pub use build::{Arm, Build, Stream};
 pub use json::{FORMAT_VERSION, FromJson, Registry};
-pub use spec::{Field, Spec, from_fields, from_fields_with, to_fields};
+pub use spec::{Field, Intake, Spec, from_fields, from_fields_with, to_fields};
 
 use crate::error::{Error, Result};
 

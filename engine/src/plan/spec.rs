@@ -15,6 +15,17 @@ use crate::error::{Error, Result};
 /// One line of an operator's explanation: a label and its text, e.g. `keys` and `#0, #1`.
 pub type Field = (&'static str, String);
 
+/// How an operator takes the rows of its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intake {
+    /// Those of its only input as they come: it keeps none and waits for nothing else.
+    Passes,
+    /// All those of its only input before one comes out; it waits for nothing else.
+    Collects,
+    /// In another way.
+    Other,
+}
+
 /// An operator as plain data; see the module documentation of [`crate::plan`]. Rules of the planner
 /// that are about one operator find it through [`Any`].
 pub trait Spec: Any + Send + Sync + fmt::Debug {
@@ -35,6 +46,11 @@ pub trait Spec: Any + Send + Sync + fmt::Debug {
     /// # Errors
     /// `Input` when it holds a closure that is not registered by name.
     fn to_json(&self) -> Result<Value>;
+
+    /// How it takes the rows of its inputs.
+    fn intake(&self) -> Intake {
+        Intake::Other
+    }
 
     /// Appends its roles to the streams of its inputs.
     ///

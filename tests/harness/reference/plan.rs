@@ -32,6 +32,19 @@ pub enum Relation {
         /// What to compute per group.
         calls: Vec<Call>,
     },
+    /// One row per distinct keys, out of each group's rows in order.
+    Ordered {
+        /// Input.
+        input: Box<Relation>,
+        /// Columns to group by.
+        keys: Vec<usize>,
+        /// The order of a group's rows; ties in the order of the input.
+        order: Vec<Key>,
+        /// What to compute per group.
+        calls: Vec<OrderedCall>,
+    },
+    /// Every row as often as a column says, without that column.
+    Repeat(Box<Relation>, usize),
     /// A join on equality of columns.
     Join {
         /// What the join gives.
@@ -63,6 +76,8 @@ pub struct Call {
     pub column: Option<usize>,
     /// Boolean column: only rows where it is true count.
     pub filter: Option<usize>,
+    /// What decides which row is first or last; ties by the order of the input.
+    pub order: Vec<Key>,
     /// Type of the argument.
     pub input: DataType,
     /// Type of the result.
@@ -80,6 +95,42 @@ pub enum Function {
     Min,
     /// `max`
     Max,
+    /// `avg` of integers and decimals
+    Average,
+    /// `bit_and`
+    BitAnd,
+    /// `bit_or`
+    BitOr,
+    /// `bit_xor`
+    BitXor,
+    /// `first_value`
+    First,
+    /// `last_value`
+    Last,
+}
+
+/// An aggregate of a group's rows in order.
+#[derive(Debug, Clone)]
+pub struct OrderedCall {
+    /// Which.
+    pub function: OrderedFunction,
+    /// Its argument.
+    pub column: usize,
+    /// Boolean column: only rows where it is true count.
+    pub filter: Option<usize>,
+}
+
+/// Aggregates of rows in order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OrderedFunction {
+    /// The value at a part of the way, between two where none is there.
+    PercentileCont(f64),
+    /// The first value at or behind a part of all values.
+    PercentileDisc(f64),
+    /// The value of a row, from 1 on or from the end, NULLs counted.
+    Nth(i64),
+    /// Strings put together, with `-` between them.
+    Concat,
 }
 
 /// Join kinds.
@@ -171,7 +222,33 @@ pub fn run(relation: &Relation, tables: &[Vec<Row>]) -> Result<Vec<Row>, Failure
             let all = inputs.iter().map(|input| run(input, tables));
             Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
         }
-        Relation::Aggregate { input, keys, calls } => aggregate(run(input, tables)?, keys, calls),
+        Relation::Aggregate { input, keys, calls } => {
+            let results = |key: &mut Row, members: &[Row]| {
+                for call in calls {
+                    key.push(call_over(call, members)?);
+                }
+                Ok(())
+            };
+            aggregate(run(input, tables)?, keys, results)
+        }
+        Relation::Ordered { input, keys, order, calls } => {
+            let results = |key: &mut Row, members: &[Row]| {
+                let mut members = members.to_vec();
+                members.sort_by(|a, b| compare_rows(a, b, order));
+                key.extend(calls.iter().map(|call| ordered_over(call, &members)));
+                Ok(())
+            };
+            aggregate(run(input, tables)?, keys, results)
+        }
+        Relation::Repeat(input, count) => {
+            let mut rows = Vec::new();
+            for mut row in run(input, tables)? {
+                if let Value::Int(count) = row.remove(*count) {
+                    rows.extend((0..count).map(|_| row.clone()));
+                }
+            }
+            Ok(rows)
+        }
         Relation::Join { on, left, right } => join(on, &run(left, tables)?, &run(right, tables)?),
     }
 }
@@ -194,7 +271,11 @@ pub fn compare_rows(a: &Row, b: &Row, keys: &[Key]) -> Ordering {
     Ordering::Equal
 }
 
-fn aggregate(rows: Vec<Row>, keys: &[usize], calls: &[Call]) -> Result<Vec<Row>, Failure> {
+fn aggregate(
+    rows: Vec<Row>,
+    keys: &[usize],
+    results: impl Fn(&mut Row, &[Row]) -> Result<(), Failure>,
+) -> Result<Vec<Row>, Failure> {
     let mut groups: Vec<(Row, Vec<Row>)> = Vec::new();
     if keys.is_empty() {
         groups.push((Vec::new(), Vec::new()));
@@ -208,12 +289,53 @@ fn aggregate(rows: Vec<Row>, keys: &[usize], calls: &[Call]) -> Result<Vec<Row>,
         }
     }
     let result = |(mut key, members): (Row, Vec<Row>)| {
-        for call in calls {
-            key.push(call_over(call, &members)?);
-        }
+        results(&mut key, &members)?;
         Ok(key)
     };
     groups.into_iter().map(result).collect()
+}
+
+fn ordered_over(call: &OrderedCall, members: &[Row]) -> Value {
+    let members = members.iter().filter(|row| match call.filter {
+        Some(filter) => matches!(row[filter], Value::Bool(true)),
+        None => true,
+    });
+    let all: Vec<&Value> = members.map(|row| &row[call.column]).collect();
+    let some: Vec<&Value> = all.iter().copied().filter(|value| !value.is_null()).collect();
+    let found = match call.function {
+        OrderedFunction::Nth(n) if n > 0 => all.get(n as usize - 1).copied(),
+        OrderedFunction::Nth(n) => {
+            all.len().checked_sub(n.unsigned_abs() as usize).map(|at| all[at])
+        }
+        OrderedFunction::PercentileDisc(fraction) => {
+            let rank = (fraction * some.len() as f64).ceil() as usize;
+            some.get(rank.saturating_sub(1)).copied()
+        }
+        OrderedFunction::PercentileCont(fraction) => {
+            return percentile(&some, fraction).map_or(Value::Null, Value::Float);
+        }
+        OrderedFunction::Concat => {
+            let texts = some.iter().map(|value| match value {
+                Value::Text(text) => text.clone(),
+                other => panic!("the text of {other:?}"),
+            });
+            let texts: Vec<String> = texts.collect();
+            return if texts.is_empty() { Value::Null } else { Value::Text(texts.join("-")) };
+        }
+    };
+    found.cloned().unwrap_or(Value::Null)
+}
+
+fn percentile(values: &[&Value], fraction: f64) -> Option<f64> {
+    let number = |at: usize| match values.get(at) {
+        Some(Value::Float(v)) => Some(*v),
+        None => None,
+        other => panic!("between {other:?}"),
+    };
+    let at = fraction * values.len().checked_sub(1)? as f64;
+    let (low, high) = (number(at.floor() as usize)?, number(at.ceil() as usize)?);
+    let part = at - at.floor();
+    Some(if part == 0.0 || low == high { low } else { low + (high - low) * part })
 }
 
 /// An aggregate of some rows.
@@ -229,6 +351,12 @@ pub fn call_over(call: &Call, members: &[Row]) -> Result<Value, Failure> {
     let Some(column) = call.column else {
         return Ok(Value::Int(members.count() as i128));
     };
+    if matches!(call.function, Function::First | Function::Last) {
+        let mut rows: Vec<&Row> = members.collect();
+        rows.sort_by(|a, b| compare_rows(a, b, &call.order));
+        let row = if call.function == Function::First { rows.first() } else { rows.last() };
+        return Ok(row.map_or(Value::Null, |row| row[column].clone()));
+    }
     let values: Vec<&Value> = members.map(|row| &row[column]).filter(|v| !v.is_null()).collect();
     let best = |wanted: Ordering| {
         let better = |a: &&Value, b: &&Value| a.compare(b) == wanted;
@@ -238,10 +366,39 @@ pub fn call_over(call: &Call, members: &[Row]) -> Result<Value, Failure> {
         Function::Count => return Ok(Value::Int(values.len() as i128)),
         Function::Min => best(Ordering::Less).cloned(),
         Function::Max => best(Ordering::Greater).cloned(),
-        Function::Sum if values.is_empty() => None,
+        _ if values.is_empty() => None,
         Function::Sum => Some(sum(&values, &call.output)?),
+        Function::Average => Some(average(&values, call)),
+        Function::BitAnd => Some(bits(&values, |a, b| a & b)),
+        Function::BitOr => Some(bits(&values, |a, b| a | b)),
+        Function::BitXor => Some(bits(&values, |a, b| a ^ b)),
+        Function::First | Function::Last => None,
     };
     Ok(found.unwrap_or(Value::Null))
+}
+
+fn integer(value: &Value) -> i128 {
+    match value {
+        Value::Int(v) => *v,
+        other => panic!("an integer, not {other:?}"),
+    }
+}
+
+fn bits(values: &[&Value], op: impl Fn(i128, i128) -> i128) -> Value {
+    let all = values.iter().map(|value| integer(value)).reduce(op);
+    Value::Int(all.expect("there is a value"))
+}
+
+/// Of decimals with the digits of the result's type, those beyond cut off.
+fn average(values: &[&Value], call: &Call) -> Value {
+    let total: i128 = values.iter().map(|value| integer(value)).sum();
+    match (&call.input, &call.output) {
+        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => {
+            let unit = 10i128.pow((to - from) as u32);
+            Value::Int(total * unit / values.len() as i128)
+        }
+        _ => Value::Float(total as f64 / values.len() as f64),
+    }
 }
 
 fn sum(values: &[&Value], output: &DataType) -> Result<Value, Failure> {

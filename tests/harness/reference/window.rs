@@ -2,8 +2,8 @@
 
 use arrow::datatypes::DataType;
 use gristmill_engine::expr::{
-    AggregateKind, Frame, FrameBound, FrameUnits, Literal, SortKey, Value as Exact, WindowArgument,
-    WindowCall, WindowKind,
+    AggregateKind, BitOp, Frame, FrameBound, FrameUnits, Literal, PairStatistic, SortKey,
+    Value as Exact, WindowArgument, WindowCall, WindowKind,
 };
 use gristmill_engine::operators::Window;
 
@@ -181,7 +181,8 @@ impl<'a> Place<'a> {
         let over = |function: Function, output: DataType| {
             let input = column.map_or(DataType::Null, |column| types[column].clone());
             let filter = self.call.filter;
-            call_over(&Call { function, column, filter, input, output }, &members)
+            let order = Vec::new();
+            call_over(&Call { function, column, filter, order, input, output }, &members)
         };
         let output = self.call.data_type.clone();
         match kind {
@@ -196,7 +197,11 @@ impl<'a> Place<'a> {
                 let input = column.map(|column| &types[column]);
                 Ok(average(over(Function::Sum, sum)?, count, input, &self.call.data_type))
             }
-            AggregateKind::Custom(function) => panic!("no reference for {}", function.name()),
+            AggregateKind::Bits(BitOp::And) => over(Function::BitAnd, output),
+            AggregateKind::Bits(BitOp::Or) => over(Function::BitOr, output),
+            AggregateKind::Bits(BitOp::Xor) => over(Function::BitXor, output),
+            AggregateKind::Pairs(PairStatistic::Count) => over(Function::Count, output),
+            other => panic!("no reference for {other}"),
         }
     }
 

@@ -11,6 +11,8 @@ use arrow::datatypes::i256;
 use super::plan::{ExtremeKind, Fold, State};
 use crate::batch::{Picked, Typed, float_key};
 use crate::error::{Error, Result};
+use crate::expr::BitOp;
+use crate::expr::moments::{Moments, PairMoments};
 use crate::memory::rows::{Fixed, RowPages, RowRef};
 
 /// The groups of a batch's rows.
@@ -67,7 +69,7 @@ impl Folding<'_> {
         }
     }
 
-    /// Folds the values of the batch; not for [`Fold::Stored`].
+    /// Folds the values of the batch; not for states in stores and those of pairs.
     ///
     /// # Errors
     /// `Input` when a sum does not fit its accumulator, `Internal` for values of a foreign type.
@@ -103,8 +105,40 @@ impl Folding<'_> {
             }
             Fold::SumFloat => self.floats(picked, values, |a, b| a + b)?,
             Fold::Extreme { kind, greatest } => self.extreme(picked, values, kind, greatest)?,
-            Fold::Stored { .. } => return Err(Error::internal("a stored state is folded")),
+            Fold::Bits(BitOp::And) => self.integers::<i64>(picked, values, |a, b| a & b)?,
+            Fold::Bits(BitOp::Or) => self.integers::<i64>(picked, values, |a, b| a | b)?,
+            Fold::Bits(BitOp::Xor) => self.integers::<i64>(picked, values, |a, b| a ^ b)?,
+            Fold::Moments => match values {
+                Typed::F64(v) => self.run(picked, |at| Moments::of(v[at]), Moments::merge),
+                _ => return Err(foreign(picked)),
+            },
+            Fold::PairMoments | Fold::Stored { .. } => {
+                return Err(Error::internal("a state that is not of single values"));
+            }
         }
+        Ok(())
+    }
+
+    /// Folds the pairs of values of the batch; for [`Fold::PairMoments`].
+    ///
+    /// # Errors
+    /// `Internal` for values of a foreign type.
+    pub(super) fn pairs(&mut self, first: &Picked<'_>, second: &Picked<'_>) -> Result<()> {
+        let (y, x) = match (Typed::of(first.array()), Typed::of(second.array())) {
+            (Typed::Null, _) | (_, Typed::Null) => return Ok(()),
+            (Typed::F64(y), Typed::F64(x)) => (y, x),
+            (Typed::F64(_), _) => return Err(foreign(second)),
+            _ => return Err(foreign(first)),
+        };
+        let nulls = first.has_nulls() || second.has_nulls();
+        let (rows, state) = (&mut *self.rows, self.state);
+        self.targets.for_each(|number, row| {
+            if nulls && (first.is_null(number) || second.is_null(number)) {
+                return;
+            }
+            let (y, x) = (y[first.at()[number] as usize], x[second.at()[number] as usize]);
+            put(rows, row, state, PairMoments::of(y, x), &PairMoments::merge);
+        });
         Ok(())
     }
 
@@ -217,7 +251,7 @@ impl Folding<'_> {
     }
 }
 
-/// Merges the first row's state into the second's, for each pair; not for [`Fold::Stored`].
+/// Merges the first row's state into the second's, for each pair; not for states in stores.
 ///
 /// # Errors
 /// `Input` when a sum does not fit its accumulator.
@@ -244,6 +278,11 @@ pub(super) fn merge_state(
             (ExtremeKind::Float, true) => merge_pairs(rows, state, pairs, greater_float),
             (ExtremeKind::Float, false) => merge_pairs(rows, state, pairs, lesser_float),
         },
+        Fold::Bits(BitOp::And) => merge_pairs(rows, state, pairs, |a: i64, b| a & b),
+        Fold::Bits(BitOp::Or) => merge_pairs(rows, state, pairs, |a: i64, b| a | b),
+        Fold::Bits(BitOp::Xor) => merge_pairs(rows, state, pairs, |a: i64, b| a ^ b),
+        Fold::Moments => merge_pairs(rows, state, pairs, Moments::merge),
+        Fold::PairMoments => merge_pairs(rows, state, pairs, PairMoments::merge),
         Fold::Stored { .. } => return Err(Error::internal("a stored state is merged")),
     }
     no_overflow(&overflow)
@@ -293,7 +332,7 @@ impl Widened for i64 {
     }
 
     fn from_u64(value: u64) -> Self {
-        // Not reached: extremes of unsigned 64-bit integers are kept in 128 bits.
+        // The same bits: extremes, where the order matters, are kept in 128 of them.
         value as i64
     }
 }

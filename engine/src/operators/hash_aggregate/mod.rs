@@ -11,8 +11,9 @@
 //! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
 //!
 //! A group is a row in row pages: the key columns, the hash, a number, and the states (`plan`).
-//! Strings that are the least or greatest are in row pages of their own (`stores`). Functions that
-//! are not built in keep their states by group number.
+//! Strings that are the least or greatest, and the values of first and last rows, are in row pages
+//! of their own (`stores`, `candidates`). Functions that are not built in keep their states by
+//! group number.
 //!
 //! Memory: charged to one reservation a worker, then to the shared state. Partitions are whole
 //! pages without pointers, so each can be moved out of memory alone. What is refused ends the
@@ -25,6 +26,7 @@
 //! 2. The groups come out in the order of their hashes, hence in the same order for any number of
 //!    workers.
 
+mod candidates;
 mod cluster;
 mod direct;
 mod directory;
@@ -45,7 +47,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::expr::{AggregateCall, AggregateKind, Functions};
-use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, to_fields};
 use output::AggregateSource;
 use plan::Plan;
 use sink::{AggregateSink, Shared};
@@ -69,7 +71,7 @@ impl HashAggregate {
     pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
         from_fields_with(fields, |aggregate: &mut HashAggregate| {
             aggregate.aggregates.iter_mut().try_for_each(|call| match &mut call.function {
-                AggregateKind::Custom(function) => function.resolve(functions),
+                AggregateKind::Custom { function, .. } => function.resolve(functions),
                 _ => Ok(()),
             })
         })
@@ -96,12 +98,13 @@ impl Spec for HashAggregate {
             fields.push(ArrowField::new(name, field.data_type().clone(), field.is_nullable()));
         }
         for (call, name) in self.aggregates.iter().zip(names) {
-            let columns = call.arguments.iter().chain(&call.filter);
+            let order = call.function.order().iter().map(|key| &key.column);
+            let columns = call.arguments.iter().chain(&call.filter).chain(order);
             if let Some(column) = columns.copied().find(|&c| c >= input.fields().len()) {
                 return Err(Error::internal(format!("{call} of a column {column} that is not")));
             }
-            let counts = matches!(call.function, AggregateKind::CountRows | AggregateKind::Count);
-            fields.push(ArrowField::new(name, call.data_type.clone(), !counts));
+            let is_count = call.function.is_count();
+            fields.push(ArrowField::new(name, call.data_type.clone(), !is_count));
         }
         Ok(Arc::new(Schema::new(fields)))
     }
@@ -123,6 +126,10 @@ impl Spec for HashAggregate {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {

@@ -11,9 +11,13 @@ use arrow::datatypes::{DataType, i256};
 use super::plan::{ExtremeKind, Fold, Output, Plan, State};
 use super::sink::{FinishedLane, Shared, number};
 use super::stores::reference;
-use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, to_physical};
+use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, physical_type, to_physical};
 use crate::error::{Error, Result};
-use crate::expr::totals::{Quotient, average, floats, integers, wide_average, wide_decimals};
+use crate::expr::PairStatistic;
+use crate::expr::moments::{Moments, PairMoments};
+use crate::expr::totals::{
+    Quotient, average, floats, integers, optional_floats, wide_average, wide_decimals,
+};
 use crate::memory::rows::{Fixed, RowRef};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
@@ -158,6 +162,21 @@ impl Results<'_> {
                 let (sum, count) = (&self.plan.states[*sum], &self.plan.states[*count]);
                 self.average(sum, count, argument, data_type, groups)
             }
+            Output::Spread { state, spread } => {
+                let moments = self.values::<Moments>(&self.plan.states[*state], groups);
+                optional_floats(moments.into_iter().map(|m| m.result(*spread)), data_type)
+            }
+            Output::Pairs { state, statistic } => {
+                let moments = self.values::<PairMoments>(&self.plan.states[*state], groups);
+                if *statistic == PairStatistic::Count {
+                    let counts = moments.into_iter().map(|m| i128::from(m.count()));
+                    return integers(counts.collect(), None, "regr_count", data_type);
+                }
+                optional_floats(moments.into_iter().map(|m| m.result(*statistic)), data_type)
+            }
+            Output::Column { state, column } => {
+                self.stored(&self.plan.states[*state], *column, groups)
+            }
             Output::Custom(custom) => {
                 let numbers = groups.iter().map(|&row| number(self.plan, &self.lane.rows, row));
                 let indices = Indices::new(numbers.collect::<Vec<u32>>());
@@ -172,11 +191,18 @@ impl Results<'_> {
                 let counts = self.values::<i64>(state, groups);
                 Ok(cast(&(Arc::new(Int64Array::from(counts)) as ArrayRef), data_type)?)
             }
-            Fold::Stored { store, .. } => {
-                let slots = groups.iter().map(|&row| self.lane.rows.slot(row, state.value));
-                let values: Vec<RowRef> = slots.map(reference).collect();
-                let store = self.lane.store(store);
-                store.ok_or_else(|| Error::internal("values without a store"))?.gather(0, &values)
+            Fold::Stored { .. } => self.stored(state, 0, groups),
+            Fold::Bits(_) => {
+                let unsigned = physical_type(data_type).is_unsigned_integer();
+                let values = self.values::<i64>(state, groups).into_iter();
+                let values = values.map(|bits| match unsigned {
+                    true => i128::from(bits as u64),
+                    false => i128::from(bits),
+                });
+                integers(values.collect(), self.nulls(state, groups), "bits", data_type)
+            }
+            Fold::Moments | Fold::PairMoments => {
+                Err(Error::internal("moments are no result of their own"))
             }
             Fold::SumFloat | Fold::Extreme { kind: ExtremeKind::Float, .. } => {
                 floats(self.values(state, groups), self.nulls(state, groups), data_type)
@@ -195,6 +221,17 @@ impl Results<'_> {
                 integers(self.values(state, groups), self.nulls(state, groups), "sum", data_type)
             }
         }
+    }
+
+    /// A column of the rows in a store that a state refers to.
+    fn stored(&self, state: &State, column: usize, groups: &[RowRef]) -> Result<ArrayRef> {
+        let Fold::Stored { store, .. } = state.fold else {
+            return Err(Error::internal("a state without a store"));
+        };
+        let slots = groups.iter().map(|&row| self.lane.rows.slot(row, state.value));
+        let values: Vec<RowRef> = slots.map(reference).collect();
+        let store = self.lane.store(store);
+        store.ok_or_else(|| Error::internal("values without a store"))?.gather(column, &values)
     }
 
     fn values<T: Fixed>(&self, state: &State, groups: &[RowRef]) -> Vec<T> {

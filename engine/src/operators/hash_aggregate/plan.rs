@@ -1,16 +1,23 @@
 //! From aggregate calls to states: what a group's row holds, and how results come out of it.
 //!
-//! Calls share states: `sum(x)` and `avg(x)` have one sum, and `count(x)` of a column without NULL
-//! is the group's number of rows.
+//! Calls share states: `sum(x)` and `avg(x)` have one sum, `count(x)` of a column without NULL is
+//! the group's number of rows, and all values of the first row in one order are stored together.
 
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, IntervalUnit, SchemaRef};
+use arrow::row::{RowConverter, SortField};
 
 use super::HashAggregate;
+use super::candidates::order_type;
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
-use crate::expr::{AggregateCall, AggregateKind, AggregateRef};
+use crate::expr::moments::{Moments, PairMoments};
+use crate::expr::{
+    AggregateCall, AggregateKind, AggregateRef, BitOp, GroupStates, Literal, PairStatistic,
+    SortKey, Spread,
+};
 use crate::memory::rows::{RowLayout, Slot};
 
 /// What a state does with values.
@@ -28,6 +35,12 @@ pub(super) enum Fold {
     SumFloat,
     /// Keeps the least or greatest value in the row.
     Extreme { kind: ExtremeKind, greatest: bool },
+    /// Combines the bits of integers.
+    Bits(BitOp),
+    /// Keeps the moments of doubles.
+    Moments,
+    /// Keeps the moments of pairs of doubles.
+    PairMoments,
     /// Keeps a reference to the least or greatest value, which is in a store beside the rows.
     Stored { store: usize, greatest: bool },
 }
@@ -47,8 +60,10 @@ pub(super) enum ExtremeKind {
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) fold: Fold,
-    /// Input column of its values.
+    /// Input column of its values; none where rows count, and for [`Best`].
     pub(super) argument: Option<usize>,
+    /// Input column of the other value of a pair.
+    pub(super) second: Option<usize>,
     /// Input column that says which rows count.
     pub(super) filter: Option<usize>,
     pub(super) value: Slot,
@@ -63,6 +78,12 @@ pub(super) enum Output {
     State(usize),
     /// The quotient of two states; the sum's type says how.
     Average { sum: usize, count: usize, argument: DataType },
+    /// What a state's moments say.
+    Spread { state: usize, spread: Spread },
+    /// What the moments of a state's pairs say.
+    Pairs { state: usize, statistic: PairStatistic },
+    /// A column of the row in a store that a state refers to.
+    Column { state: usize, column: usize },
     /// What the custom function says.
     Custom(usize),
 }
@@ -71,10 +92,37 @@ pub(super) enum Output {
 #[derive(Debug, Clone)]
 pub(super) struct CustomCall {
     pub(super) function: AggregateRef,
+    pub(super) parameters: Vec<Literal>,
     pub(super) arguments: Vec<usize>,
     pub(super) argument_types: Vec<DataType>,
     pub(super) filter: Option<usize>,
     pub(super) returns: DataType,
+}
+
+impl CustomCall {
+    /// Empty states.
+    pub(super) fn states(&self) -> Result<Box<dyn GroupStates>> {
+        self.function.get()?.states(&self.argument_types, &self.parameters, &self.returns)
+    }
+}
+
+/// What a store of [`Fold::Stored`] holds.
+#[derive(Debug)]
+pub(super) struct StorePlan {
+    /// The value; or a row's key, and its values.
+    pub(super) layout: Arc<RowLayout>,
+    /// Set where whole rows are compared, not values.
+    pub(super) best: Option<Best>,
+}
+
+/// What is kept of the row that is first or last in some order.
+#[derive(Debug)]
+pub(super) struct Best {
+    pub(super) order: Vec<SortKey>,
+    /// Turns the columns of the order into bytes that are in it; none for the order of the input.
+    pub(super) converter: Option<RowConverter>,
+    /// Input columns whose values are kept, behind the key.
+    pub(super) values: Vec<usize>,
 }
 
 /// When a table goes on to its next phase.
@@ -107,8 +155,8 @@ pub(super) struct Plan {
     /// Number of the group within its table; 4 bytes.
     pub(super) number: Slot,
     pub(super) states: Vec<State>,
-    /// Layouts of the stores of [`Fold::Stored`].
-    pub(super) stores: Vec<Arc<RowLayout>>,
+    /// The stores of [`Fold::Stored`].
+    pub(super) stores: Vec<StorePlan>,
     pub(super) customs: Vec<CustomCall>,
     /// One per aggregate, with its result type.
     pub(super) outputs: Vec<(Output, DataType)>,
@@ -121,14 +169,21 @@ pub(super) struct Plan {
 struct Wanted {
     fold: Fold,
     argument: Option<usize>,
+    second: Option<usize>,
     filter: Option<usize>,
+}
+
+/// A store before all that is in it is known.
+enum WantedStore {
+    Values(DataType),
+    Rows { order: Vec<SortKey>, last: bool, filter: Option<usize>, values: Vec<usize> },
 }
 
 struct Planner<'a> {
     input: &'a SchemaRef,
     has_keys: bool,
     wanted: Vec<(Wanted, bool)>,
-    stores: Vec<Arc<RowLayout>>,
+    stores: Vec<WantedStore>,
     customs: Vec<CustomCall>,
 }
 
@@ -154,17 +209,19 @@ impl Plan {
         let states = planner.wanted.iter().enumerate().map(|(number, (wanted, _))| State {
             fold: wanted.fold,
             argument: wanted.argument,
+            second: wanted.second,
             filter: wanted.filter,
             value: layout.slot(2 + 2 * number),
             seen: layout.slot(3 + 2 * number),
         });
+        let stores = planner.stores.iter().map(|store| store.plan(input));
         Ok(Plan {
             keys: spec.keys.clone(),
             has_float: key_types.iter().map(has_float).collect(),
             hash: layout.slot(0),
             number: layout.slot(1),
             states: states.collect(),
-            stores: planner.stores,
+            stores: stores.collect::<Result<_>>()?,
             customs: planner.customs,
             outputs,
             schema,
@@ -206,14 +263,43 @@ impl Planner<'_> {
             AggregateKind::Min | AggregateKind::Max => {
                 let argument = needed(argument)?;
                 let greatest = call.function == AggregateKind::Max;
-                let fold = self.extreme(&column_type(self.input, argument)?, greatest)?;
+                let fold = self.extreme(&column_type(self.input, argument)?, greatest);
                 let seen = matches!(fold, Fold::Extreme { .. });
                 Output::State(self.state(fold, Some(argument), call, seen))
             }
-            AggregateKind::Custom(function) => {
+            AggregateKind::Bits(op) => {
+                let argument = needed(argument)?;
+                let data_type = column_type(self.input, argument)?;
+                if !data_type.is_integer() {
+                    let message = format!("{} is of integers, not of {data_type}", call.function);
+                    return Err(Error::input(message));
+                }
+                // Other than for the rest, the zero that a state begins with is not neutral.
+                let seen = *op == BitOp::And || !self.always_has_value(argument, call);
+                Output::State(self.state(Fold::Bits(*op), Some(argument), call, seen))
+            }
+            AggregateKind::Spread(spread) => {
+                let argument = needed(argument)?;
+                self.needs_double(argument)?;
+                let state = self.state(Fold::Moments, Some(argument), call, false);
+                Output::Spread { state, spread: *spread }
+            }
+            AggregateKind::Pairs(statistic) => {
+                let (y, x) = (needed(argument)?, needed(call.arguments.get(1).copied())?);
+                self.needs_double(y)?;
+                self.needs_double(x)?;
+                let fold = Fold::PairMoments;
+                let wanted =
+                    Wanted { fold, argument: Some(y), second: Some(x), filter: call.filter };
+                Output::Pairs { state: self.wanted(wanted, false), statistic: *statistic }
+            }
+            AggregateKind::First { order } => self.best(order, false, needed(argument)?, call)?,
+            AggregateKind::Last { order } => self.best(order, true, needed(argument)?, call)?,
+            AggregateKind::Custom { function, parameters } => {
                 let types = call.arguments.iter().map(|&a| column_type(self.input, a));
                 self.customs.push(CustomCall {
                     function: function.clone(),
+                    parameters: parameters.clone(),
                     arguments: call.arguments.clone(),
                     argument_types: types.collect::<Result<_>>()?,
                     filter: call.filter,
@@ -222,6 +308,46 @@ impl Planner<'_> {
                 Output::Custom(self.customs.len() - 1)
             }
         })
+    }
+
+    /// A value of the first or last row; those of one row come from one state.
+    fn best(
+        &mut self,
+        order: &[SortKey],
+        last: bool,
+        value: usize,
+        call: &AggregateCall,
+    ) -> Result<Output> {
+        column_type(self.input, value)?;
+        let is_same = |store: &WantedStore| match store {
+            WantedStore::Rows { order: o, last: l, filter, .. } => {
+                o == order && *l == last && *filter == call.filter
+            }
+            WantedStore::Values(_) => false,
+        };
+        let store = self.stores.iter().position(is_same).unwrap_or_else(|| {
+            let (order, filter, values) = (order.to_vec(), call.filter, Vec::new());
+            self.stores.push(WantedStore::Rows { order, last, filter, values });
+            self.stores.len() - 1
+        });
+        let Some(WantedStore::Rows { values, .. }) = self.stores.get_mut(store) else {
+            return Err(Error::internal("a store of another kind"));
+        };
+        let column = values.iter().position(|&known| known == value).unwrap_or_else(|| {
+            values.push(value);
+            values.len() - 1
+        });
+        let fold = Fold::Stored { store, greatest: last };
+        let state = self.state(fold, None, call, false);
+        // The key comes first.
+        Ok(Output::Column { state, column: column + 1 })
+    }
+
+    fn needs_double(&self, argument: usize) -> Result<()> {
+        match column_type(self.input, argument)? {
+            DataType::Float64 | DataType::Null => Ok(()),
+            other => Err(Error::internal(format!("moments of values of type {other}"))),
+        }
     }
 
     fn count(&mut self, argument: usize, call: &AggregateCall) -> Result<usize> {
@@ -245,7 +371,10 @@ impl Planner<'_> {
         call: &AggregateCall,
         seen: bool,
     ) -> usize {
-        let wanted = Wanted { fold, argument, filter: call.filter };
+        self.wanted(Wanted { fold, argument, second: None, filter: call.filter }, seen)
+    }
+
+    fn wanted(&mut self, wanted: Wanted, seen: bool) -> usize {
         let known = self.wanted.iter().position(|(known, _)| *known == wanted);
         let number = known.unwrap_or_else(|| {
             self.wanted.push((wanted, false));
@@ -255,7 +384,7 @@ impl Planner<'_> {
         number
     }
 
-    fn extreme(&mut self, data_type: &DataType, greatest: bool) -> Result<Fold> {
+    fn extreme(&mut self, data_type: &DataType, greatest: bool) -> Fold {
         let kind = match physical_type(data_type) {
             DataType::UInt64 | DataType::Decimal128(..) => ExtremeKind::Wide,
             DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano)
@@ -267,12 +396,44 @@ impl Planner<'_> {
             }
             _ => return self.stored(data_type, greatest),
         };
-        Ok(Fold::Extreme { kind, greatest })
+        Fold::Extreme { kind, greatest }
     }
 
-    fn stored(&mut self, data_type: &DataType, greatest: bool) -> Result<Fold> {
-        self.stores.push(Arc::new(RowLayout::new(std::slice::from_ref(data_type), &[])?));
-        Ok(Fold::Stored { store: self.stores.len() - 1, greatest })
+    fn stored(&mut self, data_type: &DataType, greatest: bool) -> Fold {
+        self.stores.push(WantedStore::Values(data_type.clone()));
+        Fold::Stored { store: self.stores.len() - 1, greatest }
+    }
+}
+
+impl WantedStore {
+    fn plan(&self, input: &SchemaRef) -> Result<StorePlan> {
+        let (order, values) = match self {
+            WantedStore::Values(data_type) => {
+                let layout = RowLayout::new(std::slice::from_ref(data_type), &[])?;
+                return Ok(StorePlan { layout: Arc::new(layout), best: None });
+            }
+            WantedStore::Rows { order, values, .. } => (order, values),
+        };
+        let mut columns = vec![DataType::Binary];
+        for &value in values {
+            columns.push(column_type(input, value)?);
+        }
+        let layout = Arc::new(RowLayout::new(&columns, &[])?);
+        let mut fields = Vec::with_capacity(order.len());
+        for key in order {
+            let data_type = order_type(&column_type(input, key.column)?);
+            let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
+            fields.push(SortField::new_with_options(data_type, options));
+        }
+        let converter = match fields.is_empty() {
+            true => None,
+            false => Some(
+                RowConverter::new(fields)
+                    .map_err(|e| Error::input(format!("rows cannot be put in this order: {e}")))?,
+            ),
+        };
+        let best = Best { order: order.clone(), converter, values: values.clone() };
+        Ok(StorePlan { layout, best: Some(best) })
     }
 }
 
@@ -281,6 +442,8 @@ impl Fold {
         match self {
             Fold::SumInteger | Fold::Extreme { kind: ExtremeKind::Wide, .. } => 16,
             Fold::SumWide => 32,
+            Fold::Moments => Moments::WIDTH,
+            Fold::PairMoments => PairMoments::WIDTH,
             _ => 8,
         }
     }

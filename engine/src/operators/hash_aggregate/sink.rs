@@ -11,7 +11,7 @@ use super::cluster::Clusters;
 use super::direct::DirectMap;
 use super::fold::{Folding, Targets};
 use super::merge::{Visitor, merge_lane, ordered_bytes};
-use super::plan::{Fold, Plan};
+use super::plan::{self, CustomCall, Fold, Plan};
 use super::stores::{Stores, reference};
 use super::table::{GroupTable, LANES};
 use crate::batch::{Chunk, Column, Indices, KeyHasher, pick, to_logical, with_float_keys};
@@ -116,8 +116,7 @@ impl Sink for AggregateSink {
         let limit = cx.memory().limit() / (PAGES_SHARE * cx.query.threads.max(1) * LANES);
         let page_bytes = limit.min(DEFAULT_PAGE_BYTES);
         let plan = &self.0.plan;
-        let customs = plan.customs.iter();
-        let customs = customs.map(|c| c.function.get()?.states(&c.argument_types, &c.returns));
+        let customs = plan.customs.iter().map(CustomCall::states);
         Ok(Box::new(AggregateWorker {
             table: GroupTable::new(plan, page_bytes),
             customs: customs.collect::<Result<_>>()?,
@@ -184,8 +183,7 @@ impl Sink for AggregateSink {
         let Some(Lane { mut rows, origins }) = lane else { return Ok(()) };
         let plan = &self.0.plan;
         let mut memory = cx.memory().reserve("hash aggregate", 0)?;
-        let customs = plan.customs.iter();
-        let customs = customs.map(|c| c.function.get()?.states(&c.argument_types, &c.returns));
+        let customs = plan.customs.iter().map(CustomCall::states);
         let mut visitor = MergeParts {
             plan,
             cx,
@@ -223,7 +221,7 @@ impl Shared {
     /// The states of custom functions that saw one group and no row.
     fn empty_customs(&self) -> Result<Vec<Vec<ArrayRef>>> {
         let states = self.plan.customs.iter().map(|call| {
-            let mut states = call.function.get()?.states(&call.argument_types, &call.returns)?;
+            let mut states = call.states()?;
             let no_rows = call.argument_types.iter().map(new_empty_array);
             states.update(&no_rows.collect::<Vec<_>>(), &[], None, 1)?;
             states.state()
@@ -451,38 +449,53 @@ impl AggregateWorker {
             }
         };
         let mine = plan.states.iter().filter(|state| state.filter == filter);
-        let arguments = mine.clone().filter_map(|state| state.argument);
+        let read = |state: &plan::State| match state.fold {
+            Fold::Stored { .. } => [None, None],
+            _ => [state.argument, state.second],
+        };
+        let arguments = mine.clone().flat_map(read).flatten();
         let arguments = arguments.map(|a| input.column(a)).collect::<Result<Vec<_>>>()?;
         let mut picked = pick(arguments, positions).into_iter();
         for state in mine {
-            let picked = state.argument.and_then(|_| picked.next());
-            let rows = &mut self.table.rows;
-            match (&state.fold, picked) {
-                (_, None) => Folding { rows, state, targets }.count_rows(),
-                (Fold::Stored { .. }, Some(picked)) => {
-                    let stores = &mut self.table.stores;
-                    stores.update(rows, state, &picked, targets, &mut self.memory)?;
-                }
-                (_, Some(picked)) => Folding { rows, state, targets }.values(&picked)?,
+            let [first, second] = read(state).map(|column| column.and_then(|_| picked.next()));
+            let GroupTable { rows, stores, .. } = &mut self.table;
+            let memory = &mut self.memory;
+            if matches!(state.fold, Fold::Stored { .. }) {
+                stores.update(plan, rows, state, input, positions, targets, memory)?;
+                continue;
+            }
+            let mut folding = Folding { rows, state, targets };
+            match (first, second) {
+                (None, _) => folding.count_rows(),
+                (Some(values), None) => folding.values(&values)?,
+                (Some(first), Some(second)) => folding.pairs(&first, &second)?,
             }
         }
         for (call, custom) in plan.customs.iter().zip(&mut self.customs) {
-            if call.filter != filter {
-                continue;
+            if call.filter == filter {
+                update_custom(plan, call, custom, &self.table, input, positions, targets)?;
             }
-            let mut groups = Vec::with_capacity(positions.len());
-            targets.for_each(|_, row| groups.push(number(plan, &self.table.rows, row)));
-            let indices = Indices::new(positions.to_vec());
-            let arguments = call
-                .arguments
-                .iter()
-                .zip(&call.argument_types)
-                .map(|(&a, t)| to_logical(&input.column(a)?.gather(&indices)?, t));
-            let arguments = arguments.collect::<Result<Vec<_>>>()?;
-            custom.update(&arguments, &groups, None, self.table.groups)?;
         }
         Ok(())
     }
+}
+
+/// Updates the states of a function that is not built in.
+fn update_custom(
+    plan: &Plan,
+    call: &CustomCall,
+    custom: &mut Box<dyn GroupStates>,
+    table: &GroupTable,
+    input: &Chunk,
+    positions: &[u32],
+    targets: Targets<'_>,
+) -> Result<()> {
+    let mut groups = Vec::with_capacity(positions.len());
+    targets.for_each(|_, row| groups.push(number(plan, &table.rows, row)));
+    let indices = Indices::new(positions.to_vec());
+    let arguments = call.arguments.iter().zip(&call.argument_types);
+    let arguments = arguments.map(|(&a, t)| to_logical(&input.column(a)?.gather(&indices)?, t));
+    custom.update(&arguments.collect::<Result<Vec<_>>>()?, &groups, None, table.groups)
 }
 
 /// The key columns, their numbers made alike.

@@ -1,21 +1,19 @@
-//! Least and greatest values that have no place in a group's row: strings and nested values.
+//! Values that have no place in a group's row: strings and nested values that are the least or
+//! greatest, and the values of the row that is first or last in some order.
 //!
 //! The row has a reference (plus one; zero for none) to a value in a store of row pages. A better
 //! value is stored anew and the reference changed; values that nobody refers to any more are
-//! dropped when they are most.
+//! dropped when they are most. Of two stored values the first column decides which is better.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryViewArray, StringViewArray};
-use arrow::datatypes::DataType;
-
+use super::candidates::Candidates;
 use super::fold::Targets;
-use super::plan::{Fold, Plan, State};
-use crate::batch::{Picked, gather, with_float_keys};
-use crate::error::Result;
+use super::plan::{Fold, Plan, State, StorePlan};
+use crate::batch::Chunk;
+use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{RowLayout, RowOrder, RowPages, RowRef, Slot, compare_rows};
+use crate::memory::rows::{RowOrder, RowPages, RowRef, Slot, compare_rows};
 
 /// Values that may be without a reference before it is worth looking.
 const UNUSED_MIN: usize = 4096;
@@ -23,7 +21,7 @@ const UNUSED_MIN: usize = 4096;
 /// Marks a slot that has the number of a row of the batch instead of a reference.
 const CANDIDATE: u64 = 1 << 63;
 
-const BY_VALUE: &[RowOrder] =
+pub(super) const BY_VALUE: &[RowOrder] =
     &[RowOrder { column: 0, descending: false, nulls_first: false, nullable: false }];
 
 /// The stores of all states that need one.
@@ -35,33 +33,47 @@ pub(super) struct Stores {
 
 impl Stores {
     pub(super) fn new(plan: &Plan, page_bytes: usize) -> Self {
-        let pages = |layout: &Arc<RowLayout>| RowPages::new(layout.clone(), page_bytes).strict();
+        let pages = |store: &StorePlan| RowPages::new(store.layout.clone(), page_bytes).strict();
         Stores { pages: plan.stores.iter().map(pages).collect(), page_bytes }
     }
 
-    /// Keeps the better of each group's value and those of its rows in the batch.
+    /// Keeps the better of each group's value and those of its rows in the batch: the rows of
+    /// `input` at `positions`, whose groups `targets` tells.
     ///
     /// # Errors
     /// `OutOfMemory` when the values cannot be stored.
+    #[expect(clippy::too_many_arguments, reason = "a batch, its groups, and where they are")]
     pub(super) fn update(
         &mut self,
+        plan: &Plan,
         rows: &mut RowPages,
         state: &State,
-        picked: &Picked<'_>,
+        input: &Chunk,
+        positions: &[u32],
         targets: Targets<'_>,
         memory: &mut Reservation,
     ) -> Result<()> {
         let Fold::Stored { store, greatest } = state.fold else { return Ok(()) };
         self.drop_unused(store, rows, state.value, memory)?;
+        let Some(StorePlan { best, .. }) = plan.stores.get(store) else {
+            return Err(Error::internal("a state without its store"));
+        };
         let store = &mut self.pages[store];
-        let candidates = Candidates::new(picked, store, self.page_bytes, memory)?;
+        let candidates = match (best, state.argument) {
+            (Some(best), _) => Candidates::of_rows(best, input, positions)?,
+            (None, Some(argument)) => {
+                let column = input.column(argument)?;
+                Candidates::of_values(column, positions, store, self.page_bytes, memory)?
+            }
+            (None, None) => return Err(Error::internal("an extreme without its argument")),
+        };
         let better = |ordering: Ordering| match greatest {
             true => ordering == Ordering::Greater,
             false => ordering == Ordering::Less,
         };
         let mut changed = Vec::new();
         targets.for_each(|number, row| {
-            if picked.is_null(number) {
+            if candidates.is_null(number) {
                 return;
             }
             let own = rows.slot(row, state.value);
@@ -144,93 +156,5 @@ pub(super) fn reference(slot: u64) -> RowRef {
     match slot {
         0 => RowRef::NONE,
         bits => RowRef::from_bits(bits - 1),
-    }
-}
-
-/// The values of a batch in a form in which they can be compared with each other and with stored
-/// ones.
-enum Candidates<'a> {
-    Text(&'a Picked<'a>, &'a StringViewArray),
-    Binary(&'a Picked<'a>, &'a BinaryViewArray),
-    /// Any other type: all stored, for as long as the batch lasts.
-    Stored(RowPages, Vec<RowRef>),
-}
-
-impl<'a> Candidates<'a> {
-    fn new(
-        picked: &'a Picked<'a>,
-        store: &RowPages,
-        page_bytes: usize,
-        memory: &mut Reservation,
-    ) -> Result<Self> {
-        let array = picked.array();
-        Ok(match array.data_type() {
-            DataType::Utf8View => Candidates::Text(picked, array.as_string_view()),
-            DataType::BinaryView => Candidates::Binary(picked, array.as_binary_view()),
-            _ => {
-                let mut pages = RowPages::new(store.layout().clone(), page_bytes).strict();
-                let mut rows = Vec::with_capacity(picked.len());
-                // Numbers inside compare as elsewhere: NaN is the greatest, whatever its sign.
-                let values = with_float_keys(&gather(array, &picked.indices())?)?;
-                let all: Vec<u32> = (0..picked.len() as u32).collect();
-                let all = [Picked::of_array(&values, &all)];
-                pages.append_picked(&all, &[picked.len()], memory, &mut rows)?;
-                Candidates::Stored(pages, rows)
-            }
-        })
-    }
-
-    /// The bytes of a value, of a type that is compared by them.
-    fn bytes(&self, number: usize) -> &[u8] {
-        match self {
-            Candidates::Text(picked, array) => array.value(picked.at()[number] as usize).as_bytes(),
-            Candidates::Binary(picked, array) => array.value(picked.at()[number] as usize),
-            Candidates::Stored(..) => &[],
-        }
-    }
-
-    fn compare(&self, a: usize, b: usize) -> Ordering {
-        match self {
-            Candidates::Stored(pages, rows) => {
-                compare_rows(pages.layout(), BY_VALUE, pages.at(rows[a]), pages.at(rows[b]))
-            }
-            _ => self.bytes(a).cmp(self.bytes(b)),
-        }
-    }
-
-    fn compare_stored(&self, a: usize, store: &RowPages, b: RowRef) -> Ordering {
-        match self {
-            Candidates::Stored(pages, rows) => {
-                compare_rows(pages.layout(), BY_VALUE, pages.at(rows[a]), store.at(b))
-            }
-            _ => self.bytes(a).cmp(store.value_bytes(0, b)),
-        }
-    }
-
-    fn store(
-        &self,
-        winners: &[u32],
-        store: &mut RowPages,
-        memory: &mut Reservation,
-        stored: &mut Vec<RowRef>,
-    ) -> Result<()> {
-        match self {
-            Candidates::Text(picked, _) | Candidates::Binary(picked, _) => {
-                let at: Vec<u32> = winners.iter().map(|&w| picked.at()[w as usize]).collect();
-                let winners = Picked::of_array(picked.array(), &at);
-                store.append_picked(&[winners], &[at.len()], memory, stored)?;
-            }
-            Candidates::Stored(pages, rows) => {
-                let winners: Vec<RowRef> = winners.iter().map(|&w| rows[w as usize]).collect();
-                store.append_rows(pages, &winners, 0, memory, stored)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn release(self, memory: &mut Reservation) {
-        if let Candidates::Stored(pages, _) = self {
-            memory.shrink(pages.bytes());
-        }
     }
 }

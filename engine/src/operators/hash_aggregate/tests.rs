@@ -15,7 +15,9 @@ use arrow::util::display::array_value_to_string;
 use super::plan::Tuning;
 use super::*;
 use crate::batch::{Chunk, Column, Domain, Indices, NULL_INDEX, Place, Selection, gather};
-use crate::expr::{AggregateFunction, AggregateRef, GroupStates};
+use crate::expr::{
+    AggregateFunction, AggregateRef, BitOp, GroupStates, Literal, PairStatistic, SortKey, Spread,
+};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Context, Order, Pull, Query, Sink, Source};
 use crate::scheduler::Cancel;
@@ -305,6 +307,15 @@ fn reference(call: &AggregateCall, inputs: &[Input], rows: &[usize]) -> String {
     let rows: Vec<usize> = rows.iter().filter(passes).copied().collect();
     let Some(&argument) = call.arguments.first() else { return rows.len().to_string() };
     let values = &inputs[argument].values;
+    if let AggregateKind::First { order } | AggregateKind::Last { order } = &call.function {
+        let is_first = matches!(call.function, AggregateKind::First { .. });
+        let best = rows.into_iter().reduce(|a, b| match before(order, inputs, b, a) == is_first {
+            true => b,
+            false => a,
+        });
+        let values = crate::batch::with_float_keys(values).expect("keys");
+        return best.map_or("NULL".to_string(), |row| text(&values, row));
+    }
     let rows: Vec<usize> = rows.into_iter().filter(|&row| values.is_valid(row)).collect();
     let average = call.function == AggregateKind::Average;
     match &call.function {
@@ -348,11 +359,38 @@ fn reference(call: &AggregateCall, inputs: &[Input], rows: &[usize]) -> String {
             });
             text(&keys, best.expect("not empty"))
         }
-        AggregateKind::Custom(_) => {
+        AggregateKind::Bits(op) => {
+            let values = cast(values, &DataType::Int64).expect("casts");
+            let values = values.as_primitive::<Int64Type>();
+            let all = rows.iter().map(|&row| values.value(row)).reduce(|a, b| match op {
+                BitOp::And => a & b,
+                BitOp::Or => a | b,
+                BitOp::Xor => a ^ b,
+            });
+            all.expect("not empty").to_string()
+        }
+        AggregateKind::Spread(_) | AggregateKind::Pairs(_) => panic!("has a test of its own"),
+        _ => {
             let values = values.as_primitive::<Int64Type>();
             rows.iter().fold(0, |all, &row| all ^ values.value(row)).to_string()
         }
     }
+}
+
+/// Whether a row comes before another.
+fn before(order: &[SortKey], inputs: &[Input], a: usize, b: usize) -> bool {
+    for key in order {
+        let keys = crate::batch::with_float_keys(&inputs[key.column].values).expect("keys");
+        let options = arrow::compute::SortOptions {
+            descending: key.descending,
+            nulls_first: key.nulls_first,
+        };
+        let compare = arrow::array::make_comparator(&keys, &keys, options).expect("compares");
+        if compare(a, b).is_ne() {
+            return compare(a, b).is_lt();
+        }
+    }
+    a < b
 }
 
 /// `bit_xor(x)`, with the interface of functions that are not built in.
@@ -366,7 +404,7 @@ impl AggregateFunction for BitXor {
         "bit_xor"
     }
 
-    fn states(&self, _: &[DataType], _: &DataType) -> Result<Box<dyn GroupStates>> {
+    fn states(&self, _: &[DataType], _: &[Literal], _: &DataType) -> Result<Box<dyn GroupStates>> {
         Ok(Box::<BitXorStates>::default())
     }
 }
@@ -407,6 +445,29 @@ impl GroupStates for BitXorStates {
     }
 }
 
+fn bit_xor() -> AggregateKind {
+    let function = AggregateRef::registered(Arc::new(BitXor));
+    AggregateKind::Custom { function, parameters: Vec::new() }
+}
+
+/// The first or last value of a column by up to two others.
+fn first_or_last(random: &mut Random, inputs: &[Input], filter: usize) -> AggregateCall {
+    let columns = inputs.len() as u64;
+    let order = (0..random.below(3)).map(|_| SortKey {
+        column: random.below(columns) as usize,
+        descending: random.below(2) == 0,
+        nulls_first: random.below(2) == 0,
+    });
+    let order = order.collect();
+    let function = match random.below(2) {
+        0 => AggregateKind::First { order },
+        _ => AggregateKind::Last { order },
+    };
+    let argument = random.below(columns) as usize;
+    let call = call(function, argument, inputs[argument].data_type.clone());
+    AggregateCall { filter: (random.below(4) == 0).then_some(filter), ..call }
+}
+
 /// All aggregates that make sense for a column, some with a filter.
 fn calls(random: &mut Random, kind: Kind, argument: usize, filter: usize) -> Vec<AggregateCall> {
     use AggregateKind::{Average, Count, Max, Min, Sum};
@@ -418,12 +479,14 @@ fn calls(random: &mut Random, kind: Kind, argument: usize, filter: usize) -> Vec
             calls.extend(own(DataType::Int64));
             calls.push(call(Sum, argument, DataType::Int64));
             calls.push(call(Average, argument, DataType::Float64));
-            let function = AggregateKind::Custom(AggregateRef::registered(Arc::new(BitXor)));
-            calls.push(call(function, argument, DataType::Int64));
+            calls.push(call(bit_xor(), argument, DataType::Int64));
+            calls.push(call(AggregateKind::Bits(BitOp::Xor), argument, DataType::Int64));
         }
         Kind::Int32 => {
             calls.extend(own(DataType::Int32));
             calls.push(call(Sum, argument, DataType::Int64));
+            calls.push(call(AggregateKind::Bits(BitOp::And), argument, DataType::Int32));
+            calls.push(call(AggregateKind::Bits(BitOp::Or), argument, DataType::Int32));
         }
         Kind::Date => calls.extend(own(DataType::Date32)),
         Kind::Timestamp => calls.extend(own(DataType::Timestamp(TimeUnit::Microsecond, None))),
@@ -529,6 +592,9 @@ fn random_aggregates_agree_with_the_reference() {
             inputs.push(input(&mut random, kind, rows, 1000, nulls));
             aggregates.extend(calls(&mut random, kind, argument, keys));
         }
+        for _ in 0..random.below(3) {
+            aggregates.push(first_or_last(&mut random, &inputs, keys));
+        }
         let spec = spec(keys, aggregates);
         let size = [1, 7, 400, 4096][random.below(4) as usize];
         let chunks = chunks(&mut random, &inputs, size);
@@ -594,6 +660,95 @@ fn many_groups_of_one_row_are_merged_whatever_way_they_took() {
         }
         assert_eq!(governor.reserved(), 0, "everything is given back");
     }
+}
+
+#[test]
+fn moments_agree_with_two_passes() {
+    let mut random = Random(11);
+    for (rows, groups, far) in [(2000, 7, 0.0), (300, 200, 1e9), (1, 1, 3.0)] {
+        let keys = random.values(rows, false, |r| r.below(groups) as i64);
+        let number = |r: &mut Random| far + r.below(1000) as f64 / 8.0;
+        let [y, x] = [0, 1].map(|_| random.values(rows, true, number));
+        let double = |values: &[Option<f64>]| Input {
+            data_type: DataType::Float64,
+            nullable: true,
+            values: Arc::new(Float64Array::from(values.to_vec())),
+        };
+        let key: ArrayRef = Arc::new(Int64Array::from(keys.clone()));
+        let key = Input { data_type: DataType::Int64, nullable: true, values: key };
+        let inputs = [key, double(&y), double(&x)];
+        let pairs = |statistic| AggregateCall {
+            function: AggregateKind::Pairs(statistic),
+            arguments: vec![1, 2],
+            filter: None,
+            data_type: DataType::Float64,
+        };
+        let spread = |spread| call(AggregateKind::Spread(spread), 1, DataType::Float64);
+        use {PairStatistic as P, Spread as S};
+        let calls = vec![
+            spread(S::VarianceSample),
+            spread(S::DeviationPopulation),
+            pairs(P::CovarianceSample),
+            pairs(P::Correlation),
+            pairs(P::Slope),
+            pairs(P::Intercept),
+            pairs(P::R2),
+        ];
+        let spec = spec(1, calls);
+        let chunks: Vec<Chunk> =
+            chunks(&mut Random(1), &inputs, 100).into_iter().map(|(c, _)| c).collect();
+        let live: std::collections::HashSet<usize> = chunks
+            .iter()
+            .flat_map(|c| {
+                let start = c.place().morsel as usize;
+                c.live_positions().iter().map(move |&row| start + row as usize).collect::<Vec<_>>()
+            })
+            .collect();
+        let tuning = Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300 };
+        let schema = schema_of(&inputs);
+        let batch = run(&spec, &schema, &chunks, 2, Some(tuning), Governor::unlimited());
+        let batch = batch.expect("runs");
+        for row in 0..batch.num_rows() {
+            let key = batch.column(0).as_primitive::<Int64Type>().value(row);
+            let mine = (0..rows).filter(|r| live.contains(r) && keys[*r] == Some(key));
+            let mine: Vec<usize> = mine.collect();
+            let expected = two_passes(&mine, &y, &x);
+            for (column, expected) in expected.into_iter().enumerate() {
+                let found = batch.column(1 + column).as_primitive::<Float64Type>();
+                let found = found.is_valid(row).then(|| found.value(row));
+                let same = match (found, expected) {
+                    (Some(a), Some(b)) => (a - b).abs() <= 1e-6 * (1.0 + a.abs().max(b.abs())),
+                    (a, b) => a == b,
+                };
+                assert!(same, "group {key} column {column}: {found:?} for {expected:?}");
+            }
+        }
+    }
+}
+
+/// What [`moments_agree_with_two_passes`] asks for, by definition.
+fn two_passes(rows: &[usize], y: &[Option<f64>], x: &[Option<f64>]) -> [Option<f64>; 7] {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let own: Vec<f64> = rows.iter().filter_map(|&r| y[r]).collect();
+    let squares: f64 = own.iter().map(|v| (v - mean(&own)).powi(2)).sum();
+    let (n, some) = (own.len() as f64, !own.is_empty());
+    let pairs: Vec<(f64, f64)> = rows.iter().filter_map(|&r| Some((y[r]?, x[r]?))).collect();
+    let (ys, xs): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    let m = pairs.len() as f64;
+    let (mean_y, mean_x) = (mean(&ys), mean(&xs));
+    let xx: f64 = xs.iter().map(|x| (x - mean_x).powi(2)).sum();
+    let yy: f64 = ys.iter().map(|y| (y - mean_y).powi(2)).sum();
+    let xy: f64 = pairs.iter().map(|(y, x)| (y - mean_y) * (x - mean_x)).sum();
+    let varies = !pairs.is_empty() && xx > 0.0;
+    [
+        (n > 1.0).then(|| squares / (n - 1.0)),
+        some.then(|| (squares / n).sqrt()),
+        (m > 1.0).then(|| xy / (m - 1.0)),
+        (varies && yy > 0.0).then(|| xy / (xx * yy).sqrt()),
+        varies.then(|| xy / xx),
+        varies.then(|| mean_y - xy / xx * mean_x),
+        varies.then(|| if yy == 0.0 { 1.0 } else { xy * xy / (xx * yy) }),
+    ]
 }
 
 #[test]
@@ -674,7 +829,7 @@ fn stored_values_nobody_refers_to_are_dropped() {
 
 #[test]
 fn the_spec_survives_json_and_explains_itself() {
-    let function = AggregateKind::Custom(AggregateRef::registered(Arc::new(BitXor)));
+    let function = bit_xor();
     let mut filtered = call(AggregateKind::Sum, 1, DataType::Int64);
     filtered.filter = Some(2);
     let spec = spec(1, vec![filtered, call(function, 1, DataType::Int64)]);

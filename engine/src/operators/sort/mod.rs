@@ -31,7 +31,7 @@ use crate::expr::SortKey;
 use crate::memory::rows::RowOrder;
 use crate::memory::runs::Sorting;
 use crate::operators::SortSink;
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
 use source::SortSource;
 
@@ -68,6 +68,10 @@ impl Spec for Sort {
         to_fields(self)
     }
 
+    fn intake(&self) -> Intake {
+        Intake::Collects
+    }
+
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         build_sort("sort", &self.keys, None, inputs, build)
     }
@@ -88,6 +92,10 @@ impl Spec for TopK {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field as SchemaField, Int64Type, Schema};
 use super::*;
 use crate::batch::{Chunk, Column, Place};
 use crate::memory::{Governor, GovernorOptions};
+use crate::operators::SortAggregate;
 use crate::pipeline::{
     Consumed, Context, Pull, Query, Run, Sink, SinkWorker, Source, SourceWorker,
 };
@@ -242,6 +243,44 @@ fn the_first_rows_are_those_of_the_whole_order() {
             }
         }
     });
+}
+
+#[test]
+fn groups_are_folded_in_order_and_none_is_cut_in_two() {
+    let median = crate::expr::OrderedCall {
+        function: crate::expr::OrderedKind::PercentileDisc { fraction: 0.5 },
+        argument: 1,
+        filter: None,
+        data_type: DataType::Int64,
+    };
+    let spec = SortAggregate {
+        keys: vec![0],
+        order: vec![SortKey { column: 1, descending: true, nulls_first: false }],
+        aggregates: vec![median],
+        names: vec!["key".into(), "median".into()],
+    };
+    let expected = |case: &Case| {
+        let mut groups = std::collections::BTreeMap::<i64, Vec<i64>>::new();
+        for id in 0..case.rows {
+            groups.entry(key(id, case.distinct)).or_default().push(id as i64);
+        }
+        groups.into_values().map(|ids| ids[ids.len() / 2]).collect::<Vec<i64>>()
+    };
+    everywhere(|scheduler| {
+        for (rows, distinct) in [(0, 1), (1, 1), (9000, 1), (60_000, 50), (60_000, 20_000)] {
+            for limit in [None, Some(6 << 20)] {
+                let case = Case::new(rows, distinct, limit);
+                let found = case.run(&spec, scheduler).expect("folds");
+                assert!(found == expected(&case), "{rows} {distinct} {limit:?}");
+            }
+        }
+    });
+    let pool = Pool::new(3).expect("starts");
+    for (distinct, limit) in [(3, 16 << 20), (40, 16 << 20)] {
+        let case = Case::new(500_000, distinct, Some(limit));
+        let found = case.run(&spec, &pool.scheduler()).expect("folds");
+        assert!(found == expected(&case), "{distinct}");
+    }
 }
 
 #[test]

@@ -11,12 +11,13 @@ use super::lane::{
     KeyLane, Lane, Values, floats, integers, presence, small_integers, wide_integers,
 };
 use super::plan::{constant_array, grows};
+use super::statistics::{BitsOf, PairLane, PairsOf, SpreadOf};
 use super::store::Store;
 use super::totals::{Combine, Count, FloatSum, IntegerSum, Sum, Totals, WideSum};
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
 use crate::expr::totals::Quotient;
-use crate::expr::{AggregateKind, AggregateRef, WindowArgument, WindowCall};
+use crate::expr::{AggregateKind, AggregateRef, Literal, WindowArgument, WindowCall};
 
 /// What aggregates are over.
 pub(super) struct Aggregates<'a> {
@@ -59,7 +60,29 @@ impl Aggregates<'_> {
             AggregateKind::Average => self.sum(call, true),
             AggregateKind::Min => self.extreme(call, false),
             AggregateKind::Max => self.extreme(call, true),
-            AggregateKind::Custom(function) => self.custom(call, function),
+            AggregateKind::Custom { function, parameters } => {
+                self.custom(call, function, parameters)
+            }
+            AggregateKind::Bits(op) => {
+                let lane = Lane::new(column(call)?, call.filter, integers());
+                let combine = BitsOf { op: *op, data_type: call.data_type.clone() };
+                Ok(self.queueing(call, lane, combine))
+            }
+            AggregateKind::Spread(spread) => {
+                let lane = Lane::new(self.double(call, 0)?, call.filter, floats());
+                let combine = SpreadOf { spread: *spread, data_type: call.data_type.clone() };
+                Ok(self.queueing(call, lane, combine))
+            }
+            AggregateKind::Pairs(statistic) => {
+                let (y, x) = (self.double(call, 0)?, self.double(call, 1)?);
+                let lane = |column| Lane::new(column, call.filter, floats());
+                let lane = PairLane { y: lane(y), x: lane(x) };
+                let combine = PairsOf { statistic: *statistic, data_type: call.data_type.clone() };
+                Ok(self.queueing(call, lane, combine))
+            }
+            AggregateKind::First { .. } | AggregateKind::Last { .. } => {
+                Err(Error::internal(format!("{kind} OVER is a window function")))
+            }
         }
     }
 
@@ -126,7 +149,12 @@ impl Aggregates<'_> {
         })
     }
 
-    fn custom(&self, call: &WindowCall, function: &AggregateRef) -> Result<Box<dyn Evaluate>> {
+    fn custom(
+        &self,
+        call: &WindowCall,
+        function: &AggregateRef,
+        parameters: &[Literal],
+    ) -> Result<Box<dyn Evaluate>> {
         let argument = |argument: &WindowArgument| match argument {
             WindowArgument::Column(column) => {
                 Ok(CustomArgument::Column(*column, self.column_type(*column)?.clone()))
@@ -135,6 +163,7 @@ impl Aggregates<'_> {
         };
         Ok(Box::new(Custom::new(CustomCall {
             function: function.get()?.clone(),
+            parameters: parameters.to_vec(),
             arguments: call.arguments.iter().map(argument).collect::<Result<_>>()?,
             filter: call.filter,
             returns: call.data_type.clone(),
@@ -170,6 +199,18 @@ impl Aggregates<'_> {
         match grows(&call.frame) {
             true => Box::new(totals),
             false => Box::new(totals.queueing()),
+        }
+    }
+
+    /// The column of an argument that is a double.
+    fn double(&self, call: &WindowCall, number: usize) -> Result<usize> {
+        let column = match call.arguments.get(number) {
+            Some(WindowArgument::Column(column)) => *column,
+            _ => return Err(Error::internal(format!("{call} is of columns"))),
+        };
+        match self.column_type(column)? {
+            DataType::Float64 | DataType::Null => Ok(column),
+            other => Err(Error::internal(format!("{call} of values of type {other}"))),
         }
     }
 

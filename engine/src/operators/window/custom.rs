@@ -17,7 +17,7 @@ use super::evaluate::{Evaluate, Span};
 use super::store::Store;
 use crate::batch::{Indices, gather, to_logical, to_physical};
 use crate::error::{Error, Result};
-use crate::expr::{AggregateFunction, GroupStates};
+use crate::expr::{AggregateFunction, GroupStates, Literal};
 
 /// Rows up to which a frame that begins with its partition is added up anew.
 const ANEW_ROWS_MAX: u64 = 256;
@@ -37,6 +37,8 @@ pub(super) struct Custom {
 /// What is computed.
 pub(super) struct CustomCall {
     pub(super) function: Arc<dyn AggregateFunction>,
+    /// Constants that it is made with.
+    pub(super) parameters: Vec<Literal>,
     pub(super) arguments: Vec<CustomArgument>,
     pub(super) filter: Option<usize>,
     pub(super) returns: DataType,
@@ -77,7 +79,7 @@ impl Custom {
     }
 
     fn fresh(&self) -> Result<Box<dyn GroupStates>> {
-        self.call.function.states(&self.argument_types(), &self.call.returns)
+        self.call.function.states(&self.argument_types(), &self.call.parameters, &self.call.returns)
     }
 
     fn charge(&mut self, bytes: usize, store: &mut Store) -> Result<()> {

@@ -10,8 +10,8 @@
 //!    that a worker has all rows of a partition.
 //! 2. A worker takes merged rows block by block, marks where keys change (`changes`), finds the
 //!    frame of each row (`bounds`, `range`), and computes the calls (`rank`, `values`, `totals`,
-//!    `extremes`, `custom`; chosen in `plan` and `aggregate`). All of them go through the rows
-//!    once, forwards.
+//!    `extremes`, `statistics`, `custom`; chosen in `plan` and `aggregate`). All of them go through
+//!    the rows once, forwards.
 //! 3. Blocks that somebody still waits for or reaches back to are in a store (`store`), which puts
 //!    them on tape when memory is refused. A partition can be larger than the budget.
 //!
@@ -20,8 +20,8 @@
 //!
 //! Memory: as a sort; and a store for each worker, of [`store::STORE_BYTES`] at least. What is
 //! computed in memory proportional to a frame, and ends in `OutOfMemory` when there is none: moving
-//! sums and extremes of values that cannot be taken off again, and aggregates that are not built
-//! in.
+//! sums, extremes and statistics of values that cannot be taken off again, and aggregates that are
+//! not built in.
 //!
 //! Concurrency: a worker owns its merger, its store and its evaluators. One partition is one
 //! worker's.
@@ -39,6 +39,7 @@ mod queue;
 mod range;
 mod rank;
 mod source;
+mod statistics;
 mod store;
 mod totals;
 mod values;
@@ -53,7 +54,7 @@ use crate::error::{Error, Result};
 use crate::expr::{AggregateKind, Functions, SortKey, WindowArgument, WindowCall, WindowKind};
 use crate::memory::runs::Sorting;
 use crate::operators::SortSink;
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
 use plan::Plan;
 use source::WindowSource;
@@ -79,7 +80,9 @@ impl Window {
         let mut spec: Window =
             serde_json::from_value(fields).map_err(|e| Error::input(e.to_string()))?;
         for call in &mut spec.calls {
-            if let WindowKind::Aggregate(AggregateKind::Custom(function)) = &mut call.function {
+            if let WindowKind::Aggregate(AggregateKind::Custom { function, .. }) =
+                &mut call.function
+            {
                 function.resolve(functions)?;
             }
         }
@@ -166,6 +169,10 @@ impl Spec for Window {
 
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {

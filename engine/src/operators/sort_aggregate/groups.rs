@@ -1,0 +1,518 @@
+//! The source of a sort whose rows are folded group by group: a merger per worker, a range of keys
+//! a morsel. No group is in two ranges.
+//!
+//! A group that some call has to read twice (see `ranks`) is left open at its end: the merger goes
+//! back to the begin of the range, passes over the rows before the group, shows the group's rows
+//! again, and goes on behind them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::{concat, partition};
+use arrow::datatypes::DataType;
+
+use super::SortAggregate;
+use super::folds::{Fold, Values};
+use super::picks::Picks;
+use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, physical_type, with_float_keys};
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+use crate::memory::runs::{Merged, Merger, SortReader, Sorting};
+use crate::pipeline::{Context, Pull, Source, SourceWorker};
+
+/// Arrays that results may hold on to before they are given out.
+const ARRAYS_MAX: usize = 64;
+
+/// Bytes of text, the same.
+const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// What a worker may hold at any rate, so that groups of a few batches need not be read twice.
+pub(super) const HELD_BYTES_MIN: usize = 512 << 10;
+
+/// Gives a row for each group.
+pub(super) struct GroupSource {
+    sorting: Arc<Sorting>,
+    next_range: Arc<AtomicUsize>,
+    spec: Arc<SortAggregate>,
+    /// Logical types of the results.
+    types: Vec<DataType>,
+}
+
+impl GroupSource {
+    pub(super) fn new(
+        sorting: Arc<Sorting>,
+        spec: Arc<SortAggregate>,
+        types: Vec<DataType>,
+    ) -> Self {
+        GroupSource { sorting, next_range: Arc::default(), spec, types }
+    }
+}
+
+impl Source for GroupSource {
+    fn name(&self) -> &str {
+        self.sorting.name()
+    }
+
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
+        let work = match self.sorting.reader(cx.memory(), &|| cx.check())? {
+            Some(SortReader { merger, ranges, memory }) => Some(Work {
+                merger,
+                ranges,
+                range: None,
+                groups: Groups::new(self.spec.clone(), self.sorting.types(), memory)?,
+            }),
+            None => None,
+        };
+        let next_range = self.next_range.clone();
+        Ok(Box::new(GroupWorker { next_range, work, types: self.types.clone() }))
+    }
+
+    fn parallelism(&self) -> usize {
+        self.sorting.parallelism()
+    }
+
+    fn reset(&self) -> Result<()> {
+        self.next_range.store(0, Ordering::Relaxed);
+        self.sorting.rewind();
+        Ok(())
+    }
+}
+
+struct GroupWorker {
+    next_range: Arc<AtomicUsize>,
+    /// `None` when there is nothing (more) to do.
+    work: Option<Work>,
+    types: Vec<DataType>,
+}
+
+struct Work {
+    merger: Merger,
+    ranges: usize,
+    /// The range the merger is at.
+    range: Option<usize>,
+    groups: Groups,
+}
+
+impl SourceWorker for GroupWorker {
+    fn pull(&mut self, cx: &Context) -> Result<Pull> {
+        loop {
+            cx.check()?;
+            let Some(work) = &mut self.work else { return Ok(Pull::Finished) };
+            let Some(range) = work.range else {
+                let range = self.next_range.fetch_add(1, Ordering::Relaxed);
+                if range >= work.ranges {
+                    self.work = None;
+                    return Ok(Pull::Finished);
+                }
+                work.merger.start(range, &|| cx.check())?;
+                work.groups.begin();
+                work.range = Some(range);
+                return Ok(Pull::Morsel(range as u64));
+            };
+            if let Some((columns, rows)) = work.step(range, cx)? {
+                let columns = columns.into_iter().zip(&self.types);
+                let columns = columns.map(|(array, logical)| Column::flat(logical.clone(), array));
+                let place = Place { morsel: range as u64, sequence: 0 };
+                return Ok(Pull::Chunk(Chunk::new(columns.collect(), rows, place)));
+            }
+        }
+    }
+}
+
+impl Work {
+    /// Folds the next rows of the range, or ends it; the results that are ready.
+    fn step(&mut self, range: usize, cx: &Context) -> Result<Option<(Vec<ArrayRef>, usize)>> {
+        let merged = self.merger.next_rows()?;
+        let is_end = merged.is_none();
+        let taken = match merged {
+            Some(merged) => self.groups.take(merged)?,
+            None => self.groups.end(range == 0)?,
+        };
+        if taken == Taken::Again {
+            self.merger.start(range, &|| cx.check())?;
+            return Ok(None);
+        }
+        if is_end {
+            self.range = None;
+        }
+        self.groups.results(is_end)
+    }
+}
+
+/// What became of some rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    All,
+    /// The range has to be read again from its begin.
+    Again,
+}
+
+/// What is done with the rows that come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// They are folded into their groups.
+    Fold,
+    /// They are passed over, up to the first row of a group that is looked at again.
+    Skip { from: u64, to: u64 },
+    /// They are looked at again, up to the end of the group.
+    Look { to: u64 },
+}
+
+/// One worker's groups.
+struct Groups {
+    spec: Arc<SortAggregate>,
+    folds: Vec<Fold>,
+    keys: Vec<Picks>,
+    /// Results so far.
+    rows: usize,
+    pass: Pass,
+    /// Number of the next row in the range.
+    next: u64,
+    /// Number of the open group's first row.
+    open: Option<u64>,
+    /// Its key: arrays, and the row in them.
+    open_key: (Vec<ArrayRef>, usize),
+    /// The key of the row before, as arrays of one value.
+    last: Vec<ArrayRef>,
+    /// What the arrays are charged to that an open group holds on to.
+    memory: Reservation,
+}
+
+impl Groups {
+    fn new(spec: Arc<SortAggregate>, types: &[DataType], memory: Reservation) -> Result<Self> {
+        let type_of = |column: usize| {
+            types.get(column).ok_or_else(|| Error::internal(format!("no column {column}")))
+        };
+        let folds = spec.aggregates.iter().map(|call| Fold::new(call, type_of(call.argument)?));
+        let keys = spec.keys.iter().map(|&key| Ok(Picks::new(&physical_type(type_of(key)?))));
+        Ok(Groups {
+            folds: folds.collect::<Result<_>>()?,
+            keys: keys.collect::<Result<_>>()?,
+            spec,
+            rows: 0,
+            pass: Pass::Fold,
+            next: 0,
+            open: None,
+            open_key: (Vec::new(), 0),
+            last: Vec::new(),
+            memory,
+        })
+    }
+
+    /// Begins a range.
+    fn begin(&mut self) {
+        self.pass = Pass::Fold;
+        self.next = 0;
+        self.open = None;
+    }
+
+    /// Takes the next rows of the range.
+    fn take(&mut self, merged: Merged) -> Result<Taken> {
+        let Merged { columns, rows } = merged;
+        let values = self.spec.aggregates.iter().map(|call| Values::new(call, &columns));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let keys = self.spec.keys.iter().map(|&key| {
+            let column = columns.get(key);
+            with_float_keys(column.ok_or_else(|| Error::internal("a key that is no column"))?)
+        });
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let mut at = self.repeat(&values, rows)?;
+        let runs = self.runs(&keys, rows)?;
+        for run in runs {
+            let run = at.max(run.start)..run.end;
+            if run.is_empty() {
+                continue;
+            }
+            let continues = run.start == 0 && self.continues(&keys)?;
+            if !continues && self.open.is_some() && self.close()? == Taken::Again {
+                return Ok(Taken::Again);
+            }
+            if self.open.is_none() {
+                self.open = Some(self.next);
+                self.open_key = (keys.clone(), run.start);
+            }
+            for (fold, values) in self.folds.iter_mut().zip(&values) {
+                fold.rows(values, &run)?;
+            }
+            self.next += run.len() as u64;
+            at = run.end;
+        }
+        self.last = keys.iter().map(|key| key.slice(rows - 1, 1)).collect();
+        self.charge()?;
+        Ok(Taken::All)
+    }
+
+    /// Passes over rows, or looks at them again; the first row that is to be folded.
+    fn repeat(&mut self, values: &[Values], rows: usize) -> Result<usize> {
+        let mut at = 0;
+        while at < rows {
+            let left = |until: u64, next: u64| {
+                usize::try_from(until - next).unwrap_or(usize::MAX).min(rows - at)
+            };
+            match self.pass {
+                Pass::Fold => break,
+                Pass::Skip { from, to } => {
+                    let count = left(from, self.next);
+                    at += count;
+                    self.next += count as u64;
+                    if self.next == from {
+                        self.pass = Pass::Look { to };
+                    }
+                }
+                Pass::Look { to } => {
+                    let count = left(to, self.next);
+                    for (fold, values) in self.folds.iter_mut().zip(values) {
+                        fold.look(values, &(at..at + count));
+                    }
+                    at += count;
+                    self.next += count as u64;
+                    if self.next == to {
+                        self.finish_group()?;
+                        self.pass = Pass::Fold;
+                    }
+                }
+            }
+        }
+        Ok(at)
+    }
+
+    /// Rows with equal keys, side by side.
+    fn runs(&self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Range<usize>>> {
+        match keys.is_empty() {
+            true => Ok(std::iter::once(0..rows).collect()),
+            false => Ok(partition(keys)?.ranges()),
+        }
+    }
+
+    /// Whether the first of these rows is of the open group.
+    fn continues(&self, keys: &[ArrayRef]) -> Result<bool> {
+        if self.open.is_none() {
+            return Ok(false);
+        }
+        if keys.is_empty() {
+            return Ok(true);
+        }
+        let pairs = self.last.iter().zip(keys).map(|(last, key)| {
+            let first = key.slice(0, 1);
+            Ok(concat(&[last.as_ref(), first.as_ref()])?)
+        });
+        let pairs = pairs.collect::<Result<Vec<ArrayRef>>>()?;
+        Ok(partition(&pairs)?.len() == 1)
+    }
+
+    /// Ends the range; the first one has the only group of an aggregate without keys.
+    fn end(&mut self, is_first: bool) -> Result<Taken> {
+        if self.open.is_some() {
+            return self.close();
+        }
+        if is_first && self.spec.keys.is_empty() && self.next == 0 {
+            self.finish_group()?;
+        }
+        Ok(Taken::All)
+    }
+
+    /// Closes the open group, unless it has to be read again.
+    fn close(&mut self) -> Result<Taken> {
+        let mut again = false;
+        for ranks in self.folds.iter_mut().filter_map(Fold::ranks) {
+            if ranks.has_forgotten() {
+                ranks.begin_again();
+                again = true;
+            }
+        }
+        if !again {
+            self.finish_group()?;
+            return Ok(Taken::All);
+        }
+        let from = self.open.unwrap_or(0);
+        self.pass = Pass::Skip { from, to: self.next };
+        self.next = 0;
+        Ok(Taken::Again)
+    }
+
+    fn finish_group(&mut self) -> Result<()> {
+        self.folds.iter_mut().try_for_each(Fold::close)?;
+        let (key, row) = std::mem::take(&mut self.open_key);
+        self.keys.iter_mut().zip(&key).for_each(|(picks, key)| picks.push(key, row));
+        self.open = None;
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Charges what the open group and the results hold on to. What ranks keep is let go when it
+    /// is refused.
+    fn charge(&mut self) -> Result<()> {
+        let keys: usize = self.keys.iter().map(Picks::bytes).sum();
+        let held: usize = self.folds.iter_mut().map(Fold::held_bytes).sum();
+        let more = (keys + held).saturating_sub(self.memory.bytes());
+        if self.memory.try_grow(more) {
+            return Ok(());
+        }
+        for ranks in self.folds.iter_mut().filter_map(Fold::ranks) {
+            ranks.forget();
+        }
+        let held: usize = self.folds.iter_mut().map(Fold::held_bytes).sum();
+        self.memory.resize_to(keys + held)
+    }
+
+    fn arrays(&self) -> usize {
+        self.folds.iter().map(Fold::arrays).sum()
+    }
+
+    /// The results so far, when they are enough, or all.
+    fn results(&mut self, all: bool) -> Result<Option<(Vec<ArrayRef>, usize)>> {
+        let text: usize = self.folds.iter().map(Fold::text_bytes).sum();
+        let enough =
+            self.rows >= CHUNK_ROWS || self.arrays() >= ARRAYS_MAX || text >= TEXT_BYTES_MAX;
+        if self.rows == 0 || !(all || enough) {
+            return Ok(None);
+        }
+        let rows = std::mem::take(&mut self.rows);
+        let keys = self.keys.iter_mut().map(Picks::finish);
+        let results = self.folds.iter_mut().map(Fold::finish);
+        let columns = keys.chain(results).collect::<Result<Vec<_>>>()?;
+        // What the open group holds is charged again with its next rows.
+        self.memory.shrink(self.memory.bytes());
+        Ok(Some((columns, rows)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::{AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray};
+    use arrow::datatypes::{Field, Float64Type, Int64Type};
+
+    use super::*;
+    use crate::expr::{OrderedCall, OrderedKind, SortKey};
+    use crate::memory::{Governor, GovernorOptions};
+
+    fn call(function: OrderedKind, argument: usize, data_type: DataType) -> OrderedCall {
+        OrderedCall { function, argument, filter: None, data_type }
+    }
+
+    /// `keeps` adds what has to keep all values.
+    fn spec(keeps: bool) -> SortAggregate {
+        let list = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
+        let mut filtered = call(OrderedKind::Nth { position: -1 }, 1, DataType::Int64);
+        filtered.filter = Some(2);
+        let mut aggregates = vec![
+            call(OrderedKind::PercentileCont { fraction: 0.5 }, 3, DataType::Float64),
+            call(OrderedKind::PercentileDisc { fraction: 0.3 }, 1, DataType::Int64),
+            filtered,
+        ];
+        if keeps {
+            let concat = OrderedKind::Concat { separator: ",".into() };
+            aggregates.push(call(OrderedKind::Collect, 1, list));
+            aggregates.push(call(concat, 4, DataType::Utf8));
+        }
+        let order = vec![SortKey { column: 1, descending: false, nulls_first: false }];
+        let names = (0..=aggregates.len()).map(|i| format!("c{i}")).collect();
+        SortAggregate { keys: vec![0], order, aggregates, names }
+    }
+
+    /// Rows (group, value) in order, in batches: value, whether it is even, half of it, its text.
+    fn batches(rows: &[(i64, Option<i64>)], size: usize) -> Vec<Merged> {
+        let batch = |rows: &[(i64, Option<i64>)]| {
+            let values = || rows.iter().map(|row| row.1);
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int64Array>()),
+                Arc::new(values().collect::<Int64Array>()),
+                Arc::new(values().map(|v| v.map(|v| v % 2 == 0)).collect::<BooleanArray>()),
+                Arc::new(values().map(|v| v.map(|v| v as f64 / 2.0)).collect::<Float64Array>()),
+                Arc::new(values().map(|v| v.map(|v| v.to_string())).collect::<StringViewArray>()),
+            ];
+            Merged { columns, rows: rows.len() }
+        };
+        rows.chunks(size).map(batch).collect()
+    }
+
+    #[test]
+    fn groups_are_the_same_whatever_the_batches_and_the_memory() {
+        let mut by_group: BTreeMap<i64, Vec<Option<i64>>> = BTreeMap::new();
+        let mut rows = Vec::new();
+        for (group, count) in [(1, 1), (2, 40), (3, 3), (4, 1000), (5, 1), (6, 2), (7, 300)] {
+            for value in 0..count {
+                let value = (group != 5 && value < count - count / 10).then_some(value * 3);
+                rows.push((group, value));
+                by_group.entry(group).or_default().push(value);
+            }
+        }
+        let types = [
+            DataType::Int64,
+            DataType::Int64,
+            DataType::Boolean,
+            DataType::Float64,
+            DataType::Utf8,
+        ];
+        for (size, little) in [(1, 20_000), (7, 20_000), (100, 20_000), (5000, 45_000)] {
+            for limit in [None, Some(little)] {
+                let options = GovernorOptions { limit_bytes: limit, ..Default::default() };
+                let memory = Governor::new(options).reserve("test", 0).expect("fits");
+                let mut groups =
+                    Groups::new(spec(limit.is_none()).into(), &types, memory).expect("fits");
+                groups.begin();
+                let mut found = Vec::new();
+                let mut at = 0;
+                let mut passes = 1;
+                loop {
+                    let mut batches = batches(&rows, size);
+                    let is_end = at == batches.len();
+                    let taken = match !is_end {
+                        true => groups.take(batches.swap_remove(at)).expect("takes"),
+                        false => groups.end(true).expect("ends"),
+                    };
+                    if taken == Taken::Again {
+                        (at, passes) = (0, passes + 1);
+                        continue;
+                    }
+                    found.extend(groups.results(is_end).expect("gives"));
+                    if is_end {
+                        break;
+                    }
+                    at += 1;
+                }
+                assert_eq!(passes > 1, limit.is_some(), "{size} {limit:?} {passes}");
+                check(&found, &by_group);
+            }
+        }
+    }
+
+    fn check(found: &[(Vec<ArrayRef>, usize)], expected: &BTreeMap<i64, Vec<Option<i64>>>) {
+        let mut groups = expected.iter();
+        for (columns, rows) in found {
+            for row in 0..*rows {
+                let (group, all) = groups.next().expect("no more groups than there are");
+                assert_eq!(columns[0].as_primitive::<Int64Type>().value(row), *group);
+                let some: Vec<i64> = all.iter().flatten().copied().collect();
+                let double = columns[1].as_primitive::<Float64Type>();
+                let median = match some.len() {
+                    0 => None,
+                    n => Some((some[(n - 1) / 2] + some[n / 2]) as f64 / 4.0),
+                };
+                assert_eq!(double.is_valid(row).then(|| double.value(row)), median, "{group}");
+                let integer = |column: usize| {
+                    let column = columns[column].as_primitive::<Int64Type>();
+                    column.is_valid(row).then(|| column.value(row))
+                };
+                let rank = ((some.len() as f64 * 0.3).ceil() as usize).saturating_sub(1);
+                assert_eq!(integer(2), some.get(rank).copied(), "{group}");
+                assert_eq!(integer(3), some.iter().rev().find(|v| *v % 2 == 0).copied());
+                if columns.len() == 4 {
+                    continue;
+                }
+                let list = columns[4].as_list::<i32>().value(row);
+                let list: Vec<Option<i64>> = list.as_primitive::<Int64Type>().iter().collect();
+                assert_eq!(&list, all, "{group}");
+                let texts: Vec<String> = some.iter().map(i64::to_string).collect();
+                let text = columns[5].as_string_view();
+                let text = text.is_valid(row).then(|| text.value(row).to_string());
+                assert_eq!(text, (!texts.is_empty()).then(|| texts.join(",")), "{group}");
+            }
+        }
+        assert!(groups.next().is_none(), "a group is missing");
+    }
+}
