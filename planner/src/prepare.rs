@@ -7,7 +7,8 @@ use datafusion_expr::LogicalPlan;
 use gristmill_engine::{Position, Result};
 
 use crate::rules::{
-    KEEP_IN_PLACE, ORDER_JOINS, SHARE_SUBPLANS, UNNEST_SUBQUERIES, columns_read, keep_in_place,
+    EXPAND_DISTINCT_ON, EXPAND_SET_OPERATIONS, KEEP_IN_PLACE, ORDER_JOINS, SHARE_SUBPLANS,
+    UNNEST_SUBQUERIES, columns_read, expand_distinct_on, expand_set_operations, keep_in_place,
     narrowed, order_joins, parts_read, release, share_subplans, unnest_subqueries,
 };
 use crate::sql::{self, Binder, Planning, to_error};
@@ -42,7 +43,11 @@ pub(crate) fn prepare(
     statement: &Position,
 ) -> Result<Prepared> {
     let failed = |e| to_error(&e, statement);
-    let (main, parts) = share_subplans(plan).map_err(failed)?;
+    let expanded = expand_distinct_on(plan).map_err(failed)?;
+    note(planning, EXPAND_DISTINCT_ON, expanded.transformed);
+    let expanded = expand_set_operations(expanded.data).map_err(failed)?;
+    note(planning, EXPAND_SET_OPERATIONS, expanded.transformed);
+    let (main, parts) = share_subplans(expanded.data).map_err(failed)?;
     let schema = |part: &LogicalPlan| -> SchemaRef { Arc::new(part.schema().as_arrow().clone()) };
     let mut bound: Vec<SchemaRef> = parts.iter().map(schema).collect();
     let options = binder.shared_options();

@@ -1,7 +1,8 @@
 //! Lowers what the borrowed front end gives into the engine's plan.
 //!
 //! * `expr`, `literal`: expressions with column positions, resolved types and exact constants.
-//! * `plan`: relational nodes; `join`: joins; `aggregate`: groups; `window`: window functions.
+//! * `plan`: relational nodes; `join`: joins; `aggregate`: groups and aggregates; `window`: window
+//!   functions.
 //! * `scalar_function`: the engine's function trait over the front end's functions.
 
 mod aggregate;

@@ -14,7 +14,7 @@ use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, FetchType, LogicalPlan, SkipType, SortExpr};
 use gristmill_engine::expr::{Expr, SortKey};
 use gristmill_engine::operators::{
-    Filter, Limit, Project, Sort, TopK, Union, Values, ValuesColumn,
+    Filter, Limit, Project, Repeat, Sort, TopK, Union, Values, ValuesColumn,
 };
 use gristmill_engine::plan::{NodeId, Plan};
 use gristmill_engine::{Error, Result};
@@ -22,7 +22,7 @@ use gristmill_engine::{Error, Result};
 use super::expr::lower_expr;
 use crate::catalog::PlannedTable;
 use crate::prepare::Prepared;
-use crate::rules::{SharedSource, SingleJoin, shared_source};
+use crate::rules::{self, SharedSource, SingleJoin, shared_source};
 use crate::statistics::{Profile, Profiles};
 
 /// Rows up to which a limited sort keeps the first rows only; beyond it, all rows are sorted, and
@@ -104,9 +104,14 @@ impl PlanLowering {
                 let rows = values.values.iter().map(row).collect::<Result<_>>()?;
                 self.values(values.schema.as_arrow(), rows)
             }
-            other => match SingleJoin::of(other) {
-                Some(join) => self.single_join(join),
-                None => Err(Error::input(format!("{} is not supported", kind_of(other)))),
+            other => match (SingleJoin::of(other), rules::Repeat::of(other)) {
+                (Some(join), _) => self.single_join(join),
+                (None, Some(repeat)) => {
+                    let input = self.node(&repeat.input)?;
+                    let count = repeat.input.schema().fields().len().saturating_sub(1);
+                    self.plan.add(Arc::new(Repeat { count }), &[input])
+                }
+                (None, None) => Err(Error::input(format!("{} is not supported", kind_of(other)))),
             },
         }
     }
@@ -309,7 +314,6 @@ fn kind_of(node: &LogicalPlan) -> &'static str {
         LogicalPlan::Unnest(_) => "UNNEST",
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
         LogicalPlan::Subquery(_) => "a subquery in this place",
-        LogicalPlan::Extension(_) => "this relation",
         LogicalPlan::Repartition(_) => "repartitioning",
         _ => "this statement",
     }

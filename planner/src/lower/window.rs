@@ -15,13 +15,14 @@ use datafusion_expr::{
     Expr as Logical, LogicalPlan, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits,
 };
 use gristmill_engine::expr::{
-    AggregateKind, Expr, Frame, FrameBound, FrameUnits, Over, SortKey, Value, WindowArgument,
-    WindowCall, WindowKind,
+    AggregateKind, Expr, Frame, FrameBound, FrameUnits, Over, SortKey, WindowArgument, WindowCall,
+    WindowKind,
 };
 use gristmill_engine::operators::Window;
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
+use super::aggregate::aggregate_over;
 use super::literal::lower_literal;
 use super::plan::{PlanLowering, all_columns, field_names};
 
@@ -108,15 +109,17 @@ impl PlanLowering {
             }
         }
         let args = params.args.iter().map(|arg| self.expr(arg, schema));
-        let args: Vec<Expr> = args.collect::<Result<_>>()?;
+        let mut args: Vec<Expr> = args.collect::<Result<_>>()?;
+        let filter = params.filter.as_ref().map(|filter| self.expr(filter, schema));
+        let mut filter = filter.transpose()?;
         let function = match &window.fun {
             WindowFunctionDefinition::WindowUDF(function) => own_function(function.name())?,
             WindowFunctionDefinition::AggregateUDF(function) => {
-                WindowKind::Aggregate(aggregate_kind(function.name(), &args)?)
+                let kind = aggregate_over(function, &mut args, &mut filter, data_type)?;
+                WindowKind::Aggregate(kind)
             }
         };
         let ignore_nulls = ignores_nulls(&function, params)?;
-        let filter = params.filter.as_ref().map(|filter| self.expr(filter, schema)).transpose()?;
         let call = WindowCall {
             arguments: arguments(&function, args, columns),
             function,
@@ -159,19 +162,6 @@ fn own_function(name: &str) -> Result<WindowKind> {
         "last_value" => WindowKind::LastValue,
         "nth_value" => WindowKind::NthValue,
         other => return Err(Error::input(format!("`{other}` is no window function"))),
-    })
-}
-
-fn aggregate_kind(name: &str, args: &[Expr]) -> Result<AggregateKind> {
-    Ok(match (name, args) {
-        ("count", []) => AggregateKind::CountRows,
-        ("count", [Expr::Literal(l)]) if l.value != Value::Null => AggregateKind::CountRows,
-        ("count", [_]) => AggregateKind::Count,
-        ("sum", [_]) => AggregateKind::Sum,
-        ("min", [_]) => AggregateKind::Min,
-        ("max", [_]) => AggregateKind::Max,
-        ("avg", [_]) => AggregateKind::Average,
-        _ => return Err(Error::input(format!("`{name}` OVER is not supported"))),
     })
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::AnalyzerRule;
-use datafusion_optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_sql::parser::{
     CopyToSource, CopyToStatement, ExplainStatement, Statement as Parsed,
@@ -17,6 +16,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
+use super::grouping::ResolveGrouping;
 use super::operands::WidenOperands;
 use super::order::resolve_order;
 use super::script::Statement;
@@ -162,7 +162,7 @@ pub(crate) fn analyze(
 ) -> Result<LogicalPlan> {
     // One by one: together, they refuse subqueries that the borrowed rules cannot plan.
     let rules: [&dyn AnalyzerRule; 4] =
-        [&ResolveGroupingFunction::new(), &WidenOperands, &TypeCoercion::new(), &CheckArithmetic];
+        [&ResolveGrouping, &WidenOperands, &TypeCoercion::new(), &CheckArithmetic];
     let analyzed = rules.iter().try_fold(plan, |plan, rule| rule.analyze(plan, options));
     analyzed.map_err(|e| to_error(&e, statement))
 }

@@ -8,6 +8,20 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF};
 
+use crate::functions::declared_aggregates;
+
+/// What aggregates are called elsewhere.
+const ALIASES: &[(&str, &str)] = &[
+    ("first", "first_value"),
+    ("last", "last_value"),
+    ("arbitrary", "any_value"),
+    ("list", "array_agg"),
+    ("every", "bool_and"),
+    ("variance", "var"),
+    ("approx_count_distinct", "approx_distinct"),
+    ("approx_quantile", "approx_percentile_cont"),
+];
+
 /// Scalar and aggregate functions by name.
 #[derive(Default)]
 pub(crate) struct FunctionTable {
@@ -53,6 +67,17 @@ impl FunctionTable {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {
                     tables.aggregates.insert(name, function.clone());
+                }
+            }
+            for function in declared_aggregates().into_iter().map(Arc::new) {
+                let names = function.aliases().iter().cloned().chain([function.name().into()]);
+                for name in names.collect::<Vec<String>>() {
+                    tables.aggregates.insert(name, function.clone());
+                }
+            }
+            for (alias, name) in ALIASES {
+                if let Some(function) = tables.aggregates.get(*name).cloned() {
+                    tables.aggregates.insert(alias.to_string(), function);
                 }
             }
             tables

@@ -4,7 +4,7 @@
 //!   `names`: names for columns that have none; `windows`: windows by name.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
-//!   wraps; `operands`: types that meet.
+//!   wraps; `operands`: types that meet; `grouping`: grouping().
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
 //!   wrong about some joins, kept away from them.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
@@ -15,6 +15,7 @@ mod bind;
 mod context;
 mod diagnose;
 mod functions;
+mod grouping;
 mod guards;
 mod names;
 mod operands;

@@ -4,7 +4,8 @@
 //! second makes the tree narrow. Left out on purpose: what turns subqueries into joins (rules of
 //! ours have done that), `unions_to_filter` and the leaf-expression rules (no use yet),
 //! `eliminate_join` (makes semi joins whose sides are fixed before the join order is known),
-//! `filter_null_join_keys` (the join drops NULL keys itself).
+//! `filter_null_join_keys` (the join drops NULL keys itself),
+//! `single_distinct_aggregation_to_group_by` (lowering plans DISTINCT aggregates, any number).
 //!
 //! Three rules are kept from what they get wrong: see `guards`.
 
@@ -25,7 +26,6 @@ use datafusion_optimizer::propagate_empty_relation::PropagateEmptyRelation;
 use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion_optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 
 use super::guards::{ConditionsToRelations, KeysFromConditions, KeysFromFilters};
@@ -115,8 +115,6 @@ pub(crate) fn before_join_order(
         Arc::new(PushDownLimit::new()),
         // Conditions to the scans.
         Arc::new(ConditionsToRelations::default()),
-        // count(DISTINCT x) is a group-by of a group-by.
-        Arc::new(SingleDistinctToGroupBy::new()),
         // GROUP BY 'constant'.
         Arc::new(EliminateGroupByConstant::new()),
     ];

@@ -5,9 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, ExplainStatement, Statement};
 use datafusion_sql::sqlparser::ast::{
-    Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, JoinOperator,
-    LimitClause, Query, Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit,
-    Visitor,
+    DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, JoinOperator, LimitClause,
+    Query, Select, Spanned, TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -59,32 +58,15 @@ impl Visitor for Search {
             _ if !query.locks.is_empty() => return found("FOR UPDATE and FOR SHARE", query.span()),
             _ => {}
         }
-        // Both would be answered as if ALL were not there.
-        let mut open: Vec<&SetExpr> = vec![&query.body];
-        while let Some(body) = open.pop() {
-            let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { continue };
-            open.extend([left.as_ref(), right.as_ref()]);
-            let keeps = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-            if keeps && *op != SetOperator::Union {
-                return found(&format!("{op} ALL"), right.span());
-            }
-        }
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Unsupported> {
-        if let Some(Distinct::On(keys)) = &select.distinct {
-            let span = keys.first().map_or(select.select_token.0.span, Spanned::span);
-            return found("DISTINCT ON; use GROUP BY with min or max", span);
-        }
-        if let GroupByExpr::Expressions(keys, modifiers) = &select.group_by {
-            let grouping =
-                |e: &&Expr| matches!(e, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_));
-            let key = keys.iter().find(grouping);
-            if key.is_some() || !modifiers.is_empty() {
-                let what = "GROUPING SETS, ROLLUP and CUBE; use UNION ALL of several GROUP BYs";
-                return found(what, key.map_or(select.select_token.0.span, Spanned::span));
-            }
+        if let GroupByExpr::Expressions(_, modifiers) = &select.group_by
+            && let Some(modifier) = modifiers.first()
+        {
+            let what = format!("GROUP BY … {modifier}; use ROLLUP, CUBE or GROUPING SETS");
+            return found(&what, select.select_token.0.span);
         }
         let joins = select.from.iter().flat_map(|tables| &tables.joins);
         for join in joins {
@@ -162,12 +144,10 @@ mod tests {
             ("select 1 from t qualify rank() over w > 1", "line 1, column 25", "no window w"),
             ("select rank() over (w order by a) from t window w as (order by b)", "8", "extended"),
             ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),
-            ("select a from t group by rollup(a)", "line 1, column", "ROLLUP"),
-            ("select distinct on (a) a from t", "line 1, column 21", "DISTINCT ON"),
+            ("select a from t group by a with rollup", "line 1, column", "WITH ROLLUP"),
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
             ("select * from t, lateral (select 1)", "line 1, column", "LATERAL"),
             ("select 1 where (select unnest(a) from t) = 1", "line 1, column 24", "UNNEST"),
-            ("select 1 union all select 2 except all\nselect 1", "line 2, column", "EXCEPT ALL"),
             ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),
             ("select 1 where exists (select 1 offset 5)", "line 1, column", "OFFSET in EXISTS"),
             ("explain select [1]", "line 1, column", "arrays"),

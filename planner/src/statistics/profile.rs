@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use datafusion_common::{Column, DFSchema, JoinType};
+use datafusion_expr::expr::GroupingSet;
 use datafusion_expr::logical_plan::{
     Aggregate, Distinct, Join, LogicalPlan, Projection, TableScan, Union,
 };
@@ -151,9 +152,11 @@ fn guess(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
             let share = if is_having { share.min(HAVING) } else { share };
             input.filtered(share, "condition")
         }
-        // Extensions of ours give the rows of their input.
+        // Extensions of ours give the rows of their input, and its first columns.
         LogicalPlan::Extension(extension) if extension.node.inputs().len() == 1 => {
-            profile_of(extension.node.inputs()[0], known)
+            let mut input = profile_of(extension.node.inputs()[0], known);
+            input.columns.truncate(plan.schema().fields().len());
+            input
         }
         LogicalPlan::Projection(projection) => of_projection(projection, known),
         LogicalPlan::SubqueryAlias(alias) => profile_of(&alias.input, known),
@@ -288,15 +291,27 @@ fn bare(expr: &Expr) -> &Expr {
 fn of_aggregate(aggregate: &Aggregate, known: &mut Profiles) -> Profile {
     let input = profile_of(&aggregate.input, known);
     let schema = aggregate.input.schema();
-    let keys = aggregate.group_expr.iter();
-    let groups: f64 = keys.map(|key| distinct_of(key, schema, &input)).product();
+    let groups_by = |keys: &mut dyn Iterator<Item = &Expr>| {
+        let groups: f64 = keys.map(|key| distinct_of(key, schema, &input)).product();
+        groups.min(input.rows)
+    };
+    let groups = match &aggregate.group_expr[..] {
+        [Expr::GroupingSet(GroupingSet::GroupingSets(sets))] => {
+            sets.iter().map(|set| groups_by(&mut set.iter())).sum()
+        }
+        // The finest of the sets, and as many again for all others.
+        [Expr::GroupingSet(GroupingSet::Rollup(set) | GroupingSet::Cube(set))] => {
+            2.0 * groups_by(&mut set.iter())
+        }
+        keys => groups_by(&mut keys.iter()),
+    };
     let mut columns = vec![ColumnProfile::UNKNOWN; aggregate.schema.fields().len()];
     for (column, key) in columns.iter_mut().zip(&aggregate.group_expr) {
         if let Expr::Column(name) = bare(key) {
             *column = column_profile(name, schema, &input).unwrap_or(*column);
         }
     }
-    let rows = groups.min(input.rows).max(1.0);
+    let rows = groups.max(1.0);
     Profile { rows, base_rows: rows, how: "groups", columns }
 }
 
