@@ -130,9 +130,13 @@ impl PackedPages {
         self.recount(memory);
     }
 
-    /// Frees the pages that have no row.
+    /// Frees the pages that have no row. The others keep their numbers, which references have: a
+    /// page that was too small for a large row may stand empty before the row's own.
     pub fn trim(&mut self, memory: &mut Reservation) {
-        self.pages.retain(|page| page.used > 0);
+        let end = self.pages.iter().rposition(|page| page.used > 0).map_or(0, |last| last + 1);
+        self.pages.truncate(end);
+        let empty = self.pages.iter_mut().filter(|page| page.used == 0);
+        empty.for_each(|page| page.bytes = Box::default());
         let left: usize = self.pages.iter().map(|page| page.bytes.len()).sum();
         memory.shrink(self.bytes - left);
         self.bytes = left;

@@ -223,3 +223,24 @@ fn a_refusal_stops_between_rows_and_pages_are_used_again() {
     pages.free(&mut memory);
     assert_eq!((pages.bytes(), memory.bytes()), (0, 0));
 }
+
+#[test]
+fn rows_keep_their_places_when_empty_pages_before_them_are_freed() {
+    let governor = Governor::unlimited();
+    let mut memory = governor.reserve("test", 0).expect("fits");
+    let array: ArrayRef = Arc::new(StringViewArray::from(vec!["x".repeat(10), "y".repeat(50_000)]));
+    let layout = Arc::new(PackedLayout::new(&[DataType::Utf8], &[]).expect("a layout"));
+    let mut pages = PackedPages::new(layout, 16 << 10);
+    let columns = [Column::flat(DataType::Utf8, array)];
+    let picked = pick(&columns, all_rows(2));
+    let mut refs = Vec::new();
+    pages.append(&picked, 0..1, 1, &mut memory, &mut refs, false).expect("fits");
+    pages.clear(&mut memory);
+    refs.clear();
+    // The page that is kept has no room for it.
+    pages.append(&picked, 1..2, 1, &mut memory, &mut refs, false).expect("fits");
+    let before = pages.row(refs[0]).bytes().to_vec();
+    pages.trim(&mut memory);
+    assert_eq!(pages.row(refs[0]).bytes(), before);
+    assert_eq!(memory.bytes(), pages.bytes());
+}
