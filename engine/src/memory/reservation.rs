@@ -112,12 +112,14 @@ pub struct Reservation {
     /// What the governor counts for this piece.
     granted: usize,
     minimum: usize,
+    /// What `used` may grow to without asking; see [`Reservation::ensure`].
+    ensured: usize,
 }
 
 impl Reservation {
     pub(super) fn new(governor: Governor, holder: Arc<Holder>, minimum: usize) -> Self {
         holder.add(minimum);
-        Reservation { governor, holder, used: 0, granted: minimum, minimum }
+        Reservation { governor, holder, used: 0, granted: minimum, minimum, ensured: 0 }
     }
 
     /// Bytes in use, as the owner said.
@@ -133,6 +135,20 @@ impl Reservation {
     /// The most bytes that this holder ever had, all its pieces together.
     pub fn peak_bytes(&self) -> usize {
         self.holder.peak.load(Ordering::Relaxed)
+    }
+
+    /// Sees to it that growing by up to `n` bytes in all does not fail, whoever else asks for
+    /// memory meanwhile, and says whether it can: for work that cannot stop in the middle. Ends
+    /// what an earlier call has seen to.
+    #[must_use]
+    pub fn ensure(&mut self, n: usize) -> bool {
+        self.ensured = 0;
+        let Some(wanted) = self.used.checked_add(n) else { return false };
+        if wanted > self.granted && !self.take(wanted - self.granted, wanted, true) {
+            return false;
+        }
+        self.ensured = wanted;
+        true
     }
 
     /// Takes `n` more bytes, if need be after idle state of others has been revoked. On `false`
@@ -158,7 +174,7 @@ impl Reservation {
     /// Gives `n` bytes back; more than in use counts as all.
     pub fn shrink(&mut self, n: usize) {
         self.used = self.used.saturating_sub(n);
-        let needed = self.used.max(self.minimum);
+        let needed = self.needed();
         let kept = if self.holder.is_pressed() { 0 } else { self.slack_for(self.used) };
         // Keep some slack for growing again, but not so much that it is missed elsewhere.
         if self.granted > needed + 2 * kept {
@@ -188,7 +204,7 @@ impl Reservation {
 
     /// Gives back every byte that is not in use, slack included; for state that goes idle.
     pub fn settle(&mut self) {
-        let needed = self.used.max(self.minimum);
+        let needed = self.needed();
         if self.granted > needed {
             self.give(self.granted - needed);
         }
@@ -203,12 +219,14 @@ impl Reservation {
         // lowered: the guarantee was for bytes that have now been used.
         self.granted -= n;
         self.minimum = self.minimum.min(self.granted);
+        self.ensured = self.ensured.saturating_sub(n);
         Reservation {
             governor: self.governor.clone(),
             holder: self.holder.clone(),
             used: n,
             granted: n,
             minimum: 0,
+            ensured: 0,
         }
     }
 
@@ -259,6 +277,11 @@ impl Reservation {
     /// The governor this comes from.
     pub fn governor(&self) -> &Governor {
         &self.governor
+    }
+
+    /// What must stay granted.
+    fn needed(&self) -> usize {
+        self.used.max(self.minimum).max(self.ensured)
     }
 
     fn slack_for(&self, used: usize) -> usize {

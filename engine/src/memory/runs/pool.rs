@@ -35,6 +35,7 @@ pub struct RunPool {
     slots: Mutex<Vec<Slot>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "slots are few, and runs move in and out of them")]
 enum Slot {
     Run(Run),
     /// Being worked on; the ticket says by whom.

@@ -1,12 +1,12 @@
 //! Groups rows by key columns and aggregates each group.
 //!
 //! Phases:
-//! 1. `consume`: every worker finds the group of each row and folds the row's values into the
-//!    group's states (`table`, `fold`). The way to a group is the shortest that the chunk allows:
-//!    an index for keys of few values (`direct`), otherwise a directory by hash (`directory`).
-//!    Where groups are few, rows are sorted by group first (`cluster`).
-//! 2. `combine`, `prepare`: the workers hand their rows over; small tables are one partition,
-//!    larger ones are partitioned by hash.
+//! 1. `consume` (`worker`): every worker finds the group of each row and folds the row's values
+//!    into the group's states (`table`, `fold`). The way to a group is the shortest that the chunk
+//!    allows: an index for keys of few values (`direct`), otherwise a directory by hash
+//!    (`directory`). Where groups are few, rows are sorted by group first (`cluster`).
+//! 2. `combine`, `prepare` (`sink`): the workers hand their rows over; small tables are one
+//!    partition, larger ones are partitioned by hash.
 //! 3. `finish`: a task per partition merges the rows of all workers in place (`merge`).
 //! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
 //!
@@ -15,16 +15,19 @@
 //! of their own (`stores`, `candidates`). Functions that are not built in keep their states by
 //! group number.
 //!
-//! Memory: charged to one reservation a worker, then to the shared state. Partitions are whole
-//! pages without pointers, so each can be moved out of memory alone. What is refused ends the
-//! query with `OutOfMemory`. Rows are appended without merging only where that at most doubles
-//! them.
+//! Memory: charged to one reservation a worker, then to the shared state. A worker asks for what a
+//! chunk can need (`need`) before it takes it in. When that is refused or others press for memory,
+//! it writes all its groups to a tape, by partition (`spill`), and begins anew; at the end the
+//! other workers write theirs as well, and there is nothing to `finish`. The source then reads a
+//! partition at a time (`reload`), splitting those that do not fit (`partition`). How much is
+//! written depends on the number of groups, not of rows. Without keys nothing is written. Rows are
+//! appended without merging only where that at most doubles them.
 //! Concurrency: workers own their tables; finish tasks own their partition.
 //!
 //! Invariants:
 //! 1. Without keys there is exactly one group, whatever the input.
 //! 2. The groups come out in the order of their hashes, hence in the same order for any number of
-//!    workers.
+//!    workers and any amount of memory.
 
 mod candidates;
 mod cluster;
@@ -32,12 +35,17 @@ mod direct;
 mod directory;
 mod fold;
 mod merge;
+mod need;
 mod output;
+mod partition;
 mod plan;
+mod reload;
 mod sink;
 mod sketch;
+mod spill;
 mod stores;
 mod table;
+mod worker;
 
 use std::sync::Arc;
 

@@ -9,6 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, i256};
 
 use super::plan::{ExtremeKind, Fold, Output, Plan, State};
+use super::reload::Reload;
 use super::sink::{FinishedLane, Shared, number};
 use super::stores::reference;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, physical_type, to_physical};
@@ -54,18 +55,24 @@ impl Source for AggregateSource {
             shared: self.shared.clone(),
             cursor: self.cursor.clone(),
             current: None,
+            reading: None,
         }))
     }
 
     fn parallelism(&self) -> usize {
         let state = self.shared.state();
+        if let Some(partitions) = &state.partitions {
+            return partitions.len().max(1);
+        }
         let lanes = state.finished.iter().flatten();
         lanes.map(|lane| lane.groups.len().div_ceil(CHUNK_ROWS)).sum::<usize>().max(1)
     }
 
     fn reset(&self) -> Result<()> {
         let mut cursor = self.cursor.lock().unwrap_or_else(|e| e.into_inner());
-        let gone = self.shared.state().finished.iter().any(Option::is_none);
+        let state = self.shared.state();
+        let gone = state.partitions.is_some() || state.finished.iter().any(Option::is_none);
+        drop(state);
         if cursor.read && gone {
             return Err(Error::internal("groups are read a second time without a second run"));
         }
@@ -80,6 +87,16 @@ struct AggregateReader {
     cursor: Arc<Mutex<Cursor>>,
     /// The lane of the morsel that was handed out last; the next pull is done with it.
     current: Option<usize>,
+    /// What is read from tapes.
+    reading: Option<Reading>,
+}
+
+/// Groups that are read from tapes.
+struct Reading {
+    reload: Reload,
+    morsel: u64,
+    /// Groups in memory, and how many of them have been given out.
+    lane: Option<(FinishedLane, usize)>,
 }
 
 impl AggregateReader {
@@ -123,8 +140,47 @@ impl AggregateReader {
     }
 }
 
+impl AggregateReader {
+    /// Groups from tapes; `None` when all have been read.
+    fn read(&mut self, cx: &Context) -> Result<Option<Chunk>> {
+        let plan = &self.shared.plan;
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => none.insert(Reading { reload: Reload::new(cx)?, morsel: 0, lane: None }),
+        };
+        loop {
+            cx.check()?;
+            if let Some((lane, given)) = &mut reading.lane {
+                let range = *given..lane.groups.len().min(*given + CHUNK_ROWS);
+                if !range.is_empty() {
+                    *given = range.end;
+                    let place = Place { morsel: reading.morsel, sequence: 0 };
+                    return Ok(Some(Results { plan, lane }.chunk(range, place)?));
+                }
+            }
+            if let Some((lane, _)) = reading.lane.take() {
+                reading.reload.release(lane);
+            }
+            reading.lane = reading.reload.next(plan, cx)?.map(|lane| (lane, 0));
+            if reading.lane.is_some() {
+                continue;
+            }
+            let mut cursor = self.cursor.lock().unwrap_or_else(|e| e.into_inner());
+            let partition = self.shared.state().partitions.as_mut().and_then(Vec::pop);
+            let Some(partition) = partition else { return Ok(None) };
+            cursor.read = true;
+            reading.morsel = cursor.morsel;
+            cursor.morsel += 1;
+            reading.reload.take(partition);
+        }
+    }
+}
+
 impl SourceWorker for AggregateReader {
-    fn pull(&mut self, _: &Context) -> Result<Pull> {
+    fn pull(&mut self, cx: &Context) -> Result<Pull> {
+        if self.shared.state().partitions.is_some() {
+            return Ok(self.read(cx)?.map_or(Pull::Finished, Pull::Chunk));
+        }
         let Some((morsel, lane, range)) = self.next() else { return Ok(Pull::Finished) };
         let place = Place { morsel, sequence: 0 };
         let chunk = Results { plan: &self.shared.plan, lane: &lane }.chunk(range, place)?;

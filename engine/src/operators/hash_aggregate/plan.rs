@@ -230,6 +230,11 @@ impl Plan {
         })
     }
 
+    /// Empty states of the custom functions.
+    pub(super) fn new_states(&self) -> Result<Vec<Box<dyn GroupStates>>> {
+        self.customs.iter().map(CustomCall::states).collect()
+    }
+
     /// The distinct filters of the states, `None` for the states that have none.
     pub(super) fn filters(&self) -> Vec<Option<usize>> {
         let states = self.states.iter().map(|state| state.filter);

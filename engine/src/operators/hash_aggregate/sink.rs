@@ -1,29 +1,25 @@
-//! The sink of an aggregate: every worker fills a table of its own, then the tables are merged
-//! partition by partition, side by side.
+//! The sink of an aggregate: every worker fills a table of its own (`worker`), then the tables are
+//! merged partition by partition, side by side. When one of them has written groups to a tape, all
+//! groups are written, and merged when they are read.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::array::{ArrayRef, AsArray, UInt32Array, new_empty_array};
+use arrow::array::{ArrayRef, UInt32Array, new_empty_array};
 use arrow::compute::take;
 
-use super::cluster::Clusters;
-use super::direct::DirectMap;
-use super::fold::{Folding, Targets};
 use super::merge::{Visitor, merge_lane, ordered_bytes};
-use super::plan::{self, CustomCall, Fold, Plan};
+use super::partition::Partition;
+use super::plan::{Fold, Plan};
+use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled};
 use super::stores::{Stores, reference};
-use super::table::{GroupTable, LANES};
-use crate::batch::{Chunk, Column, Indices, KeyHasher, pick, to_logical, with_float_keys};
+use super::table::{GroupTable, LANE_BITS, LANES};
+use super::worker::AggregateWorker;
 use crate::error::{Error, Result};
 use crate::expr::GroupStates;
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, Fixed, RowPages, RowRef};
-use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
-use crate::scheduler::Token;
-
-/// Pages of one worker are at most this part of the memory limit, all lanes together.
-const PAGES_SHARE: usize = 32;
+use crate::pipeline::{Context, Sink, SinkWorker};
 
 /// What sink and source share.
 pub(super) struct Shared {
@@ -35,7 +31,14 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     /// What workers handed over.
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
+    /// Whether some worker has written groups to a tape.
+    pub(super) is_spilling: bool,
+    /// What workers wrote.
+    pub(super) spilled: Vec<Spilled>,
+    /// Everything, when some of it was written: partitions that are still to be read, the next
+    /// last.
+    pub(super) partitions: Option<Vec<Partition>>,
     /// What is to be merged, by lane.
     lanes: Vec<Option<Lane>>,
     /// Custom states by worker, and the values that rows refer to.
@@ -47,11 +50,11 @@ pub(super) struct State {
 }
 
 /// One worker's groups.
-struct Part {
-    rows: RowPages,
-    stores: Stores,
-    customs: Vec<Vec<ArrayRef>>,
-    memory: Reservation,
+pub(super) struct Part {
+    pub(super) rows: RowPages,
+    pub(super) stores: Stores,
+    pub(super) customs: Vec<Vec<ArrayRef>>,
+    pub(super) memory: Reservation,
 }
 
 /// The rows of one partition before they are merged.
@@ -80,12 +83,26 @@ pub(super) struct FinishedLane {
     /// Results of the custom functions by group number.
     pub(super) customs: Vec<ArrayRef>,
     stores: Arc<Handed>,
+    /// Bytes of the stores, when no other lane has them.
+    own_bytes: usize,
 }
 
 impl FinishedLane {
+    /// The groups of a partition that has all it refers to.
+    pub(super) fn new(
+        rows: RowPages,
+        groups: Vec<RowRef>,
+        customs: Vec<ArrayRef>,
+        stores: Stores,
+    ) -> Self {
+        let own_bytes = stores.bytes();
+        let stores = Arc::new(Handed { stores: Some(stores), ..Handed::default() });
+        FinishedLane { rows, groups, customs, stores, own_bytes }
+    }
+
     /// Bytes it is charged with.
     pub(super) fn bytes(&self) -> usize {
-        self.rows.bytes() + ordered_bytes(&self.groups)
+        self.rows.bytes() + ordered_bytes(&self.groups) + self.own_bytes
     }
 
     /// The values that rows refer to, by store.
@@ -109,31 +126,21 @@ pub(super) struct AggregateSink(pub(super) Arc<Shared>);
 
 impl Sink for AggregateSink {
     fn name(&self) -> &str {
-        "hash aggregate"
+        HOLDER
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
-        let limit = cx.memory().limit() / (PAGES_SHARE * cx.query.threads.max(1) * LANES);
-        let page_bytes = limit.min(DEFAULT_PAGE_BYTES);
-        let plan = &self.0.plan;
-        let customs = plan.customs.iter().map(CustomCall::states);
-        Ok(Box::new(AggregateWorker {
-            table: GroupTable::new(plan, page_bytes),
-            customs: customs.collect::<Result<_>>()?,
-            custom_bytes: 0,
-            memory: cx.memory().reserve("hash aggregate", 0)?,
-            filters: plan.filters(),
-            shared: self.0.clone(),
-            hasher: KeyHasher::new(),
-            direct: DirectMap::default(),
-            clusters: Clusters::default(),
-            scratch: Scratch::default(),
-        }))
+        Ok(Box::new(AggregateWorker::new(self.0.clone(), cx)?))
     }
 
     fn prepare(&self, cx: &Context) -> Result<usize> {
         let mut state = self.0.state();
-        let mut memory = cx.memory().reserve("hash aggregate", 0)?;
+        if state.is_spilling {
+            let partitions = self.0.write_all(&mut state, cx)?;
+            state.partitions = Some(partitions);
+            return Ok(0);
+        }
+        let mut memory = cx.memory().reserve(HOLDER, 0)?;
         let mut parts = mem::take(&mut state.parts);
         if parts.is_empty() && self.0.plan.keys.is_empty() {
             // No worker ever started: the one group is there all the same.
@@ -141,7 +148,7 @@ impl Sink for AggregateSink {
             table.only_group(&self.0.plan, &mut memory)?;
             let (rows, stores) = table.into_rows(&mut memory);
             let customs = self.0.empty_customs()?;
-            let memory = cx.memory().reserve("hash aggregate", 0)?;
+            let memory = cx.memory().reserve(HOLDER, 0)?;
             parts.push(Part { rows, stores, customs, memory });
         }
         let lanes = parts.iter().map(|part| part.rows.lanes()).max().unwrap_or(1);
@@ -182,29 +189,18 @@ impl Sink for AggregateSink {
         };
         let Some(Lane { mut rows, origins }) = lane else { return Ok(()) };
         let plan = &self.0.plan;
-        let mut memory = cx.memory().reserve("hash aggregate", 0)?;
-        let customs = plan.customs.iter().map(CustomCall::states);
-        let mut visitor = MergeParts {
-            plan,
-            cx,
-            handed: &handed,
-            origins: &origins,
-            customs: customs.collect::<Result<_>>()?,
-            numbers: Vec::new(),
-            worker: 0,
-            groups: 0,
-        };
+        let mut memory = cx.memory().reserve(HOLDER, 0)?;
+        let mut visitor = MergeParts::new(plan, cx, handed.clone(), origins)?;
         let no_stores = Stores::new(plan, 0);
         let stores = handed.stores.as_ref().unwrap_or(&no_stores);
         let skip = handed.lane_bits;
         let groups = merge_lane(plan, &mut rows, stores, skip, &mut visitor, &mut memory)?;
-        let customs = visitor.customs.iter_mut().map(|custom| custom.evaluate());
-        let customs = customs.collect::<Result<_>>()?;
+        let customs = visitor.results()?;
         let mut state = self.0.state();
         if let Some(shared) = &mut state.memory {
             shared.absorb(memory);
         }
-        let lane = FinishedLane { rows, groups, customs, stores: handed };
+        let lane = FinishedLane { rows, groups, customs, stores: handed, own_bytes: 0 };
         if let Some(place) = state.finished.get_mut(task) {
             *place = Some(Arc::new(lane));
         }
@@ -227,6 +223,21 @@ impl Shared {
             states.state()
         });
         states.collect()
+    }
+
+    /// Writes what workers handed over, when others have written theirs.
+    fn write_all(&self, state: &mut State, cx: &Context) -> Result<Vec<Partition>> {
+        let mut spilled = mem::take(&mut state.spilled);
+        for Part { rows, stores, customs, mut memory } in mem::take(&mut state.parts) {
+            let mut spill = Spill::new(cx.memory().spill());
+            let customs = CustomStates::Arrays(&customs);
+            let groups = Groups { plan: &self.plan, stores: &stores, customs };
+            spill.write(&groups, rows, 0, &mut memory, cx)?;
+            spilled.push(spill.finish()?);
+        }
+        let mut partitions = Partition::of(spilled, LANE_BITS);
+        partitions.reverse();
+        Ok(partitions)
     }
 
     /// The rows of a worker that had too few to partition them.
@@ -255,16 +266,44 @@ impl Handed {
 
 /// What merging the rows of several workers has to do beside merging rows: their references go to
 /// the stores of all workers, and their custom states are merged by number.
-struct MergeParts<'a> {
+pub(super) struct MergeParts<'a> {
     plan: &'a Plan,
     cx: &'a Context,
-    handed: &'a Handed,
-    origins: &'a [usize],
+    handed: Arc<Handed>,
+    origins: Vec<usize>,
     customs: Vec<Box<dyn GroupStates>>,
     /// The numbers that the page's rows had in their worker's table.
     numbers: Vec<u32>,
     worker: usize,
     groups: usize,
+}
+
+impl<'a> MergeParts<'a> {
+    fn new(
+        plan: &'a Plan,
+        cx: &'a Context,
+        handed: Arc<Handed>,
+        origins: Vec<usize>,
+    ) -> Result<Self> {
+        let (numbers, worker, groups) = (Vec::new(), 0, 0);
+        let customs = plan.new_states()?;
+        Ok(MergeParts { plan, cx, handed, origins, customs, numbers, worker, groups })
+    }
+
+    /// For rows that refer to stores of their own, and their custom states by number.
+    pub(super) fn of_one(
+        plan: &'a Plan,
+        cx: &'a Context,
+        customs: Vec<Vec<ArrayRef>>,
+    ) -> Result<Self> {
+        let handed = Handed { customs: vec![customs], ..Handed::default() };
+        MergeParts::new(plan, cx, Arc::new(handed), vec![0])
+    }
+
+    /// The results of the custom functions.
+    pub(super) fn results(&mut self) -> Result<Vec<ArrayRef>> {
+        self.customs.iter_mut().map(|custom| custom.evaluate()).collect()
+    }
 }
 
 impl Visitor for MergeParts<'_> {
@@ -316,215 +355,4 @@ impl Visitor for MergeParts<'_> {
 /// The number of a row's group.
 pub(super) fn number(plan: &Plan, rows: &RowPages, row: RowRef) -> u32 {
     u32::take(&rows.row(row)[plan.number.offset..])
-}
-
-/// One worker's part of the sink.
-struct AggregateWorker {
-    shared: Arc<Shared>,
-    table: GroupTable,
-    customs: Vec<Box<dyn GroupStates>>,
-    custom_bytes: usize,
-    memory: Reservation,
-    filters: Vec<Option<usize>>,
-    hasher: KeyHasher,
-    direct: DirectMap,
-    clusters: Clusters,
-    scratch: Scratch,
-}
-
-/// Buffers kept from chunk to chunk.
-#[derive(Default)]
-struct Scratch {
-    hashes: Vec<u64>,
-    /// The group of each row, when rows are not sorted by group.
-    refs: Vec<RowRef>,
-    numbers: Vec<u32>,
-    unknown: Vec<u32>,
-}
-
-impl SinkWorker for AggregateWorker {
-    fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
-        cx.check()?;
-        let shared = self.shared.clone();
-        let plan = &shared.plan;
-        if input.is_empty() {
-            return Ok(Consumed::NeedInput);
-        }
-        let clustered = self.find_groups(plan, &input)?;
-        for filter in mem::take(&mut self.filters) {
-            self.update(plan, &input, filter, clustered)?;
-            self.filters.push(filter);
-        }
-        let custom_bytes = self.customs.iter().map(|custom| custom.size_bytes()).sum();
-        if custom_bytes > self.custom_bytes {
-            self.memory.grow(custom_bytes - self.custom_bytes)?;
-            self.custom_bytes = custom_bytes;
-        }
-        Ok(Consumed::NeedInput)
-    }
-
-    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
-        let shared = self.shared.clone();
-        if shared.plan.keys.is_empty() {
-            self.table.only_group(&shared.plan, &mut self.memory)?;
-        }
-        let groups = self.table.groups;
-        let customs = self.customs.iter_mut().zip(&shared.plan.customs).map(|(custom, call)| {
-            let no_rows = call.argument_types.iter().map(new_empty_array);
-            custom.update(&no_rows.collect::<Vec<_>>(), &[], None, groups)?;
-            custom.state()
-        });
-        let customs = customs.collect::<Result<Vec<_>>>()?;
-        let empty = GroupTable::new(&shared.plan, 0);
-        let (rows, stores) = mem::replace(&mut self.table, empty).into_rows(&mut self.memory);
-        let mut memory = self.memory.split(self.memory.bytes());
-        memory.settle();
-        shared.state().parts.push(Part { rows, stores, customs, memory });
-        Ok(None)
-    }
-}
-
-impl AggregateWorker {
-    /// Finds the group of every live row: sorted by group, if the answer is true, otherwise in
-    /// `scratch.refs`.
-    fn find_groups(&mut self, plan: &Plan, input: &Chunk) -> Result<bool> {
-        let positions = input.live_positions();
-        let Scratch { hashes, refs, numbers, unknown } = &mut self.scratch;
-        let (table, memory) = (&mut self.table, &mut self.memory);
-        if plan.keys.is_empty() {
-            let group = table.only_group(plan, memory)?;
-            self.clusters.single(positions, group);
-            return Ok(true);
-        }
-        table.review(plan, positions.len(), memory)?;
-        let keys = key_columns(plan, input)?;
-        let keys: Vec<&Column> = keys.iter().collect();
-        if self.direct.numbers(table, &keys, positions, numbers, unknown) {
-            if !unknown.is_empty() {
-                let new: Vec<u32> = unknown.iter().map(|&row| positions[row as usize]).collect();
-                self.hasher.hash(&keys, &new, hashes)?;
-                table.groups_of(plan, &keys, &new, hashes, memory, refs)?;
-                self.direct.learn(unknown, refs, numbers);
-            }
-            let groups = self.direct.groups();
-            if Clusters::pays(groups.len(), positions.len()) {
-                self.clusters.sort(positions, numbers, groups);
-                return Ok(true);
-            }
-            refs.clear();
-            refs.extend(numbers.iter().map(|&number| groups[number as usize]));
-            return Ok(false);
-        }
-        self.hasher.hash(&keys, positions, hashes)?;
-        table.groups_of(plan, &keys, positions, hashes, memory, refs)?;
-        let groups = table.groups;
-        if groups == table.numbered.len() && Clusters::pays(groups, positions.len()) {
-            numbers.clear();
-            numbers.extend(refs.iter().map(|&row| number(plan, &table.rows, row)));
-            self.clusters.sort(positions, numbers, &table.numbered);
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Updates the states that have this filter.
-    fn update(
-        &mut self,
-        plan: &Plan,
-        input: &Chunk,
-        filter: Option<usize>,
-        clustered: bool,
-    ) -> Result<()> {
-        let passed;
-        let (positions, targets) = match (clustered, filter) {
-            (true, None) => (&self.clusters.positions[..], Targets::Runs(&self.clusters.runs)),
-            (false, None) => (input.live_positions(), Targets::Each(&self.scratch.refs)),
-            (_, Some(filter)) => {
-                let all = match clustered {
-                    true => (&self.clusters.positions[..], Targets::Runs(&self.clusters.runs)),
-                    false => (input.live_positions(), Targets::Each(&self.scratch.refs)),
-                };
-                passed = filtered(input.column(filter)?, all.0, all.1);
-                (&passed.0[..], Targets::Each(&passed.1))
-            }
-        };
-        let mine = plan.states.iter().filter(|state| state.filter == filter);
-        let read = |state: &plan::State| match state.fold {
-            Fold::Stored { .. } => [None, None],
-            _ => [state.argument, state.second],
-        };
-        let arguments = mine.clone().flat_map(read).flatten();
-        let arguments = arguments.map(|a| input.column(a)).collect::<Result<Vec<_>>>()?;
-        let mut picked = pick(arguments, positions).into_iter();
-        for state in mine {
-            let [first, second] = read(state).map(|column| column.and_then(|_| picked.next()));
-            let GroupTable { rows, stores, .. } = &mut self.table;
-            let memory = &mut self.memory;
-            if matches!(state.fold, Fold::Stored { .. }) {
-                stores.update(plan, rows, state, input, positions, targets, memory)?;
-                continue;
-            }
-            let mut folding = Folding { rows, state, targets };
-            match (first, second) {
-                (None, _) => folding.count_rows(),
-                (Some(values), None) => folding.values(&values)?,
-                (Some(first), Some(second)) => folding.pairs(&first, &second)?,
-            }
-        }
-        for (call, custom) in plan.customs.iter().zip(&mut self.customs) {
-            if call.filter == filter {
-                update_custom(plan, call, custom, &self.table, input, positions, targets)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Updates the states of a function that is not built in.
-fn update_custom(
-    plan: &Plan,
-    call: &CustomCall,
-    custom: &mut Box<dyn GroupStates>,
-    table: &GroupTable,
-    input: &Chunk,
-    positions: &[u32],
-    targets: Targets<'_>,
-) -> Result<()> {
-    let mut groups = Vec::with_capacity(positions.len());
-    targets.for_each(|_, row| groups.push(number(plan, &table.rows, row)));
-    let indices = Indices::new(positions.to_vec());
-    let arguments = call.arguments.iter().zip(&call.argument_types);
-    let arguments = arguments.map(|(&a, t)| to_logical(&input.column(a)?.gather(&indices)?, t));
-    custom.update(&arguments.collect::<Result<Vec<_>>>()?, &groups, None, table.groups)
-}
-
-/// The key columns, their numbers made alike.
-fn key_columns(plan: &Plan, input: &Chunk) -> Result<Vec<Column>> {
-    let keys = plan.keys.iter().zip(&plan.has_float).map(|(&key, &has_float)| {
-        let column = input.column(key)?;
-        if !has_float {
-            return Ok(column.clone());
-        }
-        let values = with_float_keys(&column.to_array(input.rows())?)?;
-        Ok(Column::flat(column.logical().clone(), values))
-    });
-    keys.collect()
-}
-
-/// The rows whose filter is true, with their groups.
-fn filtered(filter: &Column, positions: &[u32], targets: Targets<'_>) -> (Vec<u32>, Vec<RowRef>) {
-    let picked = pick([filter], positions);
-    let (mut passed, mut groups) = (Vec::new(), Vec::new());
-    let Some((picked, values)) =
-        picked.first().and_then(|p| Some((p, p.array().as_boolean_opt()?)))
-    else {
-        return (passed, groups);
-    };
-    targets.for_each(|number, group| {
-        if !picked.is_null(number) && values.value(picked.at()[number] as usize) {
-            passed.push(positions[number]);
-            groups.push(group);
-        }
-    });
-    (passed, groups)
 }

@@ -37,6 +37,17 @@ impl Stores {
         Stores { pages: plan.stores.iter().map(pages).collect(), page_bytes }
     }
 
+    /// Bytes of all pages.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.iter().map(RowPages::bytes).sum()
+    }
+
+    /// Bytes that [`Stores::update`] may copy before it goes on, with `groups` groups.
+    pub(super) fn copied_bytes(&self, groups: usize) -> usize {
+        let due = self.pages.iter().filter(|pages| is_wasteful(pages.rows(), groups));
+        due.map(RowPages::bytes).sum()
+    }
+
     /// Keeps the better of each group's value and those of its rows in the batch: the rows of
     /// `input` at `positions`, whose groups `targets` tells.
     ///
@@ -130,7 +141,7 @@ impl Stores {
         memory: &mut Reservation,
     ) -> Result<()> {
         let old = &self.pages[store];
-        if old.rows() < 2 * rows.rows() + UNUSED_MIN {
+        if !is_wasteful(old.rows(), rows.rows()) {
             return Ok(());
         }
         let mut kept = RowPages::new(old.layout().clone(), self.page_bytes).strict();
@@ -149,6 +160,11 @@ impl Stores {
         self.pages[store] = kept;
         Ok(())
     }
+}
+
+/// Whether so many values are stored for so many groups that it pays to drop those not used.
+fn is_wasteful(values: usize, groups: usize) -> bool {
+    values >= 2 * groups + UNUSED_MIN
 }
 
 /// The value that a slot refers to; [`RowRef::NONE`] for none.

@@ -20,7 +20,7 @@ use super::stores::Stores;
 use crate::batch::{Column, pick};
 use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{Fixed, RowPages, RowRef};
+use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, RowPages, RowRef};
 
 /// Partitions of a partitioned table, as bits of the hash.
 pub(super) const LANE_BITS: u32 = 6;
@@ -364,6 +364,42 @@ impl GroupTable {
         Ok(())
     }
 
+    /// Takes all groups out, to be written; the table begins anew, with partitions from the start.
+    pub(super) fn take_out(&mut self, plan: &Plan, memory: &mut Reservation) -> (RowPages, Stores) {
+        self.references_changed(memory);
+        let empty = RowPages::with_lanes(plan.layout.clone(), self.page_bytes, LANES).strict();
+        let rows = mem::replace(&mut self.rows, empty);
+        let stores = mem::replace(&mut self.stores, Stores::new(plan, self.page_bytes));
+        self.groups = 0;
+        self.review = Review { merge_at: plan.tuning.merge_rows_min, ..Review::default() };
+        if let Some(sketch) = &mut self.sketch {
+            **sketch = Sketch::new();
+        }
+        (rows, stores)
+    }
+
+    /// Bytes that taking in `rows` rows, of `bytes` bytes in pages, needs at most, and what
+    /// [`GroupTable::review`] may need before.
+    pub(super) fn needed_bytes(&self, plan: &Plan, rows: usize, bytes: usize) -> usize {
+        let lanes = self.rows.lanes();
+        // A page can stay a quarter empty, and a new one be opened in every lane.
+        let pages = bytes + bytes / 3 + lanes.min(rows) * self.page_bytes.max(FIRST_PAGE_BYTES);
+        let directory = match self.is_appending() || self.directory.has_room(rows) {
+            true => 0,
+            false => Directory::bytes_for(Directory::places_for(self.rows.rows() + rows)),
+        };
+        let review = match (lanes, self.is_appending()) {
+            (1, _) if self.groups + rows < plan.tuning.partition_groups => 0,
+            (_, false) if lanes > 1 => 0,
+            (_, true) if self.rows.rows() + rows < self.review.merge_at => 0,
+            _ => {
+                let places = Directory::places_for(self.rows.rows());
+                self.rows.bytes() + LANES * self.page_bytes + Directory::bytes_for(places)
+            }
+        };
+        pages + directory + review
+    }
+
     /// Gives back everything but the rows and what they refer to.
     pub(super) fn into_rows(mut self, memory: &mut Reservation) -> (RowPages, Stores) {
         self.references_changed(memory);
@@ -388,8 +424,8 @@ pub(super) fn lane_of(hash: u64) -> usize {
     (hash >> (u64::BITS - LANE_BITS)) as usize
 }
 
-/// Row numbers in the order of their lanes, and where each lane ends.
-fn by_lane(hashes: &[u64]) -> (Vec<u32>, Vec<usize>) {
+/// Row numbers in the order of the lanes of their hashes, and where each lane ends.
+pub(super) fn by_lane(hashes: &[u64]) -> (Vec<u32>, Vec<usize>) {
     let mut ends = vec![0; LANES];
     hashes.iter().for_each(|&hash| ends[lane_of(hash)] += 1);
     let mut next = Vec::with_capacity(LANES);

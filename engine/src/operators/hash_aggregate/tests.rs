@@ -787,18 +787,105 @@ fn sums_that_do_not_fit_are_errors_and_order_does_not_matter() {
 }
 
 #[test]
-fn a_refused_reservation_is_out_of_memory_and_gives_everything_back() {
+fn without_room_to_begin_is_out_of_memory_and_gives_everything_back() {
     let mut random = Random(3);
     let inputs = [input(&mut random, Kind::Int64, 200_000, 1 << 40, false)];
     let chunks: Vec<Chunk> =
         chunks(&mut random, &inputs, 4096).into_iter().map(|(c, _)| c).collect();
-    let options = GovernorOptions { limit_bytes: Some(1 << 20), ..Default::default() };
-    let governor = Governor::new(options);
+    let governor = limited(512 << 10);
     let spec = spec(1, vec![]);
     let error = run(&spec, &schema_of(&inputs), &chunks, 2, None, governor.clone());
     let error = error.expect_err("does not fit");
     assert!(matches!(error, Error::OutOfMemory { .. }) && error.to_string().contains("aggregate"));
     assert_eq!(governor.reserved(), 0);
+}
+
+fn limited(bytes: usize) -> Governor {
+    Governor::new(GovernorOptions { limit_bytes: Some(bytes), ..Default::default() })
+}
+
+/// Rows as texts, in their order.
+fn in_order(batch: &RecordBatch) -> Vec<Vec<String>> {
+    let row = |row: usize| batch.columns().iter().map(|column| text(column, row)).collect();
+    (0..batch.num_rows()).map(row).collect()
+}
+
+#[test]
+fn groups_that_do_not_fit_are_written_out_and_come_back_in_the_same_order() {
+    let small = Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000 };
+    let mut spilled = 0;
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let rows = 20_000 + random.below(20_000) as usize;
+        let distinct = [3, 900, 20_000, 1 << 40][random.below(4) as usize];
+        let keys = 1 + random.below(2) as usize;
+        let mut inputs = Vec::new();
+        for _ in 0..keys {
+            let kind = KEYS[random.below(KEYS.len() as u64) as usize];
+            inputs.push(input(&mut random, kind, rows, distinct, true));
+        }
+        // Groups beyond what the kinds above can have.
+        inputs.push(input(&mut random, Kind::Int64, rows, distinct, false));
+        let filter = inputs.len();
+        inputs.push(input(&mut random, Kind::Bool, rows, 2, true));
+        let mut aggregates = Vec::new();
+        for _ in 0..1 + random.below(3) {
+            let kind = KEYS[random.below(KEYS.len() as u64) as usize];
+            let argument = inputs.len();
+            inputs.push(input(&mut random, kind, rows, 1000, true));
+            aggregates.extend(calls(&mut random, kind, argument, filter));
+        }
+        let spec = spec(keys + 1, aggregates);
+        let size = [7, 400, 4096][random.below(3) as usize];
+        let chunks: Vec<Chunk> =
+            chunks(&mut random, &inputs, size).into_iter().map(|(chunk, _)| chunk).collect();
+        let schema = schema_of(&inputs);
+        let all = run(&spec, &schema, &chunks, 1, None, Governor::unlimited()).expect("runs");
+        let all = in_order(&all);
+        for (workers, tuning, limit) in [
+            (1, None, 3 << 20),
+            (2, Some(small), 4 << 20),
+            (3, Some(small), 5 << 20),
+            (1, Some(small), 16 << 20),
+        ] {
+            let governor = limited(limit);
+            let batch = run(&spec, &schema, &chunks, workers, tuning, governor.clone());
+            let batch = batch.unwrap_or_else(|e| panic!("seed {seed}, {workers}, {limit}: {e}"));
+            assert_eq!(in_order(&batch), all, "seed {seed}, {workers} workers, {limit} bytes");
+            assert_eq!(governor.reserved(), 0, "seed {seed}: everything is given back");
+            spilled += usize::from(governor.spill().usage().written > 0);
+        }
+    }
+    assert!(spilled > 20, "{spilled} runs wrote groups out");
+}
+
+#[test]
+fn partitions_that_do_not_fit_are_split() {
+    let mut random = Random(11);
+    let rows = 400_000;
+    let inputs = [
+        input(&mut random, Kind::Int64, rows, 1 << 40, false),
+        input(&mut random, Kind::Text, rows, 1 << 40, true),
+        input(&mut random, Kind::Int64, rows, 1 << 40, true),
+    ];
+    let calls = [1, 2].map(|argument| {
+        let data_type = inputs[argument].data_type.clone();
+        call(AggregateKind::Max, argument, data_type)
+    });
+    for custom in [None, Some(call(bit_xor(), 2, DataType::Int64))] {
+        let spec = spec(1, calls.iter().cloned().chain(custom).collect());
+        let schema = schema_of(&inputs);
+        let chunks: Vec<Chunk> =
+            chunks(&mut random, &inputs, 4096).into_iter().map(|(chunk, _)| chunk).collect();
+        let all = run(&spec, &schema, &chunks, 1, None, Governor::unlimited()).expect("runs");
+        let governor = limited(2 << 20);
+        let batch = run(&spec, &schema, &chunks, 1, None, governor.clone()).expect("runs");
+        assert_eq!(in_order(&batch), in_order(&all));
+        assert_eq!(governor.reserved(), 0, "everything is given back");
+        let written = governor.spill().usage().written;
+        let groups = all.get_array_memory_size() as u64;
+        assert!(written > groups * 3 / 2, "written twice: {written} bytes for {groups}");
+    }
 }
 
 #[test]

@@ -1,0 +1,312 @@
+//! Partitions on tapes, read back: as a whole, or split into smaller ones.
+
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+
+use super::directory::Directory;
+use super::plan::{Fold, Plan};
+use super::spill::{
+    CustomStates, Groups, HOLDER, SPILL_BYTES, Spill, Spilled, StateRows, Stretch, Tag, distribute,
+};
+use super::stores::{Stores, reference};
+use super::table::{LANE_BITS, LANES};
+use crate::batch::to_logical;
+use crate::error::{Error, Result};
+use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, RowPages, RowRef};
+use crate::memory::spill::{Tape, TapeReader};
+use crate::memory::{Governor, Reservation};
+use crate::pipeline::Context;
+
+/// Bytes of the window through which tapes are read.
+const WINDOW_BYTES: usize = 64 << 10;
+
+/// What reading a partition needs at least.
+pub(super) const READER_MINIMUM: usize = SPILL_BYTES + LANES * FIRST_PAGE_BYTES;
+
+/// Bits of the hash from which on partitions are not split any more.
+const SKIP_MAX: u32 = u64::BITS - LANE_BITS;
+
+/// Groups whose hashes share the upper `skip` bits; several rows of one group may be among them.
+pub(super) struct Partition {
+    pub(super) skip: u32,
+    stretches: Vec<(Arc<Tape>, Stretch)>,
+    customs: Arc<Vec<StateRows>>,
+}
+
+/// Groups in memory with what they refer to.
+pub(super) struct Held {
+    pub(super) rows: RowPages,
+    /// Values by store.
+    pub(super) stores: Stores,
+    /// States by custom function, in the order of the groups' numbers.
+    customs: Vec<RowPages>,
+}
+
+impl Partition {
+    /// The partitions that several workers have written, in the order of hashes; those without
+    /// groups are left out.
+    pub(super) fn of(parts: Vec<Spilled>, skip: u32) -> Vec<Partition> {
+        let customs = parts.iter().map(|part| &part.customs).find(|customs| !customs.is_empty());
+        let customs = Arc::new(customs.cloned().unwrap_or_default());
+        let lanes = (0..LANES).map(|lane| {
+            let stretches = parts.iter().flat_map(|part| {
+                let stretches = part.stretches.get(lane).into_iter().flatten();
+                stretches.map(|stretch| (part.tape.clone(), *stretch))
+            });
+            Partition { skip, stretches: stretches.collect(), customs: customs.clone() }
+        });
+        lanes.filter(|partition| !partition.stretches.is_empty()).collect()
+    }
+
+    /// Bytes it takes to hold all of it and to merge it.
+    pub(super) fn needed_bytes(&self) -> usize {
+        let rows: usize = self.stretches.iter().map(|(_, stretch)| stretch.rows).sum();
+        let bytes: usize = self.stretches.iter().map(|(_, stretch)| stretch.bytes).sum();
+        // Custom states are rows first, then columns, then results.
+        let bytes = if self.customs.is_empty() { bytes } else { 3 * bytes };
+        let directory = Directory::bytes_for(Directory::places_for(rows));
+        bytes + directory + rows * size_of::<RowRef>() + 2 * WINDOW_BYTES
+    }
+
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// `Io` when a tape cannot be read, `OutOfMemory`.
+    pub(super) fn load(&self, plan: &Plan, memory: &mut Reservation, cx: &Context) -> Result<Held> {
+        let mut held = Held::new(plan, &self.customs, 1);
+        let mut units = Units::new(cx.memory());
+        for (tape, stretch) in &self.stretches {
+            units.turn_to(tape, stretch)?;
+            while units.next(plan, &mut held, memory)? {
+                cx.check()?;
+            }
+        }
+        Ok(held)
+    }
+
+    /// Splits it by the next bits of the hash; the parts are in the order of hashes.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when all bits have been used, or the disk is full; `Io`.
+    pub(super) fn split(
+        &self,
+        plan: &Plan,
+        memory: &mut Reservation,
+        cx: &Context,
+    ) -> Result<Vec<Partition>> {
+        if self.skip >= SKIP_MAX {
+            // Rows of few groups that are this large: nothing more can be split.
+            memory.grow(self.needed_bytes())?;
+            return Err(Error::internal("a partition is split though there is room for it"));
+        }
+        memory.grow(SPILL_BYTES)?;
+        let mut spill = Spill::new(cx.memory().spill()).with_customs(self.customs.to_vec());
+        let (mut unit, mut lanes) = (Held::new(plan, &self.customs, 1), self.lanes(plan));
+        let mut units = Units::new(cx.memory());
+        let flush_bytes = cx.memory().limit() / (8 * cx.query.threads.max(1));
+        for (tape, stretch) in &self.stretches {
+            units.turn_to(tape, stretch)?;
+            // A unit, its copy, and the next one's first page.
+            let more = 3 * stretch.unit_bytes + LANES * FIRST_PAGE_BYTES;
+            loop {
+                cx.check()?;
+                if lanes.bytes() > flush_bytes || !memory.ensure(more) {
+                    lanes.write(plan, &mut spill, self.skip, memory, cx)?;
+                    lanes = self.lanes(plan);
+                }
+                if !units.next(plan, &mut unit, memory)? {
+                    break;
+                }
+                lanes.take_in(plan, &mut unit, self.skip, memory)?;
+            }
+        }
+        lanes.write(plan, &mut spill, self.skip, memory, cx)?;
+        let _ = memory.ensure(0);
+        let parts = vec![spill.finish()?];
+        memory.shrink(SPILL_BYTES);
+        Ok(Partition::of(parts, self.skip + LANE_BITS))
+    }
+
+    fn lanes(&self, plan: &Plan) -> Held {
+        Held::new(plan, &self.customs, LANES)
+    }
+}
+
+impl Held {
+    fn new(plan: &Plan, customs: &[StateRows], lanes: usize) -> Self {
+        let page_bytes = FIRST_PAGE_BYTES;
+        let customs = customs.iter();
+        let customs = customs.map(|c| RowPages::new(c.layout.clone(), page_bytes).strict());
+        Held {
+            rows: RowPages::with_lanes(plan.layout.clone(), page_bytes, lanes).strict(),
+            stores: Stores::new(plan, page_bytes),
+            customs: customs.collect(),
+        }
+    }
+
+    /// Bytes it is charged with.
+    pub(super) fn bytes(&self) -> usize {
+        let beside = self.stores.pages.iter().chain(&self.customs);
+        self.rows.bytes() + beside.map(RowPages::bytes).sum::<usize>()
+    }
+
+    fn beside(&mut self, number: usize) -> Option<&mut RowPages> {
+        match number.checked_sub(self.stores.pages.len()) {
+            None => self.stores.pages.get_mut(number),
+            Some(custom) => self.customs.get_mut(custom),
+        }
+    }
+
+    /// Takes over the groups of a unit, into the lanes of the next bits of the hash.
+    fn take_in(
+        &mut self,
+        plan: &Plan,
+        unit: &mut Held,
+        skip: u32,
+        memory: &mut Reservation,
+    ) -> Result<()> {
+        let members: Vec<RowRef> = unit.rows.refs().collect();
+        let groups = Groups { plan, stores: &unit.stores, customs: CustomStates::Arrays(&[]) };
+        groups.move_stores(&mut unit.rows, &members, &mut self.stores.pages, memory)?;
+        let numbers = self.customs.first().map_or(0, RowPages::rows);
+        for (own, states) in self.customs.iter_mut().zip(&unit.customs) {
+            let refs: Vec<RowRef> = states.refs().collect();
+            own.append_rows(states, &refs, 0, memory, &mut Vec::with_capacity(refs.len()))?;
+        }
+        for (number, &row) in (numbers as u32..).zip(&members) {
+            number.put(&mut unit.rows.row_mut(row)[plan.number.offset..]);
+        }
+        distribute(plan, &unit.rows, &members, skip, &mut self.rows, memory)?;
+        memory.shrink(unit.bytes());
+        unit.rows.clear();
+        unit.stores.pages.iter_mut().chain(&mut unit.customs).for_each(RowPages::clear);
+        Ok(())
+    }
+
+    /// Writes all groups out, and gives their memory back.
+    fn write(
+        self,
+        plan: &Plan,
+        spill: &mut Spill,
+        skip: u32,
+        memory: &mut Reservation,
+        cx: &Context,
+    ) -> Result<()> {
+        let refs: Vec<Vec<RowRef>> =
+            self.customs.iter().map(|states| states.refs().collect()).collect();
+        let customs = CustomStates::Rows(&self.customs, &refs);
+        let groups = Groups { plan, stores: &self.stores, customs };
+        spill.write(&groups, self.rows, skip, memory, cx)?;
+        let beside = self.stores.pages.iter().chain(&self.customs);
+        memory.shrink(beside.map(RowPages::bytes).sum());
+        Ok(())
+    }
+
+    /// The custom states as columns, and the groups without them.
+    pub(super) fn take_customs(
+        &mut self,
+        partition: &Partition,
+        memory: &mut Reservation,
+    ) -> Result<Vec<Vec<ArrayRef>>> {
+        let mut customs = Vec::with_capacity(self.customs.len());
+        for (states, known) in mem::take(&mut self.customs).iter().zip(&*partition.customs) {
+            let refs: Vec<RowRef> = states.refs().collect();
+            let columns =
+                known.types.iter().enumerate().map(|(column, data_type)| {
+                    to_logical(&states.gather(column, &refs)?, data_type)
+                });
+            customs.push(columns.collect::<Result<_>>()?);
+            memory.shrink(states.bytes());
+        }
+        Ok(customs)
+    }
+}
+
+/// Reads units.
+struct Units<'a> {
+    governor: &'a Governor,
+    reader: Option<TapeReader>,
+    /// The page that showed that a unit is over.
+    ahead: Option<(Tag, Vec<u8>)>,
+}
+
+impl<'a> Units<'a> {
+    fn new(governor: &'a Governor) -> Self {
+        Units { governor, reader: None, ahead: None }
+    }
+
+    fn turn_to(&mut self, tape: &Arc<Tape>, stretch: &Stretch) -> Result<()> {
+        match &mut self.reader {
+            Some(reader) => reader.turn_to(tape.clone()),
+            None => {
+                let charge = self.governor.reserve(HOLDER, 0)?;
+                self.reader = Some(TapeReader::new(tape.clone(), WINDOW_BYTES, charge)?);
+            }
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.seek(stretch.from, stretch.until, 0);
+        }
+        Ok(())
+    }
+
+    /// Adds the next unit of the stretch to what is held; false at the end.
+    fn next(&mut self, plan: &Plan, held: &mut Held, memory: &mut Reservation) -> Result<bool> {
+        let Some((tag, bytes)) = self.page(memory)? else { return Ok(false) };
+        if tag.beside.is_some() {
+            return Err(Error::internal("a spilled unit without its groups"));
+        }
+        let first = u32::try_from(held.rows.rows()).ok();
+        let Some(first) = first.filter(|&first| first.checked_add(tag.rows as u32).is_some())
+        else {
+            return Err(Error::input("more than 4 billion groups"));
+        };
+        held.rows.push_image(tag.rows, bytes)?;
+        let members: Vec<RowRef> = held.rows.page_refs(held.rows.pages() - 1).collect();
+        for state in &plan.states {
+            let Fold::Stored { store, .. } = state.fold else { continue };
+            let behind = held.stores.pages.get(store).map_or(0, RowPages::pages);
+            for &row in &members {
+                let slot = held.rows.slot(row, state.value);
+                if slot != 0 {
+                    let moved = reference(slot).behind(behind);
+                    held.rows.set_slot(row, state.value, moved.to_bits() + 1);
+                }
+            }
+        }
+        for (number, &row) in (first..).zip(&members) {
+            number.put(&mut held.rows.row_mut(row)[plan.number.offset..]);
+        }
+        while let Some((tag, bytes)) = self.page(memory)? {
+            let Some(beside) = tag.beside else {
+                self.ahead = Some((tag, bytes));
+                break;
+            };
+            let pages = held.beside(beside);
+            let pages = pages.ok_or_else(|| Error::internal("spilled values of no store"))?;
+            pages.push_image(tag.rows, bytes)?;
+        }
+        Ok(true)
+    }
+
+    /// The next page, charged.
+    fn page(&mut self, memory: &mut Reservation) -> Result<Option<(Tag, Vec<u8>)>> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
+        }
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let Some(block) = reader.next_block()? else { return Ok(None) };
+        let tag = Tag::from_bits(block.tag);
+        memory.grow(block.bytes.len())?;
+        let mut bytes = block.bytes.to_vec();
+        if tag.has_heap {
+            let heap = reader.next_block()?;
+            let heap = heap.ok_or_else(|| Error::internal("a spilled page without its heap"))?;
+            memory.grow(heap.bytes.len())?;
+            bytes.reserve_exact(heap.bytes.len());
+            bytes.extend_from_slice(heap.bytes);
+        }
+        Ok(Some((tag, bytes)))
+    }
+}
