@@ -22,7 +22,7 @@ use gristmill_engine::operators::Window;
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
-use super::aggregate::aggregate_over;
+use super::aggregate::{aggregate_over, distinct_over};
 use super::literal::lower_literal;
 use super::plan::{PlanLowering, all_columns, field_names};
 
@@ -115,8 +115,8 @@ impl PlanLowering {
         let function = match &window.fun {
             WindowFunctionDefinition::WindowUDF(function) => own_function(function.name())?,
             WindowFunctionDefinition::AggregateUDF(function) => {
-                let kind = aggregate_over(function, &mut args, &mut filter, data_type)?;
-                WindowKind::Aggregate(kind)
+                let over = if params.distinct { distinct_over } else { aggregate_over };
+                WindowKind::Aggregate(over(function, &mut args, &mut filter, data_type)?)
             }
         };
         let ignore_nulls = ignores_nulls(&function, params)?;
@@ -166,7 +166,8 @@ fn own_function(name: &str) -> Result<WindowKind> {
 }
 
 fn ignores_nulls(function: &WindowKind, params: &WindowFunctionParams) -> Result<bool> {
-    if params.distinct {
+    let is_aggregate = matches!(function, WindowKind::Aggregate(_));
+    if params.distinct && !is_aggregate {
         return Err(Error::input(format!("DISTINCT in {function} OVER is not supported")));
     }
     if params.null_treatment != Some(NullTreatment::IgnoreNulls) {

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, ExplainStatement, Statement};
 use datafusion_sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, JoinOperator, LimitClause,
-    Query, Select, Spanned, TableFactor, Visit, Visitor,
+    Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, Spanned, TableFactor,
+    Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -94,15 +94,10 @@ impl Visitor for Search {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Unsupported> {
         match expr {
-            Expr::Function(Function { name, args, over: Some(over), .. }) => {
-                if let Some(what) = windows::unresolved(over) {
-                    return found(&what, name.span());
-                }
-                let is_distinct = matches!(args, FunctionArguments::List(list)
-                    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
-                match is_distinct {
-                    true => found(&format!("DISTINCT in {name}(…) OVER"), name.span()),
-                    false => ControlFlow::Continue(()),
+            Expr::Function(Function { name, over: Some(over), .. }) => {
+                match windows::unresolved(over) {
+                    Some(what) => found(&what, name.span()),
+                    None => ControlFlow::Continue(()),
                 }
             }
             Expr::Function(function) if function.name.to_string().to_lowercase() == "unnest" => {
@@ -140,7 +135,6 @@ mod tests {
     #[test]
     fn what_has_no_plan_is_refused_by_name_and_place() {
         let refused = [
-            ("select 1,\n sum(distinct x) over () from t", "line 2, column 2", "DISTINCT in sum"),
             ("select 1 from t qualify rank() over w > 1", "line 1, column 25", "no window w"),
             ("select rank() over (w order by a) from t window w as (order by b)", "8", "extended"),
             ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),

@@ -1,10 +1,11 @@
 //! An open-addressing directory of rows by hash.
 //!
 //! An entry is one word: 16 bits of the hash, which spare most comparisons with rows of other
-//! hashes, and a reference. A row's place is the upper bits of its hash; if that is taken, the next
-//! free place. There is no wrap-around: rows that are pushed beyond the last place go into a tail.
+//! hashes, and a reference. A row's place is the upper bits of its hash, but for those that its
+//! owner skips; if that is taken, the next free place. There is no wrap-around: rows that are
+//! pushed beyond the last place go into a tail.
 //! Occupied places therefore come in runs that are ordered by hash, whatever the order of
-//! insertion.
+//! insertion, where the bits that are skipped are the same for all rows.
 //!
 //! Invariant 1: no free place is between a row's own place and where it is.
 
@@ -38,7 +39,8 @@ pub(super) enum Entry {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     entries: Vec<u64>,
-    /// Bits of the hash that are the same for all rows (the lane), from the top.
+    /// Bits of the hash that do not choose the place, from the top: those that are the same for all
+    /// rows (the lane), or more.
     skip: u32,
     /// `64 -` the bits that choose the place.
     shift: u32,
@@ -57,7 +59,7 @@ impl Directory {
         (places + TAIL) * size_of::<u64>()
     }
 
-    /// A directory of `places` (a power of two) for rows whose hashes share the upper `skip` bits.
+    /// A directory of `places` (a power of two) that passes over the upper `skip` bits of hashes.
     pub(super) fn new(places: usize, skip: u32) -> Self {
         let shift = u64::BITS - places.trailing_zeros();
         Directory { entries: vec![0; places + TAIL], skip, shift, places, rows: 0 }
@@ -138,7 +140,8 @@ impl Directory {
         self.entries[place] = entry;
     }
 
-    /// All rows in the order of their hashes, which `hash` gives. Rows with equal hashes are in
+    /// All rows in the order of their hashes, which `hash` gives; the bits that are skipped have to
+    /// be the same for all. Rows with equal hashes are in
     /// the order that `tie` says.
     pub(super) fn into_ordered(
         self,

@@ -26,6 +26,11 @@ use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, RowPages, RowRef};
 pub(super) const LANE_BITS: u32 = 6;
 pub(super) const LANES: usize = 1 << LANE_BITS;
 
+/// Upper bits of the hash that do not choose the place in a directory. Rows out of another
+/// aggregate come in the order of their hashes: by these bits they would crowd at the start of a
+/// directory that grows.
+const UPPER_BITS: u32 = 24;
+
 /// Groups of small tables that are numbered for clustering.
 pub(super) const NUMBERED_GROUPS: usize = 256;
 
@@ -259,7 +264,7 @@ impl GroupTable {
         let old = mem::take(&mut self.directory);
         memory.shrink(old.bytes());
         drop(old);
-        let mut directory = Directory::new(places, 0);
+        let mut directory = Directory::new(places, UPPER_BITS);
         for row in self.rows.refs() {
             directory.insert(self.rows.slot(row, plan.hash), row);
         }

@@ -9,7 +9,7 @@
 //!
 //! * `calls`: from the front end's calls to those of the engine, over the projection's columns.
 //! * `borrowed`: aggregates of the front end that the engine calls.
-//! * `over`: aggregates OVER windows.
+//! * `over`: aggregates OVER windows; `sorted_values`: those of sorted values.
 //! * `branches`: what can be computed in one way is a branch: in one pass by hash, over distinct
 //!   values, or over rows in order. Each branch has a row for every key, so that those of several
 //!   branches can be put together.
@@ -20,6 +20,7 @@ mod borrowed;
 mod branches;
 mod calls;
 mod over;
+mod sorted_values;
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ use gristmill_engine::{Error, Result};
 use super::plan::{PlanLowering, field_names};
 use calls::Call;
 
-pub(super) use over::aggregate_over;
+pub(super) use over::{aggregate_over, distinct_over};
 
 impl PlanLowering {
     pub(super) fn aggregate(&mut self, aggregate: &df::Aggregate) -> Result<NodeId> {

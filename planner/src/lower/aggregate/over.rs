@@ -4,15 +4,35 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion_expr::AggregateUDF;
-use datafusion_functions_aggregate::median::median_udaf;
-use datafusion_functions_aggregate::percentile_cont::percentile_cont_udaf;
 use datafusion_functions_aggregate::string_agg::string_agg_udaf;
 use gristmill_engine::expr::{AggregateKind, AggregateRef, BitOp, Expr, Literal, Value};
 use gristmill_engine::{Error, Result};
 
 use super::borrowed::BorrowedAggregate;
 use super::calls::{FRACTION, cast, fraction, split_constants, statistic};
+use super::sorted_values::SortedValues;
 use crate::functions::Declared;
+
+/// What a window computes for an aggregate of distinct values. Its arguments become those that it
+/// takes.
+///
+/// # Errors
+/// `Input`, by name, for what windows do not compute.
+pub(in crate::lower) fn distinct_over(
+    function: &Arc<AggregateUDF>,
+    args: &mut Vec<Expr>,
+    filter: &mut Option<Expr>,
+    data_type: &DataType,
+) -> Result<AggregateKind> {
+    match (function.name(), args.len()) {
+        ("count", 1) => Ok(of_sorted(SortedValues::CountDistinct, args)),
+        // Equal values make no difference to these.
+        ("min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or", 1) => {
+            aggregate_over(function, args, filter, data_type)
+        }
+        (name, _) => Err(Error::input(format!("{name}(DISTINCT …) OVER is not supported"))),
+    }
+}
 
 /// What a window computes for an aggregate: its arguments become those that it takes, and rows
 /// count where its filter is true.
@@ -67,16 +87,20 @@ fn declared_over(
     match (which, args.first_mut()) {
         (Declared::Median, Some(value)) => {
             cast(value, data_type);
-            Ok(borrowed(median_udaf(), args))
+            Ok(of_sorted(SortedValues::PercentileCont(0.5), args))
         }
-        (Declared::PercentileCont, Some(value)) => {
-            cast(value, data_type);
+        (Declared::PercentileCont | Declared::PercentileDisc, Some(value)) => {
+            if which == Declared::PercentileCont {
+                cast(value, data_type);
+            }
             let wrong = || Error::input(format!("{name} {FRACTION}"));
-            let value = Value::Float(fraction(args.get(1)).ok_or_else(wrong)?);
-            args.truncate(1);
-            args.push(Expr::Literal(Literal { data_type: DataType::Float64, value }));
-            Ok(borrowed(percentile_cont_udaf(), args))
+            let part = fraction(args.get(1)).ok_or_else(wrong)?;
+            Ok(match which {
+                Declared::PercentileCont => of_sorted(SortedValues::PercentileCont(part), args),
+                _ => of_sorted(SortedValues::PercentileDisc(part), args),
+            })
         }
+        (Declared::Mode, Some(_)) => Ok(of_sorted(SortedValues::Mode, args)),
         (Declared::StringAgg, Some(value)) => {
             cast(value, &DataType::Utf8View);
             if args.len() == 1 {
@@ -90,6 +114,14 @@ fn declared_over(
             Ok(AggregateKind::CountRows)
         }
         _ => Err(unsupported(name)),
+    }
+}
+
+fn of_sorted(wanted: SortedValues, args: &mut Vec<Expr>) -> AggregateKind {
+    args.truncate(1);
+    AggregateKind::Custom {
+        function: AggregateRef::registered(Arc::new(wanted)),
+        parameters: Vec::new(),
     }
 }
 
