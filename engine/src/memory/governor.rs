@@ -15,11 +15,12 @@
 //! and a revocation that asks for memory is refused instead of revoking further (a thread-local
 //! mark), so revocations do not nest.
 //!
-//! Invariant 1: `reserved <= limit` at all times.
+//! Invariant 1: `reserved <= limit` at all times, but for the moment in which the limit is lowered.
 
 use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -48,11 +49,7 @@ pub struct Governor {
 }
 
 struct Shared {
-    limit: usize,
-    /// What elastic requests leave free.
-    headroom: usize,
-    slack_max: usize,
-    options: GovernorOptions,
+    limit: AtomicUsize,
     spill: SpillSpace,
     reserved: AtomicUsize,
     peak: AtomicUsize,
@@ -131,10 +128,7 @@ impl Governor {
         let spill = SpillSpace::new(&options.temp_dirs, options.spill_cap_bytes, io);
         Governor {
             shared: Arc::new(Shared {
-                limit,
-                headroom: if limit == usize::MAX { 0 } else { limit / 8 },
-                slack_max: (limit / 1024).min(64 << 10),
-                options,
+                limit: AtomicUsize::new(limit),
                 spill,
                 reserved: AtomicUsize::new(0),
                 peak: AtomicUsize::new(0),
@@ -183,7 +177,27 @@ impl Governor {
 
     /// Bytes that all reservations together may hold; `usize::MAX` for no limit.
     pub fn limit(&self) -> usize {
-        self.shared.limit
+        self.shared.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the budget; `None` for no limit. Idle state is revoked when more is held.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when those who work hold more than that; the budget is then as it was.
+    pub fn set_limit(&self, limit: Option<usize>) -> Result<()> {
+        let limit = limit.unwrap_or(usize::MAX);
+        let before = self.shared.limit.swap(limit, Ordering::Relaxed);
+        if self.reserved() > limit && !REVOKING.replace(true) {
+            // What is asked for is nothing: it can be had once no more than the limit is held.
+            self.revoke_until(Want { bytes: 0, elastic: false });
+            REVOKING.set(false);
+        }
+        if self.reserved() <= limit {
+            return Ok(());
+        }
+        let refused = self.refusal("the new limit", 0);
+        self.shared.limit.store(before, Ordering::Relaxed);
+        Err(refused)
     }
 
     /// Bytes reserved now.
@@ -198,18 +212,13 @@ impl Governor {
 
     /// What all reservations together may be after such a request.
     fn ceiling(&self, elastic: bool) -> usize {
-        let headroom = if elastic { self.shared.headroom } else { 0 };
-        self.shared.limit - headroom
+        let limit = self.limit();
+        if elastic && limit != usize::MAX { limit - limit / 8 } else { limit }
     }
 
     /// Where state goes that has no room in memory.
     pub fn spill(&self) -> &SpillSpace {
         &self.shared.spill
-    }
-
-    /// What the governor was made from.
-    pub fn options(&self) -> &GovernorOptions {
-        &self.shared.options
     }
 
     /// Present and peak figures.
@@ -249,7 +258,7 @@ impl Governor {
 
     /// The most slack that one reservation keeps.
     pub(super) fn slack_max(&self) -> usize {
-        self.shared.slack_max
+        (self.limit() / 1024).min(64 << 10)
     }
 
     /// Takes the bytes if they are free.
@@ -310,8 +319,9 @@ impl Governor {
         for (_, state) in victims {
             // A victim is asked for more than is missing just now, or the next kilobyte would
             // make it write again.
-            let free = self.ceiling(want.elastic).saturating_sub(self.reserved());
-            let wanted = want.bytes.saturating_sub(free).max(self.shared.limit / 16);
+            let needed = self.reserved().saturating_add(want.bytes);
+            let missing = needed.saturating_sub(self.ceiling(want.elastic));
+            let wanted = missing.max(self.limit() / 16);
             match state.revoke(wanted) {
                 Ok(freed) => tracing::debug!(freed, wanted, "revoked idle state"),
                 // The state is still whole, its owner will meet the same error when it spills.
@@ -352,7 +362,7 @@ impl Governor {
         let detail = format!(
             "{} of the limit of {} are held: {}; raise the limit (--memory, memory_limit)",
             Bytes(self.reserved() as u64),
-            Bytes(self.shared.limit as u64),
+            Bytes(self.limit() as u64),
             if top.is_empty() { "nothing".to_owned() } else { top.join(", ") },
         );
         Error::OutOfMemory { who: who.to_owned(), asked_bytes: asked, detail }
@@ -369,7 +379,7 @@ impl Governor {
 
 impl fmt::Debug for Governor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Governor({} of {} bytes)", self.reserved(), self.shared.limit)
+        write!(f, "Governor({} of {} bytes)", self.reserved(), self.limit())
     }
 }
 
@@ -386,6 +396,35 @@ impl fmt::Display for Bytes {
             unit += 1;
         }
         write!(f, "{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// Reads `128MB`, `1.5 GB`, `4096`; units are binary, as in [`Bytes`]' display.
+impl FromStr for Bytes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Bytes> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor: u64 = match unit.trim().to_ascii_uppercase().as_str() {
+            "" | "B" => 1,
+            "K" | "KB" | "KIB" => 1 << 10,
+            "M" | "MB" | "MIB" => 1 << 20,
+            "G" | "GB" | "GIB" => 1 << 30,
+            "T" | "TB" | "TIB" => 1 << 40,
+            other => {
+                let message = format!("`{other}` is not a unit; use KB, MB, GB or TB");
+                return Err(Error::input(message));
+            }
+        };
+        let bytes = match number.parse::<u64>() {
+            Ok(whole) => whole.checked_mul(factor),
+            Err(_) => number.parse::<f64>().ok().map(|n| (n * factor as f64) as u64),
+        };
+        let bytes = bytes.filter(|&bytes| bytes > 0).map(Bytes);
+        let message = || Error::input(format!("`{text}` is not a size; try 512MB or 2GB"));
+        bytes.ok_or_else(message)
     }
 }
 

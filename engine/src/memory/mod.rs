@@ -10,9 +10,11 @@
 //! * `spill`: state on disk, in checksummed blocks, and how it is read back.
 //! * `rows`: the one layout in which operators keep rows.
 //! * `runs`: sorted runs, formed within a budget and merged in parallel.
+//! * `chunks`: chunks kept to be read again, in memory or on tape.
 //! * `allocator`: the counting allocator that cross-checks the reservations.
 
 mod allocator;
+pub mod chunks;
 mod governor;
 mod reservation;
 pub mod rows;

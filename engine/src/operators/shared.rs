@@ -1,51 +1,73 @@
 //! A subplan's rows, kept for several readers.
 //!
-//! Phases: workers copy their chunks together (`consume`), hand them over (`combine`), the chunks
-//! are put in the order of the input (`prepare`); then every reader hands them out as morsels from
-//! a cursor of its own. The last reader to finish frees them.
+//! Phases: workers hand their chunks to a store (`consume`, `combine`), which puts them in the
+//! order of the input (`prepare`); then every reader hands them out as morsels from a cursor of its
+//! own. The last reader to finish frees them.
 //!
-//! Memory: the chunks, copied so that they pin no page of their sources, in one reservation. What
-//! does not fit ends the query with `OutOfMemory`.
-//! Concurrency: workers own what they collect; the finished list is read-only.
+//! Memory: the store's, see [`crate::memory::chunks`]: it gives way to others by moving chunks to
+//! tape.
+//! Concurrency: workers own what they collect; the sealed store is read by number.
 //! Invariant 1: chunks are freed only after every reader has finished.
 
-use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, SchemaRef};
 
-use crate::batch::{Chunk, Column, Place};
+use crate::batch::{Chunk, Place};
 use crate::error::{Error, Result};
-use crate::memory::Reservation;
+use crate::memory::Governor;
+use crate::memory::chunks::{ChunkReader, ChunkStore, ChunkWriter};
 use crate::pipeline::{
     Consumed, Context, PipelineId, Pull, Sink, SinkWorker, Source, SourceWorker,
 };
 use crate::plan::{Build, Stream};
 use crate::scheduler::Token;
 
+const NAME: &str = "shared subplan";
+
 /// The output of a plan node with several readers.
 pub struct Shared {
     schema: SchemaRef,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Kept>,
     readers: usize,
     after: Vec<PipelineId>,
 }
 
-#[derive(Default)]
+/// What the sink and the readers share.
 struct Kept {
-    chunks: Arc<Vec<Chunk>>,
-    collected: Vec<Chunk>,
-    charged: Vec<Reservation>,
+    types: Vec<DataType>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` before the first worker comes and after the last reader has gone.
+    store: Option<Arc<ChunkStore>>,
     finished_readers: usize,
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn store(&self, memory: &Governor) -> Result<Arc<ChunkStore>> {
+        let mut state = self.lock();
+        if let Some(store) = &state.store {
+            return Ok(store.clone());
+        }
+        let store = ChunkStore::new(NAME, self.types.clone(), memory)?;
+        Ok(state.store.insert(store).clone())
+    }
 }
 
 impl Shared {
     /// Ends `stream` in a buffer for `readers` readers.
     pub fn materialise(stream: Stream, readers: usize, build: &mut Build) -> Arc<Shared> {
-        let kept = Arc::new(Mutex::new(Kept::default()));
         let schema = stream.schema.clone();
+        let types = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let kept = Arc::new(Kept { types, state: Mutex::default() });
         let after = build.sink(stream, Arc::new(SharedSink { kept: kept.clone() }));
         Arc::new(Shared { schema, kept, readers, after })
     }
@@ -61,36 +83,29 @@ impl Shared {
     }
 }
 
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(|e| e.into_inner())
-}
-
 struct SharedSink {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Kept>,
 }
 
 struct SharedSinkWorker {
-    kept: Arc<Mutex<Kept>>,
-    chunks: Vec<Chunk>,
-    charged: Reservation,
+    store: Arc<ChunkStore>,
+    /// `None` once it has been handed over.
+    writer: Option<ChunkWriter>,
 }
 
 impl Sink for SharedSink {
     fn name(&self) -> &str {
-        "shared subplan"
+        NAME
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
-        let charged = cx.memory().reserve("shared subplan", 0)?;
-        let kept = self.kept.clone();
-        Ok(Box::new(SharedSinkWorker { kept, chunks: Vec::new(), charged }))
+        let store = self.kept.store(cx.memory())?;
+        let writer = Some(store.writer()?);
+        Ok(Box::new(SharedSinkWorker { store, writer }))
     }
 
-    fn prepare(&self, _: &Context) -> Result<usize> {
-        let mut kept = lock(&self.kept);
-        let mut chunks = mem::take(&mut kept.collected);
-        chunks.sort_by_key(Chunk::place);
-        kept.chunks = Arc::new(chunks);
+    fn prepare(&self, cx: &Context) -> Result<usize> {
+        self.kept.store(cx.memory())?.seal();
         Ok(0)
     }
 
@@ -99,68 +114,55 @@ impl Sink for SharedSink {
     }
 
     fn reset(&self) -> Result<()> {
-        *lock(&self.kept) = Kept::default();
+        *self.kept.lock() = State::default();
         Ok(())
     }
 }
 
 impl SinkWorker for SharedSinkWorker {
     fn consume(&mut self, input: Chunk, _: &Context) -> Result<Consumed> {
-        let place = input.place();
-        let chunk = input.compact()?;
-        let columns = chunk.columns().iter().map(|column| {
-            let array = unpinned(column.values());
-            Column::flat(column.logical().clone(), array)
-        });
-        let chunk = Chunk::new(columns.collect(), chunk.rows(), place);
-        let bytes: usize = chunk.columns().iter().map(|c| c.values().get_array_memory_size()).sum();
-        self.charged.grow(bytes)?;
-        self.chunks.push(chunk);
+        match &mut self.writer {
+            Some(writer) => writer.push(input)?,
+            None => return Err(Error::internal("a shared subplan gets rows after its end")),
+        }
         Ok(Consumed::NeedInput)
     }
 
-    fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
-        let next = cx.memory().reserve("shared subplan", 0)?;
-        let mut kept = lock(&self.kept);
-        kept.collected.append(&mut self.chunks);
-        kept.charged.push(mem::replace(&mut self.charged, next));
+    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
+        if let Some(writer) = self.writer.take() {
+            self.store.add(writer)?;
+        }
         Ok(None)
-    }
-}
-
-/// Views that hold only the bytes they name.
-fn unpinned(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
-        _ => array.clone(),
     }
 }
 
 /// One reader of the chunks.
 struct SharedSource {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Kept>,
     readers: usize,
     cursor: Arc<AtomicUsize>,
 }
 
 struct SharedSourceWorker {
-    chunks: Arc<Vec<Chunk>>,
+    reader: ChunkReader,
+    chunks: usize,
     cursor: Arc<AtomicUsize>,
 }
 
 impl Source for SharedSource {
     fn name(&self) -> &str {
-        "shared subplan"
+        NAME
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
-        let chunks = lock(&self.kept).chunks.clone();
-        Ok(Box::new(SharedSourceWorker { chunks, cursor: self.cursor.clone() }))
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
+        let store = self.kept.store(cx.memory())?;
+        let chunks = store.chunks();
+        let reader = ChunkReader::new(store, (0..self.kept.types.len()).collect());
+        Ok(Box::new(SharedSourceWorker { reader, chunks, cursor: self.cursor.clone() }))
     }
 
     fn parallelism(&self) -> usize {
-        lock(&self.kept).chunks.len().max(1)
+        self.kept.lock().store.as_ref().map_or(0, |store| store.chunks()).max(1)
     }
 
     fn reset(&self) -> Result<()> {
@@ -172,10 +174,10 @@ impl Source for SharedSource {
 /// The source goes when its pipeline has finished; the last one takes the chunks with it.
 impl Drop for SharedSource {
     fn drop(&mut self) {
-        let mut kept = lock(&self.kept);
-        kept.finished_readers += 1;
-        if kept.finished_readers >= self.readers {
-            *kept = Kept::default();
+        let mut state = self.kept.lock();
+        state.finished_readers += 1;
+        if state.finished_readers >= self.readers {
+            *state = State::default();
         }
     }
 }
@@ -183,12 +185,10 @@ impl Drop for SharedSource {
 impl SourceWorker for SharedSourceWorker {
     fn pull(&mut self, _: &Context) -> Result<Pull> {
         let number = self.cursor.fetch_add(1, Ordering::Relaxed);
-        Ok(match self.chunks.get(number) {
-            Some(chunk) => {
-                let place = Place { morsel: number as u64, sequence: 0 };
-                Pull::Chunk(chunk.clone().with_place(place))
-            }
-            None => Pull::Finished,
-        })
+        if number >= self.chunks {
+            return Ok(Pull::Finished);
+        }
+        let place = Place { morsel: number as u64, sequence: 0 };
+        Ok(Pull::Chunk(self.reader.read(number, place)?))
     }
 }

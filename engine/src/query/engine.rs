@@ -1,6 +1,6 @@
 //! What all queries of a process share: threads, memory and the clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::compile::compile;
@@ -34,10 +34,25 @@ pub struct RunOptions {
 
 /// Runs plans; see the module documentation. Dropping it waits for the threads.
 pub struct Engine {
-    scheduler: Arc<dyn Scheduler>,
+    threads: Mutex<Threads>,
     governor: Governor,
     timer: Timer,
-    _pool: Option<Pool>,
+}
+
+/// What tasks run on. Queries keep what they began with.
+#[derive(Clone)]
+struct Threads {
+    scheduler: Arc<dyn Scheduler>,
+    pool: Option<Arc<Pool>>,
+}
+
+impl Threads {
+    /// Threads of one's own; `None` for one per core.
+    fn start(count: Option<usize>) -> Result<Threads> {
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        let pool = Pool::new(count.unwrap_or_else(cores).max(1))?;
+        Ok(Threads { scheduler: pool.scheduler(), pool: Some(Arc::new(pool)) })
+    }
 }
 
 impl Engine {
@@ -46,16 +61,30 @@ impl Engine {
     /// # Errors
     /// `Io` when the system gives no threads.
     pub fn new(options: EngineOptions) -> Result<Engine> {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let pool = Pool::new(options.threads.unwrap_or(cores).max(1))?;
-        let mut engine = Self::on(pool.scheduler(), Governor::new(options.memory));
-        engine._pool = Some(pool);
-        Ok(engine)
+        let threads = Mutex::new(Threads::start(options.threads)?);
+        Ok(Engine { threads, governor: Governor::new(options.memory), timer: Timer::new() })
     }
 
     /// An engine on another scheduler, e.g. the seeded one.
     pub fn on(scheduler: Arc<dyn Scheduler>, governor: Governor) -> Engine {
-        Engine { scheduler, governor, timer: Timer::new(), _pool: None }
+        let threads = Mutex::new(Threads { scheduler, pool: None });
+        Engine { threads, governor, timer: Timer::new() }
+    }
+
+    /// Gives the queries that are started from now on so many threads; `None` for one per core.
+    ///
+    /// # Errors
+    /// `Io` when the system gives no threads.
+    pub fn set_threads(&self, count: Option<usize>) -> Result<()> {
+        let started = Threads::start(count)?;
+        let before = std::mem::replace(&mut *self.lock(), started);
+        // The last query on the old threads ends them, or this does.
+        drop(before);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// The memory that all queries share.
@@ -65,7 +94,7 @@ impl Engine {
 
     /// How many tasks can run at once.
     pub fn threads(&self) -> usize {
-        self.scheduler.threads()
+        self.lock().scheduler.threads()
     }
 
     /// Starts a plan; its rows are taken from the handle.
@@ -85,12 +114,13 @@ impl Engine {
         options: &RunOptions,
         make: impl FnOnce(&mut Build) -> Result<Stream>,
     ) -> Result<Running> {
+        let Threads { scheduler, pool } = self.lock().clone();
         // A query raises its own flag when it fails or is dropped: the others go on.
         let cancel = options.cancel.child();
         let query = Arc::new(Query {
             cancel: cancel.clone(),
             memory: self.governor.clone(),
-            threads: self.scheduler.threads(),
+            threads: scheduler.threads(),
             keep_order: !options.any_order,
         });
         let mut build = Build::new(query.clone());
@@ -99,7 +129,7 @@ impl Engine {
         build.sink(stream, Arc::new(result.clone()));
         let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let deadline = deadline.map(|at| self.timer.expire_at(at, &cancel)).transpose()?;
-        let run = Run::start(build.finish(), query, self.scheduler.clone())?;
-        Ok(Running::new(result, run, cancel, self.scheduler.clone(), deadline))
+        let run = Run::start(build.finish(), query, scheduler.clone())?;
+        Ok(Running::new(result, run, cancel, scheduler, pool, deadline))
     }
 }

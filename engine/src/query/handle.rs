@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
 use crate::pipeline::Run;
-use crate::scheduler::{Cancel, Deadline, Scheduler};
+use crate::scheduler::{Cancel, Deadline, Pool, Scheduler};
 use crate::sinks::Collect;
 
 /// How long dropping a query waits for its tasks to notice.
@@ -24,6 +24,8 @@ pub struct Running {
     scheduler: Arc<dyn Scheduler>,
     _deadline: Option<Deadline>,
     is_over: bool,
+    /// The threads stay until the query is over.
+    _pool: Option<Arc<Pool>>,
 }
 
 impl Running {
@@ -32,9 +34,11 @@ impl Running {
         run: Run,
         cancel: Cancel,
         scheduler: Arc<dyn Scheduler>,
+        pool: Option<Arc<Pool>>,
         deadline: Option<Deadline>,
     ) -> Running {
-        Running { result, run, cancel, scheduler, _deadline: deadline, is_over: false }
+        let (_deadline, _pool) = (deadline, pool);
+        Running { result, run, cancel, scheduler, _deadline, is_over: false, _pool }
     }
 
     /// Names and types of the result's columns.

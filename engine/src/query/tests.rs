@@ -17,6 +17,8 @@ use crate::plan::{Build, Spec, Stream};
 use crate::scheduler::{Cancel, Gate, Pool, Seeded};
 use crate::sources::InMemory;
 
+mod table;
+
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
 }

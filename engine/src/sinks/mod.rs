@@ -10,6 +10,7 @@
 //! * `parquet`: Parquet files.
 //! * `text`: values as text, shared by the sinks that write it.
 //! * `lines`: what the sinks that write text share.
+//! * `table`: tables that are held in memory.
 //! * `ordered`: blocks of bytes from several workers, in order.
 
 mod collect;
@@ -20,6 +21,7 @@ mod json;
 mod lines;
 mod ordered;
 mod parquet;
+mod table;
 mod text;
 
 pub use self::parquet::{Codec, WriteParquet};
@@ -29,6 +31,7 @@ pub use count::{CountSource, RowCount, count_schema};
 pub use csv::{CsvText, WriteCsv};
 pub use json::{JsonText, WriteJson};
 pub use ordered::OrderedOutput;
+pub use table::{NewPart, WriteTable};
 
 use crate::plan::{FromJson, from_fields};
 
@@ -37,4 +40,5 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("write_csv", |fields, _| from_fields::<WriteCsv>(fields)),
     ("write_json", |fields, _| from_fields::<WriteJson>(fields)),
     ("write_parquet", |fields, _| from_fields::<WriteParquet>(fields)),
+    ("write_table", WriteTable::from_json),
 ];

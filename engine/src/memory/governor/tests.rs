@@ -246,3 +246,28 @@ fn churn(root: Reservation, seed: u64) {
         assert!(governor.reserved() <= governor.limit());
     }
 }
+
+#[test]
+fn the_limit_can_be_changed_while_memory_is_held() {
+    let governor = Governor::new(GovernorOptions { limit_bytes: Some(1000), ..Default::default() });
+    let mut held = governor.reserve("holder", 0).expect("fits");
+    held.grow(600).expect("fits");
+    let refused = governor.set_limit(Some(500)).expect_err("600 bytes are held");
+    assert!(refused.to_string().contains("holder 600 B"), "{refused}");
+    assert_eq!(governor.limit(), 1000);
+    governor.set_limit(Some(700)).expect("more than is held");
+    assert!(held.grow(101).is_err());
+    governor.set_limit(None).expect("no limit");
+    held.grow(1 << 40).expect("no limit");
+}
+
+#[test]
+fn sizes_have_binary_units() {
+    let bytes = |text: &str| text.parse::<Bytes>().map(|bytes| bytes.0).ok();
+    assert_eq!(bytes("128MB"), Some(128 << 20));
+    assert_eq!(bytes("1.5 gb"), Some(3 << 29));
+    assert_eq!(bytes("4096"), Some(4096));
+    for bad in ["", "MB", "-1GB", "1.2.3", "12XB", "0", "99999999999TB"] {
+        assert_eq!(bytes(bad), None, "{bad}");
+    }
+}

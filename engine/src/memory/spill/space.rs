@@ -29,8 +29,9 @@ pub struct SpillSpace {
 
 struct Shared {
     io: Arc<dyn SpillIo>,
-    directories: Vec<Directory>,
-    cap: u64,
+    /// Where extents are taken from. Those that are there already keep their directory.
+    directories: Mutex<Arc<[Arc<Directory>]>>,
+    cap: AtomicU64,
     next: AtomicUsize,
     used: AtomicU64,
     peak: AtomicU64,
@@ -72,7 +73,7 @@ const LARGE_BYTES: u64 = 32 << 20;
 /// A range of a spill file that belongs to one owner; freed when dropped.
 pub(super) struct Extent {
     space: SpillSpace,
-    directory: usize,
+    directory: Arc<Directory>,
     offset: u64,
     len: u64,
 }
@@ -81,16 +82,11 @@ impl SpillSpace {
     /// A space in `directories`, or in the system's temporary directory when there are none.
     /// Nothing is opened yet.
     pub fn new(directories: &[PathBuf], cap: Option<u64>, io: Arc<dyn SpillIo>) -> Self {
-        let mut paths = directories.to_vec();
-        if paths.is_empty() {
-            paths.push(std::env::temp_dir());
-        }
-        let directory = |path| Directory { path, state: Mutex::default(), full: false.into() };
         SpillSpace {
             shared: Arc::new(Shared {
                 io,
-                directories: paths.into_iter().map(directory).collect(),
-                cap: cap.unwrap_or(u64::MAX),
+                directories: Mutex::new(opened(directories)),
+                cap: AtomicU64::new(cap.unwrap_or(u64::MAX)),
                 next: AtomicUsize::new(0),
                 used: AtomicU64::new(0),
                 peak: AtomicU64::new(0),
@@ -98,6 +94,17 @@ impl SpillSpace {
                 read: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// From now on extents are taken from these directories, or from the system's temporary one
+    /// when there are none. What is spilled stays where it is.
+    pub fn set_directories(&self, directories: &[PathBuf]) {
+        *self.lock() = opened(directories);
+    }
+
+    /// Changes how many bytes may be used; `None` for no cap. More may be used already.
+    pub fn set_cap(&self, cap: Option<u64>) {
+        self.shared.cap.store(cap.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Present figures.
@@ -108,27 +115,36 @@ impl SpillSpace {
             peak: shared.peak.load(Ordering::Relaxed),
             written: shared.written.load(Ordering::Relaxed),
             read: shared.read.load(Ordering::Relaxed),
-            files: shared.directories.iter().filter(|d| d.lock().file.is_some()).count(),
+            files: self.directories().iter().filter(|d| d.lock().file.is_some()).count(),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<[Arc<Directory>]>> {
+        self.shared.directories.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn directories(&self) -> Arc<[Arc<Directory>]> {
+        self.lock().clone()
     }
 
     /// An extent of `len` bytes for `who`.
     pub(super) fn allocate(&self, len: u64, who: &str) -> Result<Extent> {
         self.charge(len, who)?;
-        let count = self.shared.directories.len();
+        let directories = self.directories();
+        let count = directories.len();
         let first = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let mut refused = None;
         // Directories known to be full are tried last: they may have room again.
         for round in [false, true] {
             for number in (0..count).map(|n| (first + n) % count) {
-                let directory = &self.shared.directories[number];
+                let directory = &directories[number];
                 if directory.full.load(Ordering::Relaxed) != round {
                     continue;
                 }
                 match directory.take(len, &*self.shared.io) {
                     Ok(offset) => {
-                        let space = self.clone();
-                        return Ok(Extent { space, directory: number, offset, len });
+                        let (space, directory) = (self.clone(), directory.clone());
+                        return Ok(Extent { space, directory, offset, len });
                     }
                     Err(e) => refused = Some((number, e)),
                 }
@@ -137,7 +153,7 @@ impl SpillSpace {
         self.shared.used.fetch_sub(len, Ordering::Relaxed);
         match refused {
             Some((number, error)) => {
-                Err(self.failure("open a spill file in", number, len, who, error))
+                Err(self.failure("open a spill file in", &directories[number], len, who, error))
             }
             None => Err(Error::internal("a spill space without directories")),
         }
@@ -145,12 +161,13 @@ impl SpillSpace {
 
     /// Whether an extent could be had in a directory other than the full ones.
     pub(super) fn has_room(&self) -> bool {
-        self.shared.directories.iter().any(|d| !d.full.load(Ordering::Relaxed))
+        self.directories().iter().any(|d| !d.full.load(Ordering::Relaxed))
     }
 
     fn charge(&self, len: u64, who: &str) -> Result<()> {
         let shared = &self.shared;
-        let add = |used: u64| used.checked_add(len).filter(|&sum| sum <= shared.cap);
+        let cap = shared.cap.load(Ordering::Relaxed);
+        let add = |used: u64| used.checked_add(len).filter(|&sum| sum <= cap);
         match shared.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
             Ok(before) => {
                 shared.peak.fetch_max(before + len, Ordering::Relaxed);
@@ -163,7 +180,7 @@ impl SpillSpace {
                     "{} of the {} allowed on disk are used; raise the cap (spill_limit) or the \
                      memory limit (--memory, memory_limit)",
                     Bytes(used),
-                    Bytes(shared.cap)
+                    Bytes(cap)
                 ),
             }),
         }
@@ -174,13 +191,12 @@ impl SpillSpace {
     fn failure(
         &self,
         operation: &'static str,
-        directory: usize,
+        directory: &Directory,
         len: u64,
         who: &str,
         error: io::Error,
     ) -> Error {
-        let path = self.shared.directories.get(directory).map(|d| d.path.clone());
-        let path = path.unwrap_or_default();
+        let path = &directory.path;
         if !is_full(&error) {
             return Error::io(operation, path, error);
         }
@@ -194,6 +210,16 @@ impl SpillSpace {
                 Bytes(self.shared.used.load(Ordering::Relaxed))
             ),
         }
+    }
+}
+
+/// The directories at these paths, or the system's; nothing is opened yet.
+fn opened(paths: &[PathBuf]) -> Arc<[Arc<Directory>]> {
+    let directory =
+        |path| Arc::new(Directory { path, state: Mutex::default(), full: false.into() });
+    match paths {
+        [] => vec![directory(std::env::temp_dir())].into(),
+        paths => paths.iter().cloned().map(directory).collect(),
     }
 }
 
@@ -242,7 +268,7 @@ impl Extent {
     pub(super) fn write(&self, at: u64, bytes: &[u8], who: &str) -> Result<bool> {
         debug_assert!(at + bytes.len() as u64 <= self.len, "a write stays in its extent");
         let shared = &self.space.shared;
-        let directory = &shared.directories[self.directory];
+        let directory = &self.directory;
         let written =
             directory.file().and_then(|f| write_all(&*shared.io, &f, bytes, self.offset + at));
         match written {
@@ -259,7 +285,7 @@ impl Extent {
                 }
                 let len = bytes.len() as u64;
                 let operation = "write spilled state to";
-                Err(self.space.failure(operation, self.directory, len, who, error))
+                Err(self.space.failure(operation, directory, len, who, error))
             }
         }
     }
@@ -267,7 +293,7 @@ impl Extent {
     /// Moves `window` to `len` bytes from `at` within the extent.
     pub(super) fn load(&self, window: &mut Window, at: u64, len: usize, who: &str) -> Result<()> {
         let shared = &self.space.shared;
-        let directory = &shared.directories[self.directory];
+        let directory = &self.directory;
         let loaded =
             directory.file().and_then(|f| window.move_to(&*shared.io, &f, self.offset + at, len));
         match loaded {
@@ -277,14 +303,14 @@ impl Extent {
             }
             Err(error) => {
                 let operation = "read spilled state from";
-                Err(self.space.failure(operation, self.directory, len as u64, who, error))
+                Err(self.space.failure(operation, directory, len as u64, who, error))
             }
         }
     }
 
     /// The directory it is in, for errors.
     pub(super) fn path(&self) -> PathBuf {
-        self.space.shared.directories[self.directory].path.clone()
+        self.directory.path.clone()
     }
 }
 
@@ -292,7 +318,7 @@ impl Drop for Extent {
     fn drop(&mut self) {
         let shared = &self.space.shared;
         shared.used.fetch_sub(self.len, Ordering::Relaxed);
-        if let Some(file) = shared.directories[self.directory].give(self.offset, self.len) {
+        if let Some(file) = self.directory.give(self.offset, self.len) {
             close(file);
         }
     }

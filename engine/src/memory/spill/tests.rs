@@ -252,3 +252,30 @@ fn a_flipped_bit_is_found_and_a_huge_block_is_charged() {
     let error = reader.next_block().expect_err("3 MB do not fit");
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
 }
+
+#[test]
+fn directories_can_be_changed_while_blocks_are_in_the_old_ones() {
+    let [one, two] = [tempfile::tempdir().expect("directory"), tempfile::tempdir().expect("dir")];
+    let governor = Governor::new(GovernorOptions {
+        temp_dirs: vec![one.path().to_path_buf()],
+        ..Default::default()
+    });
+    let space = governor.spill();
+    let tape = |bytes: &[u8]| {
+        let mut writer = TapeWriter::new(space, "test", 1 << 10);
+        writer.append(bytes, 7).expect("writes");
+        Arc::new(writer.finish().expect("writes"))
+    };
+    let before = tape(b"in the first");
+    space.set_directories(&[two.path().to_path_buf()]);
+    let after = tape(b"in the second");
+    space.set_cap(Some(1));
+    let refused = TapeWriter::new(space, "test", 1).append(b"no room", 0).expect_err("capped");
+    assert!(matches!(refused, Error::OutOfMemory { .. }), "{refused}");
+    for (tape, bytes) in [(before, &b"in the first"[..]), (after, b"in the second")] {
+        let charge = governor.reserve("test", 0).expect("fits");
+        let mut reader = TapeReader::new(tape, 1 << 10, charge).expect("opens");
+        assert_eq!(reader.next_block().expect("reads").expect("a block").bytes, bytes);
+    }
+    assert_eq!(space.usage().used, 0);
+}

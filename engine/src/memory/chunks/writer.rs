@@ -1,0 +1,205 @@
+//! One worker's part of a store: takes chunks, keeps them, sheds them to its tape.
+
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
+use arrow::datatypes::DataType;
+
+use super::block;
+use super::store::{Body, Slot, Spot};
+use crate::batch::{CHUNK_ROWS, Chunk, Column};
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::memory::spill::{SpillSpace, TapeWriter};
+
+/// Bytes that a tape collects before it writes.
+const TAPE_BUFFER_BYTES: usize = 32 << 10;
+
+/// Bytes of a column's block, usually.
+const BLOCK_BYTES: usize = 64 << 10;
+
+/// Memory that moving chunks to tape takes.
+pub(super) const SPILL_BYTES: usize = TAPE_BUFFER_BYTES + BLOCK_BYTES;
+
+/// Takes chunks of one worker, in the order of its morsels; see the module documentation.
+pub struct ChunkWriter {
+    charge: Reservation,
+    /// Small chunks of one morsel, to be copied together.
+    pending: Vec<Chunk>,
+    pending_rows: usize,
+    slots: Vec<Slot>,
+    /// Those of `slots` that are in memory are the last ones, from here on.
+    in_memory: usize,
+    tape: Option<TapeFill>,
+}
+
+/// What a writer has kept.
+pub(super) struct Written {
+    pub(super) slots: Vec<Slot>,
+    /// For the slots that are in memory.
+    pub(super) charge: Reservation,
+}
+
+impl ChunkWriter {
+    /// A writer whose reservation has a minimum of [`SPILL_BYTES`].
+    pub(super) fn new(charge: Reservation) -> Self {
+        ChunkWriter {
+            charge,
+            pending: Vec::new(),
+            pending_rows: 0,
+            slots: Vec::new(),
+            in_memory: 0,
+            tape: None,
+        }
+    }
+
+    /// Keeps the live rows of a chunk.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when neither memory nor spill space takes them, `Io` when writing fails.
+    pub fn push(&mut self, chunk: Chunk) -> Result<()> {
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = chunk.compact()?;
+        let begins =
+            self.pending.last().is_some_and(|last| last.place().morsel != chunk.place().morsel);
+        if begins || self.pending_rows + chunk.rows() > CHUNK_ROWS {
+            self.keep_pending()?;
+        }
+        self.pending_rows += chunk.rows();
+        self.pending.push(chunk);
+        if self.pending_rows >= CHUNK_ROWS / 2 { self.keep_pending() } else { Ok(()) }
+    }
+
+    fn keep_pending(&mut self) -> Result<()> {
+        self.pending_rows = 0;
+        let mut pending = mem::take(&mut self.pending);
+        let chunk = match pending.len() {
+            0 => return Ok(()),
+            1 => pending.remove(0),
+            _ => match together(&pending)? {
+                Some(chunk) => chunk,
+                None => return pending.into_iter().try_for_each(|chunk| self.keep(chunk)),
+            },
+        };
+        self.keep(chunk)
+    }
+
+    fn keep(&mut self, chunk: Chunk) -> Result<()> {
+        let columns = chunk.columns().iter().map(|column| {
+            Ok(Column::flat(column.logical().clone(), block::owned(column.values())?))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let bytes = columns.iter().map(|column| held_bytes(column.values())).sum();
+        let chunk = Chunk::new(columns, chunk.rows(), chunk.place());
+        if self.charge.pressed() {
+            self.shed()?;
+        }
+        let mut fits = self.charge.try_grow(bytes);
+        if !fits && self.in_memory < self.slots.len() {
+            self.shed()?;
+            fits = self.charge.try_grow(bytes);
+        }
+        let (place, rows) = (chunk.place(), chunk.rows());
+        if fits {
+            self.slots.push(Slot { place, rows, bytes, body: Body::Memory(chunk) });
+            return Ok(());
+        }
+        let spots = self.tape().append(&chunk)?;
+        self.slots.push(Slot { place, rows, bytes: 0, body: Body::Unfinished(spots) });
+        self.in_memory = self.slots.len();
+        Ok(())
+    }
+
+    /// Moves all chunks in memory to the tape.
+    fn shed(&mut self) -> Result<()> {
+        for at in self.in_memory..self.slots.len() {
+            if let Body::Memory(chunk) = &self.slots[at].body {
+                let chunk = chunk.clone();
+                let spots = self.tape().append(&chunk)?;
+                let slot = &mut self.slots[at];
+                slot.body = Body::Unfinished(spots);
+                self.charge.shrink(mem::take(&mut slot.bytes));
+            }
+            self.in_memory = at + 1;
+        }
+        Ok(())
+    }
+
+    fn tape(&mut self) -> &mut TapeFill {
+        let charge = &self.charge;
+        self.tape.get_or_insert_with(|| TapeFill::new(charge.governor().spill(), charge.who()))
+    }
+
+    /// What was kept.
+    pub(super) fn finish(mut self) -> Result<Written> {
+        self.keep_pending()?;
+        if let Some(tape) = self.tape {
+            tape.finish(&mut self.slots)?;
+        }
+        let bytes = self.slots.iter().map(|slot| slot.bytes).sum();
+        // The minimum was for writing, which is over.
+        Ok(Written { slots: self.slots, charge: self.charge.split(bytes) })
+    }
+}
+
+/// Chunks as one, unless a decimal column has several widths.
+fn together(chunks: &[Chunk]) -> Result<Option<Chunk>> {
+    let Some(first) = chunks.first() else { return Ok(None) };
+    let mut columns = Vec::with_capacity(first.columns().len());
+    for (number, column) in first.columns().iter().enumerate() {
+        let parts = chunks.iter().map(|chunk| Ok(chunk.column(number)?.values().as_ref()));
+        let parts: Vec<&dyn Array> = parts.collect::<Result<_>>()?;
+        if parts.iter().any(|part| part.data_type() != column.values().data_type()) {
+            return Ok(None);
+        }
+        columns.push(Column::flat(column.logical().clone(), concat(&parts)?));
+    }
+    let rows = chunks.iter().map(Chunk::rows).sum();
+    Ok(Some(Chunk::new(columns, rows, first.place())))
+}
+
+fn held_bytes(array: &ArrayRef) -> usize {
+    array.get_array_memory_size()
+}
+
+/// A tape that chunks are moved to, column by column.
+pub(super) struct TapeFill {
+    writer: TapeWriter,
+    block: Vec<u8>,
+}
+
+impl TapeFill {
+    /// The caller has reserved [`SPILL_BYTES`].
+    pub(super) fn new(space: &SpillSpace, who: &Arc<str>) -> Self {
+        let writer = TapeWriter::new(space, who.clone(), TAPE_BUFFER_BYTES);
+        TapeFill { writer, block: Vec::new() }
+    }
+
+    /// Writes a chunk and says where its columns are.
+    pub(super) fn append(&mut self, chunk: &Chunk) -> Result<Arc<[Spot]>> {
+        let spots = chunk.columns().iter().map(|column| {
+            self.block.clear();
+            block::encode(column.values(), &mut self.block)?;
+            let position = self.writer.append(&self.block, 0)?;
+            self.block.shrink_to(BLOCK_BYTES);
+            let data_type: DataType = column.values().data_type().clone();
+            Ok(Spot { position, end: self.writer.len(), data_type })
+        });
+        spots.collect()
+    }
+
+    /// Ends the tape, which the unfinished ones among `slots` are on.
+    pub(super) fn finish(self, slots: &mut [Slot]) -> Result<()> {
+        let tape = Arc::new(self.writer.finish()?);
+        for slot in slots {
+            if let Body::Unfinished(spots) = &slot.body {
+                slot.body = Body::Tape(tape.clone(), spots.clone());
+            }
+        }
+        Ok(())
+    }
+}
