@@ -37,6 +37,9 @@ impl DB for Database {
 
     fn run(&mut self, sql: &str) -> Result<DBOutput<Self::ColumnType>, Failed> {
         let result = self.session.sql(sql)?;
+        if result.schema().fields().is_empty() {
+            return Ok(DBOutput::StatementComplete(result.count() as u64));
+        }
         let types = vec![DefaultColumnType::Text; result.schema().fields().len()];
         let mut rows = Vec::new();
         for batch in result {

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use gristmill::memory::Bytes;
 
+use crate::output::Format;
 use crate::setup;
 
 /// Runs dataflow programs in SQL over Parquet and CSV files, inside a memory budget.
@@ -22,15 +25,24 @@ pub enum Command {
     Run {
         /// The program; `-` reads it from standard input.
         program: PathBuf,
-        /// Options shared by all commands.
+        /// Options of what is run.
         #[command(flatten)]
         options: Options,
     },
     /// Run SQL given on the command line.
     Query {
-        /// One or more statements, separated by semicolons.
+        /// One or more statements, separated by semicolons; `-` reads them from standard input.
         sql: String,
-        /// Options shared by all commands.
+        /// Options of what is run.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Look for mistakes in a SQL program without running it: statements are parsed, bound and
+    /// planned, each as if those before it had been run.
+    Check {
+        /// The program; `-` reads it from standard input.
+        program: PathBuf,
+        /// Options of what is run.
         #[command(flatten)]
         options: Options,
     },
@@ -41,29 +53,42 @@ pub enum Command {
         /// Print the plan as JSON, the form it can be read back from.
         #[arg(long)]
         json: bool,
-        /// Options shared by all commands.
+        /// Options of what is run.
         #[command(flatten)]
         options: Options,
     },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man,
 }
 
 impl Command {
-    /// The options that all commands share.
-    pub fn options(&self) -> &Options {
+    /// The options of commands that look at a program.
+    pub fn options(&self) -> Option<&Options> {
         match self {
             Command::Run { options, .. }
             | Command::Query { options, .. }
-            | Command::Explain { options, .. } => options,
+            | Command::Check { options, .. }
+            | Command::Explain { options, .. } => Some(options),
+            Command::Completions { .. } | Command::Man => None,
         }
     }
 }
 
-/// Options shared by all commands.
+/// Options shared by all commands that look at a program.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Give a file a table name; may be repeated. The ending (.parquet, .csv) tells the format.
-    #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = parse_table)]
-    pub tables: Vec<(String, PathBuf)>,
+    #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = parse_pair)]
+    pub tables: Vec<(String, String)>,
+    /// Give the parameter `$NAME` of the program a value; may be repeated. Beside a number it is
+    /// a number, beside a date a date.
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub params: Vec<(String, String)>,
     /// Worker threads [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -74,9 +99,18 @@ pub struct Options {
     /// Directory for spilled data; may be repeated [default: the system's].
     #[arg(long = "temp-dir", value_name = "DIR", value_parser = parse_directory)]
     pub temp_dirs: Vec<PathBuf>,
-    /// How results are printed.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    /// How results are printed [default: by the ending of --output, else table].
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write results to a file, which appears when all is done.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Rows of a table that are printed on a terminal; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    pub rows: usize,
+    /// Log what happens on standard error, from this level on.
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log: Option<Level>,
     /// Print `timing: <statement> <seconds>` on standard error after each statement.
     #[arg(long)]
     pub timing: bool,
@@ -86,23 +120,25 @@ pub struct Options {
     pub metrics: bool,
 }
 
-/// Result formats.
+/// What is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Aligned columns for people.
-    Table,
-    /// Comma-separated values with a header; NULL is an empty field.
-    Csv,
-    /// One array of objects per statement.
-    Json,
+pub enum Level {
+    /// What went wrong.
+    Error,
+    /// And what may have.
+    Warn,
+    /// And what was found out about files.
+    Info,
+    /// And what was done when.
+    Debug,
+    /// And more.
+    Trace,
 }
 
-fn parse_table(text: &str) -> Result<(String, PathBuf), String> {
+fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-            Ok((name.to_string(), PathBuf::from(path)))
-        }
-        _ => Err("expected NAME=PATH, e.g. -t flights=data/flights.parquet".to_string()),
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err("expected NAME=VALUE, e.g. flights=data/flights.parquet".to_string()),
     }
 }
 
@@ -114,7 +150,7 @@ fn parse_directory(text: &str) -> Result<PathBuf, String> {
 
 /// A limit that leaves room to work.
 fn parse_memory(text: &str) -> Result<u64, String> {
-    let bytes = parse_size(text)?;
+    let Bytes(bytes) = text.parse().map_err(|e: gristmill::Error| e.to_string())?;
     if bytes < setup::LIMIT_BYTES_MIN {
         return Err(format!(
             "the program itself takes {} MB, so the least is {} MB",
@@ -125,43 +161,21 @@ fn parse_memory(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// Bytes of a size such as `128MB`, `1.5GB`, `4096`.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim().to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "K" | "KB" | "KIB" => 1 << 10,
-        "M" | "MB" | "MIB" => 1 << 20,
-        "G" | "GB" | "GIB" => 1 << 30,
-        "T" | "TB" | "TIB" => 1 << 40,
-        other => return Err(format!("`{other}` is not a unit; use KB, MB, GB or TB")),
-    };
-    let bytes = match number.parse::<u64>() {
-        Ok(whole) => whole.checked_mul(factor),
-        Err(_) => number.parse::<f64>().ok().map(|n| (n * factor as f64) as u64),
-    };
-    bytes.filter(|&b| b > 0).ok_or_else(|| format!("`{text}` is not a size; try 512MB or 2GB"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(parse_size("128MB"), Ok(128 << 20));
-        assert_eq!(parse_size("1.5 gb"), Ok(3 << 29));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        for bad in ["", "MB", "-1GB", "1.2.3", "12XB", "0", "99999999999TB"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
+    fn pairs_are_name_and_value() {
+        let pair = |name: &str, value: &str| Ok((name.to_string(), value.to_string()));
+        assert_eq!(parse_pair("a=b=c.csv"), pair("a", "b=c.csv"));
+        assert_eq!(parse_pair("day="), pair("day", ""));
+        assert!(parse_pair("flights").is_err());
+        assert!(parse_pair("=x").is_err());
     }
 
     #[test]
-    fn tables_are_name_and_path() {
-        assert!(parse_table("a=b=c.csv").is_ok_and(|(n, p)| n == "a" && p.ends_with("b=c.csv")));
-        assert!(parse_table("flights").is_err());
-        assert!(parse_table("=x").is_err());
+    fn the_command_line_fits_together() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -1,79 +1,74 @@
-//! The commands: read a program, run or explain its statements in order, print what they give.
+//! The commands: read a program, run, check or explain its statements in order, print what they
+//! give.
 
-use std::fs;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::time::Instant;
 
-use gristmill::{Error, Result, Session, Statement};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use clap::CommandFactory;
+use gristmill::{Parameters, Result, Running, Session, Statement};
 
-use crate::args::{Command, Options};
+use crate::args::{Cli, Command, Options};
 use crate::interrupt::Interrupt;
-use crate::output::{Failure, printer};
+use crate::output::{Destination, Failure, Format, Screen, printer};
+use crate::program::Program;
 use crate::{report, setup};
 
-/// A program and the name it has in errors.
-struct Program {
-    name: String,
-    text: String,
-}
+type Outcome = std::result::Result<(), Failure>;
 
 /// Runs a command; the exit code says how it ended.
 pub fn execute(command: Command) -> u8 {
-    let (program, outcome) = match command {
-        Command::Run { program, options } => with_program(&program, |text| run(text, &options)),
+    match command {
+        Command::Run { program, options } => {
+            with(Program::at(&program), |program| run(program, &options))
+        }
         Command::Query { sql, options } => {
-            let program = Program { name: "query".to_string(), text: sql };
-            let outcome = run(&program.text, &options);
-            (program, outcome)
+            with(Program::given(&sql), |program| run(program, &options))
+        }
+        Command::Check { program, options } => {
+            with(Program::at(&program), |program| check(program, &options))
         }
         Command::Explain { program, json, options } => {
-            with_program(&program, |text| explain(text, json, &options))
+            with(Program::at(&program), |program| explain(program, json, &options))
         }
-    };
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut text);
+            ended(print(&text), None)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            let made = clap_mangen::Man::new(Cli::command()).render(&mut text);
+            ended(made.map_err(Failure::from).and_then(|()| print(&text)), None)
+        }
+    }
+}
+
+fn with((program, read): (Program, Result<()>), act: impl FnOnce(&Program) -> Outcome) -> u8 {
+    let outcome = read.map_err(Failure::from).and_then(|()| act(&program));
+    ended(outcome, Some(&program))
+}
+
+fn ended(outcome: Outcome, program: Option<&Program>) -> u8 {
     match outcome {
         Ok(()) | Err(Failure::ClosedPipe) => report::code::SUCCESS,
         Err(Failure::Error(error)) => {
-            eprint!("{}", report::render(&error, &program.name, &program.text));
+            let (name, text) = program.map_or(("", ""), |p| (p.name.as_str(), p.text.as_str()));
+            eprint!("{}", report::render(&error, name, text));
             report::exit_code(&error)
         }
     }
 }
 
-type Outcome = std::result::Result<(), Failure>;
-
-fn with_program(path: &Path, act: impl FnOnce(&str) -> Outcome) -> (Program, Outcome) {
-    let name = if path == Path::new("-") {
-        "standard input".to_string()
-    } else {
-        path.display().to_string()
-    };
-    match read(path) {
-        Ok(text) => {
-            let outcome = act(&text);
-            (Program { name, text }, outcome)
-        }
-        Err(error) => (Program { name, text: String::new() }, Err(error.into())),
-    }
+fn print(text: &[u8]) -> Outcome {
+    io::stdout().lock().write_all(text)?;
+    Ok(())
 }
 
-fn read(path: &Path) -> Result<String> {
-    let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(path)
-    };
-    let bytes = bytes.map_err(|e| Error::io("read", path, e))?;
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Error::input(format!("{}: byte {at} is not valid UTF-8", path.display()))
-    })
-}
-
-fn run(text: &str, options: &Options) -> Outcome {
+fn run(program: &Program, options: &Options) -> Outcome {
     let session = setup::session(options)?;
-    let outcome = run_statements(text, &session, options);
+    let outcome = run_statements(&program.text, &session, options);
     if options.metrics {
         eprint!("{}", report::metrics(session.engine().memory()));
     }
@@ -82,40 +77,79 @@ fn run(text: &str, options: &Options) -> Outcome {
 
 fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let interrupt = Interrupt::install()?;
+    let parameters = setup::parameters(options);
+    let mut out = Destination::open(options.output.as_deref())?;
     for (number, statement) in session.script(text)?.iter().enumerate() {
         let start = Instant::now();
-        print_result(session, statement, options, &interrupt)?;
+        let result = session.execute_with(statement, &parameters, interrupt.next_query())?;
+        print_result(result, statement, options, &mut out)?;
+        out.end_result()?;
         if options.timing {
             eprintln!("timing: {} {:.6}", number + 1, start.elapsed().as_secs_f64());
+        }
+    }
+    out.finish()
+}
+
+fn print_result(
+    result: Running,
+    statement: &Statement,
+    options: &Options,
+    out: &mut Destination,
+) -> Outcome {
+    let format = format_of(options);
+    if !statement.gives_rows() {
+        return print_count(result, format, out);
+    }
+    let screen = match options.output {
+        Some(_) => None,
+        None => Screen::of_stdout(options.rows),
+    };
+    let mut printer = printer(format, result.schema().clone(), screen);
+    for batch in result {
+        printer.batch(&batch?, out)?;
+    }
+    printer.finish(out)
+}
+
+/// What a statement without rows did: for people how many rows it wrote, for programs nothing.
+fn print_count(result: Running, format: Format, out: &mut Destination) -> Outcome {
+    for batch in result {
+        let batch = batch?;
+        let column = batch.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let counts = column.iter().flat_map(|counts| counts.values().iter());
+        for count in counts.filter(|_| format == Format::Table) {
+            writeln!(out, "({count} {} written)", if *count == 1 { "row" } else { "rows" })?;
         }
     }
     Ok(())
 }
 
-fn print_result(
-    session: &Session,
-    statement: &Statement,
-    options: &Options,
-    interrupt: &Interrupt,
-) -> Outcome {
-    let result = session.execute_with(statement, interrupt.next_query())?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let mut printer = printer(options.format, result.schema().clone());
-    for batch in result {
-        printer.batch(&batch?, &mut out)?;
-    }
-    printer.finish(&mut out)?;
-    out.flush()?;
-    Ok(())
+fn format_of(options: &Options) -> Format {
+    let by_ending = || options.output.as_deref().and_then(Format::of_path);
+    options.format.or_else(by_ending).unwrap_or(Format::Table)
 }
 
-fn explain(text: &str, json: bool, options: &Options) -> Outcome {
+fn check(program: &Program, options: &Options) -> Outcome {
     let session = setup::session(options)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    for statement in &session.script(text)? {
-        let plan = if json { session.plan_json(statement)? } else { session.explain(statement)? };
-        writeln!(out, "{}", plan.trim_end())?;
+    let parameters = setup::parameters(options);
+    let statements = session.script(&program.text)?;
+    let mut rehearsal = session.rehearsal();
+    statements.iter().try_for_each(|statement| rehearsal.plan(statement, &parameters))?;
+    let count = statements.len();
+    let what = if count == 1 { "statement is" } else { "statements are" };
+    print(format!("{}: {count} {what} fine\n", program.name).as_bytes())
+}
+
+fn explain(program: &Program, json: bool, options: &Options) -> Outcome {
+    let session = setup::session(options)?;
+    let parameters: Parameters = setup::parameters(options);
+    let mut out = Destination::open(options.output.as_deref())?;
+    let mut rehearsal = session.rehearsal();
+    for statement in &session.script(&program.text)? {
+        let outline = rehearsal.outline(statement, &parameters, json)?;
+        let text = if json { outline.json } else { outline.text };
+        writeln!(out, "{}", text.trim_end())?;
     }
-    out.flush()?;
-    Ok(())
+    out.finish()
 }

@@ -1,8 +1,10 @@
 //! The `gristmill` command.
 //!
-//! * `args`: the command line; `setup`: a session from its options; `execute`: the commands.
-//! * `allocator`: the allocator of the process; `ending`: its end.
-//! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C.
+//! * `args`: the command line; `setup`: a session from its options; `execute`: the commands;
+//!   `program`: where their text comes from.
+//! * `allocator`: the allocator of the process; `ending`: its end; `terminal`: its terminal.
+//! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C; `log`: what
+//!   happens, for those who want to know.
 
 #![deny(unsafe_code)]
 
@@ -12,9 +14,13 @@ mod args;
 mod ending;
 mod execute;
 mod interrupt;
+mod log;
 mod output;
+mod program;
 mod report;
 mod setup;
+#[expect(unsafe_code, reason = "see its header")]
+mod terminal;
 
 use std::io::{self, Write};
 
@@ -22,8 +28,13 @@ use clap::Parser;
 
 fn main() {
     let command = args::Cli::parse().command;
-    if command.options().memory.is_some() {
-        allocator::keep_little();
+    if let Some(options) = command.options() {
+        if options.memory.is_some() {
+            allocator::keep_little();
+        }
+        if let Some(level) = options.log {
+            log::install(level);
+        }
     }
     let code = execute::execute(command);
     // A reader that has gone, as after `| head -1`, misses nothing.

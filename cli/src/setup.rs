@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gristmill::{Config, Result, Session};
+use gristmill::{Config, Parameters, Result, Session};
 
 use crate::args::Options;
 
@@ -23,7 +23,8 @@ pub fn session(options: &Options) -> Result<Session> {
     let limit = options.memory.unwrap_or_else(share);
     let session = Session::new(Config {
         threads: options.threads.map(usize::from),
-        memory_limit: usize::try_from(limit.saturating_sub(FIXED_BYTES)).ok(),
+        memory_limit: usize::try_from(limit).ok(),
+        memory_outside: usize::try_from(FIXED_BYTES).unwrap_or(usize::MAX),
         temp_dirs: options.temp_dirs.clone(),
         ..Config::default()
     })?;
@@ -31,6 +32,12 @@ pub fn session(options: &Options) -> Result<Session> {
         session.register(name, path)?;
     }
     Ok(session)
+}
+
+/// The values that the command line gives to parameters.
+pub fn parameters(options: &Options) -> Parameters {
+    let pairs = options.params.iter();
+    pairs.fold(Parameters::new(), |all, (name, value)| all.with(name, value.as_str()))
 }
 
 /// Memory of the machine, or of the control group when that is less.

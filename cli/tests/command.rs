@@ -50,6 +50,78 @@ fn results_in_every_format() {
 }
 
 #[test]
+fn more_formats_for_programs_and_documents() {
+    let sql = "select a, b from (values (1, 'x|y'), (2, null)) t(a, b) order by a";
+    assert_eq!(
+        printed(&["query", sql, "--format", "ndjson"]),
+        "{\"a\":1,\"b\":\"x|y\"}\n{\"a\":2,\"b\":null}\n"
+    );
+    assert_eq!(
+        printed(&["query", sql, "--format", "markdown"]),
+        "| a | b |\n| --: | --- |\n| 1 | x\\|y |\n| 2 | NULL |\n"
+    );
+    assert_eq!(printed(&["query", "select 1 as a where false", "--format", "ndjson"]), "");
+}
+
+#[test]
+fn an_output_file_appears_when_all_is_done() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("out.csv");
+    let sql = "select 1 as a; select 2 as a";
+    assert_eq!(printed(&["query", sql, "--output", path(&file)]), "");
+    assert_eq!(fs::read_to_string(&file).expect("is there"), "a\n1\na\n2\n");
+    let sql = "select 3 as a; select 1 / 0 from (values (0)) t(a) where a = 0";
+    let (code, error) = failed(&["query", sql, "--output", path(&file)]);
+    assert_eq!(code, 1, "{error}");
+    assert_eq!(fs::read_to_string(&file).expect("is whole"), "a\n1\na\n2\n");
+    assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1, "nothing is left over");
+}
+
+#[test]
+fn a_program_is_checked_and_not_run() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (program, file) = (directory.path().join("p.sql"), directory.path().join("out.csv"));
+    let good =
+        format!("create view v as select 1 as a;\ncopy (select a from v) to '{}'", path(&file));
+    fs::write(&program, &good).expect("writes");
+    let said = printed(&["check", path(&program)]);
+    assert!(said.ends_with("p.sql: 2 statements are fine\n"), "{said}");
+    assert!(!file.exists());
+    fs::write(&program, good.replace("select a", "select b")).expect("writes");
+    let (code, error) = failed(&["check", path(&program)]);
+    assert_eq!(code, 1);
+    assert!(error.contains("p.sql:2:14") && error.contains("did you mean a?"), "{error}");
+}
+
+#[test]
+fn parameters_take_the_type_of_their_place() {
+    let sql = "select $n + 1 as n, $s || '!' as s, date '2024-03-01' = $d as d";
+    let all = ["query", sql, "--param", "n=41", "-p", "s=it's", "-p", "d=2024-03-01"];
+    assert_eq!(printed(&[&all[..], &["--format", "csv"]].concat()), "n,s,d\n42,it's!,true\n");
+    let (code, error) = failed(&["query", "select $nam", "--param", "name=1"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("did you mean $name?") && error.contains("query:1:8"), "{error}");
+}
+
+#[test]
+fn statements_without_rows_say_what_they_did_to_people_only() {
+    let sql = "create table t as select 1 as a; set threads = 1; insert into t values (2), (3)";
+    assert_eq!(printed(&["query", sql]), "(1 row written)\n(2 rows written)\n");
+    assert_eq!(printed(&["query", sql, "--format", "csv"]), "");
+}
+
+#[test]
+fn completions_a_manual_and_a_log() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(printed(&["completions", shell]).contains("param"), "{shell}");
+    }
+    assert!(printed(&["man"]).contains(".TH gristmill"));
+    let output = run(&["query", "select 1", "--log", "error"]);
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert_eq!(run(&["query", "select 1", "--log", "loud"]).status.code(), Some(2));
+}
+
+#[test]
 fn columns_are_named_as_they_were_written() {
     let sql = "select 1, 1, count(*), sum(t.a) + 2, a from (values (3)) t(a) group by a order by \
                sum(t.a) + 2";

@@ -2,7 +2,8 @@
 //!
 //! A table is a file (or another source) with a schema and statistics. Files are opened when a
 //! statement first names them and kept while they do not change; a statement that finds a changed
-//! file opens it again.
+//! file opens it again. Tables that statements make are held by the catalog, and views are queries
+//! with a name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,8 +14,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_expr::{Expr, TableProviderFilterPushDown, TableSource};
 use gristmill_engine::expr::Literal;
 use gristmill_engine::plan::Spec;
+use gristmill_engine::sources::StoredTable;
 use gristmill_engine::sources::csv::CsvOptions;
 use gristmill_engine::{Error, Result};
+
+use crate::sql::{Depth, View};
+use crate::stored::StoredSource;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,8 +140,26 @@ pub trait DataSource: Send + Sync + fmt::Debug {
     fn paths(&self) -> Vec<PathBuf>;
 }
 
+/// A file that is a table, and what was said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileTable {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is to be read.
+    pub reading: Reading,
+    /// Names and types of its columns, where they were declared; empty otherwise.
+    pub columns: Vec<Field>,
+}
+
+impl FileTable {
+    /// A file of which nothing else is said.
+    pub fn new(path: &Path, reading: impl Into<Reading>) -> Self {
+        FileTable { path: path.to_path_buf(), reading: reading.into(), columns: Vec::new() }
+    }
+}
+
 /// Opens a file as a source of rows.
-pub type Open = dyn Fn(&Path, &Reading) -> Result<Arc<dyn DataSource>> + Send + Sync;
+pub type Open = dyn Fn(&FileTable) -> Result<Arc<dyn DataSource>> + Send + Sync;
 
 /// A table that a statement reads.
 #[derive(Debug, Clone)]
@@ -147,29 +170,81 @@ pub struct Table {
     pub source: Arc<dyn DataSource>,
 }
 
-enum Entry {
-    File { path: PathBuf, reading: Reading, opened: Option<Arc<Table>> },
+/// What a name stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum Relation {
+    Table(Arc<Table>),
+    View(Arc<View>),
+}
+
+/// Kinds of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A table that a statement made.
+    Table,
+    /// A file, or a source of the program's own.
+    External,
+    View,
+}
+
+/// What becomes of what has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfExists {
+    Fail,
+    Replace,
+    /// It stays, and nothing happens.
+    Skip,
+}
+
+/// What a new name stands for.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    File { file: Box<FileTable>, opened: Option<Arc<Table>> },
     Source(Arc<Table>),
+    Stored(StoredTable),
+    View(Arc<View>),
+}
+
+impl Entry {
+    fn kind(&self) -> Kind {
+        match self {
+            Entry::File { .. } | Entry::Source(_) => Kind::External,
+            Entry::Stored(_) => Kind::Table,
+            Entry::View(_) => Kind::View,
+        }
+    }
 }
 
 /// The tables of a session.
 pub struct Catalog {
-    open: Box<Open>,
+    open: Arc<Open>,
     tables: Mutex<BTreeMap<String, Entry>>,
+    /// Files that statements would have written, by path, when they are only planned.
+    planned: Mutex<BTreeMap<PathBuf, Arc<Table>>>,
 }
 
 impl Catalog {
     /// A catalog without tables, whose files are opened by `open`.
     pub fn new(
-        open: impl Fn(&Path, &Reading) -> Result<Arc<dyn DataSource>> + Send + Sync + 'static,
+        open: impl Fn(&FileTable) -> Result<Arc<dyn DataSource>> + Send + Sync + 'static,
     ) -> Self {
-        Catalog { open: Box::new(open), tables: Mutex::default() }
+        Catalog { open: Arc::new(open), tables: Mutex::default(), planned: Mutex::default() }
+    }
+
+    /// A catalog with the same tables, for statements that are planned and not run: what they
+    /// change does not change this one.
+    pub(crate) fn fork(&self) -> Catalog {
+        let planned = self.planned.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        Catalog {
+            open: self.open.clone(),
+            tables: Mutex::new(self.lock().clone()),
+            planned: Mutex::new(planned),
+        }
     }
 
     /// Names a file; it is opened when it is used.
-    pub fn register_file(&self, name: &str, path: &Path, reading: impl Into<Reading>) {
-        let entry = Entry::File { path: path.to_path_buf(), reading: reading.into(), opened: None };
-        self.lock().insert(name.to_string(), entry);
+    pub fn register_file(&self, name: &str, file: FileTable) {
+        self.lock().insert(name.to_string(), Entry::File { file: Box::new(file), opened: None });
     }
 
     /// Names a source.
@@ -178,26 +253,104 @@ impl Catalog {
         self.lock().insert(name.to_string(), Entry::Source(Arc::new(table)));
     }
 
-    /// Names of all tables, sorted; files used by name are not among them.
-    pub fn names(&self) -> Vec<String> {
-        self.lock().keys().filter(|name| !name.starts_with(FILE_PREFIX)).cloned().collect()
+    /// Gives something a name.
+    ///
+    /// # Errors
+    /// `Input` when the name is taken, or is that of a table where a view is to replace it, or the
+    /// other way round.
+    pub(crate) fn define(&self, name: &str, entry: Entry, if_exists: IfExists) -> Result<()> {
+        let mut tables = self.lock();
+        let known = find(&tables, name);
+        if let Some(known) = known {
+            match if_exists {
+                IfExists::Skip => return Ok(()),
+                IfExists::Fail => return Err(taken(&known, &tables)),
+                IfExists::Replace => {
+                    let is_view = |entry: &Entry| entry.kind() == Kind::View;
+                    if tables.get(&known).is_some_and(|old| is_view(old) != is_view(&entry)) {
+                        return Err(taken(&known, &tables));
+                    }
+                    tables.remove(&known);
+                }
+            }
+        }
+        tables.insert(name.to_string(), entry);
+        Ok(())
     }
 
-    /// The table of that name; a name in another case is found when there is only one.
+    /// Takes a name away; answers whether there was one. A file stays where it is.
+    pub(crate) fn remove(&self, name: &str) -> bool {
+        let mut tables = self.lock();
+        match find(&tables, name) {
+            Some(known) => tables.remove(&known).is_some(),
+            None => false,
+        }
+    }
+
+    /// Changes a table that a statement made.
+    ///
+    /// # Errors
+    /// `Input` when there is no such table, and those of `change`.
+    pub(crate) fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(&StoredTable) -> Result<StoredTable>,
+    ) -> Result<()> {
+        let mut tables = self.lock();
+        let known = find(&tables, name);
+        match known.and_then(|known| tables.get_mut(&known)) {
+            Some(Entry::Stored(table)) => {
+                *table = change(table)?;
+                Ok(())
+            }
+            _ => Err(Error::input(format!("there is no table {name} any more"))),
+        }
+    }
+
+    /// Says that a file will have been written, when that is only planned.
+    pub(crate) fn plan_file(&self, path: &Path, source: Arc<dyn DataSource>) {
+        let table = Table { name: path.display().to_string(), source };
+        let mut planned = self.planned.lock().unwrap_or_else(|e| e.into_inner());
+        planned.insert(path.to_path_buf(), Arc::new(table));
+    }
+
+    /// Names of all tables and views, sorted; files used by name are not among them.
+    pub fn names(&self) -> Vec<String> {
+        self.list().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Names and kinds of all tables and views, sorted.
+    pub(crate) fn list(&self) -> Vec<(String, Kind)> {
+        let tables = self.lock();
+        let named = tables.iter().filter(|(name, _)| !name.starts_with(FILE_PREFIX));
+        named.map(|(name, entry)| (name.clone(), entry.kind())).collect()
+    }
+
+    /// What kind of thing has this name.
+    pub(crate) fn kind(&self, name: &str) -> Option<Kind> {
+        let tables = self.lock();
+        find(&tables, name).and_then(|known| tables.get(&known).map(Entry::kind))
+    }
+
+    /// The table of that name that a statement made.
+    pub(crate) fn stored(&self, name: &str) -> Option<StoredTable> {
+        let tables = self.lock();
+        match find(&tables, name).and_then(|known| tables.get(&known)) {
+            Some(Entry::Stored(table)) => Some(table.clone()),
+            _ => None,
+        }
+    }
+
+    /// What the name stands for; a name in another case is found when there is only one.
     ///
     /// # Errors
     /// `Io` or `Input` when its file cannot be opened.
-    pub fn table(&self, name: &str) -> Result<Option<Arc<Table>>> {
+    pub(crate) fn relation(&self, name: &str) -> Result<Option<Relation>> {
         let mut tables = self.lock();
-        let key = if tables.contains_key(name) {
-            Some(name.to_string())
-        } else {
-            let mut same = tables.keys().filter(|key| key.eq_ignore_ascii_case(name));
-            same.next().filter(|_| same.next().is_none()).cloned()
-        };
-        let Some(key) = key else { return Ok(None) };
-        match tables.get_mut(&key) {
-            Some(entry) => self.opened(&key, entry).map(Some),
+        let Some(known) = find(&tables, name) else { return Ok(None) };
+        match tables.get_mut(&known) {
+            Some(Entry::View(view)) => Ok(Some(Relation::View(view.clone()))),
+            Some(entry) => self.opened(&known, entry).map(|table| Some(Relation::Table(table))),
             None => Ok(None),
         }
     }
@@ -213,33 +366,88 @@ impl Catalog {
         })?;
         let mut tables = self.lock();
         let entry = tables.entry(format!("{FILE_PREFIX}{name}")).or_insert_with(|| Entry::File {
-            path: path.to_path_buf(),
-            reading: format.into(),
+            file: Box::new(FileTable::new(path, format)),
             opened: None,
         });
         self.opened(&name, entry)
     }
 
+    /// How deep the syntax trees of the views are that a statement with these words may read.
+    pub(crate) fn depth_of_views<'w>(&self, words: impl Iterator<Item = &'w str>) -> Depth {
+        let tables = self.lock();
+        let mut depth = Depth::default();
+        let mut seen: Vec<String> = Vec::new();
+        let mut open: Vec<String> = words.map(str::to_string).collect();
+        while let Some(word) = open.pop() {
+            let Some(known) = find(&tables, &word).filter(|known| !seen.contains(known)) else {
+                continue;
+            };
+            if let Some(Entry::View(view)) = tables.get(&known) {
+                depth = depth.plus(view.query.depth()).plus(Depth::OF_A_VIEW);
+                open.extend(view.query.words().map(str::to_string));
+            }
+            seen.push(known);
+        }
+        depth
+    }
+
     fn opened(&self, name: &str, entry: &mut Entry) -> Result<Arc<Table>> {
         match entry {
             Entry::Source(table) => Ok(table.clone()),
-            Entry::File { path, reading, opened } => {
+            Entry::Stored(table) => {
+                let source = Arc::new(StoredSource::new(name, table.clone()));
+                Ok(Arc::new(Table { name: name.to_string(), source }))
+            }
+            Entry::File { file, opened } => {
+                let planned = self.planned.lock().unwrap_or_else(|e| e.into_inner());
+                if let Some(table) = planned.get(&file.path) {
+                    return Ok(table.clone());
+                }
                 if let Some(table) = opened
                     && table.source.is_current()?
                 {
                     return Ok(table.clone());
                 }
-                let source = (self.open)(path, reading)?;
+                let source = (self.open)(file)?;
+                tracing::info!(
+                    table = name,
+                    file = %file.path.display(),
+                    columns = source.schema().fields().len(),
+                    rows = source.statistics().rows,
+                    "opened"
+                );
                 let table = Arc::new(Table { name: name.to_string(), source });
                 *opened = Some(table.clone());
                 Ok(table)
             }
+            Entry::View(_) => Err(Error::internal("a view is opened like a table")),
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Entry>> {
         self.tables.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// The entry that a name means: the one that is written so, or the only one in another case.
+fn find(tables: &BTreeMap<String, Entry>, name: &str) -> Option<String> {
+    if tables.contains_key(name) {
+        return Some(name.to_string());
+    }
+    let mut same = tables.keys().filter(|key| key.eq_ignore_ascii_case(name));
+    same.next().filter(|_| same.next().is_none()).cloned()
+}
+
+fn taken(known: &str, tables: &BTreeMap<String, Entry>) -> Error {
+    let kind = match tables.get(known).map(Entry::kind) {
+        Some(Kind::View) => "view",
+        _ => "table",
+    };
+    let article = format!("there is already a {kind} {known}");
+    Error::input(format!(
+        "{article}; drop it first, or replace it by CREATE OR REPLACE {}",
+        kind.to_uppercase()
+    ))
 }
 
 /// Marks the entries of files used by name; a table cannot be registered under it by accident.
@@ -316,35 +524,69 @@ mod tests {
     use super::*;
     use crate::testing::FakeSource;
 
-    fn open(path: &Path, _: &Reading) -> Result<Arc<dyn DataSource>> {
-        if path.starts_with("missing") {
+    fn open(file: &FileTable) -> Result<Arc<dyn DataSource>> {
+        if file.path.starts_with("missing") {
             let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Error::io("open", path, cause));
+            return Err(Error::io("open", &file.path, cause));
         }
         Ok(Arc::new(FakeSource::new(&[("a", DataType::Int64)], 10)))
+    }
+
+    fn parquet(path: &str) -> FileTable {
+        FileTable::new(Path::new(path), Format::Parquet)
+    }
+
+    fn table(catalog: &Catalog, name: &str) -> Result<Option<Arc<Table>>> {
+        Ok(catalog.relation(name)?.map(|relation| match relation {
+            Relation::Table(table) => table,
+            Relation::View(view) => panic!("{} is a view", view.name),
+        }))
     }
 
     #[test]
     fn tables_are_found_by_name_and_files_by_path() {
         let catalog = Catalog::new(open);
-        catalog.register_file("Orders", Path::new("o.parquet"), Format::Parquet);
-        catalog.register_file("gone", Path::new("missing/x.csv"), Format::Csv);
-        assert_eq!(catalog.table("orders").expect("opens").expect("found").name, "Orders");
-        assert!(catalog.table("nothing").expect("no error").is_none());
-        assert!(matches!(catalog.table("gone"), Err(Error::Io { .. })));
+        catalog.register_file("Orders", parquet("o.parquet"));
+        catalog.register_file("gone", FileTable::new(Path::new("missing/x.csv"), Format::Csv));
+        assert_eq!(table(&catalog, "orders").expect("opens").expect("found").name, "Orders");
+        assert!(table(&catalog, "nothing").expect("no error").is_none());
+        assert!(matches!(table(&catalog, "gone"), Err(Error::Io { .. })));
         catalog.file(Path::new("x.csv")).expect("opens");
         assert!(matches!(catalog.file(Path::new("x.zip")), Err(Error::Input { .. })));
         assert_eq!(catalog.names(), ["Orders", "gone"]);
-        catalog.register_file("ORDERS", Path::new("p.parquet"), Format::Parquet);
-        assert!(catalog.table("orders").expect("no error").is_none(), "ambiguous");
+        catalog.register_file("ORDERS", parquet("p.parquet"));
+        assert!(table(&catalog, "orders").expect("no error").is_none(), "ambiguous");
     }
 
     #[test]
     fn changed_files_are_opened_again() {
         let catalog = Catalog::new(open);
-        catalog.register_file("t", Path::new("t.csv"), Format::Csv);
-        let first = catalog.table("t").expect("opens").expect("found");
-        let again = catalog.table("t").expect("opens").expect("found");
+        catalog.register_file("t", FileTable::new(Path::new("t.csv"), Format::Csv));
+        let first = table(&catalog, "t").expect("opens").expect("found");
+        let again = table(&catalog, "t").expect("opens").expect("found");
         assert!(Arc::ptr_eq(&first, &again));
+    }
+
+    #[test]
+    fn names_are_taken_replaced_and_given_back() {
+        let catalog = Catalog::new(open);
+        let entry = || {
+            let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+            Entry::Stored(StoredTable::empty(schema))
+        };
+        catalog.define("T", entry(), IfExists::Fail).expect("is new");
+        let taken = catalog.define("t", entry(), IfExists::Fail).expect_err("taken").to_string();
+        assert!(taken.contains("already a table T"), "{taken}");
+        catalog.define("t", entry(), IfExists::Skip).expect("stays");
+        assert_eq!(catalog.names(), ["T"]);
+        let copy = catalog.fork();
+        catalog.define("t", entry(), IfExists::Replace).expect("replaces");
+        assert_eq!(catalog.names(), ["t"]);
+        assert!(catalog.remove("T") && !catalog.remove("T"));
+        assert!(catalog.change("t", |table| Ok(table.clone())).is_err());
+        assert_eq!(copy.names(), ["T"], "a fork is not changed");
+        copy.plan_file(Path::new("missing/y.csv"), open(&parquet("x")).expect("opens"));
+        copy.file(Path::new("missing/y.csv")).expect("will have been written");
+        assert!(catalog.file(Path::new("missing/y.csv")).is_err());
     }
 }

@@ -10,8 +10,20 @@ use gristmill_engine::sinks::{Codec, WriteCsv, WriteParquet};
 use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Format, PlannedTable};
+use crate::files;
 use crate::prepare::Prepared;
-use crate::sql::{CopyTarget, nearest};
+use crate::sql::nearest;
+
+/// The file that COPY writes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CopyTarget {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// How.
+    pub(crate) format: Format,
+    /// Options as written, names in lower case without the `format.` in front.
+    pub(crate) options: Vec<(String, String)>,
+}
 
 /// Ends `plan` in the file that COPY names.
 ///
@@ -101,11 +113,7 @@ fn number(name: &str, value: &str) -> Result<usize> {
 }
 
 fn truth(name: &str, value: &str) -> Result<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "on" | "1" => Ok(true),
-        "false" | "off" | "0" => Ok(false),
-        _ => Err(wrong_value(name, value, "true or false")),
-    }
+    files::truth(value).ok_or_else(|| wrong_value(name, value, "true or false"))
 }
 
 fn wrong_value(name: &str, value: &str, expected: &str) -> Error {

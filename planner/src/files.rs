@@ -1,34 +1,81 @@
 //! Files as sources of rows: opens them, tells what they say of themselves, makes their scans.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use gristmill_engine::Result;
 use gristmill_engine::expr::Expr;
 use gristmill_engine::memory::Governor;
 use gristmill_engine::plan::Spec;
 use gristmill_engine::sources::FileRef;
 use gristmill_engine::sources::csv::{self, CsvFacts};
 use gristmill_engine::sources::parquet::{self, FileFacts, ParquetScan};
+use gristmill_engine::{Error, Result};
 
-use crate::catalog::{ColumnStatistics, DataSource, Reading, TableStatistics};
+use crate::catalog::{ColumnStatistics, DataSource, FileTable, Reading, TableStatistics};
+use crate::sql::type_name;
 
 /// Opens a file.
 ///
 /// # Errors
 /// `Io` when it cannot be read, `Input` when it is not what its format says.
-pub(crate) fn open(
-    path: &Path,
-    reading: &Reading,
-    memory: &Governor,
-) -> Result<Arc<dyn DataSource>> {
-    match reading {
-        Reading::Parquet => Ok(Arc::new(ParquetFile { facts: parquet::describe(path, memory)? })),
-        Reading::Csv(options) => {
+pub(crate) fn open(file: &FileTable, memory: &Governor) -> Result<Arc<dyn DataSource>> {
+    let path = file.path.as_path();
+    match &file.reading {
+        Reading::Parquet => {
+            let opened = ParquetFile { facts: parquet::describe(path, memory)? };
+            check_declared(file, &opened.schema())?;
+            Ok(Arc::new(opened))
+        }
+        Reading::Csv(options) if file.columns.is_empty() => {
             Ok(Arc::new(CsvFile { facts: csv::sniff(path, options, memory)? }))
         }
-        Reading::Text => Ok(Arc::new(CsvFile { facts: csv::lines(path, memory)? })),
+        Reading::Csv(options) => {
+            let column = |field: &Field| (field.name().clone(), field.data_type().clone());
+            let options = options.clone().columns(file.columns.iter().map(column));
+            Ok(Arc::new(CsvFile { facts: csv::sniff(path, &options, memory)? }))
+        }
+        Reading::Text => {
+            let opened = CsvFile { facts: csv::lines(path, memory)? };
+            check_declared(file, &opened.schema())?;
+            Ok(Arc::new(opened))
+        }
+    }
+}
+
+/// What was declared of a file that says itself what it holds must be what it says.
+fn check_declared(file: &FileTable, schema: &Schema) -> Result<()> {
+    if file.columns.is_empty() {
+        return Ok(());
+    }
+    let path = file.path.display();
+    let (declared, found) = (file.columns.len(), schema.fields().len());
+    if declared != found {
+        let message = format!("{declared} columns are declared for {path}, which has {found}");
+        return Err(Error::input(format!("{message}; leave the list of columns out")));
+    }
+    for (declared, found) in file.columns.iter().zip(schema.fields()) {
+        let types = [declared, found.as_ref()].map(|field| type_name(field.data_type()));
+        if declared.name() != found.name() || types[0] != types[1] {
+            return Err(Error::input(format!(
+                "the column {} {} is declared for {path}, which has {} {} there; leave the list \
+                 of columns out",
+                declared.name(),
+                types[0],
+                found.name(),
+                types[1]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The Boolean that a text writes.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Some(true),
+        "false" | "off" | "no" | "0" => Some(false),
+        _ => None,
     }
 }
 

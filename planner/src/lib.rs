@@ -4,8 +4,11 @@
 //! parses it, binds its names and runs the borrowed rules; `prepare` puts these and the rules of
 //! ours in order; `lower` makes the engine's plan of the result, which the engine runs.
 //!
-//! * `session`: tables, functions, an engine; `catalog`: tables by name; `files`: files as tables;
-//!   `csv_options`: what is said about a CSV file in words.
+//! * `session`: tables, functions, settings, an engine; `rehearsal`: statements that are planned
+//!   and not run; `parameters`: values for them.
+//! * `statements`: what each kind of statement does.
+//! * `catalog`: tables and views by name; `files`: files as tables; `csv_options`:
+//!   what is said about a CSV file in words; `stored`: tables that the session holds.
 //! * `sql`: DataFusion's SQL front end; `prepare`: a bound statement as optimized logical plans.
 //! * `rules`: our rules, one a file; `join_order`: the order of inner joins; `statistics`: guesses
 //!   at rows and distinct values; `fallible`: which expressions can fail.
@@ -23,19 +26,25 @@ mod files;
 mod functions;
 mod join_order;
 mod lower;
+mod parameters;
 mod prepare;
+mod rehearsal;
 mod rules;
 mod session;
 pub mod sql;
+mod statements;
 mod statistics;
+mod stored;
 #[cfg(test)]
 mod testing;
 
 pub use csv_options::csv_options;
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;
-pub use gristmill_engine::sinks::CsvText;
+pub use gristmill_engine::sinks::{CsvText, Output as OutputFile};
 pub use gristmill_engine::sources::csv::CsvOptions;
 pub use gristmill_engine::{Error, Position, Result, memory};
+pub use parameters::{Parameter, Parameters};
+pub use rehearsal::{Outline, Rehearsal};
 pub use session::{Config, Session};
 pub use sql::Statement;

@@ -1,25 +1,23 @@
-//! A session: tables, functions, and an engine to run programs on.
+//! A session: tables, functions, settings, and an engine to run programs on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-use gristmill_engine::expr::{Literal, Value};
 use gristmill_engine::memory::GovernorOptions;
-use gristmill_engine::operators::{Values, ValuesColumn};
 use gristmill_engine::plan::Plan;
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
 use gristmill_engine::scheduler::Cancel;
 use gristmill_engine::sources::csv::CsvOptions;
 use gristmill_engine::{Error, Result};
 
-use crate::catalog::{Catalog, DataSource, Format, Reading};
-use crate::copy;
+use crate::catalog::{Catalog, DataSource, FileTable, Format, Reading};
 use crate::files;
-use crate::lower::lower_prepared;
-use crate::prepare::prepare;
-use crate::rules::{PUSH_KEY_FILTERS, push_key_filters};
-use crate::sql::{self, Binder, FunctionTable, Planning, Request, Statement};
+use crate::parameters::Parameters;
+use crate::rehearsal::Rehearsal;
+use crate::sql::{self, FunctionTable, Statement};
+use crate::statements::{
+    self, Change, Command, Planned, Scope, Settings, Shared, count_row, text_rows,
+};
 
 /// What a session is made from.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +32,9 @@ pub struct Config {
     pub spill_limit: Option<u64>,
     /// Results and files may come in any order.
     pub any_order: bool,
+    /// Bytes of `memory_limit` that the engine leaves alone, because the process takes them for
+    /// itself: what `SET memory_limit` says counts like `memory_limit`.
+    pub memory_outside: usize,
 }
 
 /// Tables, functions and an engine; queries may run side by side on it.
@@ -52,19 +53,9 @@ pub struct Config {
 /// # }
 /// ```
 pub struct Session {
-    catalog: Catalog,
+    scope: Scope,
     functions: FunctionTable,
     engine: Engine,
-    any_order: bool,
-}
-
-/// A statement that is ready to run.
-struct Planned {
-    plan: Plan,
-    /// Rules of the planner that changed it.
-    fired: Vec<String>,
-    /// EXPLAIN stands in front; with the format asked for.
-    explain: Option<String>,
 }
 
 impl Session {
@@ -73,17 +64,28 @@ impl Session {
     /// # Errors
     /// `Io` when the system gives no threads.
     pub fn new(config: Config) -> Result<Session> {
-        let memory = GovernorOptions {
-            limit_bytes: config.memory_limit,
+        let mut settings = Settings {
+            threads: config.threads,
+            memory_limit: config.memory_limit,
             temp_dirs: config.temp_dirs,
-            spill_cap_bytes: config.spill_limit,
+            spill_limit: config.spill_limit,
+            any_order: config.any_order,
+            time_limit: None,
+            outside: config.memory_outside,
+            first: None,
+        };
+        settings.first = Some(Arc::new(settings.clone()));
+        let memory = GovernorOptions {
+            limit_bytes: settings.engine_limit(),
+            temp_dirs: settings.temp_dirs.clone(),
+            spill_cap_bytes: settings.spill_limit,
             ..GovernorOptions::default()
         };
-        let engine = Engine::new(EngineOptions { threads: config.threads, memory })?;
+        let engine = Engine::new(EngineOptions { threads: settings.threads, memory })?;
         let governor = engine.memory().clone();
-        let catalog = Catalog::new(move |path, reading| files::open(path, reading, &governor));
-        let functions = FunctionTable::default();
-        Ok(Session { catalog, functions, engine, any_order: config.any_order })
+        let catalog = Catalog::new(move |file| files::open(file, &governor));
+        let scope = Scope::new(catalog, settings);
+        Ok(Session { scope, functions: FunctionTable::default(), engine })
     }
 
     /// Gives a file a table name; its ending tells the format. It is opened when it is used.
@@ -96,13 +98,13 @@ impl Session {
             let path = path.display();
             Error::input(format!("{path}: the ending names no format; use .parquet, .csv or .txt"))
         })?;
-        self.catalog.register_file(name, path, format);
+        self.scope.catalog.register_file(name, FileTable::new(path, format));
         Ok(())
     }
 
     /// Gives a Parquet file a table name, whatever its ending.
     pub fn register_parquet(&self, name: &str, path: impl AsRef<Path>) {
-        self.catalog.register_file(name, path.as_ref(), Format::Parquet);
+        self.scope.catalog.register_file(name, FileTable::new(path.as_ref(), Reading::Parquet));
     }
 
     /// Gives a CSV file a table name, whatever its ending. What the options do not say is found
@@ -118,17 +120,18 @@ impl Session {
     /// # }
     /// ```
     pub fn register_csv(&self, name: &str, path: impl AsRef<Path>, options: CsvOptions) {
-        self.catalog.register_file(name, path.as_ref(), Reading::Csv(options));
+        let file = FileTable::new(path.as_ref(), Reading::Csv(options));
+        self.scope.catalog.register_file(name, file);
     }
 
     /// Gives a file of lines a table name, whatever its ending: a table with one column, `line`.
     pub fn register_text(&self, name: &str, path: impl AsRef<Path>) {
-        self.catalog.register_file(name, path.as_ref(), Reading::Text);
+        self.scope.catalog.register_file(name, FileTable::new(path.as_ref(), Reading::Text));
     }
 
     /// Gives a source of the program's own a table name.
     pub fn register_source(&self, name: &str, source: Arc<dyn DataSource>) {
-        self.catalog.register_source(name, source);
+        self.scope.catalog.register_source(name, source);
     }
 
     /// The engine, for its memory figures.
@@ -149,8 +152,16 @@ impl Session {
     /// # Errors
     /// `Input` when there is not exactly one statement, and those of [`Session::execute`].
     pub fn sql(&self, text: &str) -> Result<Running> {
+        self.sql_with(text, &Parameters::new())
+    }
+
+    /// As [`Session::sql`], with values for its parameters.
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub fn sql_with(&self, text: &str, parameters: &Parameters) -> Result<Running> {
         match self.script(text)?.as_slice() {
-            [statement] => self.execute(statement),
+            [statement] => self.execute_with(statement, parameters, Cancel::new()),
             several => Err(Error::input(format!(
                 "expected one statement, found {}; run programs with `run_script`",
                 several.len()
@@ -171,27 +182,52 @@ impl Session {
         Ok(())
     }
 
-    /// Plans a statement and starts it.
+    /// Plans a statement and starts it. What it changes (tables, views, settings) is changed when
+    /// this returns: CREATE TABLE … AS and INSERT run to their end before. Files are written while
+    /// the answer is taken.
     ///
     /// # Errors
     /// `Input` with a place for what is wrong with the statement, `Io` for files that cannot be
     /// opened.
     pub fn execute(&self, statement: &Statement) -> Result<Running> {
-        self.execute_with(statement, Cancel::new())
+        self.execute_with(statement, &Parameters::new(), Cancel::new())
     }
 
-    /// As [`Session::execute`], stopped by a flag of the caller's.
+    /// As [`Session::execute`], with values for parameters, stopped by a flag of the caller's.
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub fn execute_with(&self, statement: &Statement, cancel: Cancel) -> Result<Running> {
-        let planned = self.plan_statement(statement)?;
-        let plan = match &planned.explain {
-            Some(format) => lines(&explained(&planned, format == "json")?)?,
-            None => planned.plan,
-        };
-        let options = RunOptions { cancel, any_order: self.any_order, time_limit: None };
-        self.engine.run(&plan, &options)
+    pub fn execute_with(
+        &self,
+        statement: &Statement,
+        parameters: &Parameters,
+        cancel: Cancel,
+    ) -> Result<Running> {
+        let planned = self.plan(statement, parameters)?;
+        let (kind, line) = (statement.first_word(), statement.position().line);
+        tracing::debug!(statement = %kind, line, rules = ?planned.fired, "planned");
+        if let Some(explain) = planned.explain {
+            let lines = planned.outline(explain.json)?;
+            let rows = lines.lines().map(|line| vec![Some(line.to_string())]).collect();
+            return self.run(&text_rows(&["plan"], rows)?, cancel);
+        }
+        match planned.command {
+            Command::Rows(plan) | Command::Write { plan, .. } => self.run(&plan, cancel),
+            Command::Fill { plan, filling } => {
+                self.run(&plan, cancel.clone())?.try_for_each(|batch| batch.map(drop))?;
+                let rows = filling.commit(&self.scope)?;
+                self.run(&count_row(rows)?, cancel)
+            }
+            Command::Change(change) => {
+                self.change(change)?;
+                self.run(&text_rows(&[], Vec::new())?, cancel)
+            }
+        }
+    }
+
+    /// Statements planned one after the other, none of them run.
+    pub fn rehearsal(&self) -> Rehearsal<'_> {
+        Rehearsal::new(self, self.scope.fork())
     }
 
     /// The plan of a statement as text.
@@ -199,7 +235,7 @@ impl Session {
     /// # Errors
     /// `Input` with a place for what is wrong with the statement.
     pub fn explain(&self, statement: &Statement) -> Result<String> {
-        explained(&self.plan_statement(statement)?, false)
+        self.plan_explained(statement, &Parameters::new(), &self.scope)?.outline(false)
     }
 
     /// The plan of a statement as JSON, the form it can be read back from.
@@ -207,47 +243,41 @@ impl Session {
     /// # Errors
     /// As [`Session::explain`], and `Input` when it holds a function that is not registered.
     pub fn plan_json(&self, statement: &Statement) -> Result<String> {
-        explained(&self.plan_statement(statement)?, true)
+        self.plan_explained(statement, &Parameters::new(), &self.scope)?.outline(true)
     }
 
-    fn plan_statement(&self, statement: &Statement) -> Result<Planned> {
-        sql::with_stack_for(statement.depth(), || {
-            let binder = Binder::new(&self.catalog, &self.functions);
-            let bound = sql::bind(statement, &binder)?;
-            let options = binder.shared_options();
-            let mut planning = Planning::new(options.clone(), bound.explain.is_some());
-            let prepared = prepare(bound.plan, &binder, &mut planning, statement.position())?;
-            let lowered = lower_prepared(&prepared, &options)?;
-            let (mut plan, filtered) = push_key_filters(lowered)?;
-            if filtered {
-                planning.note(PUSH_KEY_FILTERS);
-            }
-            if let Request::Copy(target) = &bound.request {
-                copy::add_sink(&mut plan, target, &prepared)?;
-            }
-            Ok(Planned { plan, fired: planning.fired().to_vec(), explain: bound.explain })
-        })
+    fn plan(&self, statement: &Statement, parameters: &Parameters) -> Result<Planned> {
+        let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
+        statements::plan(statement, parameters, &self.scope, &shared, false)
     }
-}
 
-fn explained(planned: &Planned, json: bool) -> Result<String> {
-    if json {
-        return planned.plan.to_json();
+    /// A statement planned in a scope, with the rules that changed it.
+    pub(crate) fn plan_explained(
+        &self,
+        statement: &Statement,
+        parameters: &Parameters,
+        scope: &Scope,
+    ) -> Result<Planned> {
+        let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
+        statements::plan(statement, parameters, scope, &shared, true)
     }
-    let mut text = planned.plan.explain()?;
-    if !planned.fired.is_empty() {
-        text.push_str(&format!("rules: {}\n", planned.fired.join(", ")));
-    }
-    Ok(text)
-}
 
-/// A plan that gives the lines of a text.
-fn lines(text: &str) -> Result<Plan> {
-    let row =
-        |line: &str| vec![Literal { data_type: DataType::Utf8, value: Value::Text(line.into()) }];
-    let columns = vec![ValuesColumn { name: "plan".into(), data_type: DataType::Utf8 }];
-    let rows = text.lines().map(row).collect();
-    let mut plan = Plan::new();
-    plan.add(Arc::new(Values { columns, rows }), &[])?;
-    Ok(plan)
+    fn run(&self, plan: &Plan, cancel: Cancel) -> Result<Running> {
+        let (any_order, time_limit) = {
+            let settings = self.scope.settings();
+            (settings.any_order, settings.time_limit)
+        };
+        self.engine.run(plan, &RunOptions { cancel, any_order, time_limit })
+    }
+
+    fn change(&self, change: Change) -> Result<()> {
+        let before = self.scope.settings().clone();
+        change.apply(&self.scope)?;
+        let after = self.scope.settings().clone();
+        if let Err(refused) = after.apply(&before, &self.engine) {
+            *self.scope.settings() = before;
+            return Err(refused);
+        }
+        Ok(())
+    }
 }

@@ -4,11 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_expr::LogicalPlan;
+use datafusion_sql::parser::Statement as Parsed;
+use datafusion_sql::sqlparser::ast::Statement as Sql;
 use gristmill_engine::expr::{Expr, Literal, Value};
 use gristmill_engine::plan::Spec;
 use gristmill_engine::{Error, Result};
 
-use crate::catalog::{Catalog, ColumnStatistics, DataSource, Reading, TableStatistics};
+use crate::catalog::{Catalog, ColumnStatistics, DataSource, FileTable, TableStatistics};
+use crate::parameters::Parameters;
+use crate::sql::{Binder, Statement, bind_query};
 
 /// A table that has a schema and statistics, and cannot be scanned.
 #[derive(Debug)]
@@ -65,6 +70,16 @@ impl DataSource for FakeSource {
     }
 }
 
+/// The bound plan of a query.
+pub(crate) fn bound(statement: &Statement, binder: &Binder<'_>) -> Result<LogicalPlan> {
+    if let Parsed::Statement(sql) = statement.parse(Some(&Parameters::new()))?.body
+        && let Sql::Query(query) = *sql
+    {
+        return bind_query(query, binder, statement.position());
+    }
+    Err(Error::input("this is no query"))
+}
+
 /// The tables of TPC-H at scale factor 1, with the statistics that their files have: a table and
 /// its rows, then columns with a letter for the type (`k` 64-bit, `i` 32-bit, `m` money, `d` date,
 /// `s` text) and a range for those that have one.
@@ -88,8 +103,8 @@ const TPCH: &str = "
 
 /// A catalog with the tables of TPC-H.
 pub(crate) fn tpch() -> Catalog {
-    let catalog = Catalog::new(|path, _: &Reading| {
-        Err(Error::io("open", path, std::io::ErrorKind::NotFound.into()))
+    let catalog = Catalog::new(|file: &FileTable| {
+        Err(Error::io("open", &file.path, std::io::ErrorKind::NotFound.into()))
     });
     let one_line = TPCH.replace(",\n", ",");
     for table in one_line.lines().filter(|line| line.contains(':')) {

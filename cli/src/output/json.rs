@@ -1,4 +1,4 @@
-//! One array of objects per result, one object a line.
+//! Objects, one a line: in one array per result, or bare.
 
 use std::io::Write;
 
@@ -8,10 +8,23 @@ use arrow::json::writer::WriterBuilder;
 
 use super::{Failure, Printer};
 
-/// Whether an object has been printed.
-#[derive(Default)]
+/// Prints objects.
 pub struct Json {
+    in_array: bool,
+    /// Whether an object has been printed.
     begun: bool,
+}
+
+impl Json {
+    /// `[{…},` and so on.
+    pub fn array() -> Self {
+        Json { in_array: true, begun: false }
+    }
+
+    /// Every line is an object.
+    pub fn lines() -> Self {
+        Json { in_array: false, begun: false }
+    }
 }
 
 impl Printer for Json {
@@ -21,6 +34,10 @@ impl Printer for Json {
         let mut writer: LineDelimitedWriter<_> = builder.build(&mut text);
         writer.write(batch)?;
         writer.finish()?;
+        if !self.in_array {
+            out.write_all(&text)?;
+            return Ok(());
+        }
         for object in text.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
             out.write_all(if std::mem::replace(&mut self.begun, true) { b",\n " } else { b"[" })?;
             out.write_all(object)?;
@@ -29,7 +46,9 @@ impl Printer for Json {
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
-        out.write_all(if self.begun { b"]\n" } else { b"[]\n" })?;
+        if self.in_array {
+            out.write_all(if self.begun { b"]\n" } else { b"[]\n" })?;
+        }
         Ok(())
     }
 }

@@ -1,19 +1,56 @@
 //! Prints results in the format the user chose, batch by batch.
 //!
-//! * `table`: aligned columns for people; `csv`, `json`: for programs.
+//! * `destination`: where results go; `screen`: what a terminal has room for.
+//! * `table`, `markdown`, `csv`, `json`: one format each.
 
 mod csv;
+mod destination;
 mod json;
+mod markdown;
+mod screen;
 mod table;
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use clap::ValueEnum;
 use gristmill::Error;
 
-use crate::args::Format;
+pub use destination::Destination;
+pub use screen::Screen;
+
+/// Result formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// Comma-separated values with a header; NULL is an empty field.
+    Csv,
+    /// One array of objects per statement.
+    Json,
+    /// One object per line.
+    Ndjson,
+    /// A table in Markdown.
+    Markdown,
+}
+
+impl Format {
+    /// The format that a file's ending names.
+    pub fn of_path(path: &Path) -> Option<Format> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        Some(match ending.as_str() {
+            "txt" => Format::Table,
+            "csv" => Format::Csv,
+            "json" => Format::Json,
+            "ndjson" | "jsonl" => Format::Ndjson,
+            "md" => Format::Markdown,
+            _ => return None,
+        })
+    }
+}
 
 /// Writes the batches of one result.
 pub trait Printer {
@@ -33,12 +70,15 @@ pub enum Failure {
     Error(Error),
 }
 
-/// A printer for results of this schema.
-pub fn printer(format: Format, schema: SchemaRef) -> Box<dyn Printer> {
-    match format {
-        Format::Table => Box::new(table::Table::new(schema)),
-        Format::Csv => Box::new(csv::Csv::new(schema)),
-        Format::Json => Box::new(json::Json::default()),
+/// A printer for results of this schema. `screen` bounds tables; without one they are whole.
+pub fn printer(format: Format, schema: SchemaRef, screen: Option<Screen>) -> Box<dyn Printer> {
+    match (format, screen) {
+        (Format::Table, Some(screen)) => Box::new(table::Bounded::new(schema, screen)),
+        (Format::Table, None) => Box::new(table::Whole::new(schema)),
+        (Format::Csv, _) => Box::new(csv::Csv::new(schema)),
+        (Format::Json, _) => Box::new(json::Json::array()),
+        (Format::Ndjson, _) => Box::new(json::Json::lines()),
+        (Format::Markdown, _) => Box::new(markdown::Markdown::new(schema)),
     }
 }
 
@@ -46,7 +86,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
-            _ => Failure::Error(Error::io("write", "standard output", error)),
+            _ => Failure::Error(Error::io("write", "the results", error)),
         }
     }
 }

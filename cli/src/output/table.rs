@@ -1,14 +1,22 @@
 //! Aligned columns for people.
 //!
-//! Column widths come from the first rows; later rows are printed as they come, and a longer cell
-//! pushes its line out. Memory: the text of at most [`SAMPLE_ROWS`] rows.
+//! On a terminal ([`Bounded`]) a table has the first and the last of its rows, and as many of its
+//! columns as a line holds; what is left out is said below it. Memory: the text of the rows that
+//! are shown, and the batches that the last ones are in.
+//!
+//! Elsewhere ([`Whole`]) it has everything. Column widths come from the first rows; later rows are
+//! printed as they come, and a longer cell pushes its line out. Memory: the text of at most
+//! [`SAMPLE_ROWS`] rows.
 
+use std::collections::VecDeque;
 use std::io::Write;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use super::screen::{Screen, cut, one_line, width};
 use super::{Failure, Printer};
 
 /// Rows that decide the widths.
@@ -17,88 +25,351 @@ const SAMPLE_ROWS: usize = 1_000;
 /// Widest a column is made for; longer cells are printed whole.
 const WIDTH_MAX: usize = 60;
 
-/// Holds the first rows until the widths are known.
-pub struct Table {
+/// Narrowest that a column of texts is made to fit a line.
+const NARROWEST: usize = 12;
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// Hands the cells of rows to `row`, one row after the other.
+pub fn texts(
+    batch: &RecordBatch,
+    rows: Range<usize>,
+    mut row: impl FnMut(Vec<String>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let options = FormatOptions::new().with_null("NULL");
+    let columns = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    for number in rows {
+        let cells = columns.iter().map(|c| c.value(number).try_to_string().map(one_line));
+        row(cells.collect::<Result<Vec<_>, _>>()?)?;
+    }
+    Ok(())
+}
+
+/// Whether values of a type stand at the right.
+pub fn is_number(data_type: &DataType) -> bool {
+    data_type.is_numeric()
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| one_line(field.name().clone())).collect()
+}
+
+/// A line of cells, padded to these widths.
+fn line(
+    cells: &[String],
+    widths: &[usize],
+    right: &[bool],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let last = cells.len().saturating_sub(1);
+    let mut text = String::new();
+    for (c, cell) in cells.iter().enumerate() {
+        let pad = " ".repeat(widths[c].saturating_sub(width(cell)));
+        if right[c] {
+            text.push_str(&pad);
+        }
+        text.push_str(cell);
+        if c < last {
+            text.push_str(if right[c] { "" } else { &pad });
+            text.push_str("  ");
+        }
+    }
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(())
+}
+
+fn rule(widths: &[usize], out: &mut dyn Write) -> Result<(), Failure> {
+    let rule: Vec<String> = widths.iter().map(|&w| "─".repeat(w)).collect();
+    writeln!(out, "{}", rule.join("  "))?;
+    Ok(())
+}
+
+/// All rows and columns.
+pub struct Whole {
     schema: SchemaRef,
+    right: Vec<bool>,
+    /// The first rows, until the widths are known.
     sample: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
     rows: u64,
 }
 
-impl Table {
+impl Whole {
     /// A printer for results of this schema.
     pub fn new(schema: SchemaRef) -> Self {
-        Table { schema, sample: Vec::new(), widths: None, rows: 0 }
+        let right = schema.fields().iter().map(|field| is_number(field.data_type())).collect();
+        Whole { schema, right, sample: Vec::new(), widths: None, rows: 0 }
     }
 
     /// Decides the widths, prints the header and the rows held.
     fn begin(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
-        let names: Vec<String> = self.schema.fields().iter().map(|f| f.name().clone()).collect();
-        let width = |c: usize| {
+        let names = names(&self.schema);
+        let widest = |c: usize| {
             let cells = self.sample.iter().map(|row| &row[c]).chain([&names[c]]);
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0).min(WIDTH_MAX)
+            cells.map(|cell| width(cell)).max().unwrap_or(0).min(WIDTH_MAX)
         };
-        let widths: Vec<usize> = (0..names.len()).map(width).collect();
-        self.line(&names, &widths, out)?;
-        let rule: Vec<String> = widths.iter().map(|&w| "─".repeat(w)).collect();
-        writeln!(out, "{}", rule.join("  "))?;
+        let widths: Vec<usize> = (0..names.len()).map(widest).collect();
+        line(&names, &widths, &self.right, out)?;
+        rule(&widths, out)?;
         for row in std::mem::take(&mut self.sample) {
-            self.line(&row, &widths, out)?;
+            line(&row, &widths, &self.right, out)?;
         }
         self.widths = Some(widths);
         Ok(())
     }
-
-    fn line(&self, cells: &[String], widths: &[usize], out: &mut dyn Write) -> Result<(), Failure> {
-        let last = cells.len().saturating_sub(1);
-        let mut text = String::new();
-        for (c, cell) in cells.iter().enumerate() {
-            let pad = " ".repeat(widths[c].saturating_sub(cell.chars().count()));
-            let right = is_number(self.schema.field(c).data_type());
-            if right {
-                text.push_str(&pad);
-            }
-            text.push_str(cell);
-            if c < last {
-                text.push_str(if right { "" } else { &pad });
-                text.push_str("  ");
-            }
-        }
-        writeln!(out, "{}", text.trim_end())?;
-        Ok(())
-    }
 }
 
-impl Printer for Table {
+impl Printer for Whole {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
-        let options = FormatOptions::new().with_null("NULL");
-        let columns = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options));
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
         self.rows += batch.num_rows() as u64;
-        for row in 0..batch.num_rows() {
-            let cells = columns.iter().map(|c| c.value(row).try_to_string());
-            let cells = cells.collect::<Result<Vec<_>, _>>()?;
+        texts(batch, 0..batch.num_rows(), |cells| {
             match &self.widths {
-                Some(widths) => self.line(&cells, widths, out)?,
+                Some(widths) => line(&cells, widths, &self.right, out)?,
                 None => self.sample.push(cells),
             }
             if self.widths.is_none() && self.sample.len() == SAMPLE_ROWS {
                 self.begin(out)?;
             }
+            Ok(())
+        })
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
+        if self.schema.fields().is_empty() && self.rows == 0 {
+            return Ok(());
+        }
+        if self.widths.is_none() {
+            self.begin(out)?;
+        }
+        writeln!(out, "({})", counted(self.rows, "row"))?;
+        Ok(())
+    }
+}
+
+/// What fits a terminal.
+pub struct Bounded {
+    schema: SchemaRef,
+    screen: Screen,
+    head: Vec<Vec<String>>,
+    /// The batches that hold the last rows.
+    tail: VecDeque<RecordBatch>,
+    tail_rows: usize,
+    rows: u64,
+}
+
+impl Bounded {
+    /// A printer for results of this schema.
+    pub fn new(schema: SchemaRef, screen: Screen) -> Self {
+        let tail = VecDeque::new();
+        Bounded { schema, screen, head: Vec::new(), tail, tail_rows: 0, rows: 0 }
+    }
+
+    fn head_max(&self) -> usize {
+        if self.screen.rows == 0 { usize::MAX } else { self.screen.rows.div_ceil(2) }
+    }
+
+    fn tail_max(&self) -> usize {
+        self.screen.rows / 2
+    }
+
+    /// The last rows, and how many are left out before them.
+    fn tail(&self) -> Result<(Vec<Vec<String>>, u64), Failure> {
+        let wanted = self.tail_max().min(self.tail_rows);
+        let mut skip = self.tail_rows - wanted;
+        let mut rows = Vec::with_capacity(wanted);
+        for batch in &self.tail {
+            let from = skip.min(batch.num_rows());
+            skip -= from;
+            texts(batch, from..batch.num_rows(), |cells| {
+                rows.push(cells);
+                Ok(())
+            })?;
+        }
+        let left_out = self.rows - (self.head.len() + rows.len()) as u64;
+        Ok((rows, left_out))
+    }
+}
+
+impl Printer for Bounded {
+    fn batch(&mut self, batch: &RecordBatch, _: &mut dyn Write) -> Result<(), Failure> {
+        self.rows += batch.num_rows() as u64;
+        let head = batch.num_rows().min(self.head_max() - self.head.len());
+        texts(batch, 0..head, |cells| {
+            self.head.push(cells);
+            Ok(())
+        })?;
+        let rest = batch.slice(head, batch.num_rows() - head);
+        self.tail_rows += rest.num_rows();
+        self.tail.push_back(rest);
+        while let Some(first) = self.tail.front()
+            && self.tail_rows - first.num_rows() >= self.tail_max()
+        {
+            self.tail_rows -= first.num_rows();
+            self.tail.pop_front();
         }
         Ok(())
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
-        if self.widths.is_none() {
-            self.begin(out)?;
+        if self.schema.fields().is_empty() && self.rows == 0 {
+            return Ok(());
         }
-        let rows = if self.rows == 1 { "row" } else { "rows" };
-        writeln!(out, "({} {rows})", self.rows)?;
+        let (tail, left_out) = self.tail()?;
+        let names = names(&self.schema);
+        let all = || self.head.iter().chain(&tail);
+        let widest = |c: usize| {
+            all().map(|row| &row[c]).chain([&names[c]]).map(|cell| width(cell)).max().unwrap_or(0)
+        };
+        let wanted: Vec<usize> = (0..names.len()).map(widest).collect();
+        let right: Vec<bool> =
+            self.schema.fields().iter().map(|field| is_number(field.data_type())).collect();
+        let shown = fit(&wanted, &right, self.screen.width);
+        let cells = |row: &[String]| {
+            let cell = |column: &Shown| match column {
+                Shown::Column(c, width) => cut(&row[*c], *width),
+                Shown::Gap => "…".to_string(),
+            };
+            shown.iter().map(cell).collect::<Vec<_>>()
+        };
+        let widths: Vec<usize> = shown.iter().map(Shown::width).collect();
+        let right: Vec<bool> =
+            shown.iter().map(|s| matches!(s, Shown::Column(c, _) if right[*c])).collect();
+        line(&cells(&names), &widths, &right, out)?;
+        rule(&widths, out)?;
+        for row in &self.head {
+            line(&cells(row), &widths, &right, out)?;
+        }
+        if left_out > 0 {
+            let dots: Vec<String> = widths.iter().map(|_| "·".to_string()).collect();
+            line(&dots, &widths, &right, out)?;
+        }
+        for row in &tail {
+            line(&cells(row), &widths, &right, out)?;
+        }
+        let columns = shown.iter().filter(|s| matches!(s, Shown::Column(..))).count();
+        writeln!(out, "({})", self.footer(left_out, columns))?;
         Ok(())
     }
 }
 
-fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric()
+impl Bounded {
+    fn footer(&self, left_out: u64, columns: usize) -> String {
+        let mut text = counted(self.rows, "row");
+        if left_out > 0 {
+            let shown = self.rows - left_out;
+            text.push_str(&format!(", {} shown; --rows 0 prints all", grouped(shown)));
+        }
+        let all = self.schema.fields().len();
+        if columns < all {
+            text.push_str(&format!("; {} of {}", columns, counted(all as u64, "column")));
+        }
+        text
+    }
+}
+
+/// A column as it is shown.
+enum Shown {
+    /// Its number and its width.
+    Column(usize, usize),
+    /// In place of columns that are left out.
+    Gap,
+}
+
+impl Shown {
+    fn width(&self) -> usize {
+        match self {
+            Shown::Column(_, width) => *width,
+            Shown::Gap => 1,
+        }
+    }
+}
+
+/// Which columns fit a line, and how wide they are. Long texts are cut first; then columns in the
+/// middle are left out.
+fn fit(wanted: &[usize], right: &[bool], line: usize) -> Vec<Shown> {
+    let mut widths = wanted.to_vec();
+    let needed = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * widths.len().max(1) - GAP;
+    while needed(&widths) > line {
+        let texts = (0..widths.len()).filter(|&c| !right[c] && widths[c] > NARROWEST);
+        let Some(widest) = texts.max_by_key(|&c| widths[c]) else { break };
+        let spare = needed(&widths) - line;
+        let second = (0..widths.len()).filter(|&c| c != widest && !right[c]).map(|c| widths[c]);
+        let least = second.max().unwrap_or(0).clamp(NARROWEST, widths[widest] - 1);
+        widths[widest] = widths[widest].saturating_sub(spare).max(least);
+    }
+    let all = (0..widths.len()).map(|c| Shown::Column(c, widths[c])).collect();
+    if needed(&widths) <= line || widths.len() < 2 {
+        return all;
+    }
+    // From both ends inwards, as long as the dots in the middle fit as well.
+    let (mut front, mut back) = (0, widths.len());
+    let mut left = line.saturating_sub(1);
+    while front < back {
+        let next = if front <= widths.len() - back { front } else { back - 1 };
+        if widths[next] + GAP > left {
+            break;
+        }
+        left -= widths[next] + GAP;
+        if next == front { front += 1 } else { back -= 1 }
+    }
+    if front == 0 {
+        return vec![Shown::Column(0, line.saturating_sub(GAP + 1)), Shown::Gap];
+    }
+    let column = |c: usize| Shown::Column(c, widths[c]);
+    let tail = (back..widths.len()).map(column);
+    (0..front).map(column).chain([Shown::Gap]).chain(tail).collect()
+}
+
+/// `1 row`, `1,234 rows`.
+fn counted(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn widths(wanted: &[usize], right: &[bool], line: usize) -> Vec<Option<(usize, usize)>> {
+        let column = |shown: &Shown| match shown {
+            Shown::Column(c, width) => Some((*c, *width)),
+            Shown::Gap => None,
+        };
+        fit(wanted, right, line).iter().map(column).collect()
+    }
+
+    #[test]
+    fn columns_fit_the_line() {
+        let texts = [false; 4];
+        assert_eq!(widths(&[5, 6], &texts, 80), [Some((0, 5)), Some((1, 6))]);
+        let cut = widths(&[5, 200, 30], &texts, 80);
+        assert_eq!(cut, [Some((0, 5)), Some((1, 41)), Some((2, 30))]);
+        let numbers = [true; 8];
+        let shown = widths(&[10; 8], &numbers, 40);
+        assert_eq!(shown, [Some((0, 10)), Some((1, 10)), None, Some((7, 10))]);
+        let used: usize = shown.iter().map(|s| s.map_or(1, |(_, w)| w) + GAP).sum();
+        assert!(used - GAP <= 40, "{shown:?}");
+        assert_eq!(widths(&[100, 100], &[true; 2], 30), [Some((0, 27)), None]);
+        assert!(widths(&[], &[], 30).is_empty());
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(counted(1, "row"), "1 row");
+        assert_eq!(counted(0, "row"), "0 rows");
+        assert_eq!(counted(1_234_567, "row"), "1,234,567 rows");
+    }
 }

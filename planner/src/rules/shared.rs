@@ -1,9 +1,9 @@
 //! `share_subplans`: equal parts of one statement are planned and computed once.
 //!
-//! Right after binding, the references to a CTE are copies of one plan under one alias, and equal
-//! group-bys written twice are equal plans. Each such part becomes a plan of its own; where it
-//! stood, a scan of a table that stands for its rows is put. The parts are found before any rule
-//! specialises one of the copies.
+//! Right after binding, the references to a CTE or a view are copies of one plan under one alias,
+//! and equal group-bys written twice are equal plans. Each such part becomes a plan of its own;
+//! where it stood, a scan of a table that stands for its rows is put. The parts are found before
+//! any rule specialises one of the copies.
 //!
 //! Sound: a statement reads one state of its tables, so equal plans give equal rows. A CTE with a
 //! volatile function is computed once however often it is named; equal texts with one are not
@@ -20,7 +20,7 @@ use datafusion_common::{Column, Result};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast};
 
-use crate::sql::CTE_PREFIX;
+use crate::sql::{CTE_PREFIX, VIEW_PREFIX};
 use crate::statistics::{Profile, profile};
 
 /// The rule's name in explain.
@@ -102,13 +102,18 @@ fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
 }
 
 fn is_candidate(node: &LogicalPlan) -> bool {
-    is_definition(node) || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
+    is_definition(node)
+        || has_alias(node, VIEW_PREFIX)
+        || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
 }
 
 /// Whether a node is a copy of a definition: a CTE's query.
 fn is_definition(node: &LogicalPlan) -> bool {
-    matches!(node, LogicalPlan::SubqueryAlias(alias)
-        if alias.alias.table().starts_with(CTE_PREFIX))
+    has_alias(node, CTE_PREFIX)
+}
+
+fn has_alias(node: &LogicalPlan, prefix: &str) -> bool {
+    matches!(node, LogicalPlan::SubqueryAlias(alias) if alias.alias.table().starts_with(prefix))
 }
 
 /// Whether a plan that is read twice should be computed once.

@@ -1,14 +1,14 @@
-//! Names and types: a statement of the program as an analyzed logical plan.
+//! Names and types: a query as an analyzed logical plan.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
 
+use arrow::datatypes::DataType;
+use datafusion_common::Column;
 use datafusion_common::config::ConfigOptions;
-use datafusion_expr::LogicalPlan;
+use datafusion_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
-use datafusion_sql::parser::{
-    CopyToSource, CopyToStatement, ExplainStatement, Statement as Parsed,
-};
+use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
@@ -19,136 +19,104 @@ use super::diagnose::to_error;
 use super::grouping::ResolveGrouping;
 use super::operands::WidenOperands;
 use super::order::resolve_order;
-use super::script::Statement;
+use super::placeholders::fill_plan;
+use super::script::{Statement, statements};
 use super::windows;
-use crate::catalog::Format;
 
-/// What is to become of a plan's rows.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Request {
-    /// They are the result.
-    Query,
-    /// They go to a file.
-    Copy(CopyTarget),
-}
-
-/// The file that COPY writes.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CopyTarget {
-    /// Where.
-    pub(crate) path: PathBuf,
-    /// How.
-    pub(crate) format: Format,
-    /// Options as written, names in lower case without the `format.` in front.
-    pub(crate) options: Vec<(String, String)>,
-}
-
-/// A statement with all names and types resolved.
-pub(crate) struct Bound {
-    /// Where its rows come from.
-    pub(crate) plan: LogicalPlan,
-    /// Where its rows go.
-    pub(crate) request: Request,
-    /// EXPLAIN in front: `Some("json")` or another format's name; the plan is not run.
-    pub(crate) explain: Option<String>,
-}
-
-/// Binds one statement.
+/// Binds a query of a statement that begins at `position`.
 ///
 /// # Errors
-/// `Input` with a place for everything that is wrong with the statement, or not supported.
-pub(crate) fn bind(statement: &Statement, binder: &Binder<'_>) -> Result<Bound> {
-    let parsed = statement.parse()?;
-    let (parsed, explain) = unwrap_explain(parsed, statement)?;
-    let (query, request) = query_of(parsed, statement)?;
-    let position = statement.position();
+/// `Input` with a place for everything that is wrong with it, or not supported.
+pub(crate) fn bind_query(
+    query: Box<Query>,
+    binder: &Binder<'_>,
+    position: &Position,
+) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
-    let plan = SqlToRel::new(binder)
+    SqlToRel::new(binder)
         .sql_statement_to_plan(Sql::Query(query))
         .and_then(resolve_order)
-        .map_err(|e| to_error(&e, position))?;
-    Ok(Bound { plan, request, explain })
+        .and_then(|plan| fill_plan(plan, binder.parameters()))
+        .map_err(|e| to_error(&e, position))
 }
 
-fn unwrap_explain(parsed: Parsed, statement: &Statement) -> Result<(Parsed, Option<String>)> {
-    let Parsed::Explain(ExplainStatement { statement: inner, options }) = parsed else {
-        return Ok((parsed, None));
-    };
-    if options.analyze {
-        return Err(unsupported("EXPLAIN ANALYZE", statement.position()));
-    }
-    let format = options.format.map_or_else(String::new, |f| f.to_string().to_lowercase());
-    Ok((*inner, Some(format)))
-}
-
-fn query_of(parsed: Parsed, statement: &Statement) -> Result<(Box<Query>, Request)> {
-    match parsed {
-        Parsed::Statement(sql) => match *sql {
-            Sql::Query(query) => Ok((query, Request::Query)),
-            _ => Err(unsupported(&statement.kind(), statement.position())),
-        },
-        Parsed::CopyTo(copy) => {
-            let target = copy_target(&copy, statement.position())?;
-            let query = match copy.source {
-                CopyToSource::Query(query) => query,
-                CopyToSource::Relation(name) => all_of(&name.to_string(), statement)?,
-            };
-            Ok((query, Request::Copy(target)))
-        }
-        _ => Err(unsupported(&statement.kind(), statement.position())),
-    }
-}
-
-fn unsupported(what: &str, position: &Position) -> Error {
-    Error::input_at(format!("not supported: {what}"), position.clone())
-}
-
-/// `SELECT * FROM name`, for COPY of a table.
-fn all_of(name: &str, statement: &Statement) -> Result<Box<Query>> {
+/// `SELECT * FROM name`.
+///
+/// # Errors
+/// `Input` when `name` is not the text of a table's name.
+pub(crate) fn all_of(name: &str) -> Result<Box<Query>> {
     let text = format!("SELECT * FROM {name}");
-    let parsed = super::script::statements(&text)?.into_iter().next().map(|s| s.parse());
-    match parsed {
-        Some(Ok(Parsed::Statement(sql))) => match *sql {
+    let parsed = statements(&text)?.first().map(|statement: &Statement| statement.parse(None));
+    match parsed.transpose()?.map(|parsed| parsed.body) {
+        Some(Parsed::Statement(sql)) => match *sql {
             Sql::Query(query) => Ok(query),
-            _ => Err(unsupported("COPY of this", statement.position())),
+            _ => Err(Error::input(format!("{name} is not the name of a table"))),
         },
-        _ => Err(unsupported("COPY of this", statement.position())),
+        _ => Err(Error::input(format!("{name} is not the name of a table"))),
     }
 }
 
-fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget> {
-    if !copy.partitioned_by.is_empty() {
-        return Err(unsupported("PARTITIONED BY in COPY", position));
-    }
-    let path = PathBuf::from(&copy.target);
-    let options = copy.options.iter().map(|(name, value)| {
-        let name = name.to_lowercase();
-        let name = name.strip_prefix("format.").unwrap_or(&name).to_string();
-        let text = value.clone().into_string().unwrap_or_else(|| value.to_string());
-        (name, text)
-    });
-    let (named, options): (Vec<_>, Vec<_>) = options.partition(|(name, _)| name == "format");
-    let stored_as = copy.stored_as.iter().chain(named.iter().map(|(_, value)| value));
-    let names: Vec<&String> = stored_as.collect();
-    if names.windows(2).any(|pair| !pair[0].eq_ignore_ascii_case(pair[1])) {
-        let message = "COPY names two formats; name one".to_string();
+/// The plan with other names for its columns, as far as there are any, and all of them different.
+///
+/// # Errors
+/// `Input` when there are more names than columns.
+pub(crate) fn renamed(
+    plan: LogicalPlan,
+    names: &[String],
+    position: &Position,
+) -> Result<LogicalPlan> {
+    let width = plan.schema().fields().len();
+    if names.len() > width {
+        let message = format!("{} names for the {width} columns of the query", names.len());
         return Err(Error::input_at(message, position.clone()));
     }
-    let format = match names.first() {
-        Some(name) => Format::of_name(name),
-        None => Format::of_path(&path),
+    let given = plan.schema().fields().iter().map(|field| field.name());
+    let wanted = names.iter().chain(given.skip(names.len()));
+    let names = distinct(wanted);
+    let is_same = plan.schema().fields().iter().map(|field| field.name()).eq(names.iter());
+    if is_same && plan.schema().iter().all(|(qualifier, _)| qualifier.is_none()) {
+        return Ok(plan);
+    }
+    shaped(plan, &names, &[], position)
+}
+
+/// The plan with these names for its columns, cast to these types where there are any.
+///
+/// # Errors
+/// `Internal` when the plan has other columns.
+pub(crate) fn shaped(
+    plan: LogicalPlan,
+    names: &[String],
+    types: &[DataType],
+    position: &Position,
+) -> Result<LogicalPlan> {
+    let columns = plan.schema().iter().zip(names).enumerate();
+    let exprs = columns.map(|(at, ((qualifier, field), name))| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match types.get(at).filter(|wanted| *wanted != field.data_type()) {
+            Some(wanted) => cast(column, wanted.clone()).alias(name),
+            None => column.alias(name),
+        }
+    });
+    let plan = Projection::try_new(exprs.collect(), plan.into());
+    plan.map(LogicalPlan::Projection).map_err(|e| to_error(&e, position))
+}
+
+/// Names of which equal ones are told apart by a number.
+fn distinct<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let all: HashSet<&String> = names.clone().collect();
+    let name = |wanted: &String| {
+        let mut name = wanted.clone();
+        let mut number = 0;
+        while taken.contains(&name) || (number > 0 && all.contains(&name)) {
+            number += 1;
+            name = format!("{wanted}_{number}");
+        }
+        taken.insert(name.clone());
+        name
     };
-    let format = format.ok_or_else(|| {
-        let message = match names.first() {
-            Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
-            None => format!(
-                "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
-                copy.target
-            ),
-        };
-        Error::input_at(message, position.clone())
-    })?;
-    Ok(CopyTarget { path, format, options })
+    names.map(name).collect()
 }
 
 /// Resolves types and makes integer arithmetic checked.

@@ -1,7 +1,9 @@
 //! What binding may ask: tables of the catalog, files by name, functions, options.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
@@ -13,11 +15,15 @@ use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use gristmill_engine::Error;
+use gristmill_engine::memory::Governor;
 
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
-use crate::catalog::{Catalog, Format, PlannedTable};
+use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
+use super::view::View;
+use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
+use crate::parameters::Parameters;
 
 /// Answers the binder's questions for one session.
 pub(crate) struct Binder<'a> {
@@ -25,7 +31,20 @@ pub(crate) struct Binder<'a> {
     functions: &'a FunctionTable,
     options: Arc<ConfigOptions>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    parameters: Cow<'a, Parameters>,
+    /// Gives the tables of `information_schema`.
+    memory: Option<&'a Governor>,
+    /// Names of the views that are being bound, each read by the one before it.
+    views: Vec<String>,
+    /// Numbers given out by [`Binder::next_definitions`].
+    definitions: Arc<AtomicUsize>,
 }
+
+/// Views that read one another, at most.
+const VIEWS_DEEP_MAX: usize = 64;
+
+/// Definitions that one view may have.
+const DEFINITIONS_PER_VIEW: usize = 1 << 20;
 
 impl<'a> Binder<'a> {
     /// A binder over a session's tables and functions.
@@ -37,7 +56,59 @@ impl<'a> Binder<'a> {
             Arc::new(AggregateFunctionPlanner),
             Arc::new(CountWindowPlanner),
         ];
-        Binder { catalog, functions, options: Arc::new(options()), expr_planners }
+        Binder {
+            catalog,
+            functions,
+            options: Arc::new(options()),
+            expr_planners,
+            parameters: Cow::Owned(Parameters::new()),
+            memory: None,
+            views: Vec::new(),
+            definitions: Arc::default(),
+        }
+    }
+
+    /// The same with values for parameters.
+    pub(crate) fn with_parameters(self, parameters: &'a Parameters) -> Self {
+        Binder { parameters: Cow::Borrowed(parameters), ..self }
+    }
+
+    /// The same with the tables of `information_schema`, held in this memory.
+    pub(crate) fn with_memory(self, memory: &'a Governor) -> Self {
+        Binder { memory: Some(memory), ..self }
+    }
+
+    /// The values of parameters.
+    pub(super) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The number that the definitions in one more reference to a view begin with.
+    pub(super) fn next_definitions(&self) -> usize {
+        let before = self.definitions.fetch_add(DEFINITIONS_PER_VIEW, Ordering::Relaxed);
+        before + DEFINITIONS_PER_VIEW
+    }
+
+    /// A binder for what a view reads.
+    ///
+    /// # Errors
+    /// `Input` when views read themselves.
+    pub(super) fn within(&self, view: &View) -> gristmill_engine::Result<Binder<'a>> {
+        if self.views.contains(&view.name) || self.views.len() >= VIEWS_DEEP_MAX {
+            return Err(Error::input("it reads itself, through other views or directly"));
+        }
+        let mut views = self.views.clone();
+        views.push(view.name.clone());
+        Ok(Binder {
+            catalog: self.catalog,
+            functions: self.functions,
+            options: self.options.clone(),
+            expr_planners: self.expr_planners.clone(),
+            parameters: Cow::Owned(view.parameters.clone()),
+            memory: self.memory,
+            views,
+            definitions: self.definitions.clone(),
+        })
     }
 
     /// Whether a name is that of a function of one row alone.
@@ -50,19 +121,45 @@ impl<'a> Binder<'a> {
         self.options.clone()
     }
 
-    fn find(&self, name: &TableReference) -> gristmill_engine::Result<PlannedTable> {
-        let TableReference::Bare { table } = name else {
-            return Err(Error::input(format!(
-                "tables have plain names here, `{name}` has a schema; quote a file name like \
-                 'this.parquet'"
-            )));
+    fn find(&self, name: &TableReference) -> gristmill_engine::Result<Arc<dyn TableSource>> {
+        let planned = |table| Arc::new(PlannedTable::new(table)) as Arc<dyn TableSource>;
+        let table = match name {
+            TableReference::Bare { table } => table,
+            TableReference::Partial { schema, table } if &**schema == MAIN_SCHEMA => table,
+            TableReference::Partial { schema, table }
+                if &**schema == INFORMATION_SCHEMA && self.memory.is_some() =>
+            {
+                return information_table(table, self).map(planned);
+            }
+            _ => {
+                return Err(Error::input(format!(
+                    "tables have plain names here, `{name}` has a schema; quote a file name like \
+                     'this.parquet'"
+                )));
+            }
         };
-        if let Some(found) = self.catalog.table(table)? {
-            return Ok(PlannedTable::new(found));
+        match self.catalog.relation(table)? {
+            Some(Relation::Table(found)) => return Ok(planned(found)),
+            Some(Relation::View(view)) => return Ok(Arc::new(view.bind(self)?)),
+            None => {}
         }
         if Format::of_path(Path::new(table.as_ref())).is_some() {
-            return Ok(PlannedTable::new(self.catalog.file(Path::new(table.as_ref()))?));
+            return self.catalog.file(Path::new(table.as_ref())).map(planned);
         }
+        Err(self.no_table(table))
+    }
+
+    /// The tables and views of the session.
+    pub(crate) fn catalog(&self) -> &'a Catalog {
+        self.catalog
+    }
+
+    /// The memory for tables of the binder's own.
+    pub(crate) fn memory(&self) -> Option<&'a Governor> {
+        self.memory
+    }
+
+    fn no_table(&self, table: &str) -> Error {
         let names = self.catalog.names();
         let mut message = format!("there is no table {table}");
         match nearest(table, names.iter().map(String::as_str)) {
@@ -73,7 +170,7 @@ impl<'a> Binder<'a> {
             ),
             None => message.push_str(&format!("; the tables are {}", names.join(", "))),
         }
-        Err(Error::input(message))
+        Error::input(message)
     }
 }
 
@@ -96,7 +193,7 @@ fn options() -> ConfigOptions {
 impl ContextProvider for Binder<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         match self.find(&name) {
-            Ok(table) => Ok(Arc::new(table)),
+            Ok(table) => Ok(table),
             Err(error) => Err(DataFusionError::External(Box::new(error))),
         }
     }

@@ -1,38 +1,51 @@
 //! From a program text to an optimized logical plan, with DataFusion's SQL front end.
 //!
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
-//!   `names`: names for columns that have none; `windows`: windows by name.
-//! * `context`: what binding may ask: tables, functions, options. `functions`: the function table.
+//!   `explain`: EXPLAIN in front of a statement; `names`: names for columns that have none;
+//!   `windows`: windows by name.
+//! * `placeholders`: parameters.
+//! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
+//!   `view`: queries with a name; `information`: tables about tables.
 //! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
 //!   wraps; `operands`: types that meet; `grouping`: grouping().
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
 //!   wrong about some joins, kept away from them.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
+//! * `type_names`: what SQL calls the types.
 
 mod arithmetic;
 mod bind;
 mod context;
 mod diagnose;
+mod explain;
 mod functions;
 mod grouping;
 mod guards;
+mod information;
 mod names;
 mod operands;
 mod optimize;
 mod order;
+mod placeholders;
 mod script;
 mod stack;
 mod syntax;
+mod type_names;
 mod unsupported;
+mod view;
 mod windows;
 
-pub(crate) use bind::{CopyTarget, Request, analyze, bind};
+pub(crate) use bind::{all_of, analyze, bind_query, renamed, shaped};
 pub(crate) use context::Binder;
 pub(crate) use diagnose::{nearest, to_error};
+pub(crate) use explain::Explain;
 pub(crate) use functions::FunctionTable;
 pub(crate) use optimize::{Planning, after_join_order, before_join_order};
+pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
 pub(crate) use syntax::CTE_PREFIX;
+pub(crate) use type_names::type_name;
+pub(crate) use view::{VIEW_PREFIX, View};
 
 pub use script::{Statement, statements};

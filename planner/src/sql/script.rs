@@ -4,16 +4,19 @@
 //! rather than its syntax tree, whose depth only a prepared stack can take (see `stack`). The
 //! whole text is checked for syntax before its first statement runs.
 
-use datafusion_sql::parser::{DFParser, DFParserBuilder, Statement as Parsed};
+use datafusion_sql::parser::{DFParser, DFParserBuilder, Statement as Body};
 use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::{at, locate_message, to_error};
+use super::explain::{Explain, cut_explain};
+use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
 use super::syntax;
 use super::unsupported;
+use crate::parameters::Parameters;
 
 /// Expressions deeper than this are refused: the binder's time grows with the square of the depth.
 const DEPTH_MAX: usize = 800;
@@ -36,6 +39,15 @@ pub struct Statement {
     tokens: Vec<TokenWithSpan>,
     position: Position,
     depth: Depth,
+}
+
+/// A statement's syntax tree, and what was taken off its tokens before it was parsed.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) explain: Option<Explain>,
+    /// CREATE EXTERNAL TABLE has WITH HEADER ROW.
+    pub(crate) header_row: bool,
+    pub(crate) body: Body,
 }
 
 /// Upper bounds of how deep a statement's trees are.
@@ -64,7 +76,7 @@ pub fn statements(text: &str) -> Result<Vec<Statement>> {
         let position = at(first.span.start.line, first.span.start.column);
         let depth = depth_bound(&tokens)?;
         let statement = Statement { tokens, position, depth };
-        with_stack_for(depth, || statement.parse().map(drop))?;
+        with_stack_for(depth, || statement.parse(None).map(drop))?;
         statements.push(statement);
     }
     Ok(statements)
@@ -81,6 +93,12 @@ impl Statement {
         self.tokens.first().map(|t| t.token.to_string().to_uppercase()).unwrap_or_default()
     }
 
+    /// Whether it asks for rows; others change something, and count the rows that they write.
+    pub fn gives_rows(&self) -> bool {
+        let changing = ["COPY", "CREATE", "DROP", "EXECUTE", "INSERT", "RESET", "SET"];
+        !changing.contains(&self.first_word().as_str())
+    }
+
     /// The words that say what it is, at most two, in capitals: `SHOW TABLES`.
     pub(crate) fn kind(&self) -> String {
         let words = self.tokens.iter().take(2).map_while(|t| match &t.token {
@@ -95,21 +113,63 @@ impl Statement {
         self.depth
     }
 
-    /// The syntax tree, for a stack that is deep enough.
-    pub(crate) fn parse(&self) -> Result<Parsed> {
+    /// The names and paths in it, quotes left off.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().filter_map(|token| match &token.token {
+            Token::Word(word) => Some(word.value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The query behind the AS of a CREATE VIEW.
+    pub(crate) fn query_of_view(&self) -> Option<Statement> {
+        let mut open = 0usize;
+        let is_as = |token: &TokenWithSpan| {
+            match &token.token {
+                Token::LParen => open += 1,
+                Token::RParen => open = open.saturating_sub(1),
+                _ => {}
+            }
+            open == 0 && matches!(&token.token, Token::Word(w) if w.keyword == Keyword::AS)
+        };
+        let at_as = self.tokens.iter().position(is_as)?;
+        let tokens = self.tokens.get(at_as + 1..)?.to_vec();
+        let first = tokens.first()?.span.start;
+        let position = at(first.line, first.column);
+        Some(Statement { tokens, position, depth: self.depth })
+    }
+
+    /// The syntax tree, for a stack that is deep enough. Without values for the parameters it is
+    /// good for a look at the syntax.
+    pub(crate) fn parse(&self, parameters: Option<&Parameters>) -> Result<Parsed> {
+        self.parse_numbered(parameters, 0)
+    }
+
+    /// As [`Statement::parse`], the definitions in it numbered from `first_definition` on.
+    pub(crate) fn parse_numbered(
+        &self,
+        parameters: Option<&Parameters>,
+        first_definition: usize,
+    ) -> Result<Parsed> {
         let mut tokens = self.tokens.clone();
+        let explain = cut_explain(&mut tokens)?;
+        fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);
         syntax::name_comparisons(&mut tokens);
-        let end = tokens.last().map_or(Location::empty(), |t| t.span.end);
+        let header_row = syntax::cut_header_row(&mut tokens);
+        let end = self.tokens.last().map_or(Location::empty(), |t| t.span.end);
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));
         let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);
         let mut parser = builder.build().map_err(|e| to_error(&e, &self.position))?;
         let parsed = parser.parse_statement().map_err(|e| self.syntax_error(e, end))?;
         expect_end(&parser)?;
         // In this order: only rewritten trees are shallow enough to be walked.
-        let parsed = syntax::rewrite(parsed);
-        unsupported::refuse(&parsed, &self.position)?;
-        Ok(parsed)
+        let mut body = syntax::rewrite(parsed, first_definition);
+        unsupported::refuse(&body, &self.position)?;
+        if let Some(parameters) = parameters {
+            fill_syntax(&mut body, parameters);
+        }
+        Ok(Parsed { explain, header_row, body })
     }
 
     /// A parser's error; what it says about the end of the text stands behind the last token.
@@ -185,7 +245,11 @@ fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
 }
 
 impl Depth {
-    fn plus(self, other: Depth) -> Depth {
+    /// What reading a view adds to the depth of its query.
+    pub(crate) const OF_A_VIEW: Depth = Depth { parsed: 32, balanced: 2 };
+
+    /// One below the other.
+    pub(crate) fn plus(self, other: Depth) -> Depth {
         Depth { parsed: self.parsed + other.parsed, balanced: self.balanced + other.balanced }
     }
 

@@ -6,7 +6,8 @@
 //!   was written and would see one without columns.
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
 //!   deep ones. All three are associative, and the terms keep their order.
-//! * The options of COPY may stand right behind the path.
+//! * The options of COPY may stand right behind the path, and CREATE EXTERNAL TABLE may say WITH
+//!   HEADER ROW.
 //! * Columns without a name are named as they were written (`names`).
 //! * `IN (VALUES …)` becomes `IN (SELECT * FROM (VALUES …))`: the borrowed rule for IN asks a query
 //!   for its expressions, and bare values have none.
@@ -19,14 +20,14 @@
 
 use std::ops::ControlFlow;
 
-use datafusion_sql::parser::{CopyToSource, DFParser, ExplainStatement, Statement};
+use datafusion_sql::parser::{CopyToSource, DFParser, Statement};
 use datafusion_sql::sqlparser::ast::{
     BinaryOperator, CastKind, CteAsMaterialized, DataType, ExactNumberInfo, Expr, Query, Select,
     SelectFlavor, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan,
     VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
-use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::names::name_columns;
 use super::windows;
@@ -40,14 +41,11 @@ const CHAIN_MAX: usize = 32;
 /// Names the options of a COPY, as the parser wants it: `TO 'path' (…)`, also with WITH before the
 /// parenthesis, becomes `TO 'path' OPTIONS (…)`.
 pub(super) fn name_copy_options(tokens: &mut Vec<TokenWithSpan>) {
-    let Some(copy) = tokens.iter().position(|token| !is_word(token, Keyword::EXPLAIN)) else {
-        return;
-    };
-    if !is_word(&tokens[copy], Keyword::COPY) {
+    if !tokens.first().is_some_and(|token| is_word(token, Keyword::COPY)) {
         return;
     }
     let mut depth = 0usize;
-    for at in copy..tokens.len() {
+    for at in 0..tokens.len() {
         match tokens[at].token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
@@ -70,6 +68,23 @@ pub(super) fn name_copy_options(tokens: &mut Vec<TokenWithSpan>) {
             tokens[at + 2] = options;
         }
         return;
+    }
+}
+
+/// Takes WITH HEADER ROW out of a CREATE EXTERNAL TABLE; whether it was there.
+pub(super) fn cut_header_row(tokens: &mut Vec<TokenWithSpan>) -> bool {
+    let mut words = tokens.iter().take_while(|token| !is_word(token, Keyword::TABLE));
+    if !words.any(|token| is_word(token, Keyword::EXTERNAL)) {
+        return false;
+    }
+    let phrase = [Keyword::WITH, Keyword::HEADER, Keyword::ROW];
+    let is_phrase = |at: &[TokenWithSpan]| at.iter().zip(phrase).all(|(t, word)| is_word(t, word));
+    match tokens.windows(phrase.len()).position(is_phrase) {
+        Some(at) => {
+            tokens.drain(at..at + phrase.len());
+            true
+        }
+        None => false,
     }
 }
 
@@ -103,15 +118,10 @@ fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
     matches!(&token.token, Token::Word(found) if found.keyword == word)
 }
 
-/// The statement as the binder reads it.
-pub(super) fn rewrite(mut statement: Statement) -> Statement {
-    visit(&mut statement);
-    statement
-}
-
-fn visit(statement: &mut Statement) {
-    let mut rewriter = Rewriter::default();
-    match statement {
+/// The statement as the binder reads it. Definitions are numbered from `first_definition` on.
+pub(super) fn rewrite(mut statement: Statement, first_definition: usize) -> Statement {
+    let mut rewriter = Rewriter { definitions: first_definition };
+    match &mut statement {
         Statement::Statement(statement) => {
             let _ = statement.visit(&mut rewriter);
         }
@@ -120,12 +130,11 @@ fn visit(statement: &mut Statement) {
                 let _ = query.visit(&mut rewriter);
             }
         }
-        Statement::Explain(ExplainStatement { statement, .. }) => visit(statement),
-        Statement::CreateExternalTable(_) | Statement::Reset(_) => {}
+        Statement::Explain(_) | Statement::CreateExternalTable(_) | Statement::Reset(_) => {}
     }
+    statement
 }
 
-#[derive(Default)]
 struct Rewriter {
     definitions: usize,
 }
@@ -240,14 +249,19 @@ fn as_double(expr: &Expr) -> Option<Expr> {
     if !digits.contains(['e', 'E']) {
         return None;
     }
-    let text = Value::SingleQuotedString(digits.clone());
-    Some(Expr::Cast {
+    Some(double(digits.clone(), *span))
+}
+
+/// The double that a text writes.
+pub(super) fn double(text: String, span: Span) -> Expr {
+    let value = Value::SingleQuotedString(text);
+    Expr::Cast {
         kind: CastKind::Cast,
-        expr: Box::new(Expr::Value(ValueWithSpan { value: text, span: *span })),
+        expr: Box::new(Expr::Value(ValueWithSpan { value, span })),
         data_type: DataType::Double(ExactNumberInfo::None),
         array: false,
         format: None,
-    })
+    }
 }
 
 /// Whether chains of an operator may be taken apart and put together in another shape.

@@ -1,0 +1,80 @@
+//! What SQL calls the types.
+
+use arrow::datatypes::DataType;
+
+/// The name of a type in SQL, as CREATE TABLE takes it where there is one.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    use DataType as T;
+    let plain = match data_type {
+        T::Null => "NULL",
+        T::Boolean => "BOOLEAN",
+        T::Int8 => "TINYINT",
+        T::Int16 => "SMALLINT",
+        T::Int32 => "INTEGER",
+        T::Int64 => "BIGINT",
+        T::UInt8 => "TINYINT UNSIGNED",
+        T::UInt16 => "SMALLINT UNSIGNED",
+        T::UInt32 => "INTEGER UNSIGNED",
+        T::UInt64 => "BIGINT UNSIGNED",
+        T::Float16 | T::Float32 => "REAL",
+        T::Float64 => "DOUBLE",
+        T::Utf8 | T::LargeUtf8 | T::Utf8View => "VARCHAR",
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "BYTEA",
+        T::Date32 | T::Date64 => "DATE",
+        T::Time32(_) | T::Time64(_) => "TIME",
+        T::Timestamp(_, None) => "TIMESTAMP",
+        T::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE",
+        T::Interval(_) | T::Duration(_) => "INTERVAL",
+        T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => {
+            return format!("DECIMAL({p},{s})");
+        }
+        T::Dictionary(_, values) => return type_name(values),
+        T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) => {
+            return format!("{}[]", type_name(item.data_type()));
+        }
+        T::FixedSizeList(item, length) => {
+            return format!("{}[{length}]", type_name(item.data_type()));
+        }
+        T::Struct(fields) => {
+            let field = |name: &str, t: &T| format!("{name} {}", type_name(t));
+            let fields = fields.iter().map(|f| field(f.name(), f.data_type()));
+            return format!("STRUCT({})", fields.collect::<Vec<_>>().join(", "));
+        }
+        T::Map(entries, _) => {
+            return match entries.data_type() {
+                T::Struct(fields) => {
+                    let types = fields.iter().map(|field| type_name(field.data_type()));
+                    format!("MAP({})", types.collect::<Vec<_>>().join(", "))
+                }
+                _ => "MAP".to_string(),
+            };
+        }
+        other => return other.to_string(),
+    };
+    plain.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::{Field, Fields};
+
+    #[test]
+    fn types_have_names_of_sql() {
+        let number = Field::new("n", DataType::Int32, true);
+        let text = Field::new("t", DataType::Utf8View, true);
+        let pair = DataType::Struct(Fields::from(vec![number.clone(), text]));
+        let list = DataType::List(number.into());
+        let map = DataType::Map(Field::new("entries", pair.clone(), false).into(), false);
+        let names = [
+            (DataType::Decimal128(15, 2), "DECIMAL(15,2)"),
+            (list, "INTEGER[]"),
+            (pair, "STRUCT(n INTEGER, t VARCHAR)"),
+            (map, "MAP(INTEGER, VARCHAR)"),
+            (DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into()), "VARCHAR"),
+        ];
+        for (data_type, name) in names {
+            assert_eq!(type_name(&data_type), name);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! SELECT, and COPY of its rows into a file.
+
+use std::path::PathBuf;
+
+use datafusion_sql::parser::{CopyToSource, CopyToStatement};
+use datafusion_sql::sqlparser::ast::Query;
+use gristmill_engine::{Error, Position, Result};
+
+use super::{Command, Lowered, Planner};
+use crate::catalog::Format;
+use crate::copy::{self, CopyTarget};
+use crate::sql::all_of;
+
+impl Planner<'_> {
+    pub(super) fn query(&mut self, query: Box<Query>) -> Result<Command> {
+        let bound = self.bind(query)?;
+        Ok(Command::Rows(self.lower(bound)?.plan))
+    }
+
+    pub(super) fn copy(&mut self, copy: CopyToStatement) -> Result<Command> {
+        let target = copy_target(&copy, self.position())?;
+        let query = match copy.source {
+            CopyToSource::Query(query) => query,
+            CopyToSource::Relation(name) => all_of(&name.to_string())?,
+        };
+        let bound = self.bind(query)?;
+        let Lowered { mut plan, prepared } = self.lower(bound)?;
+        let schema = plan.node(plan.root()?)?.schema.clone();
+        copy::add_sink(&mut plan, &target, &prepared)?;
+        Ok(Command::Write { plan, path: target.path, schema })
+    }
+}
+
+fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget> {
+    if !copy.partitioned_by.is_empty() {
+        let message = "not supported: PARTITIONED BY in COPY";
+        return Err(Error::input_at(message, position.clone()));
+    }
+    let path = PathBuf::from(&copy.target);
+    let options = copy.options.iter().map(|(name, value)| {
+        let name = name.to_lowercase();
+        let name = name.strip_prefix("format.").unwrap_or(&name).to_string();
+        let text = value.clone().into_string().unwrap_or_else(|| value.to_string());
+        (name, text)
+    });
+    let (named, options): (Vec<_>, Vec<_>) = options.partition(|(name, _)| name == "format");
+    let stored_as = copy.stored_as.iter().chain(named.iter().map(|(_, value)| value));
+    let names: Vec<&String> = stored_as.collect();
+    if names.windows(2).any(|pair| !pair[0].eq_ignore_ascii_case(pair[1])) {
+        let message = "COPY names two formats; name one".to_string();
+        return Err(Error::input_at(message, position.clone()));
+    }
+    let format = match names.first() {
+        Some(name) => Format::of_name(name),
+        None => Format::of_path(&path),
+    };
+    let format = format.ok_or_else(|| {
+        let message = match names.first() {
+            Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
+            None => format!(
+                "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
+                copy.target
+            ),
+        };
+        Error::input_at(message, position.clone())
+    })?;
+    Ok(CopyTarget { path, format, options })
+}
