@@ -89,15 +89,21 @@ fn next_part(
     parts: &[LogicalPlan],
 ) -> datafusion_common::Result<Option<usize>> {
     let done = |number: &usize| prepared.order.contains(number);
-    let mut read = parts_read(&prepared.plan)?;
-    let mut waits = Vec::new();
-    for (number, part) in parts.iter().enumerate() {
-        match done(&number) {
-            true => read.extend(parts_read(&prepared.shared[number].plan)?),
-            false => waits.extend(parts_read(part)?),
+    // Parts that nobody reads any more do not count as readers.
+    let (mut live, mut waits) = (parts_read(&prepared.plan)?, Vec::new());
+    let mut at = 0;
+    while let Some(&number) = live.get(at) {
+        let read = match done(&number) {
+            true => parts_read(&prepared.shared[number].plan)?,
+            false => parts_read(&parts[number])?,
+        };
+        if !done(&number) {
+            waits.extend(&read);
         }
+        live.extend(read.into_iter().filter(|number| !live.contains(number)).collect::<Vec<_>>());
+        at += 1;
     }
-    Ok(read.into_iter().find(|number| !done(number) && !waits.contains(number)))
+    Ok(live.into_iter().find(|number| !done(number) && !waits.contains(number)))
 }
 
 fn optimize(
@@ -193,6 +199,46 @@ mod tests {
         assert!(!plan.contains("max(nation.n_name)"), "nobody reads it\n{plan}");
         let plan = text_of("with a as (select * from nation) select * from a x, a y");
         assert!(!plan.contains("__shared"), "a scan is not worth it\n{plan}");
+    }
+
+    #[test]
+    fn definitions_over_definitions_do_not_double() {
+        let next = |n: usize| {
+            let last = n - 1;
+            format!(", c{n} as (select a.x from c{last} a join c{last} b on a.x = b.x)")
+        };
+        let definitions: String = (1..=40).map(next).collect();
+        let text =
+            format!("with c0 as (select n_name x from nation){definitions} select * from c40");
+        let prepared = prepared(&text).expect("it plans");
+        assert_eq!(prepared.order.len(), 39, "the last is read once, the first is a scan");
+    }
+
+    #[test]
+    fn parts_that_nobody_reads_wait_for_nothing() {
+        let plan = text_of(
+            "with c as (select n_regionkey r, count(*) n from nation group by 1),
+                  d as (select x.r, y.n from c x join c y on x.n = y.n)
+             select c.r from c left join d x on false left join d y on false",
+        );
+        assert_eq!(plan.matches("TableScan: nation").count(), 1, "{plan}");
+    }
+
+    #[test]
+    fn joins_with_merged_columns_are_ordered_as_others() {
+        let scans = |conditions: [&str; 2]| -> Vec<String> {
+            let [first, second] = conditions;
+            let plan = text_of(&format!(
+                "select s_name, c_name from (select n_nationkey k, n_name from nation) n
+                 join (select c_nationkey k, c_name from customer) c {first}
+                 join (select s_nationkey k, s_name from supplier) s {second}
+                 where n_name = 'PERU'"
+            ));
+            let lines = plan.lines().filter_map(|line| line.split("TableScan: ").nth(1));
+            lines.map(|line| line.split(' ').next().unwrap_or_default().to_string()).collect()
+        };
+        let on = scans(["on n.k = c.k", "on n.k = s.k"]);
+        assert_eq!(scans(["using (k)", "using (k)"]), on);
     }
 
     #[test]

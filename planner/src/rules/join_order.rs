@@ -40,8 +40,14 @@ pub(crate) fn order_joins(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>>
             let right = semi_join.join.right.as_ref().clone();
             semi_join.join.right = Arc::new(order_joins(right)?.data);
         }
+        let columns = schema.columns().into_iter().map(|column| match region.origin(&column) {
+            origin if *origin == column => Expr::Column(column),
+            origin => {
+                Expr::Column(origin.clone()).alias_qualified(column.relation.clone(), &column.name)
+            }
+        });
+        let columns: Vec<Expr> = columns.collect();
         let joined = Ordering::new(region).build()?;
-        let columns: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
         let plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(joined))?);
         Ok(Transformed::new(plan, true, datafusion_common::tree_node::TreeNodeRecursion::Jump))
     })

@@ -1,10 +1,11 @@
 //! Rules of ours, one a file, each with the reason why it is sound.
 //!
-//! In the order in which they run: `distinct_on`, `set_operations` and `shared` on the bound plan,
-//! `unnest` and `in_place` on the
-//! analyzed one, `join_order` (with `region`) between the borrowed rules, `key_filters` on the
-//! engine's plan. `single_join` is a node that unnesting needs.
+//! In the order in which they run: `definition` while names are bound, `distinct_on`,
+//! `set_operations` and `shared` on the bound plan, `unnest` and `in_place` on the analyzed one,
+//! `join_order` (with `region`) between the borrowed rules, `key_filters` on the engine's plan.
+//! `single_join` is a node that unnesting needs.
 
+mod definition;
 mod distinct_on;
 mod in_place;
 mod join_order;
@@ -15,6 +16,7 @@ mod shared;
 mod single_join;
 mod unnest;
 
+pub(crate) use definition::{definition, reads_outside};
 pub(crate) use distinct_on::{EXPAND_DISTINCT_ON, expand_distinct_on};
 pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};

@@ -8,12 +8,17 @@
 //! commute with the joins and conditions around them. A condition that can fail must not see rows
 //! that a condition written before it would have dropped, so it is kept for the whole region.
 
+use std::collections::HashMap;
+
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Column, JoinType, NullEquality, Result};
+use datafusion_expr::expr::Alias;
 use datafusion_expr::logical_plan::{Join, LogicalPlan, Projection};
 use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 
 use crate::join_order::RelationSet;
+use crate::sql::USING_PREFIX;
 
 /// The parts of a region.
 #[derive(Debug, Default)]
@@ -24,6 +29,8 @@ pub(super) struct Region {
     pub(super) conditions: Vec<Condition>,
     /// Semi and anti joins over the region, inner ones first; their left inputs are placeholders.
     pub(super) semi_joins: Vec<SemiJoin>,
+    /// What merged columns of joins stand for.
+    pub(super) merged: HashMap<Column, Column>,
 }
 
 /// A condition and the relations whose columns it reads.
@@ -54,10 +61,17 @@ pub(super) fn take_apart(plan: &LogicalPlan) -> Result<Option<Region>> {
         return Ok(None);
     }
     for expr in exprs {
+        let expr = region.unmerged(expr)?;
         let relations = region.relations_of(&expr);
         region.conditions.push(Condition { expr, relations });
     }
     for index in 0..region.semi_joins.len() {
+        let mut join = region.semi_joins[index].join.clone();
+        for (left, _) in &mut join.on {
+            *left = region.unmerged(std::mem::take(left))?;
+        }
+        join.filter = join.filter.map(|filter| region.unmerged(filter)).transpose()?;
+        region.semi_joins[index].join = join;
         let columns = left_columns(&region.semi_joins[index].join);
         region.semi_joins[index].relations = region.relations_of_columns(&columns);
     }
@@ -81,7 +95,21 @@ fn is_inside(plan: &LogicalPlan) -> bool {
 }
 
 fn is_column_list(projection: &Projection) -> bool {
-    projection.expr.iter().all(|expr| matches!(expr, Expr::Column(_)))
+    let is_column = |expr: &Expr| matches!(expr, Expr::Column(_)) || merged(expr).is_some();
+    projection.expr.iter().all(is_column)
+}
+
+/// A column of a join with USING, whose names are given once in a statement, and what it is.
+fn merged(expr: &Expr) -> Option<(Column, Column)> {
+    match expr {
+        Expr::Alias(Alias { expr, relation: Some(relation), name, .. }) => match expr.as_ref() {
+            Expr::Column(column) if relation.table().starts_with(USING_PREFIX) => {
+                Some((Column::new(Some(relation.clone()), name), column.clone()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 impl Region {
@@ -105,10 +133,34 @@ impl Region {
                 self.collect(&filter.input, exprs)?;
                 exprs.extend(split_conjunction_owned(filter.predicate.clone()));
             }
-            LogicalPlan::Projection(projection) => self.collect(&projection.input, exprs)?,
+            LogicalPlan::Projection(projection) => {
+                self.merged.extend(projection.expr.iter().filter_map(merged));
+                self.collect(&projection.input, exprs)?;
+            }
             other => self.relations.push(other.clone()),
         }
         Ok(())
+    }
+
+    /// The column of a relation that one of the region is.
+    pub(super) fn origin<'a>(&'a self, mut column: &'a Column) -> &'a Column {
+        while let Some(below) = self.merged.get(column) {
+            column = below;
+        }
+        column
+    }
+
+    fn unmerged(&self, expr: Expr) -> Result<Expr> {
+        if self.merged.is_empty() {
+            return Ok(expr);
+        }
+        expr.transform(|e| match &e {
+            Expr::Column(column) if self.merged.contains_key(column) => {
+                Ok(Transformed::yes(Expr::Column(self.origin(column).clone())))
+            }
+            _ => Ok(Transformed::no(e)),
+        })
+        .data()
     }
 
     /// Column lists between the joins may have hidden one of two columns of the same name.

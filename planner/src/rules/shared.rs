@@ -1,9 +1,9 @@
 //! `share_subplans`: equal parts of one statement are planned and computed once.
 //!
-//! Right after binding, the references to a CTE or a view are copies of one plan under one alias,
-//! and equal group-bys written twice are equal plans. Each such part becomes a plan of its own;
-//! where it stood, a scan of a table that stands for its rows is put. The parts are found before
-//! any rule specialises one of the copies.
+//! Right after binding, the CTEs are tables that hold their plans (see `definition`); references to
+//! one view are copies of one plan under one alias, and equal group-bys written twice are equal
+//! plans. Each such part becomes a plan of its own; where it stood, a scan of a table that stands
+//! for its rows is put. The parts are found before any rule specialises one of the copies.
 //!
 //! Sound: a statement reads one state of its tables, so equal plans give equal rows. A CTE with a
 //! volatile function is computed once however often it is named; equal texts with one are not
@@ -20,7 +20,8 @@ use datafusion_common::{Column, Result};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast};
 
-use crate::sql::{CTE_PREFIX, VIEW_PREFIX};
+use super::definition::place_definitions;
+use crate::sql::VIEW_PREFIX;
 use crate::statistics::{Profile, profile};
 
 /// The rule's name in explain.
@@ -57,7 +58,7 @@ impl TableSource for SharedSource {
 
 /// Takes the equal parts out of a plan. The parts may refer to those after them.
 pub(crate) fn share_subplans(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<LogicalPlan>)> {
-    let mut units = vec![plan];
+    let mut units = place_definitions(plan)?;
     while let Some(part) = find_largest(&units)? {
         let stand_in = stand_in(units.len() - 1, &part)?;
         for unit in &mut units {
@@ -92,9 +93,8 @@ fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
     let mut best: Option<(usize, LogicalPlan)> = None;
     for (_, plan) in groups.into_values().flatten().filter(|(count, _)| *count > 1) {
         let worth = Worth::of(&plan)?;
-        let wanted = worth.is_enough();
-        let sound = !worth.volatile || is_definition(&plan);
-        if wanted && sound && best.as_ref().is_none_or(|(nodes, _)| worth.nodes > *nodes) {
+        let wanted = worth.is_enough() && !worth.volatile;
+        if wanted && best.as_ref().is_none_or(|(nodes, _)| worth.nodes > *nodes) {
             best = Some((worth.nodes, plan));
         }
     }
@@ -102,18 +102,13 @@ fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
 }
 
 fn is_candidate(node: &LogicalPlan) -> bool {
-    is_definition(node)
-        || has_alias(node, VIEW_PREFIX)
-        || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
+    is_view(node) || matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))
 }
 
-/// Whether a node is a copy of a definition: a CTE's query.
-fn is_definition(node: &LogicalPlan) -> bool {
-    has_alias(node, CTE_PREFIX)
-}
-
-fn has_alias(node: &LogicalPlan, prefix: &str) -> bool {
-    matches!(node, LogicalPlan::SubqueryAlias(alias) if alias.alias.table().starts_with(prefix))
+/// Whether a node is a copy of a view's plan.
+fn is_view(node: &LogicalPlan) -> bool {
+    matches!(node, LogicalPlan::SubqueryAlias(alias)
+        if alias.alias.table().starts_with(VIEW_PREFIX))
 }
 
 /// Whether a plan that is read twice should be computed once.
@@ -129,15 +124,15 @@ fn fingerprint(plan: &LogicalPlan) -> u64 {
 
 /// What decides whether a part is shared.
 #[derive(Default)]
-struct Worth {
-    nodes: usize,
-    work: bool,
-    volatile: bool,
+pub(super) struct Worth {
+    pub(super) nodes: usize,
+    pub(super) work: bool,
+    pub(super) volatile: bool,
     correlated: bool,
 }
 
 impl Worth {
-    fn of(plan: &LogicalPlan) -> Result<Worth> {
+    pub(super) fn of(plan: &LogicalPlan) -> Result<Worth> {
         let mut worth = Worth::default();
         plan.apply_with_subqueries(|node| {
             worth.nodes += 1;
@@ -167,16 +162,28 @@ impl Worth {
 
 /// A scan that gives the columns of `part` under the names they have there.
 pub(in crate::rules) fn stand_in(number: usize, part: &LogicalPlan) -> Result<LogicalPlan> {
+    let source = SharedSource { number, schema: stored_schema(part), profile: profile(part) };
+    scan_as(&format!("__shared_{number}"), Arc::new(source), part)
+}
+
+/// The columns of a plan as those of a table.
+pub(super) fn stored_schema(part: &LogicalPlan) -> SchemaRef {
     let fields = part.schema().fields().iter().enumerate();
     let fields: Vec<Field> = fields
         .map(|(index, field)| field.as_ref().clone().with_name(format!("c{index}")))
         .collect();
-    let schema = Arc::new(Schema::new(fields));
-    let source = SharedSource { number, schema, profile: profile(part) };
-    let name = format!("__shared_{number}");
-    let scan = LogicalPlanBuilder::scan(name.as_str(), Arc::new(source), None)?.build()?;
+    Arc::new(Schema::new(fields))
+}
+
+/// A scan of a table with the columns of `part`, under the names they have there.
+pub(super) fn scan_as(
+    name: &str,
+    source: Arc<dyn TableSource>,
+    part: &LogicalPlan,
+) -> Result<LogicalPlan> {
+    let scan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
     let columns = part.schema().iter().enumerate().map(|(index, (qualifier, field))| {
-        let column = Expr::Column(Column::new(Some(name.as_str()), format!("c{index}")));
+        let column = Expr::Column(Column::new(Some(name), format!("c{index}")));
         column.alias_qualified(qualifier.cloned(), field.name())
     });
     Ok(LogicalPlan::Projection(Projection::try_new(columns.collect(), Arc::new(scan))?))

@@ -17,6 +17,7 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Result, ScalarValue, exec_err, internal_err};
 use datafusion_expr::expr::ScalarFunction;
+use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
@@ -163,7 +164,16 @@ impl AnalyzerRule for CheckArithmetic {
                 LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
                 other => merge_schema(&other.inputs()),
             };
-            node.map_expressions(|expr| expr.transform_up(|e| checked(e, &schema)))
+            // A window is named after its keys in a form that shows functions as such.
+            let names = matches!(node, LogicalPlan::Window(_)).then(|| NamePreserver::new(&node));
+            node.map_expressions(|expr| {
+                let name = names.as_ref().map(|names| names.save(&expr));
+                let expr = expr.transform_up(|e| checked(e, &schema))?;
+                Ok(match name {
+                    Some(name) => expr.update_data(|e| name.restore(e)),
+                    None => expr,
+                })
+            })
         })
         .data()
     }

@@ -18,10 +18,14 @@ use super::context::Binder;
 use super::diagnose::to_error;
 use super::grouping::ResolveGrouping;
 use super::operands::WidenOperands;
-use super::order::resolve_order;
+use super::outer_types::retyped;
 use super::placeholders::fill_plan;
+use super::relations::finished;
 use super::script::{Statement, statements};
 use super::windows;
+
+/// How often types are made to meet again after those of outer references have changed.
+const COERCIONS_MAX: usize = 8;
 
 /// Binds a query of a statement that begins at `position`.
 ///
@@ -35,7 +39,7 @@ pub(crate) fn bind_query(
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
     SqlToRel::new(binder)
         .sql_statement_to_plan(Sql::Query(query))
-        .and_then(resolve_order)
+        .and_then(finished)
         .and_then(|plan| fill_plan(plan, binder.parameters()))
         .map_err(|e| to_error(&e, position))
 }
@@ -129,8 +133,25 @@ pub(crate) fn analyze(
     statement: &Position,
 ) -> Result<LogicalPlan> {
     // One by one: together, they refuse subqueries that the borrowed rules cannot plan.
-    let rules: [&dyn AnalyzerRule; 4] =
-        [&ResolveGrouping, &WidenOperands, &TypeCoercion::new(), &CheckArithmetic];
-    let analyzed = rules.iter().try_fold(plan, |plan, rule| rule.analyze(plan, options));
+    let analyzed = ResolveGrouping
+        .analyze(plan, options)
+        .and_then(|plan| WidenOperands.analyze(plan, options))
+        .and_then(|plan| coerced(plan, options))
+        .and_then(|plan| CheckArithmetic.analyze(plan, options));
     analyzed.map_err(|e| to_error(&e, statement))
+}
+
+/// Operands of types that meet, in subqueries too: a column that gets another type has that where
+/// they refer to it, which can change other types in turn.
+fn coerced(plan: LogicalPlan, options: &ConfigOptions) -> datafusion_common::Result<LogicalPlan> {
+    let mut plan = TypeCoercion::new().analyze(plan, options)?;
+    for _ in 0..COERCIONS_MAX {
+        let retyped = retyped(plan)?;
+        plan = retyped.data;
+        if !retyped.transformed {
+            break;
+        }
+        plan = TypeCoercion::new().analyze(plan, options)?;
+    }
+    Ok(plan)
 }

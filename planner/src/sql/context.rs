@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, Result, TableReference};
-use datafusion_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
@@ -20,6 +20,7 @@ use gristmill_engine::memory::Governor;
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
+use super::relations::Relations;
 use super::view::View;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
@@ -31,6 +32,7 @@ pub(crate) struct Binder<'a> {
     functions: &'a FunctionTable,
     options: Arc<ConfigOptions>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
     parameters: Cow<'a, Parameters>,
     /// Gives the tables of `information_schema`.
     memory: Option<&'a Governor>,
@@ -45,6 +47,11 @@ const VIEWS_DEEP_MAX: usize = 64;
 
 /// Definitions that one view may have.
 const DEFINITIONS_PER_VIEW: usize = 1 << 20;
+
+/// What plans relations in place of the binder, with values for the parameters in them.
+fn relations(parameters: Parameters) -> Vec<Arc<dyn RelationPlanner>> {
+    vec![Arc::new(Relations::new(parameters))]
+}
 
 impl<'a> Binder<'a> {
     /// A binder over a session's tables and functions.
@@ -61,6 +68,7 @@ impl<'a> Binder<'a> {
             functions,
             options: Arc::new(options()),
             expr_planners,
+            relation_planners: relations(Parameters::new()),
             parameters: Cow::Owned(Parameters::new()),
             memory: None,
             views: Vec::new(),
@@ -70,7 +78,8 @@ impl<'a> Binder<'a> {
 
     /// The same with values for parameters.
     pub(crate) fn with_parameters(self, parameters: &'a Parameters) -> Self {
-        Binder { parameters: Cow::Borrowed(parameters), ..self }
+        let relation_planners = relations(parameters.clone());
+        Binder { parameters: Cow::Borrowed(parameters), relation_planners, ..self }
     }
 
     /// The same with the tables of `information_schema`, held in this memory.
@@ -104,6 +113,7 @@ impl<'a> Binder<'a> {
             functions: self.functions,
             options: self.options.clone(),
             expr_planners: self.expr_planners.clone(),
+            relation_planners: relations(view.parameters.clone()),
             parameters: Cow::Owned(view.parameters.clone()),
             memory: self.memory,
             views,
@@ -200,6 +210,10 @@ impl ContextProvider for Binder<'_> {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         &self.expr_planners
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

@@ -6,8 +6,11 @@
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `view`: queries with a name; `information`: tables about tables.
-//! * `bind`: names and types; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never
-//!   wraps; `operands`: types that meet; `grouping`: grouping().
+//! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
+//!   tree.
+//! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
+//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet; `grouping`:
+//!   grouping().
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
 //!   wrong about some joins, kept away from them.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
@@ -27,12 +30,15 @@ mod names;
 mod operands;
 mod optimize;
 mod order;
+mod outer_types;
 mod placeholders;
+mod relations;
 mod script;
 mod stack;
 mod syntax;
 mod type_names;
 mod unsupported;
+mod using;
 mod view;
 mod windows;
 
@@ -46,6 +52,7 @@ pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
 pub(crate) use syntax::CTE_PREFIX;
 pub(crate) use type_names::type_name;
+pub(crate) use using::USING_PREFIX;
 pub(crate) use view::{VIEW_PREFIX, View};
 
 pub use script::{Statement, statements};

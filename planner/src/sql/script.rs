@@ -64,6 +64,8 @@ pub(crate) struct Depth {
 /// # Errors
 /// `Input` with its place for the first thing that is not SQL.
 pub fn statements(text: &str) -> Result<Vec<Statement>> {
+    // Editors put a mark in front that says how the text is encoded.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
@@ -237,7 +239,9 @@ fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
             .or((deepest.parsed > CHAIN_MAX).then_some(CHAIN_MAX));
         if let Some(max) = exceeded {
             let place = at(token.span.start.line, token.span.start.column);
-            let message = format!("this expression has more than {max} levels; split it");
+            let message = format!(
+                "this nests, or chains operators or UNION, to more than {max} levels; split it"
+            );
             return Err(Error::input_at(message, place));
         }
     }
@@ -303,6 +307,12 @@ mod tests {
 
     fn error(text: &str) -> String {
         statements(text).expect_err("not SQL").to_string()
+    }
+
+    #[test]
+    fn marks_of_the_encoding_are_no_part_of_a_text() {
+        let all = statements("\u{feff}select 1").expect("one statement");
+        assert_eq!((all.len(), all[0].first_word().as_str()), (1, "SELECT"));
     }
 
     #[test]

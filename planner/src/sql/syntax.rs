@@ -13,6 +13,7 @@
 //!   for its expressions, and bare values have none.
 //! * Numbers with an exponent become doubles, as in the standard: the binder would make decimals of
 //!   them, which hold no `1e200`.
+//! * Joins with USING and NATURAL get names for their merged columns (`using`).
 //! * Names of windows are replaced by what they stand for (`windows`).
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
 //!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
@@ -30,7 +31,7 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::names::name_columns;
-use super::windows;
+use super::{using, windows};
 
 /// Begins the alias of every CTE's query.
 pub(crate) const CTE_PREFIX: &str = "__cte_";
@@ -120,7 +121,7 @@ fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
 
 /// The statement as the binder reads it. Definitions are numbered from `first_definition` on.
 pub(super) fn rewrite(mut statement: Statement, first_definition: usize) -> Statement {
-    let mut rewriter = Rewriter { definitions: first_definition };
+    let mut rewriter = Rewriter { definitions: first_definition, joins: 0 };
     match &mut statement {
         Statement::Statement(statement) => {
             let _ = statement.visit(&mut rewriter);
@@ -137,6 +138,8 @@ pub(super) fn rewrite(mut statement: Statement, first_definition: usize) -> Stat
 
 struct Rewriter {
     definitions: usize,
+    /// Joins with merged columns.
+    joins: usize,
 }
 
 impl VisitorMut for Rewriter {
@@ -162,6 +165,7 @@ impl VisitorMut for Rewriter {
         {
             name_query(subquery, "__values");
         }
+        windows::write_bounds_plainly(expr);
         if let Some(double) = as_double(expr) {
             *expr = double;
         }
@@ -189,11 +193,21 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         windows::resolve_in_select(select);
+        select.from.iter_mut().for_each(|tables| using::name_joins(tables, &mut self.joins));
+        using::qualify_in_select(select);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         windows::resolve_in_order(query);
+        using::qualify_in_order(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::NestedJoin { table_with_joins, .. } = table {
+            using::name_joins(table_with_joins, &mut self.joins);
+        }
         ControlFlow::Continue(())
     }
 }

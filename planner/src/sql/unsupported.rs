@@ -82,7 +82,6 @@ impl Visitor for Search {
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Unsupported> {
         match table {
             TableFactor::UNNEST { .. } => found("UNNEST", table.span()),
-            TableFactor::Derived { lateral: true, .. } => found("LATERAL", table.span()),
             TableFactor::Table { sample: Some(_), .. }
             | TableFactor::Derived { sample: Some(_), .. } => found("TABLESAMPLE", table.span()),
             TableFactor::Pivot { .. } => found("PIVOT", table.span()),
@@ -107,6 +106,7 @@ impl Visitor for Search {
                 found("OFFSET in EXISTS", expr.span())
             }
             Expr::Array(_) => found("arrays", expr.span()),
+            Expr::CompoundFieldAccess { .. } => found("parts of a value by [ ]", expr.span()),
             Expr::Struct { .. } | Expr::Dictionary(_) | Expr::Map(_) => {
                 found("structs and maps", expr.span())
             }
@@ -139,11 +139,11 @@ mod tests {
             ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),
             ("select a from t group by a with rollup", "line 1, column", "WITH ROLLUP"),
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
-            ("select * from t, lateral (select 1)", "line 1, column", "LATERAL"),
             ("select 1 where (select unnest(a) from t) = 1", "line 1, column 24", "UNNEST"),
             ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),
             ("select 1 where exists (select 1 offset 5)", "line 1, column", "OFFSET in EXISTS"),
             ("explain select [1]", "line 1, column", "arrays"),
+            ("select a[1] from t", "line 1, column 8", "parts of a value by [ ]"),
         ];
         for (text, place, what) in refused {
             let error = statements(text).and_then(|all| all[0].parse(None)).expect_err(text);

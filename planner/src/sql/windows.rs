@@ -12,7 +12,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select,
-    SetExpr, Spanned, Visit, VisitMut, Visitor, WindowSpec, WindowType, visit_expressions_mut,
+    SetExpr, Spanned, Value, ValueWithSpan, Visit, VisitMut, Visitor, WindowFrameBound, WindowSpec,
+    WindowType, visit_expressions_mut,
 };
 use gristmill_engine::{Error, Result};
 
@@ -27,6 +28,24 @@ pub(super) fn resolve_in_select(select: &mut Select) {
         resolve(&mut select.distinct, &definitions);
     }
     select.named_window = definitions;
+}
+
+/// Writes the numbers in a frame's bounds without exponents: they are to stay plain numbers.
+pub(super) fn write_bounds_plainly(expr: &mut Expr) {
+    use WindowFrameBound::{Following, Preceding};
+    let Expr::Function(Function { over: Some(WindowType::WindowSpec(spec)), .. }) = expr else {
+        return;
+    };
+    let Some(frame) = &mut spec.window_frame else { return };
+    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+        let (Preceding(Some(offset)) | Following(Some(offset))) = bound else { continue };
+        if let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = offset.as_mut()
+            && digits.contains(['e', 'E'])
+            && let Ok(number) = digits.parse::<f64>()
+        {
+            *digits = number.to_string();
+        }
+    }
 }
 
 /// Replaces the names of a query's windows in its ORDER BY.

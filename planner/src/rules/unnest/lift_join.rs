@@ -205,9 +205,14 @@ impl Unnesting<'_> {
         &mut self,
         pieces: Pieces,
         mut left: Lifted,
-        right: Lifted,
+        mut right: Lifted,
         scope: &mut Scope,
     ) -> Result<Lifted> {
+        if let Some((_, item)) = &pieces.in_pair {
+            // What is compared with is a key of the right input.
+            let item = pieces.translated(item.clone(), &left, &right)?;
+            right = self.keyed_unless_plain(right, vec![item], scope)?.0;
+        }
         let shows_right = matches!(pieces.kind, Kind::Single | Kind::Of(JoinType::Left));
         let is_computed = |output: &Expr| !matches!(output, Expr::Column(_));
         let marks = shows_right && right.outputs.iter().any(is_computed);
@@ -217,16 +222,10 @@ impl Unnesting<'_> {
             let exprs = exprs.map(|condition| pieces.translated(condition, left, &right));
             exprs.collect::<Result<Vec<_>>>()
         };
-        let in_pair = |left: &Lifted| {
-            let pair = pieces.in_pair.clone();
-            pair.map(|(value, item)| {
-                let value = pieces.translated(value, left, &right)?;
-                Ok::<_, datafusion_common::DataFusionError>((
-                    value,
-                    pieces.translated(item, left, &right)?,
-                ))
-            })
-            .transpose()
+        let in_pair = |left: &Lifted| -> Result<Option<(Expr, Expr)>> {
+            let Some((value, item)) = pieces.in_pair.clone() else { return Ok(None) };
+            let value = pieces.translated(value, left, &right)?;
+            Ok(Some((value, pieces.translated(item, left, &right)?)))
         };
         let pair = in_pair(&left)?;
         let read = scope.columns_of(

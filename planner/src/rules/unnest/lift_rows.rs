@@ -150,15 +150,17 @@ impl Unnesting<'_> {
             null_safe.iter_mut().zip(&keys).for_each(|(all, key)| *all |= key.null_safe);
             plans.push((lifted.plan, keys));
         }
+        // The rules that drop an input without rows take the names of the others.
+        let key_names: Vec<String> = columns.iter().map(|_| self.fresh("key")).collect();
         let inputs = plans.into_iter().map(|(plan, keys)| {
             let mut plan = plan;
             let mut exprs: Vec<Expr> = names.iter().cloned().map(Expr::Column).collect();
-            for (key, &null_safe) in keys.into_iter().zip(&null_safe) {
+            for ((key, &null_safe), name) in keys.into_iter().zip(&null_safe).zip(&key_names) {
                 if null_safe && !key.null_safe {
                     let present = Filter::new(key.inner.clone().is_not_null(), Arc::new(plan));
                     plan = LogicalPlan::Filter(present);
                 }
-                exprs.push(key.inner);
+                exprs.push(key.inner.alias(name));
             }
             Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?)))
         });

@@ -21,7 +21,7 @@ use super::lifted::{Key, Lifted, Pending};
 use super::place::{place_in, place_of};
 use super::rows::{has_at_most_one_row, is_one_row, one_row, without_order};
 use super::scope::Scope;
-use super::{Unnesting, case, has_subquery};
+use super::{Unnesting, case, free_references, has_subquery};
 use crate::fallible::is_fallible;
 use crate::functions::three_valued;
 
@@ -193,7 +193,7 @@ impl Unnesting<'_> {
         let plan = match is_one || has_at_most_one_row(&plan) {
             true => plan,
             // The second row is the error.
-            false => first_rows(plan, 2),
+            false => first_rows(plan, 2)?,
         };
         let (mut lifted, _) = self.isolated(Lifted::whole(plan), false)?;
         if !is_one && !scope.guards.is_empty() {
@@ -285,7 +285,7 @@ impl Unnesting<'_> {
                 let lifted = self.lift(plan, scope, Use::Existence)?;
                 self.settled(lifted, scope)?
             }
-            false => Lifted::whole(first_rows(without_order(plan)?, 1)),
+            false => Lifted::whole(first_rows(without_order(plan)?, 1)?),
         };
         lifted.outputs.clear();
         lifted.order.clear();
@@ -336,7 +336,7 @@ impl Unnesting<'_> {
     }
 
     /// Only keys need to be left pending where an output depends or cannot be computed on all rows.
-    fn keyed_unless_plain(
+    pub(super) fn keyed_unless_plain(
         &mut self,
         lifted: Lifted,
         outputs: Vec<Expr>,
@@ -409,8 +409,12 @@ fn bare_value(plan: &LogicalPlan) -> Option<Expr> {
     }
 }
 
-/// The first rows of a plan.
-fn first_rows(plan: LogicalPlan, count: i64) -> LogicalPlan {
+/// The first rows of a plan; all of one that depends on a query further out, whose rows each have
+/// first rows of their own.
+fn first_rows(plan: LogicalPlan, count: i64) -> Result<LogicalPlan> {
+    if plan.exists(|node| Ok(!free_references(node).is_empty()))? {
+        return Ok(plan);
+    }
     let (skip, fetch) = (None, Some(Box::new(lit(count))));
-    LogicalPlan::Limit(Limit { skip, fetch, input: Arc::new(plan) })
+    Ok(LogicalPlan::Limit(Limit { skip, fetch, input: Arc::new(plan) }))
 }

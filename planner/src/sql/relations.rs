@@ -1,0 +1,203 @@
+//! Relations that the binder would bind otherwise: the queries of CTEs, and joins that merge
+//! columns (see `using`).
+//!
+//! A CTE's query becomes a table of its own right when it is bound: the binder copies the plan of
+//! a CTE to where it is named, and CTEs over CTEs named twice would double it at every level.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TransformedResult};
+use datafusion_common::{
+    Column, DFSchema, JoinConstraint, JoinType, NullEquality, Result, TableReference, internal_err,
+};
+use datafusion_expr::logical_plan::{EmptyRelation, Join, LogicalPlan, Projection};
+use datafusion_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion_expr::{Expr, LogicalPlanBuilder, when};
+use datafusion_sql::sqlparser::ast::{
+    self, JoinConstraint as Written, JoinOperator, TableFactor, TableWithJoins,
+};
+
+use super::order::resolve_order;
+use super::placeholders::fill_plan;
+use super::using::{USING_PREFIX, constraint};
+use crate::parameters::Parameters;
+use crate::rules::{definition, expand_distinct_on, expand_set_operations, reads_outside};
+use crate::sql::CTE_PREFIX;
+
+/// See the module documentation.
+#[derive(Debug)]
+pub(super) struct Relations {
+    /// What stands for parameters: a definition's plan is out of sight once it is a table.
+    parameters: Parameters,
+}
+
+impl Relations {
+    pub(super) fn new(parameters: Parameters) -> Self {
+        Relations { parameters }
+    }
+}
+
+impl RelationPlanner for Relations {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let planned = match relation {
+            TableFactor::Derived { lateral, subquery, alias: Some(alias), sample }
+                if alias.name.value.starts_with(CTE_PREFIX) =>
+            {
+                let query = TableFactor::Derived { lateral, subquery, alias: None, sample };
+                let plan = context.plan(query)?;
+                let plan = match reads_outside(&plan)? {
+                    true => plan,
+                    false => defined(fill_plan(plan, &self.parameters)?)?,
+                };
+                PlannedRelation::new(plan, Some(alias))
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: Some(alias) }
+                if alias.name.value.starts_with(USING_PREFIX) =>
+            {
+                let plan = merging(*table_with_joins, &alias.name.value, context)?;
+                PlannedRelation::new(plan, None)
+            }
+            other => return Ok(RelationPlanning::Original(Box::new(other))),
+        };
+        Ok(RelationPlanning::Planned(Box::new(planned)))
+    }
+}
+
+/// What the binder made, without what only the binder needs and with what it left out.
+pub(super) fn finished(plan: LogicalPlan) -> Result<LogicalPlan> {
+    resolve_order(without_marks(plan)?)
+}
+
+fn defined(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = expand_distinct_on(finished(plan)?)?.data;
+    definition(expand_set_operations(plan)?.data)
+}
+
+/// A join with its merged columns in front of those of both inputs.
+fn merging(
+    tables: TableWithJoins,
+    name: &str,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let TableWithJoins { relation, joins } = tables;
+    let (left, Some(join)) = (context.plan(relation)?, joins.into_iter().next()) else {
+        return internal_err!("a join without right side");
+    };
+    let kind = kind_of(&join);
+    let keys: Vec<String> = match constraint(&join) {
+        Some(Written::Using(columns)) => {
+            let idents = columns.iter().filter_map(|column| match &column.0[..] {
+                [part] => part.as_ident().cloned(),
+                _ => None,
+            });
+            idents.map(|ident| context.normalize_ident(ident)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let is_natural = matches!(constraint(&join), Some(Written::Natural));
+    let right = context.plan(join.relation)?;
+    let keys = if is_natural { common(&left, &right) } else { keys };
+    if keys.is_empty() {
+        return LogicalPlanBuilder::from(left).join_on(right, kind, [])?.build();
+    }
+    let (mut on, mut values) = (Vec::new(), Vec::new());
+    for key in &keys {
+        let (l, r) = (Expr::Column(column(&left, key)?), Expr::Column(column(&right, key)?));
+        on.push(l.clone().eq(r.clone()));
+        values.push(match kind {
+            JoinType::Full => when(l.clone().is_not_null(), l).otherwise(r)?,
+            JoinType::Right => r,
+            _ => l,
+        });
+    }
+    let named = |value: &Expr, relation: TableReference, key: &str| match value {
+        Expr::Column(column) if column.relation.as_ref() == Some(&relation) => value.clone(),
+        _ => value.clone().alias_qualified(Some(relation), key),
+    };
+    let first = keys.iter().zip(&values);
+    let mut merged: Vec<Expr> =
+        first.map(|(key, value)| named(value, TableReference::bare(name), key)).collect();
+    // What was merged before is merged again: its name stands for the same column.
+    for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
+        let key = keys.iter().position(|key| *key == column.name);
+        let is_merged = |table: &TableReference| table.table().starts_with(USING_PREFIX);
+        merged.push(match (key, column.relation.clone().filter(is_merged)) {
+            (Some(key), Some(relation)) => named(&values[key], relation, &column.name),
+            _ => Expr::Column(column),
+        });
+    }
+    let join = LogicalPlanBuilder::from(left).join_on(right, kind, on)?.build()?;
+    let plan = LogicalPlan::Projection(Projection::try_new(merged, Arc::new(join))?);
+    marked(plan, &keys)
+}
+
+/// The columns that both inputs have.
+fn common(left: &LogicalPlan, right: &LogicalPlan) -> Vec<String> {
+    let names: HashSet<&String> = left.schema().fields().iter().map(|f| f.name()).collect();
+    let mut keys: Vec<String> = Vec::new();
+    for field in right.schema().fields() {
+        if names.contains(field.name()) && !keys.contains(field.name()) {
+            keys.push(field.name().clone());
+        }
+    }
+    keys
+}
+
+/// The column of a name in one input.
+fn column(input: &LogicalPlan, name: &str) -> Result<Column> {
+    let schemas: &[&[&DFSchema]] = &[&[input.schema()]];
+    let name = Column::new_unqualified(name);
+    name.normalize_with_schemas_and_ambiguity_check(schemas, &input.using_columns()?)
+}
+
+fn kind_of(join: &ast::Join) -> JoinType {
+    match &join.join_operator {
+        JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => JoinType::Left,
+        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => JoinType::Right,
+        JoinOperator::FullOuter(_) => JoinType::Full,
+        _ => JoinType::Inner,
+    }
+}
+
+/// The plan under a join that tells the binder which columns are one: it takes the first of them
+/// for their name, and `*` leaves the others out.
+fn marked(plan: LogicalPlan, keys: &[String]) -> Result<LogicalPlan> {
+    let schema = plan.schema().clone();
+    let same = schema.columns().into_iter().filter(|column| keys.contains(&column.name));
+    let on = same.map(|column| (Expr::Column(column.clone()), Expr::Column(column))).collect();
+    Ok(LogicalPlan::Join(Join {
+        left: Arc::new(plan),
+        right: Arc::new(nothing()),
+        on,
+        filter: None,
+        join_type: JoinType::Inner,
+        join_constraint: JoinConstraint::Using,
+        schema,
+        null_equality: NullEquality::NullEqualsNothing,
+        null_aware: false,
+    }))
+}
+
+fn nothing() -> LogicalPlan {
+    let schema = Arc::new(DFSchema::empty());
+    LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema })
+}
+
+fn without_marks(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Join(Join { left, right, join_constraint: JoinConstraint::Using, .. })
+            if right.schema().fields().is_empty() =>
+        {
+            Ok(Transformed::yes(Arc::unwrap_or_clone(left)))
+        }
+        other => Ok(Transformed::no(other)),
+    })
+    .data()
+}

@@ -1,0 +1,188 @@
+//! USING and NATURAL in the syntax tree: each such join stands in parentheses of its own, under a
+//! name that its merged columns are reached by.
+//!
+//! `a FULL JOIN b USING (x)` has one column `x`, neither that of `a` nor that of `b`. The binder
+//! knows the two only, takes the left one for `x` in the SELECT list, and calls `x` ambiguous in
+//! WHERE. So the join becomes `(a FULL JOIN b USING (x)) "!using_0"`, which `relations` binds with
+//! a column more, and `x` in the same SELECT becomes `"!using_0".x`.
+//!
+//! Sound: subqueries are left alone, where `x` may be a column of their own; so is a name that the
+//! SELECT list gives to something else, in the clauses that see it.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
+    TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+};
+
+/// Begins the names of joins with merged columns; sorts before the names of tables.
+pub(crate) const USING_PREFIX: &str = "!using_";
+
+/// Merged columns and the names of their joins; `None` for those of several.
+type Merged = HashMap<String, Option<String>>;
+
+/// Whether a join merges columns and keeps those of both inputs.
+pub(super) fn merges(join: &Join) -> bool {
+    matches!(constraint(join), Some(JoinConstraint::Using(_) | JoinConstraint::Natural))
+}
+
+/// The condition of an inner or outer join.
+pub(super) fn constraint(join: &Join) -> Option<&JoinConstraint> {
+    match &join.join_operator {
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on)
+        | JoinOperator::Right(on)
+        | JoinOperator::RightOuter(on)
+        | JoinOperator::FullOuter(on) => Some(on),
+        _ => None,
+    }
+}
+
+/// Names the joins of a FROM clause, or of one in parentheses.
+pub(super) fn name_joins(tables: &mut TableWithJoins, count: &mut usize) {
+    if !tables.joins.iter().any(merges) {
+        return;
+    }
+    for mut join in std::mem::take(&mut tables.joins) {
+        if !merges(&join) {
+            let merged = merged_in(std::iter::once(&*tables));
+            let _ = join.join_operator.visit(&mut Qualifier { merged: &merged, depth: 0 });
+            tables.joins.push(join);
+            continue;
+        }
+        if !tables.joins.is_empty() {
+            nest(tables, None);
+        }
+        tables.joins.push(join);
+        nest(tables, Some(format!("{USING_PREFIX}{count}")));
+        *count += 1;
+    }
+}
+
+fn nest(tables: &mut TableWithJoins, name: Option<String>) {
+    let nothing = TableFactor::TableFunction { expr: Expr::value(Value::Null), alias: None };
+    let relation = std::mem::replace(&mut tables.relation, nothing);
+    let joins = std::mem::take(&mut tables.joins);
+    let alias = name.map(|name| TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', name),
+        columns: Vec::new(),
+        at: None,
+    });
+    let table_with_joins = Box::new(TableWithJoins { relation, joins });
+    tables.relation = TableFactor::NestedJoin { table_with_joins, alias };
+}
+
+/// Qualifies the merged columns of a SELECT by the names of their joins.
+pub(super) fn qualify_in_select(select: &mut Select) {
+    let mut merged = merged_in(&select.from);
+    if merged.is_empty() {
+        return;
+    }
+    let qualifier = &mut Qualifier { merged: &merged, depth: 0 };
+    let _ = select.projection.visit(qualifier);
+    let _ = select.selection.visit(qualifier);
+    let _ = select.distinct.visit(qualifier);
+    hide(&mut merged, select);
+    let qualifier = &mut Qualifier { merged: &merged, depth: 0 };
+    let _ = select.group_by.visit(qualifier);
+    let _ = select.having.visit(qualifier);
+    let _ = select.qualify.visit(qualifier);
+}
+
+/// Qualifies the merged columns in a query's ORDER BY.
+pub(super) fn qualify_in_order(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let mut merged = merged_in(&select.from);
+    hide(&mut merged, select);
+    if !merged.is_empty() {
+        let _ = query.order_by.visit(&mut Qualifier { merged: &merged, depth: 0 });
+    }
+}
+
+/// Leaves out what the SELECT list gives the name of a merged column to.
+fn hide(merged: &mut Merged, select: &Select) {
+    for item in &select.projection {
+        if let SelectItem::ExprWithAlias { alias, .. } = item {
+            merged.remove(&plain(alias));
+        }
+    }
+}
+
+fn merged_in<'a>(from: impl IntoIterator<Item = &'a TableWithJoins>) -> Merged {
+    let mut merged = Merged::new();
+    for tables in from {
+        let joined = tables.joins.iter().map(|join| &join.relation);
+        for table in std::iter::once(&tables.relation).chain(joined) {
+            for (column, name) in merged_of(table) {
+                merged.entry(column).and_modify(|other| *other = None).or_insert(name);
+            }
+        }
+    }
+    merged
+}
+
+/// A column that is merged again is that of the outer join.
+fn merged_of(table: &TableFactor) -> Merged {
+    let TableFactor::NestedJoin { table_with_joins, alias } = table else { return Merged::new() };
+    if alias.as_ref().is_some_and(|alias| !alias.name.value.starts_with(USING_PREFIX)) {
+        return Merged::new();
+    }
+    let mut merged = merged_in(std::iter::once(&**table_with_joins));
+    let Some(JoinConstraint::Using(columns)) = table_with_joins.joins.first().and_then(constraint)
+    else {
+        return merged;
+    };
+    for column in columns {
+        if let ([part], Some(alias)) = (&column.0[..], alias)
+            && let Some(ident) = part.as_ident()
+        {
+            merged.insert(plain(ident), Some(alias.name.value.clone()));
+        }
+    }
+    merged
+}
+
+/// A name as the binder reads it.
+fn plain(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+struct Qualifier<'a> {
+    merged: &'a Merged,
+    /// Queries around the expression at hand.
+    depth: usize,
+}
+
+impl VisitorMut for Qualifier<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(column) = expr
+            && self.depth == 0
+            && let Some(Some(name)) = self.merged.get(&plain(column))
+        {
+            let mut relation = Ident::with_quote('"', name);
+            relation.span = column.span;
+            *expr = Expr::CompoundIdentifier(vec![relation, column.clone()]);
+        }
+        ControlFlow::Continue(())
+    }
+}
