@@ -1,5 +1,5 @@
-//! Joins without keys whose build side does not fit: the same rows in the same order as with all
-//! the memory there is, for any number of threads.
+//! Joins whose build side does not fit: the same rows as with all the memory there is, for any
+//! number of threads; without keys in the same order, too.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use gristmill_engine::expr::{CompareOp, Expr, Literal};
 use gristmill_engine::memory::GovernorOptions;
-use gristmill_engine::operators::{JoinKind, NestedLoopJoin};
+use gristmill_engine::operators::{HashJoin, JoinKind, NestedLoopJoin};
 use gristmill_engine::plan::Plan;
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions};
 use gristmill_engine::{Error, Result};
@@ -104,6 +104,58 @@ fn build_sides_that_do_not_fit_are_read_back_in_the_same_order() {
             for engine in &tight {
                 let before = engine.memory().spill().usage().written;
                 let found = in_order(&answer(engine, &plan).expect("spills"));
+                assert!(found == expected, "{kind:?}, {} threads", engine.threads());
+                assert!(engine.memory().spill().usage().written > before, "{kind:?} spills");
+                assert_eq!(engine.memory().reserved(), 0, "{kind:?}");
+                assert_eq!(engine.memory().spill().usage().used, 0, "{kind:?}");
+            }
+        }
+    }
+}
+
+/// Two joins on numbers, the second on what comes of the first; both sides are too large.
+fn keyed_plan(kind: JoinKind, null_aware: bool, tables: [&RecordBatch; 3]) -> Plan {
+    let mut plan = Plan::new();
+    let [probe, build, other] =
+        tables.map(|t| plan.add(Arc::new(source(t, 5)), &[]).expect("a table"));
+    let columns = |has: bool| if has { vec![0, 1] } else { vec![] };
+    let join = |kind: JoinKind, null_aware| HashJoin {
+        kind,
+        probe_keys: vec![0],
+        build_keys: vec![0],
+        residual: None,
+        probe_output: columns(kind.has_probe_columns()),
+        build_output: columns(kind.has_build_columns()),
+        null_equals_null: false,
+        null_aware,
+        publishes: None,
+    };
+    let first = plan.add(Arc::new(join(kind, null_aware)), &[probe, build]).expect("fits");
+    plan.add(Arc::new(join(JoinKind::Left, false)), &[first, other]).expect("fits");
+    plan
+}
+
+#[test]
+fn joins_with_keys_go_on_when_their_build_side_does_not_fit() {
+    let mut random = Random::new(19);
+    let keyed = |random: &mut Random, count: usize, spread: i64| {
+        let table = table(random, count, 100);
+        let keys = (0..count).map(|_| (!random.chance(3)).then(|| random.between(0, spread)));
+        let keys: ArrayRef = Arc::new(keys.collect::<Int64Array>());
+        let columns = vec![keys, table.column(1).clone()];
+        RecordBatch::try_new(table.schema(), columns).expect("two columns")
+    };
+    let (probe, build) = (keyed(&mut random, 3000, 40_000), keyed(&mut random, 40_000, 60_000));
+    let other = keyed(&mut random, 30_000, 60_000);
+    let (roomy, tight) = (engine(1, None), [engine(1, Some(5 << 20)), engine(2, Some(6 << 20))]);
+    for (kind, _) in KINDS {
+        let aware = matches!(kind, JoinKind::Anti | JoinKind::Mark);
+        for null_aware in [false, true].into_iter().filter(|&aware_too| aware || !aware_too) {
+            let plan = keyed_plan(kind, null_aware, [&probe, &build, &other]);
+            let expected = canonical(&answer(&roomy, &plan).expect("has room"));
+            for engine in &tight {
+                let before = engine.memory().spill().usage().written;
+                let found = canonical(&answer(engine, &plan).expect("spills"));
                 assert!(found == expected, "{kind:?}, {} threads", engine.threads());
                 assert!(engine.memory().spill().usage().written > before, "{kind:?} spills");
                 assert_eq!(engine.memory().reserved(), 0, "{kind:?}");

@@ -211,6 +211,11 @@ impl RowPages {
         self.pages.get(page).map_or(0, |page| page.rows)
     }
 
+    /// The lane that a page belongs to.
+    pub fn page_lane(&self, page: usize) -> usize {
+        self.pages.get(page).map_or(0, |page| usize::from(page.lane))
+    }
+
     /// The rows of one page, in the order they were appended.
     pub fn page_refs(&self, page: usize) -> impl ExactSizeIterator<Item = RowRef> + use<> {
         let width = self.layout.width();

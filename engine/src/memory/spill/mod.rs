@@ -30,7 +30,7 @@ pub use checksum::checksum;
 pub use io::{SpillIo, SystemIo};
 pub use space::{SpillSpace, SpillUsage};
 pub use tape::{BLOCK_ALIGN, Block, Tape, TapeReader, TapeWriter};
-pub use window::{MAP_BYTES_MIN, Window};
+pub use window::{MAP_BYTES_MIN, Map, Window};
 
 #[cfg(test)]
 mod tests;

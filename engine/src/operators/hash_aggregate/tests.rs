@@ -98,8 +98,10 @@ fn input(random: &mut Random, kind: Kind, rows: usize, distinct: u64, nulls: boo
     let (data_type, values): (DataType, ArrayRef) = match kind {
         Kind::Int64 => (DataType::Int64, Arc::new(Int64Array::from(ints(random)))),
         Kind::Int32 => {
-            let values: Int32Array =
-                ints(random).into_iter().map(|v| v.map(|v| v as i32 * 1000)).collect();
+            let values: Int32Array = ints(random)
+                .into_iter()
+                .map(|v| v.map(|v| (v as i32).wrapping_mul(1000)))
+                .collect();
             (DataType::Int32, Arc::new(values))
         }
         Kind::Date => {

@@ -4,26 +4,34 @@
 //! without match. When existence is all that matters, neither are rows with the keys of the row
 //! before, which is what clustered inputs have most of.
 //!
+//! When memory is short the rows are moved to lanes on tape (`lanes`): those that a worker has, and
+//! from then on all others, through its pages. What workers have handed over before, and rows whose
+//! directory has no room, are moved when the build side is at its end.
+//!
 //! The build side of a null-aware join fills several tables, each as if it were alone.
 
 use std::sync::Arc;
 
-use super::finish::Building;
-use super::shape::{Shape, Shared};
+use super::finish::{Building, Built};
+use super::lanes::{LaneSet, LaneWriter, WRITER_BYTES};
+use super::shape::{HOLDER, Shape, Shared, State};
 use super::store::{Part, Run};
 use super::table::Table;
-use crate::batch::{Chunk, Column, KeyHasher, Ordinals, pick, with_float_keys};
+use crate::batch::{CHUNK_ROWS, Chunk, Column, KeyHasher, Ordinals, pick, with_float_keys};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::scheduler::Token;
 
-/// What the holder of a join's memory is called.
-const HOLDER: &str = "hash join build";
-
 /// Bytes of the first page of each worker, which is granted from the start.
 const MINIMUM_BYTES: usize = 64 << 10;
+
+/// Bytes of pages that are moved together once rows are moved at all.
+const MOVE_BYTES: usize = 512 << 10;
+
+/// What a row of the build side takes of a directory, more or less.
+const DIRECTORY_ROW_BYTES: usize = 13;
 
 /// The end of the build side's pipelines.
 pub(super) struct BuildSink {
@@ -44,6 +52,10 @@ struct BuildWorker {
     memory: Option<Reservation>,
     pages: RowPages,
     runs: Vec<Run>,
+    /// Where rows are moved to.
+    lanes: Option<LaneWriter>,
+    /// What it is made with.
+    lane_memory: Option<Reservation>,
     /// Buffers for one chunk.
     ordinals: Vec<Ordinals>,
     hasher: KeyHasher,
@@ -92,8 +104,17 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
         None => cx.memory().reserve(HOLDER, MINIMUM_BYTES)?,
     };
     let parts = std::mem::take(&mut state.parts);
+    let rows: usize = parts.iter().map(|part| part.pages.rows()).sum();
+    shared.hold(rows.saturating_mul(DIRECTORY_ROW_BYTES), cx.memory());
+    if shared.is_spilling() {
+        (state.tasks, state.moving) = (parts.len(), parts.len());
+        (state.parts, state.memory) = (parts, Some(memory));
+        state.end_moving();
+        return Ok(state.tasks);
+    }
     let ordinals = shared.shape.ordinals && !state.beyond_ordinals;
-    let building = Building::new(shared, memory, parts, ordinals, cx.query.threads)?;
+    let filter = shared.filter_slot.is_some();
+    let building = Building::new(shared, memory, parts, ordinals, filter, cx.query.threads)?;
     state.tasks = building.tasks();
     if state.tasks == 0 {
         let table = building.into_empty_table(shared);
@@ -104,28 +125,92 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
     Ok(state.tasks)
 }
 
-/// Makes one piece of a table's directory.
+/// Makes one piece of a table's directory, or moves one part out of memory.
 fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
-    let building = shared.state().building.clone();
+    let (part, building) = {
+        let mut state = shared.state();
+        (if state.moving > 0 { state.parts.pop() } else { None }, state.building.clone())
+    };
+    if let Some(Part { pages, runs, memory }) = part {
+        let moved = move_all(shared, &pages, &runs, cx)?;
+        drop((pages, memory));
+        let mut state = shared.state();
+        state.moved.absorb(moved);
+        state.moving -= 1;
+        state.end_moving();
+        return Ok(());
+    }
     let Some(building) = building else {
         return Err(Error::internal("a join's directory is made before it is prepared"));
     };
-    if let Some(table) = building.run(task, shared, cx)? {
-        let mut state = shared.state();
-        state.table = Some(Arc::new(table));
-        state.building = None;
+    match building.run(task, shared, cx)? {
+        Built::Part => (),
+        Built::Table(table) => {
+            let mut state = shared.state();
+            state.table = Some(table);
+            state.building = None;
+        }
+        Built::NoRoom => {
+            shared.spill();
+            let (store, memory) = building.rows();
+            let moved = move_all(shared, store.pages(), store.runs(), cx)?;
+            let mut state = shared.state();
+            state.building = None;
+            drop((building, store, memory));
+            state.moved.absorb(moved);
+            state.end_moving();
+        }
     }
     Ok(())
 }
 
+/// Moves rows of the build side out of memory.
+fn move_all(shared: &Shared, pages: &RowPages, runs: &[Run], cx: &Context) -> Result<LaneSet> {
+    let memory = cx.memory().reserve(HOLDER, WRITER_BYTES)?;
+    let mut writer = LaneWriter::new(&shared.shape.layout, 0, memory)?;
+    move_rows(&shared.shape, pages, runs, &mut writer, cx)?;
+    writer.finish()
+}
+
+/// Copies rows of the build side into lanes.
+fn move_rows(
+    shape: &Shape,
+    pages: &RowPages,
+    runs: &[Run],
+    writer: &mut LaneWriter,
+    cx: &Context,
+) -> Result<()> {
+    let (mut hasher, mut hashes) = (KeyHasher::new(), Vec::new());
+    for run in runs {
+        writer.begin(run.morsel())?;
+        run.each_batch(shape.layout.width(), CHUNK_ROWS, |rows| {
+            cx.check()?;
+            shape.hash(pages, rows, &mut hasher, &mut hashes)?;
+            writer.add(pages, rows, &hashes)
+        })?;
+    }
+    Ok(())
+}
+
+impl State {
+    /// Notes that all rows are out of memory, if they are.
+    fn end_moving(&mut self) {
+        if self.moving == 0 {
+            let mut lanes = std::mem::take(&mut self.moved);
+            lanes.sort();
+            self.lanes = Some(Arc::new(lanes));
+        }
+    }
+}
+
 impl SinkWorker for BuildWorkers {
-    fn consume(&mut self, input: Chunk, _: &Context) -> Result<Consumed> {
-        self.0.iter_mut().try_for_each(|worker| worker.consume(&input))?;
+    fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
+        self.0.iter_mut().try_for_each(|worker| worker.consume(&input, cx))?;
         Ok(Consumed::NeedInput)
     }
 
-    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
-        self.0.iter_mut().for_each(BuildWorker::combine);
+    fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
+        self.0.iter_mut().try_for_each(|worker| worker.combine(cx))?;
         Ok(None)
     }
 }
@@ -134,15 +219,19 @@ impl BuildWorker {
     fn new(shared: &Arc<Shared>, cx: &Context) -> Result<Self> {
         let shape = &shared.shape;
         let mut state = shared.state();
-        let memory = match &mut state.memory {
-            Some(memory) => memory.split(0),
-            none => none.insert(cx.memory().reserve(HOLDER, MINIMUM_BYTES)?).split(0),
+        let root = match &mut state.memory {
+            Some(memory) => memory,
+            none => none.insert(cx.memory().reserve(HOLDER, MINIMUM_BYTES)?),
         };
+        let lane_memory = shared.spills.then(|| root.child(WRITER_BYTES)).transpose()?;
+        let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
         Ok(BuildWorker {
             shared: shared.clone(),
-            memory: Some(memory),
-            pages: RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES).strict(),
+            memory: Some(root.split(0)),
+            pages: if shared.spills { pages } else { pages.strict() },
             runs: Vec::new(),
+            lanes: None,
+            lane_memory,
             ordinals: vec![Ordinals::default(); shape.build_keys.len()],
             hasher: KeyHasher::new(),
             hashes: Vec::new(),
@@ -151,7 +240,7 @@ impl BuildWorker {
         })
     }
 
-    fn consume(&mut self, input: &Chunk) -> Result<()> {
+    fn consume(&mut self, input: &Chunk, cx: &Context) -> Result<()> {
         let shared = self.shared.clone();
         let shape = &shared.shape;
         let keys = shape.build_keys.iter().map(|&c| input.column(c));
@@ -163,21 +252,59 @@ impl BuildWorker {
         if shape.hash_slot.is_some() {
             self.hasher.hash(&keys, &rows, &mut self.hashes)?;
         }
-        self.store(shape, input, &rows)
+        let before = self.pages.bytes();
+        self.store(shape, input, &rows, cx)?;
+        if !shared.spills {
+            return Ok(());
+        }
+        if !shared.is_spilling() {
+            shared.hold(self.pages.bytes() - before, cx.memory());
+            if self.memory.as_ref().is_some_and(Reservation::pressed) {
+                shared.spill();
+            }
+        }
+        match shared.is_spilling() && self.pages.bytes() >= MOVE_BYTES {
+            true => self.move_out(cx),
+            false => Ok(()),
+        }
     }
 
     /// Hands over what was stored.
-    fn combine(&mut self) {
+    fn combine(&mut self, cx: &Context) -> Result<()> {
+        if self.shared.is_spilling() {
+            self.move_out(cx)?;
+        }
+        let lanes = self.lanes.take().map(LaneWriter::finish).transpose()?;
+        self.lane_memory = None;
         let none = RowPages::new(self.shared.shape.layout.clone(), DEFAULT_PAGE_BYTES);
         let pages = std::mem::replace(&mut self.pages, none);
-        let part = Part { pages, runs: std::mem::take(&mut self.runs) };
+        let runs = std::mem::take(&mut self.runs);
         let mut state = self.shared.state();
-        state.parts.push(part);
-        state.beyond_ordinals |= self.beyond_ordinals;
-        match (&mut state.memory, self.memory.take()) {
-            (Some(all), Some(own)) => all.absorb(own),
-            (all, own) => *all = own,
+        if let Some(lanes) = lanes {
+            state.moved.absorb(lanes);
         }
+        if let Some(memory) = self.memory.take().filter(|_| !pages.is_empty()) {
+            state.parts.push(Part { pages, runs, memory });
+        }
+        state.beyond_ordinals |= self.beyond_ordinals;
+        Ok(())
+    }
+
+    /// Moves all rows in memory to lanes.
+    fn move_out(&mut self, cx: &Context) -> Result<()> {
+        let shared = self.shared.clone();
+        let writer = match (&mut self.lanes, self.lane_memory.take()) {
+            (Some(writer), _) => writer,
+            (none, Some(memory)) => none.insert(LaneWriter::new(&shared.shape.layout, 0, memory)?),
+            (None, None) => return Err(Error::internal("a join's rows have nowhere to go")),
+        };
+        move_rows(&shared.shape, &self.pages, &self.runs, writer, cx)?;
+        if let Some(memory) = &mut self.memory {
+            memory.shrink(self.pages.bytes());
+        }
+        self.pages.clear();
+        self.runs.clear();
+        Ok(())
     }
 
     /// The physical positions of the rows that are stored; notes the ranges of their keys.
@@ -246,7 +373,7 @@ impl BuildWorker {
         }
     }
 
-    fn store(&mut self, shape: &Shape, input: &Chunk, rows: &[u32]) -> Result<()> {
+    fn store(&mut self, shape: &Shape, input: &Chunk, rows: &[u32], cx: &Context) -> Result<()> {
         let mut normalised = Vec::new();
         for stored in shape.stored.iter().filter(|s| s.normalised) {
             let column = input.column(stored.input)?;
@@ -259,18 +386,45 @@ impl BuildWorker {
             false => input.column(stored.input),
         });
         let columns: Vec<&Column> = columns.collect::<Result<_>>()?;
+        let mut done = 0;
+        loop {
+            done += self.append(shape, &columns, &rows[done..], done)?;
+            if done == rows.len() {
+                return Ok(());
+            }
+            self.shared.spill();
+            // Not even a page for one row: it is asked for by all means.
+            if self.pages.is_empty() {
+                let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
+                self.pages = pages.strict();
+                done += self.append(shape, &columns, &rows[done..done + 1], done)?;
+            }
+            self.move_out(cx)?;
+            self.pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
+            self.runs.push(Run::new(input.place().morsel, shape.build_keys.len()));
+        }
+    }
+
+    /// Stores rows in memory, as many as it has room for; `hashes` before `first` are of others.
+    fn append(
+        &mut self,
+        shape: &Shape,
+        columns: &[&Column],
+        rows: &[u32],
+        first: usize,
+    ) -> Result<usize> {
         let Some(memory) = &mut self.memory else {
             return Err(Error::internal("a join's build side goes on after its end"));
         };
         self.refs.clear();
-        self.pages.append(&columns, rows, memory, &mut self.refs)?;
+        let stored = self.pages.append(columns, rows, memory, &mut self.refs)?;
         if let Some(slot) = shape.hash_slot {
-            self.pages.set_slots(&self.refs, slot, &self.hashes);
+            self.pages.set_slots(&self.refs, slot, &self.hashes[first..]);
         }
         if let Some(run) = self.runs.last_mut() {
             run.add(&self.refs, shape.layout.width());
         }
-        Ok(())
+        Ok(stored)
     }
 }
 

@@ -2,34 +2,39 @@
 //!
 //! A source: the second arm of a right or full join, and the only one of right semi and right anti
 //! joins that gives anything. Rows come in the order of the build side's input; a morsel is some
-//! consecutive runs of it.
+//! consecutive runs of it. When the build side is out of memory it gives all that comes of its rows
+//! and of those of the probe side (`lane_rows`).
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::JoinKind;
+use super::lane_join::Next;
+use super::lane_rows::LaneRows;
+use super::lanes::LANES;
+use super::null_aware::{Members, is_spilled};
 use super::shape::Shared;
 use super::store::{RunWalk, Store};
 use super::table::Table;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, MORSEL_ROWS, Place};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
 /// See the module documentation.
 pub(super) struct BuildRows {
     shared: Arc<Shared>,
+    members: Option<Members>,
     next: Arc<AtomicUsize>,
 }
 
 impl BuildRows {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        BuildRows { shared, next: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, members: Option<Members>) -> Self {
+        BuildRows { shared, members, next: Arc::default() }
     }
 
-    fn table(&self) -> Result<Arc<Table>> {
-        let table = self.shared.state().table.clone();
-        table.ok_or_else(|| Error::internal("a join's rows are read before its build side is done"))
+    fn is_spilled(&self) -> bool {
+        is_spilled(&self.shared, self.members.as_ref())
     }
 }
 
@@ -43,15 +48,22 @@ impl Source for BuildRows {
         "hash join build rows"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
-        let table = self.table()?;
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
+        let (shared, members, next) = (&self.shared, self.members.as_ref(), &self.next);
+        if self.is_spilled() {
+            return Ok(Box::new(LaneRows::new(shared, members, next, cx)?));
+        }
+        let table = shared.table()?;
         let morsels = morsels(&table);
-        let (shared, next) = (self.shared.clone(), self.next.clone());
-        Ok(Box::new(Worker { shared, table, morsels, next, current: None, numbers: Vec::new() }))
+        let (shared, next) = (shared.clone(), next.clone());
+        Ok(Box::new(Worker { shared, table, morsels, next, current: None }))
     }
 
     fn parallelism(&self) -> usize {
-        self.table().map_or(1, |table| morsels(&table).len().max(1))
+        match self.is_spilled() {
+            true => LANES,
+            false => self.shared.table().map_or(1, |table| morsels(&table).len().max(1)),
+        }
     }
 
     fn reset(&self) -> Result<()> {
@@ -60,43 +72,76 @@ impl Source for BuildRows {
     }
 }
 
+/// The rows of one table in memory.
 struct Worker {
     shared: Arc<Shared>,
     table: Arc<Table>,
     morsels: Vec<Range<usize>>,
     next: Arc<AtomicUsize>,
     /// The morsel at hand.
-    current: Option<(u64, RunWalk)>,
-    numbers: Vec<u32>,
+    current: Option<(u64, Unmatched)>,
 }
 
 impl SourceWorker for Worker {
     fn pull(&mut self, _: &Context) -> Result<Pull> {
-        let Some(store) = self.table.marked_store() else { return Ok(Pull::Finished) };
-        let Some((morsel, mut walk)) = self.current.take() else {
+        let Some((morsel, rows)) = &mut self.current else {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(runs) = self.morsels.get(number) else { return Ok(Pull::Finished) };
-            self.current = Some((number as u64, RunWalk::new(runs.clone())));
-            return Ok(Pull::Morsel(number as u64));
+            let morsel = number as u64;
+            self.current = Some((morsel, Unmatched::new(&self.shared, &self.table, runs.clone())));
+            return Ok(Pull::Morsel(morsel));
+        };
+        let place = Place { morsel: *morsel, sequence: 0 };
+        match rows.next()? {
+            Next::Chunk(chunk) => return Ok(Pull::Chunk(chunk.with_place(place))),
+            Next::Again => (),
+            Next::Done => self.current = None,
+        }
+        Ok(Pull::Morsel(place.morsel))
+    }
+}
+
+/// The rows of some runs that come out by whether they had a match.
+pub(super) struct Unmatched {
+    shared: Arc<Shared>,
+    table: Arc<Table>,
+    walk: Option<RunWalk>,
+    numbers: Vec<u32>,
+}
+
+impl Unmatched {
+    fn new(shared: &Arc<Shared>, table: &Arc<Table>, runs: Range<usize>) -> Self {
+        let walk = Some(RunWalk::new(runs));
+        Unmatched { shared: shared.clone(), table: table.clone(), walk, numbers: Vec::new() }
+    }
+
+    /// Of all runs.
+    pub(super) fn all(shared: &Arc<Shared>, table: &Arc<Table>) -> Self {
+        let runs = table.marked_store().map_or(0, |store| store.runs().len());
+        Unmatched::new(shared, table, 0..runs)
+    }
+
+    /// The next rows.
+    ///
+    /// # Errors
+    /// `Internal` when the columns are not stored.
+    pub(super) fn next(&mut self) -> Result<Next> {
+        let (Some(mut walk), Some(store)) = (self.walk.take(), self.table.marked_store()) else {
+            return Ok(Next::Done);
         };
         let wanted = self.shared.shape.kind == JoinKind::RightSemi;
         let is_wanted = |number| self.table.is_marked(number) == wanted;
         self.numbers.clear();
         let more = store.next_rows(&mut walk, CHUNK_ROWS, is_wanted, &mut self.numbers);
-        self.current = more.then_some((morsel, walk));
+        self.walk = more.then_some(walk);
         if self.numbers.is_empty() {
-            return Ok(Pull::Morsel(morsel));
+            return Ok(Next::Again);
         }
-        Ok(Pull::Chunk(self.chunk(Place { morsel, sequence: 0 })?))
-    }
-}
-
-impl Worker {
-    fn chunk(&self, place: Place) -> Result<Chunk> {
         let shape = &self.shared.shape;
         let nulls = shape.probe_output_types.iter().map(|t| Column::null(t.clone()));
         let built = self.table.columns(&shape.build_output, &self.numbers, None)?;
-        Ok(Chunk::new(nulls.chain(built).collect(), self.numbers.len(), place))
+        let all = nulls.chain(built).collect();
+        Ok(Next::Chunk(Chunk::new(all, self.numbers.len(), Place::default())))
     }
 }
 

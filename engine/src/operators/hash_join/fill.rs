@@ -11,7 +11,7 @@ use arrow::array::Array;
 use super::dense::{Cut, DenseForm, DensePiece, Dimensions};
 use super::groups::GroupsBuilder;
 use super::hashed::{Compare, HashPiece, Search, piece_of};
-use super::shape::Shape;
+use super::shape::{HOLDER, Shape};
 use super::store::{Run, Store};
 use crate::batch::{
     CHUNK_ROWS, Column, KeyFilterBuilder, KeyHasher, Ordinals, Picked, all_rows, pick,
@@ -30,6 +30,8 @@ pub(super) struct Fill<'a> {
     pub(super) cx: &'a Context,
     /// Which piece.
     pub(super) task: usize,
+    /// Whether there is another way when there is no room for the piece.
+    pub(super) may_fail: bool,
 }
 
 /// The rows of one batch that belong to the piece.
@@ -143,12 +145,12 @@ impl Fill<'_> {
         let mut ordinals = Ordinals::default();
         for run in self.store.runs() {
             let mut full = false;
-            self.store.each_batch(run, CHUNK_ROWS, |refs| {
+            run.each_batch(self.store.width(), CHUNK_ROWS, |refs| {
                 if full {
                     return Ok(());
                 }
                 self.cx.check()?;
-                self.hash(refs, &mut hasher, &mut hashes)?;
+                self.shape.hash(self.store.pages(), refs, &mut hasher, &mut hashes)?;
                 let keyless = self.keyless(refs)?;
                 own.clear();
                 for (which, (&hash, &row)) in hashes.iter().zip(refs).enumerate() {
@@ -185,7 +187,7 @@ impl Fill<'_> {
         if !filter.takes_ordinals() {
             return Ok(());
         }
-        let keys = self.store.keys(&self.shape.key_types, refs)?;
+        let keys = self.shape.keys(self.store.pages(), refs)?;
         let [key] = &keys[..] else { return Ok(()) };
         ordinals.read(key, refs.len(), None)?;
         let valid = (0u32..).zip(&ordinals.values);
@@ -213,20 +215,13 @@ impl Fill<'_> {
         Ok(keyless)
     }
 
-    /// The hashes of stored rows.
-    fn hash(&self, refs: &[RowRef], hasher: &mut KeyHasher, hashes: &mut Vec<u64>) -> Result<()> {
-        if let Some(slot) = self.shape.hash_slot {
-            hashes.clear();
-            hashes.extend(refs.iter().map(|&row| self.store.pages().slot(row, slot)));
-            return Ok(());
-        }
-        let keys = self.store.keys(&self.shape.key_types, refs)?;
-        let keys: Vec<&Column> = keys.iter().collect();
-        hasher.hash(&keys, all_rows(refs.len()), hashes)
-    }
-
     fn charge(&self, bytes: usize) -> Result<()> {
         match &mut *self.memory.lock().unwrap_or_else(|e| e.into_inner()) {
+            // A join that can move its rows out of memory leaves the last of it to others.
+            Some(memory) if self.may_fail => match memory.try_grow(bytes) {
+                true => Ok(()),
+                false => Err(no_room(memory.bytes(), bytes)),
+            },
             Some(memory) => memory.grow(bytes),
             None => Err(Error::internal("a join's directory is filled after its end")),
         }
@@ -256,6 +251,11 @@ impl Fill<'_> {
     }
 }
 
+fn no_room(bytes: usize, asked_bytes: usize) -> Error {
+    let detail = format!("the directory of {bytes} bytes of rows has no room");
+    Error::OutOfMemory { who: HOLDER.to_string(), asked_bytes, detail }
+}
+
 /// A pass over all rows that belong to a piece of slots.
 struct SlotScan<'a> {
     dimensions: &'a Dimensions,
@@ -275,9 +275,9 @@ impl SlotScan<'_> {
     fn each(&mut self, fill: &Fill<'_>, mut f: impl FnMut(&Own) -> Result<()>) -> Result<()> {
         for run in fill.store.runs().iter().filter(|run| self.has_rows_of(run)).collect::<Vec<_>>()
         {
-            fill.store.each_batch(run, CHUNK_ROWS, |refs| {
+            run.each_batch(fill.store.width(), CHUNK_ROWS, |refs| {
                 fill.cx.check()?;
-                let keys = fill.store.keys(&fill.shape.key_types, refs)?;
+                let keys = fill.shape.keys(fill.store.pages(), refs)?;
                 for (ordinals, key) in self.ordinals.iter_mut().zip(&keys) {
                     ordinals.read(key, refs.len(), None)?;
                 }
@@ -341,7 +341,7 @@ impl Compare for StoredKeys<'_> {
     ) -> Result<()> {
         let (store, shape) = (self.fill.store, self.fill.shape);
         if self.keys.is_empty() {
-            self.keys = store.keys(&shape.key_types, self.refs)?;
+            self.keys = shape.keys(store.pages(), self.refs)?;
         }
         let picked = pick(&self.keys, all_rows(self.refs.len()));
         let mut refs = vec![RowRef::NONE; rows.len()];

@@ -5,7 +5,7 @@
 //! by the ranges of the runs is cheap, so on inputs in key order there are several pieces for each
 //! thread; otherwise one, because each costs another look at every row.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::dense::{Cut, DenseDirectory, DenseForm, DensePiece, Dimensions};
@@ -37,6 +37,18 @@ pub(super) struct Building {
     memory: Mutex<Option<Reservation>>,
     pieces: Mutex<Vec<Option<Piece>>>,
     left: AtomicUsize,
+    /// Whether there is another way when the directory has no room.
+    may_fail: bool,
+    failed: AtomicBool,
+}
+
+/// What has become of a directory after a task.
+pub(super) enum Built {
+    /// Other tasks are not done.
+    Part,
+    Table(Arc<Table>),
+    /// There was no room for it: what is left are the rows.
+    NoRoom,
 }
 
 enum Method {
@@ -51,7 +63,7 @@ enum Piece {
 
 impl Building {
     /// Looks at all rows stored and chooses a directory for them; `ordinals` says whether all keys
-    /// have one.
+    /// have one, `filter` whether a key filter is to be made.
     ///
     /// # Errors
     /// `OutOfMemory` when there are too many rows.
@@ -60,17 +72,17 @@ impl Building {
         mut memory: Reservation,
         parts: Vec<Part>,
         ordinals: bool,
+        filter: bool,
         threads: usize,
     ) -> Result<Self> {
         let shape = &shared.shape;
         let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
-        let store = Store::new(pages, parts)?;
+        let store = Store::new(pages, parts, &mut memory)?;
         memory.grow(store.extra_bytes())?;
         let ranges = match ordinals {
             true => merged_ranges(store.runs(), shape.build_keys.len()),
             false => vec![None; shape.build_keys.len()],
         };
-        let filter = shared.filter_slot.is_some();
         let filter = filter.then(|| filter_builder(&store, &ranges, shape, &mut memory));
         let (filter, filter_memory) = filter.unzip();
         let method = Method::choose(&store, &ranges, shape, ordinals, threads);
@@ -83,6 +95,8 @@ impl Building {
             memory: Mutex::new(Some(memory)),
             pieces: Mutex::new((0..tasks).map(|_| None).collect()),
             left: AtomicUsize::new(tasks),
+            may_fail: shared.spills,
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -91,11 +105,47 @@ impl Building {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Fills piece number `task`. The task that ends last gives the table.
+    /// Fills piece number `task`. The task that ends last gives the table, or that there is no room
+    /// for it.
     ///
     /// # Errors
-    /// `OutOfMemory`, or that the query was stopped.
-    pub(super) fn run(&self, task: usize, shared: &Shared, cx: &Context) -> Result<Option<Table>> {
+    /// `OutOfMemory` where all rows must fit, or that the query was stopped.
+    pub(super) fn run(&self, task: usize, shared: &Shared, cx: &Context) -> Result<Built> {
+        if !self.failed.load(Ordering::Relaxed) {
+            match self.fill(task, shared, cx) {
+                Ok(piece) => {
+                    if let Some(place) = lock(&self.pieces).get_mut(task) {
+                        *place = Some(piece);
+                    }
+                }
+                Err(Error::OutOfMemory { .. }) if self.may_fail => {
+                    self.failed.store(true, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(Built::Part);
+        }
+        if self.failed.load(Ordering::Relaxed) {
+            lock(&self.pieces).clear();
+            return Ok(Built::NoRoom);
+        }
+        self.publish(shared);
+        self.table(&shared.shape).map(|table| Built::Table(Arc::new(table)))
+    }
+
+    /// The rows and what they are charged to, when there was no room for a directory.
+    pub(super) fn rows(&self) -> (Arc<Store>, Option<Reservation>) {
+        let mut memory = lock(&self.memory).take();
+        if let Some(memory) = &mut memory {
+            let rows = self.store.pages().bytes() + self.store.extra_bytes();
+            memory.shrink(memory.bytes().saturating_sub(rows));
+        }
+        (self.store.clone(), memory)
+    }
+
+    fn fill(&self, task: usize, shared: &Shared, cx: &Context) -> Result<Piece> {
         let fill = Fill {
             store: &self.store,
             filter: self.filter.as_ref(),
@@ -103,8 +153,9 @@ impl Building {
             shape: &shared.shape,
             cx,
             task,
+            may_fail: self.may_fail,
         };
-        let piece = match &self.method {
+        Ok(match &self.method {
             Method::Dense { dimensions, form, cut } => {
                 let (piece, groups) = fill.dense(dimensions, *form, *cut)?;
                 Piece::Dense(piece, groups)
@@ -113,18 +164,10 @@ impl Building {
                 let (piece, groups) = fill.hashed(*piece_bits)?;
                 Piece::Hashed(piece, groups)
             }
-        };
-        if let Some(place) = lock(&self.pieces).get_mut(task) {
-            *place = Some(piece);
-        }
-        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return Ok(None);
-        }
-        self.publish(shared);
-        self.table(&shared.shape).map(Some)
+        })
     }
 
-    /// Makes the key filter known.
+    /// Makes the key filter known, if there is one.
     pub(super) fn publish(&self, shared: &Shared) {
         if let (Some(slot), Some(filter)) = (&shared.filter_slot, &self.filter) {
             slot.publish(filter.finish(), lock(&self.filter_memory).take());

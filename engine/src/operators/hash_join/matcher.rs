@@ -8,7 +8,7 @@ use super::matches::{Pairs, Walk};
 use super::shape::{Residual, Shared};
 use super::table::{LookUp, Table};
 use crate::batch::{Chunk, MAX_CHUNK_ROWS, Selection};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::Conjunction;
 use crate::pipeline::Context;
 
@@ -30,20 +30,16 @@ struct Condition {
 }
 
 impl Matcher {
-    /// # Errors
-    /// `Internal` when the table is not made yet.
-    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self> {
-        let Some(table) = shared.state().table.clone() else {
-            return Err(Error::internal("a join is probed before its build side is done"));
-        };
-        Ok(Matcher {
+    /// A view of a table of the build rows, or of some of them.
+    pub(super) fn new(shared: &Arc<Shared>, table: Arc<Table>) -> Self {
+        Matcher {
             shared: shared.clone(),
             table,
             condition: shared.shape.residual.as_ref().map(Condition::new),
             look_up: LookUp::default(),
             entries: Vec::new(),
             pairs: Pairs::default(),
-        })
+        }
     }
 
     /// Whether pairs have a condition to pass beyond equal keys.

@@ -15,23 +15,35 @@
 //! probe side ────────────────────────────────────────► ProbeTransform ─► …
 //! ```
 //!
+//! When memory is short the build rows are moved to tape in lanes by hash (`lanes`), all of them.
+//! The probe then stores its rows in the same way (`probe_store`), and a source that comes after
+//! it joins lane by lane (`lane_rows`), each with a table of its own (`lane_table`) that its probe
+//! rows, read back by `lane_reader`, pass through (`lane_join`).
+//!
+//! ```text
+//! build side ─► BuildSink ─► lanes on tape ───────┐
+//! probe side ─► StoreProbe ─► lanes on tape ─────►│─► lane by lane: Table, ProbeWorker ─► …
+//! ```
+//!
 //! Invariants:
 //! 1. Rows come out in the order of the probe side, the matches of one row in the order of the
-//!    build side, whatever the number of threads.
+//!    build side, whatever the number of threads. When the build side is out of memory they come
+//!    lane by lane, and in this order within a lane that is joined at once.
 //! 2. No value of a probe column is copied, except into chunks with few rows left.
 //! 3. A NULL among the keys matches nothing, unless `null_equals_null`.
 //! 4. A build row counts as matched only by a pair that passes the residual.
 //!
 //! Memory: pages, directory and payload arrays are charged to one holder, `hash join build`, and
-//! freed with the table. When it is refused memory the join fails. Rows are stored in parts by
-//! worker and directories in pieces by slot or hash, so that parts of a join can be moved out and
-//! joined one after the other.
+//! freed with the table. A join moves its build rows out of memory when it is refused a page or
+//! room for the directory, when others need the memory, and when it would hold more than it leaves
+//! to others: they may have no other way. Without a limit it never does.
 //! Concurrency: workers share nothing while they build or probe; a task owns its piece.
 //!
 //! Joins that give build rows by whether they have a match (right, full, right semi, right anti)
 //! set a bit for each row that has one beside the table, and a source that reads the bits becomes a
 //! second arm of the stream (`build_rows`): its rows come after all pairs, in the order of the
-//! build side. Mark joins are semi joins that emit the flags that those select by. Null-aware ones
+//! build side. The same arm gives all rows of a join whose build side is out of memory.
+//! Mark joins are semi joins that emit the flags that those select by. Null-aware ones
 //! look into two more tables (`null_aware`).
 
 mod build;
@@ -42,10 +54,16 @@ mod fill;
 mod finish;
 mod groups;
 mod hashed;
+mod lane_join;
+mod lane_reader;
+mod lane_rows;
+mod lane_table;
+mod lanes;
 mod matcher;
 mod matches;
 mod null_aware;
 mod probe;
+mod probe_store;
 mod shape;
 mod store;
 mod table;
@@ -226,19 +244,21 @@ impl Spec for HashJoin {
         };
         let schema = self.schema(&[probe.schema.clone(), build_side.schema.clone()])?;
         let shape = Shape::new(self, &probe.schema, &build_side.schema)?;
-        let members = Members::new(self, &probe.schema, &build_side.schema)?;
+        // Without a limit nothing is ever refused.
+        let may_spill = build.query.memory.limit() < usize::MAX;
+        let members = Members::new(self, &probe.schema, &build_side.schema, may_spill)?;
         let slot = self.publishes.map(|id| build.key_filter(id));
-        let shared = Arc::new(Shared::new(shape, slot));
+        let shared = Arc::new(Shared::new(shape, slot, may_spill));
         let mut tables = vec![shared.clone()];
         tables.extend(members.iter().flat_map(|m| [m.any.clone(), m.null.clone()]));
         let done = build.sink(build_side, Arc::new(BuildSink::new(tables)));
         if let Some(id) = self.publishes {
             build.publish_key_filter(id, &done);
         }
-        let transform = Arc::new(ProbeTransform::new(shared.clone(), members));
+        let transform = Arc::new(ProbeTransform::new(shared.clone(), members.clone()));
         let output = probe.after(&done).then(schema, transform);
-        Ok(match self.kind.gives_build_rows() {
-            true => output.then_from(Arc::new(BuildRows::new(shared))),
+        Ok(match self.kind.gives_build_rows() || shared.spills {
+            true => output.then_from(Arc::new(BuildRows::new(shared, members))),
             false => output,
         })
     }

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::pipeline::Context;
 
 /// The tables beside the one of all keys.
+#[derive(Clone)]
 pub(super) struct Members {
     pub(super) any: Arc<Shared>,
     pub(super) null: Arc<Shared>,
@@ -31,7 +32,12 @@ impl Members {
     ///
     /// # Errors
     /// As [`Shape::new`].
-    pub(super) fn new(spec: &HashJoin, probe: &Schema, build: &Schema) -> Result<Option<Self>> {
+    pub(super) fn new(
+        spec: &HashJoin,
+        probe: &Schema,
+        build: &Schema,
+        may_spill: bool,
+    ) -> Result<Option<Self>> {
         let Some(&in_key) = spec.build_keys.first().filter(|_| spec.null_aware) else {
             return Ok(None);
         };
@@ -44,10 +50,20 @@ impl Members {
             ..spec.clone()
         };
         let shape = || Shape::new(&others, probe, build);
-        let any = Arc::new(Shared::new(shape()?, None));
+        let any = Arc::new(Shared::new(shape()?, None, may_spill));
         let null = Shape { only_null: Some(in_key), ..shape()? };
-        Ok(Some(Members { any, null: Arc::new(Shared::new(null, None)) }))
+        Ok(Some(Members { any, null: Arc::new(Shared::new(null, None, may_spill)) }))
     }
+
+    /// Whether rows of one of the tables are out of memory.
+    pub(super) fn are_spilled(&self) -> bool {
+        self.any.lanes().is_some() || self.null.lanes().is_some()
+    }
+}
+
+/// Whether rows of one of a join's tables are out of memory.
+pub(super) fn is_spilled(shared: &Shared, members: Option<&Members>) -> bool {
+    shared.lanes().is_some() || members.is_some_and(Members::are_spilled)
 }
 
 /// One worker's view of the tables.
@@ -62,7 +78,8 @@ impl MemberMatcher {
     /// # Errors
     /// `Internal` when the tables are not made yet.
     pub(super) fn new(members: &Members, in_key: usize) -> Result<Self> {
-        let (any, null) = (Matcher::new(&members.any)?, Matcher::new(&members.null)?);
+        let any = Matcher::new(&members.any, members.any.table()?);
+        let null = Matcher::new(&members.null, members.null.table()?);
         Ok(MemberMatcher { any, null, in_key })
     }
 

@@ -16,8 +16,10 @@ use super::emit::emit;
 use super::groups::{NONE, group_of};
 use super::matcher::Matcher;
 use super::matches::{Pairs, Walk};
-use super::null_aware::{MemberMatcher, Members};
-use super::shape::Shared;
+use super::null_aware::{MemberMatcher, Members, is_spilled};
+use super::probe_store::StoreProbe;
+use super::shape::{Shape, Shared};
+use super::table::Table;
 use crate::batch::{Chunk, Column, MAX_CHUNK_ROWS, Selection};
 use crate::error::Result;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
@@ -40,11 +42,12 @@ impl Transform for ProbeTransform {
         "hash join probe"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn TransformWorker>> {
-        let in_key = self.shared.shape.probe_keys.first().copied().unwrap_or(0);
-        let members = self.members.as_ref().map(|members| MemberMatcher::new(members, in_key));
-        let matcher = Matcher::new(&self.shared)?;
-        Ok(Box::new(ProbeWorker { matcher, members: members.transpose()?, current: None }))
+    fn worker(&self, cx: &Context) -> Result<Box<dyn TransformWorker>> {
+        if is_spilled(&self.shared, self.members.as_ref()) {
+            return Ok(Box::new(StoreProbe::new(&self.shared, cx)?));
+        }
+        let table = self.shared.table()?;
+        Ok(Box::new(ProbeWorker::new(&self.shared, self.members.as_ref(), table)?))
     }
 
     fn reset(&self) -> Result<()> {
@@ -52,8 +55,9 @@ impl Transform for ProbeTransform {
     }
 }
 
-struct ProbeWorker {
-    matcher: Matcher,
+/// Looks chunks up in one table, and those of a null-aware join.
+pub(super) struct ProbeWorker {
+    pub(super) matcher: Matcher,
     members: Option<MemberMatcher>,
     /// The chunk of which pairs are left.
     current: Option<Current>,
@@ -94,6 +98,18 @@ impl TransformWorker for ProbeWorker {
 }
 
 impl ProbeWorker {
+    /// # Errors
+    /// `Internal` when the tables of a null-aware join are not made yet.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        members: Option<&Members>,
+        table: Arc<Table>,
+    ) -> Result<Self> {
+        let in_key = shared.shape.probe_keys.first().copied().unwrap_or(0);
+        let members = members.map(|members| MemberMatcher::new(members, in_key)).transpose()?;
+        Ok(ProbeWorker { matcher: Matcher::new(shared, table), members, current: None })
+    }
+
     /// A chunk when the build side has no rows.
     fn push_without_build(&self, input: Chunk) -> Result<Pushed> {
         let shape = &self.matcher.shared.shape;
@@ -123,27 +139,8 @@ impl ProbeWorker {
             Some(members) => members.unknown(&input, &matched, cx)?,
             None => Vec::new(),
         };
-        let is_unknown = |row: usize| unknown.get(row).copied().unwrap_or(false);
-        if shape.kind == JoinKind::Mark {
-            let output = input.project(&shape.probe_output)?;
-            let mark = flags(&input, &matched, (!unknown.is_empty()).then_some(&unknown[..]));
-            return Ok(Pushed::Chunk(output.widen([mark])));
-        }
-        let is_kept = |row: usize| match shape.kind {
-            JoinKind::Semi => matched[row],
-            _ => !matched[row] && !is_unknown(row),
-        };
-        let live = input.live_positions();
-        let kept: Vec<u32> =
-            live.iter().enumerate().filter(|(row, _)| is_kept(*row)).map(|(_, &at)| at).collect();
-        if kept.is_empty() {
-            return Ok(Pushed::NeedInput);
-        }
-        let output = input.project(&shape.probe_output)?;
-        if kept.len() == live.len() {
-            return Ok(Pushed::Chunk(output));
-        }
-        Ok(Pushed::Chunk(output.select(Selection::new(kept))))
+        let output = by_existence(shape, &input, &matched, &unknown)?;
+        Ok(output.map_or(Pushed::NeedInput, Pushed::Chunk))
     }
 
     /// The first of the pairs that other joins give.
@@ -200,6 +197,39 @@ impl ProbeWorker {
         }
         Ok(None)
     }
+}
+
+/// What a semi, anti or mark join gives of a chunk, by which live rows have a match, and for which
+/// that is not known (none when `unknown` is empty); left and full joins give their rows without
+/// match.
+pub(super) fn by_existence(
+    shape: &Shape,
+    input: &Chunk,
+    matched: &[bool],
+    unknown: &[bool],
+) -> Result<Option<Chunk>> {
+    let is_unknown = |row: usize| unknown.get(row).copied().unwrap_or(false);
+    if shape.kind == JoinKind::Mark {
+        let output = input.project(&shape.probe_output)?;
+        let mark = flags(input, matched, (!unknown.is_empty()).then_some(unknown));
+        return Ok(Some(output.widen([mark])));
+    }
+    let is_kept = |row: usize| match shape.kind {
+        JoinKind::Semi => matched[row],
+        _ => !matched[row] && !is_unknown(row),
+    };
+    let live = input.live_positions();
+    let kept: Vec<u32> =
+        live.iter().enumerate().filter(|(row, _)| is_kept(*row)).map(|(_, &at)| at).collect();
+    if kept.is_empty() {
+        return Ok(None);
+    }
+    let output = input.project(&shape.probe_output)?;
+    let output = match kept.len() == live.len() {
+        true => output,
+        false => output.select(Selection::new(kept)),
+    };
+    Ok(Some(output.widen(shape.build_output.iter().map(|p| Column::null(p.logical.clone())))))
 }
 
 /// Keeps the pairs that pass the residual and gives rows of which none has passed without match.

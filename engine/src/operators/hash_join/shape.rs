@@ -1,18 +1,26 @@
 //! What build and probe side of one join agree on, and what they share while it runs.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::datatypes::{DataType, Schema};
 
 use super::finish::Building;
+use super::lanes::LaneSet;
 use super::store::Part;
 use super::table::Table;
 use super::{HashJoin, JoinKind};
-use crate::batch::{KeyFilterSlot, has_ordinals, physical_type};
-use crate::error::Result;
+use crate::batch::{Column, KeyFilterSlot, KeyHasher, all_rows, has_ordinals, physical_type};
+use crate::error::{Error, Result};
 use crate::expr::Expr;
-use crate::memory::Reservation;
-use crate::memory::rows::{RowLayout, Slot};
+use crate::memory::rows::{RowLayout, RowPages, RowRef, Slot};
+use crate::memory::{Governor, Reservation};
+
+/// What the holder of a join's memory is called.
+pub(super) const HOLDER: &str = "hash join build";
+
+/// A build side of fewer bytes does not give way to what others might need.
+const SMALL_BYTES: usize = 1 << 20;
 
 /// A column of the stored rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +48,18 @@ pub(super) struct Residual {
     pub(super) build: Vec<Payload>,
 }
 
+/// How probe rows are stored that have to wait for their lane.
+#[derive(Debug)]
+pub(super) struct ProbeLayout {
+    /// Types of all columns of the probe side.
+    pub(super) types: Vec<DataType>,
+    /// The columns that are stored, because something reads them.
+    pub(super) stored: Vec<usize>,
+    pub(super) layout: Arc<RowLayout>,
+    /// Where the hash of a row's keys is.
+    pub(super) hash_slot: Slot,
+}
+
 /// The plan of one join, with everything resolved that follows from its spec and inputs.
 #[derive(Debug)]
 pub(super) struct Shape {
@@ -49,6 +69,7 @@ pub(super) struct Shape {
     /// Types of the build keys.
     pub(super) key_types: Vec<DataType>,
     pub(super) nulls_match: bool,
+    pub(super) null_aware: bool,
     /// What is stored of a build row: the keys first.
     pub(super) stored: Vec<Stored>,
     pub(super) layout: Arc<RowLayout>,
@@ -66,6 +87,23 @@ pub(super) struct Shape {
     pub(super) probe_output_types: Vec<DataType>,
     pub(super) build_output: Vec<Payload>,
     pub(super) residual: Option<Residual>,
+    /// `None` when rows of the probe side cannot be stored, so that all build rows must fit.
+    pub(super) probe_rows: Option<ProbeLayout>,
+}
+
+impl ProbeLayout {
+    fn new(spec: &HashJoin, probe: &Schema) -> Result<Self> {
+        let types: Vec<DataType> = probe.fields().iter().map(|f| f.data_type().clone()).collect();
+        let reads = spec.residual.as_ref().map(Expr::columns).unwrap_or_default();
+        let reads = reads.into_iter().filter(|&c| c < types.len());
+        let all = spec.probe_keys.iter().chain(&spec.probe_output).copied().chain(reads);
+        let mut stored: Vec<usize> = all.collect();
+        stored.sort_unstable();
+        stored.dedup();
+        let stored_types: Vec<DataType> = stored.iter().map(|&c| types[c].clone()).collect();
+        let layout = Arc::new(RowLayout::new(&stored_types, &[size_of::<u64>()])?);
+        Ok(ProbeLayout { types, stored, hash_slot: layout.slot(0), layout })
+    }
 }
 
 impl Shape {
@@ -109,6 +147,7 @@ impl Shape {
             build_keys: spec.build_keys.clone(),
             key_types,
             nulls_match: spec.null_equals_null,
+            null_aware: spec.null_aware,
             stored,
             hash_slot: (!ordinals).then(|| layout.slot(0)),
             layout,
@@ -120,7 +159,47 @@ impl Shape {
             probe_output_types: spec.probe_output.iter().map(probe_type).collect(),
             build_output,
             residual,
+            probe_rows: ProbeLayout::new(spec, probe).ok(),
         })
+    }
+
+    /// How rows of the probe side are stored.
+    ///
+    /// # Errors
+    /// `Internal` when they cannot be.
+    pub(super) fn probe_rows(&self) -> Result<&ProbeLayout> {
+        let rows = self.probe_rows.as_ref();
+        rows.ok_or_else(|| Error::internal("a join's probe rows cannot be stored"))
+    }
+
+    /// The key columns of stored build rows: the first columns of the layout.
+    ///
+    /// # Errors
+    /// `Internal` when there are fewer columns.
+    pub(super) fn keys(&self, pages: &RowPages, rows: &[RowRef]) -> Result<Vec<Column>> {
+        let columns = self.key_types.iter().enumerate();
+        columns.map(|(i, t)| Ok(Column::flat(t.clone(), pages.gather(i, rows)?))).collect()
+    }
+
+    /// The hashes of stored build rows.
+    ///
+    /// # Errors
+    /// As [`Shape::keys`].
+    pub(super) fn hash(
+        &self,
+        pages: &RowPages,
+        rows: &[RowRef],
+        hasher: &mut KeyHasher,
+        hashes: &mut Vec<u64>,
+    ) -> Result<()> {
+        if let Some(slot) = self.hash_slot {
+            hashes.clear();
+            hashes.extend(rows.iter().map(|&row| pages.slot(row, slot)));
+            return Ok(());
+        }
+        let keys = self.keys(pages, rows)?;
+        let keys: Vec<&Column> = keys.iter().collect();
+        hasher.hash(&keys, all_rows(rows.len()), hashes)
     }
 
     /// Whether stored rows are read after the directory has been made, other than to compare keys.
@@ -133,6 +212,12 @@ impl Shape {
 pub(super) struct Shared {
     pub(super) shape: Shape,
     pub(super) filter_slot: Option<KeyFilterSlot>,
+    /// Whether build rows may be moved out of memory.
+    pub(super) spills: bool,
+    /// Whether they are.
+    spilling: AtomicBool,
+    /// Bytes of the build rows in memory.
+    held: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -145,14 +230,65 @@ pub(super) struct State {
     /// Whether some key turned out to have no ordinal.
     pub(super) beyond_ordinals: bool,
     pub(super) building: Option<Arc<Building>>,
-    /// Tasks that make the directory.
+    /// Tasks that make the directory, or move parts out of memory.
     pub(super) tasks: usize,
+    /// Of those that move parts, how many are not done.
+    pub(super) moving: usize,
     pub(super) table: Option<Arc<Table>>,
+    /// The build rows out of memory, until all are.
+    pub(super) moved: LaneSet,
+    /// All build rows, when they are out of memory: then there is no table.
+    pub(super) lanes: Option<Arc<LaneSet>>,
+    /// The probe rows that wait for the lanes of the build side.
+    pub(super) probe: LaneSet,
+    /// The same in order, when no more come.
+    probe_lanes: Option<Arc<LaneSet>>,
 }
 
 impl Shared {
-    pub(super) fn new(shape: Shape, filter_slot: Option<KeyFilterSlot>) -> Self {
-        Shared { shape, filter_slot, state: Mutex::default() }
+    /// Build rows are moved out of memory when it is short, if `may_spill`.
+    pub(super) fn new(shape: Shape, filter_slot: Option<KeyFilterSlot>, may_spill: bool) -> Self {
+        Shared {
+            spills: may_spill && shape.probe_rows.is_some(),
+            shape,
+            filter_slot,
+            spilling: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether build rows are moved out of memory.
+    pub(super) fn is_spilling(&self) -> bool {
+        self.spilling.load(Ordering::Relaxed)
+    }
+
+    /// From now on build rows are moved out of memory.
+    pub(super) fn spill(&self) {
+        self.spilling.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that so many more bytes of build rows are in memory. A join that would take more than
+    /// it leaves to others gives way before it is refused: they may have no other way.
+    pub(super) fn hold(&self, more: usize, memory: &Governor) {
+        let held = self.held.fetch_add(more, Ordering::Relaxed) + more;
+        if self.spills && held >= SMALL_BYTES && held > memory.free() {
+            self.spill();
+        }
+    }
+
+    /// The build rows, when they are in memory.
+    ///
+    /// # Errors
+    /// `Internal` when they are not, or not yet.
+    pub(super) fn table(&self) -> Result<Arc<Table>> {
+        let table = self.state().table.clone();
+        table.ok_or_else(|| Error::internal("a join is probed before its build side is done"))
+    }
+
+    /// All build rows, when they are out of memory.
+    pub(super) fn lanes(&self) -> Option<Arc<LaneSet>> {
+        self.state().lanes.clone()
     }
 
     /// The state. A panic elsewhere while it was locked has failed the query already.
@@ -160,9 +296,22 @@ impl Shared {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// The probe rows that waited for the lanes of the build side. No more are stored after that.
+    pub(super) fn probe_lanes(&self) -> Arc<LaneSet> {
+        let mut state = self.state();
+        if let Some(lanes) = &state.probe_lanes {
+            return lanes.clone();
+        }
+        let mut lanes = std::mem::take(&mut state.probe);
+        lanes.sort();
+        state.probe_lanes.insert(Arc::new(lanes)).clone()
+    }
+
     /// Forgets everything, for another run.
     pub(super) fn reset(&self) {
         *self.state() = State::default();
+        self.spilling.store(false, Ordering::Relaxed);
+        self.held.store(0, Ordering::Relaxed);
         if let Some(slot) = &self.filter_slot {
             slot.clear();
         }

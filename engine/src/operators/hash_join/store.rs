@@ -5,17 +5,15 @@
 //! *number* says where a row is (page and position in it) in 31 bits, so that directories are half
 //! as large as with references.
 //!
-//! Memory: pages are charged to the worker's reservation, and move with it.
+//! Memory: pages are charged to the worker's reservation, which moves with them.
 
 use std::ops::Range;
 
 use arrow::array::ArrayRef;
 
 use super::groups::{NONE, ROWS_MAX, too_many_rows};
-use arrow::datatypes::DataType;
-
-use crate::batch::Column;
 use crate::error::Result;
+use crate::memory::Reservation;
 use crate::memory::rows::{RowPages, RowRef};
 
 /// Consecutive rows of one page.
@@ -62,6 +60,26 @@ impl Run {
         self.extents.iter().map(|e| e.rows as usize).sum()
     }
 
+    /// Calls `f` with the rows, of `width` bytes each, in order, at most `most` at a time.
+    pub(super) fn each_batch(
+        &self,
+        width: usize,
+        most: usize,
+        mut f: impl FnMut(&[RowRef]) -> Result<()>,
+    ) -> Result<()> {
+        let mut batch = Vec::with_capacity(most.min(self.rows()));
+        for extent in &self.extents {
+            for row in 0..extent.rows as usize {
+                batch.push(RowRef::new(extent.first.page(), extent.first.offset() + row * width));
+                if batch.len() == most {
+                    f(&batch)?;
+                    batch.clear();
+                }
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { f(&batch) }
+    }
+
     fn move_behind(&mut self, pages: usize) {
         self.extents.iter_mut().for_each(|extent| extent.first = extent.first.behind(pages));
     }
@@ -72,6 +90,8 @@ impl Run {
 pub(super) struct Part {
     pub(super) pages: RowPages,
     pub(super) runs: Vec<Run>,
+    /// What the pages are charged to.
+    pub(super) memory: Reservation,
 }
 
 /// Where a walk over consecutive runs stands.
@@ -102,13 +122,18 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Puts the workers' parts together.
+    /// Puts the workers' parts together; what they are charged to goes into `memory`.
     ///
     /// # Errors
     /// `OutOfMemory` when there are more rows than numbers.
-    pub(super) fn new(mut pages: RowPages, parts: Vec<Part>) -> Result<Self> {
+    pub(super) fn new(
+        mut pages: RowPages,
+        parts: Vec<Part>,
+        memory: &mut Reservation,
+    ) -> Result<Self> {
         let mut runs = Vec::new();
         for part in parts {
+            memory.absorb(part.memory);
             let behind = pages.absorb(part.pages);
             runs.extend(part.runs.into_iter().map(|mut run| {
                 run.move_behind(behind);
@@ -137,6 +162,11 @@ impl Store {
 
     pub(super) fn rows(&self) -> usize {
         self.pages.rows()
+    }
+
+    /// Bytes of a row without what it has in the heap.
+    pub(super) fn width(&self) -> usize {
+        self.pages.layout().width()
     }
 
     pub(super) fn runs(&self) -> &[Run] {
@@ -181,27 +211,6 @@ impl Store {
         self.pages.gather(column, rows)
     }
 
-    /// Calls `f` with the rows of a run, in order, at most `most` at a time.
-    pub(super) fn each_batch(
-        &self,
-        run: &Run,
-        most: usize,
-        mut f: impl FnMut(&[RowRef]) -> Result<()>,
-    ) -> Result<()> {
-        let width = self.pages.layout().width();
-        let mut batch = Vec::with_capacity(most.min(run.rows()));
-        for extent in &run.extents {
-            for row in 0..extent.rows as usize {
-                batch.push(RowRef::new(extent.first.page(), extent.first.offset() + row * width));
-                if batch.len() == most {
-                    f(&batch)?;
-                    batch.clear();
-                }
-            }
-        }
-        if batch.is_empty() { Ok(()) } else { f(&batch) }
-    }
-
     /// Adds the numbers of the next rows that `is_wanted` to `numbers`, until there are `most`;
     /// whether there may be more.
     pub(super) fn next_rows(
@@ -232,14 +241,5 @@ impl Store {
             walk.row = 0;
         }
         false
-    }
-
-    /// The key columns of stored rows: the first columns of the layout.
-    ///
-    /// # Errors
-    /// `Internal` when there are fewer columns.
-    pub(super) fn keys(&self, types: &[DataType], rows: &[RowRef]) -> Result<Vec<Column>> {
-        let columns = types.iter().enumerate();
-        columns.map(|(i, t)| Ok(Column::flat(t.clone(), self.gather(i, rows)?))).collect()
     }
 }

@@ -1,0 +1,334 @@
+//! The same joins with their build side out of memory, row by row, in any order.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::lane_rows::LaneRows;
+use super::super::null_aware::is_spilled;
+use super::*;
+use crate::batch::Place;
+use crate::memory::GovernorOptions;
+use crate::memory::spill::{Map, SpillIo, SystemIo};
+use crate::pipeline::{SourceWorker, TransformWorker};
+
+/// How a join is run.
+struct Way {
+    workers: usize,
+    most: usize,
+    limit: usize,
+    /// Whether the tables are out of memory from the start.
+    forced: [bool; 3],
+    /// Bytes of a table.
+    share: Option<usize>,
+}
+
+fn governor(limit: usize) -> Governor {
+    Governor::new(GovernorOptions { limit_bytes: Some(limit), ..Default::default() })
+}
+
+/// Chunks that have come out, from several workers in turn.
+fn run(
+    spec: &HashJoin,
+    probe: &Table,
+    build: &Table,
+    way: &Way,
+    random: &mut Random,
+    cx: &Context,
+) -> Result<(Vec<Chunk>, bool)> {
+    let tables = shared_with(spec, probe, build, true);
+    let members = tables.members.iter().flat_map(|m| [&m.any, &m.null]);
+    for (table, _) in [&tables.main].into_iter().chain(members).zip(way.forced).filter(|f| f.1) {
+        table.spill();
+    }
+    run_build(&tables, &chunks(build, way.most, random), way.workers, cx)?;
+    let mut out = Vec::new();
+    let transform = tables.probe();
+    let mut workers: Vec<Box<dyn TransformWorker>> = Vec::new();
+    for _ in 0..way.workers {
+        workers.push(transform.worker(cx)?);
+    }
+    for chunk in chunks(probe, way.most, random) {
+        let worker = &mut workers[chunk.place().morsel as usize % way.workers];
+        match worker.push(chunk, cx)? {
+            Pushed::NeedInput | Pushed::Finished(None) => (),
+            Pushed::Chunk(chunk) => out.push(chunk),
+            Pushed::HaveMore(chunk) => {
+                out.push(chunk);
+                while let Step::Chunk(chunk) = worker.resume(cx)? {
+                    out.push(chunk);
+                }
+            }
+            Pushed::Finished(Some(_)) | Pushed::Blocked(..) => panic!("not of a join"),
+        }
+    }
+    for worker in &mut workers {
+        assert!(matches!(worker.flush(cx)?, Step::Exhausted));
+    }
+    drop(workers);
+    let spilled = is_spilled(&tables.main, tables.members.as_ref());
+    out.extend(rest(&tables, way, spilled, cx)?);
+    Ok((out, spilled))
+}
+
+/// What comes behind the chunks of the probe side.
+fn rest(tables: &Tables, way: &Way, spilled: bool, cx: &Context) -> Result<Vec<Chunk>> {
+    let (mut out, mut workers) = (Vec::new(), Vec::<Box<dyn SourceWorker>>::new());
+    let (source, next) = (
+        BuildRows::new(tables.main.clone(), tables.members.clone()),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    for _ in 0..way.workers.min(source.parallelism()) {
+        workers.push(match way.share.filter(|_| spilled) {
+            Some(share) => {
+                let members = tables.members.as_ref();
+                Box::new(LaneRows::new(&tables.main, members, &next, cx)?.with_share(share))
+            }
+            None => source.worker(cx)?,
+        });
+    }
+    let mut morsels = vec![0; workers.len()];
+    while !workers.is_empty() {
+        for which in (0..workers.len()).rev() {
+            let morsel = match workers[which].pull(cx)? {
+                Pull::Chunk(chunk) => {
+                    let Place { morsel, .. } = chunk.place();
+                    out.push(chunk);
+                    morsel
+                }
+                Pull::Morsel(morsel) => morsel,
+                Pull::Finished => {
+                    drop(workers.remove(which));
+                    morsels.remove(which);
+                    continue;
+                }
+                Pull::Blocked(_) => panic!("it has all it needs"),
+            };
+            assert!(morsel >= morsels[which], "a worker goes on to later morsels only");
+            morsels[which] = morsel;
+        }
+    }
+    Ok(out)
+}
+
+fn sorted(rows: impl IntoIterator<Item = Row>) -> Vec<String> {
+    // Zero is zero: as keys both are the same.
+    let text = |row: Row| format!("{row:?}").replace("-0.0", "0.0");
+    let mut rows: Vec<String> = rows.into_iter().map(text).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// Runs a join in one way; whether its build side was out of memory.
+fn check(spec: &HashJoin, probe: &Table, build: &Table, way: &Way, random: &mut Random) -> bool {
+    let cx = context(governor(way.limit), way.workers);
+    let outcome = run(spec, probe, build, way, random, &cx);
+    let what = format!(
+        "{spec:?}, {} workers, chunks of {}, limit {}, share {:?}, {:?}",
+        way.workers, way.most, way.limit, way.share, way.forced
+    );
+    assert_eq!(cx.memory().reserved(), 0, "{what}");
+    let Some(expected) = reference(spec, probe, build) else {
+        assert!(matches!(outcome, Err(Error::Input { .. })), "{what}");
+        return false;
+    };
+    let (out, spilled) = outcome.unwrap_or_else(|error| panic!("{error}, {what}"));
+    let (found, expected) = (sorted(out.iter().flat_map(cells)), sorted(expected));
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found, expected, "{what}");
+    }
+    spilled
+}
+
+#[test]
+fn random_spilled_joins_equal_nested_loops() {
+    let mut random = Random::new(77);
+    for case in 0..600 {
+        let keys = random.below(4);
+        let types: Vec<DataType> = (0..keys).map(|_| data::key_type(&mut random)).collect();
+        let sizes = [0, 1, 5, 60, 300];
+        let spread = [1, 3, 20, 400][random.below(4)];
+        let (probe_rows, build_rows) = (sizes[random.below(5)], sizes[random.below(5)]);
+        let probe = data::table(&types, probe_rows, spread, &mut random);
+        let build = data::table(&types, build_rows, spread, &mut random);
+        let mut spec = join(KINDS[case % 10], keys, &probe, &build);
+        spec.null_equals_null = random.below(3) == 0;
+        let can_be_aware = matches!(spec.kind, JoinKind::Mark | JoinKind::Anti) && keys > 0;
+        spec.null_aware = can_be_aware && !spec.null_equals_null && random.below(3) > 0;
+        if random.below(2) == 0 {
+            spec.residual = Some(residual(&probe, &build));
+        }
+        if random.below(4) == 0 {
+            spec.build_output.clear();
+        }
+        let way = Way {
+            workers: 1 + random.below(3),
+            most: [1, 7, 50, 4096][random.below(4)].max(build.rows.len() / 100),
+            limit: 16 << 20,
+            forced: [random.below(4) > 0, random.below(2) == 0, random.below(2) == 0],
+            share: [None, Some(1), Some(1000), Some(20_000)][random.below(4)],
+        };
+        let spilled = check(&spec, &probe, &build, &way, &mut random);
+        assert!(spilled || !way.forced[0] || reference(&spec, &probe, &build).is_none());
+    }
+}
+
+#[test]
+fn joins_spill_when_their_budget_ends() {
+    let mut random = Random::new(6);
+    for (types, spread) in [
+        (vec![DataType::Int64], 30_000),
+        (vec![DataType::Int32, DataType::Int64], 150),
+        (vec![DataType::Utf8View], 10_000),
+    ] {
+        for kind in KINDS {
+            let probe = data::table(&types, 60, spread, &mut random);
+            let build = data::table(&types, 40_000, spread, &mut random);
+            let spec = join(kind, types.len(), &probe, &build);
+            let spilled = [2_500_000, 3_500_000, 20_000_000].map(|limit| {
+                let way = Way { workers: 2, most: 4096, limit, forced: [false; 3], share: None };
+                check(&spec, &probe, &build, &way, &mut random)
+            });
+            // Others have no columns to store, or end early.
+            let is_large = kind.has_build_columns() && kind != JoinKind::Single;
+            assert!(spilled[0] || spilled[1] || !is_large, "{kind:?} {types:?} {spilled:?}");
+            assert!(!spilled[2], "{kind:?} {types:?} {spilled:?}");
+        }
+    }
+}
+
+#[test]
+fn one_key_on_both_sides_is_joined_by_blocks() {
+    let mut random = Random::new(3);
+    let types = [DataType::Int64];
+    let probe = data::table(&types, 7, 1, &mut random);
+    let build = data::table(&types, 30_000, 1, &mut random);
+    for kind in KINDS {
+        for with_residual in [false, true] {
+            let mut spec = join(kind, 1, &probe, &build);
+            spec.residual = with_residual.then(|| residual(&probe, &build));
+            let share = Some(100_000);
+            let way = Way { workers: 2, most: 4096, limit: 3 << 20, forced: [true; 3], share };
+            check(&spec, &probe, &build, &way, &mut random);
+        }
+    }
+    // The other way round the larger side is read more than once.
+    let spec = join(JoinKind::Full, 1, &build, &probe);
+    let way =
+        Way { workers: 1, most: 4096, limit: 3 << 20, forced: [true; 3], share: Some(1 << 10) };
+    check(&spec, &build, &probe, &way, &mut random);
+}
+
+#[test]
+fn wide_rows_spill_one_by_one() {
+    let mut random = Random::new(13);
+    let types = [DataType::Utf8View];
+    let wide = |rows: usize, random: &mut Random| {
+        let mut table = data::table(&types, rows, 20, random);
+        for row in &mut table.rows {
+            if let Cell::Text(text) = &mut row[0] {
+                *text = text.repeat(1 + 30_000 / text.len().max(1));
+            }
+        }
+        table
+    };
+    let (probe, build) = (wide(30, &mut random), wide(200, &mut random));
+    for kind in KINDS {
+        let spec = join(kind, 1, &probe, &build);
+        let way = Way { workers: 1, most: 20, limit: 4 << 20, forced: [false; 3], share: None };
+        check(&spec, &probe, &build, &way, &mut random);
+    }
+}
+
+#[test]
+fn a_cancelled_query_stops_between_lanes() {
+    let mut random = Random::new(1);
+    let types = [DataType::Int64];
+    let table = data::table(&types, 3_000, 100_000, &mut random);
+    let spec = join(JoinKind::Inner, 1, &table, &table);
+    let tables = shared_with(&spec, &table, &table, true);
+    tables.main.spill();
+    let cx = context(governor(16 << 20), 1);
+    let input = chunks(&table, 4096, &mut random);
+    run_build(&tables, &input, 1, &cx).expect("builds");
+    let mut worker = tables.probe().worker(&cx).expect("a worker");
+    for chunk in input {
+        worker.push(chunk, &cx).expect("stores it");
+    }
+    worker.flush(&cx).expect("flushes");
+    drop(worker);
+    let mut rows = BuildRows::new(tables.main.clone(), None).worker(&cx).expect("a worker");
+    assert!(matches!(rows.pull(&cx), Ok(Pull::Morsel(0))));
+    cx.query.cancel.interrupt();
+    assert!(matches!(rows.pull(&cx), Err(Error::Cancelled { .. })));
+    drop((rows, tables));
+    assert_eq!(cx.memory().reserved(), 0);
+}
+
+/// Fails from a call on.
+#[derive(Debug)]
+struct Broken {
+    calls: AtomicUsize,
+    from: usize,
+}
+
+impl Broken {
+    fn call(&self) -> io::Result<()> {
+        match self.calls.fetch_add(1, Ordering::Relaxed) >= self.from {
+            true => Err(io::Error::other("broken")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl SpillIo for Broken {
+    fn open(&self, dir: &Path) -> io::Result<File> {
+        SystemIo.open(dir)
+    }
+
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.call()?;
+        SystemIo.write_at(file, bytes, offset)
+    }
+
+    fn read_at(&self, file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.call()?;
+        SystemIo.read_at(file, bytes, offset)
+    }
+
+    fn map(&self, file: &File, offset: u64, len: usize) -> io::Result<Map> {
+        self.call()?;
+        SystemIo.map(file, offset, len)
+    }
+}
+
+#[test]
+fn what_the_disk_says_ends_the_join() {
+    let mut random = Random::new(31);
+    let types = [DataType::Int64];
+    let table = data::table(&types, 3_000, 2_000, &mut random);
+    let spec = join(JoinKind::Full, 1, &table, &table);
+    let share = Some(2_000);
+    let way = Way { workers: 2, most: 500, limit: 16 << 20, forced: [true; 3], share };
+    let (mut failed, mut from) = (0, 0);
+    loop {
+        let broken = Arc::new(Broken { calls: AtomicUsize::new(0), from });
+        let options = GovernorOptions {
+            limit_bytes: Some(way.limit),
+            spill_io: Some(broken),
+            ..Default::default()
+        };
+        let cx = context(Governor::new(options), 2);
+        let outcome = run(&spec, &table, &table, &way, &mut random, &cx);
+        assert_eq!(cx.memory().reserved(), 0);
+        match outcome {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error, Error::Io { .. }), "{error}"),
+        }
+        failed += 1;
+        from += 1 + from / 4;
+    }
+    assert!(failed > 5, "{failed}");
+}
