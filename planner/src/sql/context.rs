@@ -93,7 +93,7 @@ impl<'a> Binder<'a> {
     ///
     /// # Errors
     /// `Input` when views read themselves.
-    pub(super) fn within(&self, view: &View) -> gristmill_engine::Result<Binder<'a>> {
+    pub(crate) fn within(&self, view: &View) -> gristmill_engine::Result<Binder<'a>> {
         if self.views.contains(&view.name) || self.views.len() >= VIEWS_DEEP_MAX {
             return Err(Error::input("it reads itself, through other views or directly"));
         }

@@ -35,8 +35,9 @@ impl Planner<'_> {
             columns: view.columns.iter().map(|column| ident_name(&column.name)).collect(),
             parameters: self.parameters.clone(),
         };
-        // Planned once, to find what is wrong with it where it stands.
-        let bound = view.plan(self.binder)?;
+        // Planned once, to find what is wrong with it where it stands, that it reads the view which
+        // it replaces among that.
+        let bound = view.plan(&self.binder.within(&view)?)?;
         self.lower(bound)?;
         let entry = Entry::View(Arc::new(view));
         Ok(Command::Change(Change::Define { name, entry, if_exists }))

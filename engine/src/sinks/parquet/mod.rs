@@ -37,7 +37,7 @@ use crate::batch::{Chunk, MORSEL_ROWS, Place};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::pipeline::{Consumed, Context, Lane, Sink, SinkWorker};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 use crate::scheduler::Token;
 
 /// Up to so many rows and bytes a morsel does not get a row group of its own.
@@ -157,6 +157,10 @@ impl Spec for WriteParquet {
             fields.push(("row group bytes", self.row_group_bytes.to_string()));
         }
         fields
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn to_json(&self) -> Result<Value> {
