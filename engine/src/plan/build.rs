@@ -283,19 +283,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn readers_of_a_key_filter_start_after_its_publishers_unless_those_wait_for_them() {
+    fn build() -> Build {
         let query = Query {
             cancel: Default::default(),
             memory: crate::memory::Governor::unlimited(),
             threads: 1,
             keep_order: true,
         };
-        let mut build = Build::new(Arc::new(query));
-        let stream = |after: &[PipelineId]| {
-            let schema = Arc::new(arrow::datatypes::Schema::empty());
-            Stream::new(schema, Arc::new(Nothing), after.to_vec())
-        };
+        Build::new(Arc::new(query))
+    }
+
+    fn stream(after: &[PipelineId]) -> Stream {
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        Stream::new(schema, Arc::new(Nothing), after.to_vec())
+    }
+
+    #[test]
+    fn readers_of_a_key_filter_start_after_its_publishers_unless_those_wait_for_them() {
+        let mut build = build();
         let (a, b) = (KeyFilterId(1), KeyFilterId(2));
         let early = build.sink(stream(&[]).reading(&[a, b]), Arc::new(Nothing));
         let publisher = build.sink(stream(&[]), Arc::new(Nothing));
@@ -308,17 +313,7 @@ mod tests {
 
     #[test]
     fn readers_of_a_fork_are_branches_of_one_pipeline() {
-        let query = Query {
-            cancel: Default::default(),
-            memory: crate::memory::Governor::unlimited(),
-            threads: 1,
-            keep_order: true,
-        };
-        let mut build = Build::new(Arc::new(query));
-        let stream = |after: &[PipelineId]| {
-            let schema = Arc::new(arrow::datatypes::Schema::empty());
-            Stream::new(schema, Arc::new(Nothing), after.to_vec())
-        };
+        let mut build = build();
         let before = build.sink(stream(&[]), Arc::new(Nothing));
         let fork = build.fork(stream(&before).chain(stream(&[])));
         let one = build.sink(fork.clone(), Arc::new(Nothing));

@@ -3,9 +3,11 @@
 //! * `expr`, `literal`: expressions with column positions, resolved types and exact constants.
 //! * `plan`: relational nodes; `join`: joins; `aggregate`: groups and aggregates; `window`: window
 //!   functions.
+//! * `columns`: what a projection below a node computes.
 //! * `scalar_function`: the engine's function trait over the front end's functions.
 
 mod aggregate;
+mod columns;
 mod expr;
 mod join;
 mod literal;

@@ -23,6 +23,7 @@ use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
 use super::aggregate::{aggregate_over, distinct_over};
+use super::columns::Columns;
 use super::literal::lower_literal;
 use super::plan::{PlanLowering, all_columns, field_names};
 
@@ -327,27 +328,6 @@ impl Order {
 fn push_new(columns: &mut Vec<usize>, column: usize) {
     if !columns.contains(&column) {
         columns.push(column);
-    }
-}
-
-/// The columns of the input, and what is computed beside them.
-struct Columns {
-    exprs: Vec<Expr>,
-}
-
-impl Columns {
-    fn new(exprs: Vec<Expr>) -> Self {
-        Columns { exprs }
-    }
-
-    fn add(&mut self, expr: Expr) -> usize {
-        if !expr.is_volatile()
-            && let Some(position) = self.exprs.iter().position(|e| *e == expr)
-        {
-            return position;
-        }
-        self.exprs.push(expr);
-        self.exprs.len() - 1
     }
 }
 

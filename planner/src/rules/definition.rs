@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, Result};
-use datafusion_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion_expr::logical_plan::LogicalPlan;
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{Expr, Projection, Subquery, TableSource};
+use datafusion_expr::{Expr, Projection, TableSource};
 
 use super::shared::{Worth, scan_as, stand_in, stored_schema};
+use super::unnest::subquery_of;
 
 /// Definitions with more nodes than this are shared whatever they do.
 const NODES_MAX: usize = 64;
@@ -144,14 +144,4 @@ fn reads_beyond(plan: &LogicalPlan, scopes: &mut Vec<DFSchema>) -> Result<bool> 
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(found)
-}
-
-fn subquery_of(expr: &Expr) -> Option<&Subquery> {
-    match expr {
-        Expr::ScalarSubquery(subquery)
-        | Expr::InSubquery(InSubquery { subquery, .. })
-        | Expr::Exists(Exists { subquery, .. })
-        | Expr::SetComparison(SetComparison { subquery, .. }) => Some(subquery),
-        _ => None,
-    }
 }

@@ -282,27 +282,33 @@ const KINDS: [JoinKind; 10] = [
     JoinKind::RightAnti,
 ];
 
+/// A join of that kind over small tables: any keys, sizes, residual, NULL rules and output.
+fn random_join(kind: JoinKind, random: &mut Random) -> (HashJoin, Table, Table) {
+    let keys = random.below(4);
+    let types: Vec<DataType> = (0..keys).map(|_| data::key_type(random)).collect();
+    let sizes = [0, 1, 5, 60, 300];
+    let spread = [1, 3, 20, 400][random.below(4)];
+    let (probe_rows, build_rows) = (sizes[random.below(5)], sizes[random.below(5)]);
+    let probe = data::table(&types, probe_rows, spread, random);
+    let build = data::table(&types, build_rows, spread, random);
+    let mut spec = join(kind, keys, &probe, &build);
+    spec.null_equals_null = random.below(3) == 0;
+    let can_be_aware = matches!(spec.kind, JoinKind::Mark | JoinKind::Anti) && keys > 0;
+    spec.null_aware = can_be_aware && !spec.null_equals_null && random.below(2) == 0;
+    if random.below(2) == 0 {
+        spec.residual = Some(residual(&probe, &build));
+    }
+    if random.below(4) == 0 {
+        spec.build_output.clear();
+    }
+    (spec, probe, build)
+}
+
 #[test]
 fn random_joins_equal_nested_loops() {
     let mut random = Random::new(11);
     for case in 0..400 {
-        let keys = random.below(4);
-        let types: Vec<DataType> = (0..keys).map(|_| data::key_type(&mut random)).collect();
-        let sizes = [0, 1, 5, 60, 300];
-        let spread = [1, 3, 20, 400][random.below(4)];
-        let (probe_rows, build_rows) = (sizes[random.below(5)], sizes[random.below(5)]);
-        let probe = data::table(&types, probe_rows, spread, &mut random);
-        let build = data::table(&types, build_rows, spread, &mut random);
-        let mut spec = join(KINDS[case % 10], keys, &probe, &build);
-        spec.null_equals_null = random.below(3) == 0;
-        let can_be_aware = matches!(spec.kind, JoinKind::Mark | JoinKind::Anti) && keys > 0;
-        spec.null_aware = can_be_aware && !spec.null_equals_null && random.below(2) == 0;
-        if random.below(2) == 0 {
-            spec.residual = Some(residual(&probe, &build));
-        }
-        if random.below(4) == 0 {
-            spec.build_output.clear();
-        }
+        let (spec, probe, build) = random_join(KINDS[case % 10], &mut random);
         check(&spec, &probe, &build, &mut random);
     }
 }

@@ -39,10 +39,6 @@ impl<V: ArrowNativeType + Ord + Into<i128>> Combine for IntegerExtreme<V> {
         Some(if self.greatest { *a.max(b) } else { *a.min(b) })
     }
 
-    fn without(&self, _: &V, _: &V) -> Option<V> {
-        None
-    }
-
     fn results(&self, totals: Vec<Option<V>>, _: Vec<i64>) -> Result<ArrayRef> {
         let nulls = valid_where(totals.iter().map(Option::is_some));
         let values = totals.into_iter().map(|total| total.unwrap_or_default().into());
@@ -68,10 +64,6 @@ impl Combine for FloatExtreme {
     fn both(&self, a: &f64, b: &f64) -> Option<f64> {
         let keep = if self.greatest { Ordering::Greater } else { Ordering::Less };
         Some(if b.total_cmp(a) == keep { *b } else { *a })
-    }
-
-    fn without(&self, _: &f64, _: &f64) -> Option<f64> {
-        None
     }
 
     fn results(&self, totals: Vec<Option<f64>>, _: Vec<i64>) -> Result<ArrayRef> {
@@ -111,10 +103,6 @@ impl Combine for KeyExtreme {
 
     fn both(&self, a: &Arc<[u8]>, b: &Arc<[u8]>) -> Option<Arc<[u8]>> {
         Some(Arc::clone(if self.greatest { a.max(b) } else { a.min(b) }))
-    }
-
-    fn without(&self, _: &Arc<[u8]>, _: &Arc<[u8]>) -> Option<Arc<[u8]>> {
-        None
     }
 
     fn bytes(&self, total: &Arc<[u8]>) -> usize {

@@ -31,10 +31,6 @@ impl Combine for SpreadOf {
         Some(a.merge(*b))
     }
 
-    fn without(&self, _: &Moments, _: &Moments) -> Option<Moments> {
-        None
-    }
-
     fn results(&self, totals: Vec<Option<Moments>>, _: Vec<i64>) -> Result<ArrayRef> {
         let results = totals.into_iter().map(|total| total?.result(self.spread));
         optional_floats(results, &self.data_type)
@@ -57,10 +53,6 @@ impl Combine for PairsOf {
 
     fn both(&self, a: &PairMoments, b: &PairMoments) -> Option<PairMoments> {
         Some(a.merge(*b))
-    }
-
-    fn without(&self, _: &PairMoments, _: &PairMoments) -> Option<PairMoments> {
-        None
     }
 
     fn results(&self, totals: Vec<Option<PairMoments>>, counts: Vec<i64>) -> Result<ArrayRef> {
@@ -108,10 +100,6 @@ impl Combine for BitsOf {
             BitOp::Or => a | b,
             BitOp::Xor => a ^ b,
         })
-    }
-
-    fn without(&self, _: &i128, _: &i128) -> Option<i128> {
-        None
     }
 
     fn results(&self, totals: Vec<Option<i128>>, _: Vec<i64>) -> Result<ArrayRef> {

@@ -34,7 +34,9 @@ pub(super) trait Combine: Send {
     fn both(&self, a: &Self::Total, b: &Self::Total) -> Option<Self::Total>;
 
     /// A total without one that it was made of; `None` when that cannot be told.
-    fn without(&self, total: &Self::Total, part: &Self::Total) -> Option<Self::Total>;
+    fn without(&self, _: &Self::Total, _: &Self::Total) -> Option<Self::Total> {
+        None
+    }
 
     /// Bytes that a total has elsewhere.
     fn bytes(&self, _: &Self::Total) -> usize {
@@ -324,10 +326,6 @@ impl Combine for FloatSum {
 
     fn both(&self, a: &f64, b: &f64) -> Option<f64> {
         Some(a + b)
-    }
-
-    fn without(&self, _: &f64, _: &f64) -> Option<f64> {
-        None
     }
 
     fn results(&self, totals: Vec<Option<f64>>, counts: Vec<i64>) -> Result<ArrayRef> {

@@ -15,9 +15,9 @@ use gristmill_engine::expr::{
 };
 use gristmill_engine::{Error, Result};
 
-use super::Columns;
 use super::borrowed::BorrowedAggregate;
 use crate::functions::Declared;
+use crate::lower::columns::Columns;
 use crate::lower::plan::PlanLowering;
 
 /// One aggregate; all positions are of the projection below.

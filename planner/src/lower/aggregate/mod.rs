@@ -34,6 +34,7 @@ use gristmill_engine::operators::Union;
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
+use super::columns::Columns;
 use super::plan::{PlanLowering, field_names};
 use calls::Call;
 
@@ -140,23 +141,5 @@ fn sets_of(set: &GroupingSet, all: &[&Logical]) -> Result<Vec<Vec<usize>>> {
             subsets.into_iter().map(subset).collect()
         }
         GroupingSet::GroupingSets(sets) => sets.iter().map(|exprs| places(exprs)).collect(),
-    }
-}
-
-/// Distinct expressions, by position.
-#[derive(Default)]
-struct Columns {
-    exprs: Vec<Expr>,
-}
-
-impl Columns {
-    fn add(&mut self, expr: Expr) -> usize {
-        if !expr.is_volatile()
-            && let Some(position) = self.exprs.iter().position(|e| *e == expr)
-        {
-            return position;
-        }
-        self.exprs.push(expr);
-        self.exprs.len() - 1
     }
 }

@@ -134,7 +134,7 @@ fn refuse(what: &str, position: Option<Position>) -> DataFusionError {
 }
 
 /// The subquery that an expression is.
-fn subquery_of(expr: &Expr) -> Option<&Subquery> {
+pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery)
         | Expr::InSubquery(InSubquery { subquery, .. })

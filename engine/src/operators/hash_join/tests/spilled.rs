@@ -146,23 +146,7 @@ fn check(spec: &HashJoin, probe: &Table, build: &Table, way: &Way, random: &mut 
 fn random_spilled_joins_equal_nested_loops() {
     let mut random = Random::new(77);
     for case in 0..600 {
-        let keys = random.below(4);
-        let types: Vec<DataType> = (0..keys).map(|_| data::key_type(&mut random)).collect();
-        let sizes = [0, 1, 5, 60, 300];
-        let spread = [1, 3, 20, 400][random.below(4)];
-        let (probe_rows, build_rows) = (sizes[random.below(5)], sizes[random.below(5)]);
-        let probe = data::table(&types, probe_rows, spread, &mut random);
-        let build = data::table(&types, build_rows, spread, &mut random);
-        let mut spec = join(KINDS[case % 10], keys, &probe, &build);
-        spec.null_equals_null = random.below(3) == 0;
-        let can_be_aware = matches!(spec.kind, JoinKind::Mark | JoinKind::Anti) && keys > 0;
-        spec.null_aware = can_be_aware && !spec.null_equals_null && random.below(3) > 0;
-        if random.below(2) == 0 {
-            spec.residual = Some(residual(&probe, &build));
-        }
-        if random.below(4) == 0 {
-            spec.build_output.clear();
-        }
+        let (spec, probe, build) = random_join(KINDS[case % 10], &mut random);
         let way = Way {
             workers: 1 + random.below(3),
             most: [1, 7, 50, 4096][random.below(4)].max(build.rows.len() / 100),
