@@ -35,7 +35,7 @@ pub use key_filter::{
     KeyFilter, KeyFilterBuilder, KeyFilterId, KeyFilterProbe, KeyFilterSlot, KeyFilterUse,
     NarrowScratch,
 };
-pub use ordinals::{Ordinals, has_ordinals};
+pub use ordinals::{Ordinals, has_ordinals, widest};
 pub use physical::{is_physical, physical_type, to_logical, to_physical};
 pub use picked::{Picked, all_rows, pick};
 pub use selection::Selection;

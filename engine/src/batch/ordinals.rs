@@ -32,6 +32,14 @@ pub struct Ordinals {
     pub beyond: Vec<u32>,
 }
 
+/// The least range that holds two; `None` is that of no row.
+pub fn widest(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (a, b) {
+        (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Whether the values of a logical type have ordinals (all, or those that fit 64 bits).
 pub fn has_ordinals(logical: &DataType) -> bool {
     logical.is_integer()

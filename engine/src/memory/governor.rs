@@ -187,10 +187,11 @@ impl Governor {
     pub fn set_limit(&self, limit: Option<usize>) -> Result<()> {
         let limit = limit.unwrap_or(usize::MAX);
         let before = self.shared.limit.swap(limit, Ordering::Relaxed);
-        if self.reserved() > limit && !REVOKING.replace(true) {
+        if self.reserved() > limit
+            && let Some(_mark) = RevokingMark::set()
+        {
             // What is asked for is nothing: it can be had once no more than the limit is held.
             self.revoke_until(Want { bytes: 0, elastic: false });
-            REVOKING.set(false);
         }
         if self.reserved() <= limit {
             return Ok(());

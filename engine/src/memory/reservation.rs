@@ -143,6 +143,9 @@ impl Reservation {
     #[must_use]
     pub fn ensure(&mut self, n: usize) -> bool {
         self.ensured = 0;
+        if n == 0 {
+            return true;
+        }
         let Some(wanted) = self.used.checked_add(n) else { return false };
         if wanted > self.granted && !self.take(wanted - self.granted, wanted, true) {
             return false;

@@ -2,7 +2,7 @@
 
 use arrow::array::Array;
 
-use crate::batch::{Column, Ordinals, has_ordinals};
+use crate::batch::{Column, Ordinals, has_ordinals, widest};
 use crate::error::Result;
 
 /// What is known of a column's values.
@@ -42,12 +42,5 @@ impl ColumnFacts {
             range: widest(self.range, other.range),
             beyond: self.beyond || other.beyond,
         }
-    }
-}
-
-fn widest(a: Option<(i64, i64)>, b: Option<(i64, i64)>) -> Option<(i64, i64)> {
-    match (a, b) {
-        (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-        (one, other) => one.or(other),
     }
 }

@@ -82,16 +82,21 @@ impl ChunkReader {
     }
 
     fn tape_reader(&mut self, tape: &Arc<Tape>) -> Result<&mut TapeReader> {
-        let current = self.tape.take().filter(|(open, _)| Arc::ptr_eq(open, tape));
-        let current = match current {
-            Some(current) => current,
-            None => {
+        match &mut self.tape {
+            Some((open, reader)) => {
+                if !Arc::ptr_eq(open, tape) {
+                    reader.turn_to(tape.clone());
+                    *open = tape.clone();
+                }
+                Ok(reader)
+            }
+            none => {
                 let charge = self.store.reader_charge()?;
                 let share = charge.governor().limit() / WINDOW_SHARE;
                 let window = WINDOW_BYTES.min(share.next_multiple_of(4096));
-                (tape.clone(), TapeReader::new(tape.clone(), window, charge)?)
+                let reader = TapeReader::new(tape.clone(), window, charge)?;
+                Ok(&mut none.insert((tape.clone(), reader)).1)
             }
-        };
-        Ok(&mut self.tape.insert(current).1)
+        }
     }
 }

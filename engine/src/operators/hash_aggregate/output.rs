@@ -55,6 +55,7 @@ impl Source for AggregateSource {
             shared: self.shared.clone(),
             cursor: self.cursor.clone(),
             current: None,
+            is_spilled: self.shared.state().partitions.is_some(),
             reading: None,
         }))
     }
@@ -87,6 +88,8 @@ struct AggregateReader {
     cursor: Arc<Mutex<Cursor>>,
     /// The lane of the morsel that was handed out last; the next pull is done with it.
     current: Option<usize>,
+    /// Whether the groups are on tapes.
+    is_spilled: bool,
     /// What is read from tapes.
     reading: Option<Reading>,
 }
@@ -178,7 +181,7 @@ impl AggregateReader {
 
 impl SourceWorker for AggregateReader {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
-        if self.shared.state().partitions.is_some() {
+        if self.is_spilled {
             return Ok(self.read(cx)?.map_or(Pull::Finished, Pull::Chunk));
         }
         let Some((morsel, lane, range)) = self.next() else { return Ok(Pull::Finished) };

@@ -70,6 +70,11 @@ impl Partition {
         bytes + directory + rows * size_of::<RowRef>() + 2 * WINDOW_BYTES
     }
 
+    /// Whether there are bits of the hash left to split it by.
+    pub(super) fn can_split(&self) -> bool {
+        self.skip < SKIP_MAX
+    }
+
     /// Reads all of it.
     ///
     /// # Errors
@@ -89,18 +94,13 @@ impl Partition {
     /// Splits it by the next bits of the hash; the parts are in the order of hashes.
     ///
     /// # Errors
-    /// `OutOfMemory` when all bits have been used, or the disk is full; `Io`.
+    /// `OutOfMemory` when memory or the disk is full; `Io`.
     pub(super) fn split(
         &self,
         plan: &Plan,
         memory: &mut Reservation,
         cx: &Context,
     ) -> Result<Vec<Partition>> {
-        if self.skip >= SKIP_MAX {
-            // Rows of few groups that are this large: nothing more can be split.
-            memory.grow(self.needed_bytes())?;
-            return Err(Error::internal("a partition is split though there is room for it"));
-        }
         memory.grow(SPILL_BYTES)?;
         let mut spill = Spill::new(cx.memory().spill()).with_customs(self.customs.to_vec());
         let (mut unit, mut lanes) = (Held::new(plan, &self.customs, 1), self.lanes(plan));

@@ -4,10 +4,10 @@
 //! parts are read in turn: all chunks of a partition belong to one morsel, so that groups come out
 //! in the order of their hashes as they do from memory.
 
-use super::merge::{Visitor, merge_lane};
+use super::merge::merge_lane;
 use super::partition::{Partition, READER_MINIMUM};
 use super::plan::Plan;
-use super::sink::{FinishedLane, MergeParts};
+use super::sink::{FinishedLane, MergeParts, array_bytes};
 use super::spill::HOLDER;
 use crate::error::Result;
 use crate::memory::Reservation;
@@ -41,9 +41,9 @@ impl Reload {
         let share = cx.memory().limit() / (cx.query.threads.max(1) + 1);
         while let Some(partition) = self.pending.pop() {
             let needed = partition.needed_bytes();
-            // The minimum is room that nobody else has.
+            // The minimum is room that nobody else has. What cannot be split is tried all the same.
             let fits = needed <= share.max(READER_MINIMUM) && self.memory.ensure(needed);
-            if !fits {
+            if !fits && partition.can_split() {
                 let parts = partition.split(plan, &mut self.memory, cx)?;
                 self.pending.extend(parts.into_iter().rev());
                 continue;
@@ -67,10 +67,10 @@ impl Reload {
         let mut held = partition.load(plan, memory, cx)?;
         let customs = held.take_customs(partition, memory)?;
         let mut visitor = MergeParts::of_one(plan, cx, customs)?;
-        let visitor_ref: &mut dyn Visitor = &mut visitor;
         let (rows, stores) = (&mut held.rows, &held.stores);
-        let groups = merge_lane(plan, rows, stores, partition.skip, visitor_ref, memory)?;
+        let groups = merge_lane(plan, rows, stores, partition.skip, &mut visitor, memory)?;
         let customs = visitor.results()?;
+        memory.grow(array_bytes(&customs))?;
         Ok(FinishedLane::new(held.rows, groups, customs, held.stores))
     }
 }

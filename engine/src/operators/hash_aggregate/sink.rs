@@ -5,16 +5,16 @@
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::array::{ArrayRef, UInt32Array, new_empty_array};
+use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
 use arrow::compute::take;
 
 use super::merge::{Visitor, merge_lane, ordered_bytes};
 use super::partition::Partition;
 use super::plan::{Fold, Plan};
-use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled};
+use super::spill::{CustomStates, Groups, HOLDER, SPILL_BYTES, Spill, Spilled};
 use super::stores::{Stores, reference};
 use super::table::{GroupTable, LANE_BITS, LANES};
-use super::worker::AggregateWorker;
+use super::worker::{AggregateWorker, can_spill};
 use crate::error::{Error, Result};
 use crate::expr::GroupStates;
 use crate::memory::Reservation;
@@ -83,7 +83,7 @@ pub(super) struct FinishedLane {
     /// Results of the custom functions by group number.
     pub(super) customs: Vec<ArrayRef>,
     stores: Arc<Handed>,
-    /// Bytes of the stores, when no other lane has them.
+    /// Bytes of the stores and of the custom results, when no other lane has them.
     own_bytes: usize,
 }
 
@@ -95,7 +95,7 @@ impl FinishedLane {
         customs: Vec<ArrayRef>,
         stores: Stores,
     ) -> Self {
-        let own_bytes = stores.bytes();
+        let own_bytes = stores.bytes() + array_bytes(&customs);
         let stores = Arc::new(Handed { stores: Some(stores), ..Handed::default() });
         FinishedLane { rows, groups, customs, stores, own_bytes }
     }
@@ -119,6 +119,11 @@ impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// Bytes of the results of custom functions.
+pub(super) fn array_bytes(arrays: &[ArrayRef]) -> usize {
+    arrays.iter().map(|array| array.get_array_memory_size()).sum()
 }
 
 /// See the module documentation.
@@ -157,6 +162,10 @@ impl Sink for AggregateSink {
         let mut merged: Vec<Option<Lane>> = (0..lanes).map(|_| None).collect();
         for part in parts {
             memory.absorb(part.memory);
+            if can_spill(&self.0.plan) {
+                // No tape is written any more.
+                memory.shrink(SPILL_BYTES);
+            }
             handed.take_stores(part.stores);
             handed.customs.push(part.customs);
             let rows = match part.rows.lanes() == lanes {

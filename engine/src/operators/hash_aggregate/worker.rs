@@ -107,6 +107,9 @@ impl AggregateWorker {
     /// Sees to it that taking the rows in cannot fail for want of memory, at the price of writing
     /// all groups out; false when there is no room even then.
     fn make_room(&mut self, plan: &Plan, input: &Chunk, cx: &Context) -> Result<bool> {
+        if cx.memory().limit() == usize::MAX {
+            return Ok(true);
+        }
         let needed = needed_bytes(plan, &self.table, input)? + 2 * self.custom_bytes;
         if !self.memory.pressed() && self.memory.ensure(needed) {
             return Ok(true);
@@ -120,6 +123,8 @@ impl AggregateWorker {
 
     /// Writes all groups out and begins anew.
     fn write_out(&mut self, plan: &Plan, cx: &Context) -> Result<()> {
+        // Nothing is under way: what is written is to be given back.
+        let _ = self.memory.ensure(0);
         self.shared.state().is_spilling = true;
         let states = self.take_states(plan)?;
         let (rows, stores) = self.table.take_out(plan, &mut self.memory);
@@ -156,7 +161,6 @@ impl SinkWorker for AggregateWorker {
     fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
         let shared = self.shared.clone();
         let plan = &shared.plan;
-        let _ = self.memory.ensure(0);
         if plan.keys.is_empty() {
             self.table.only_group(plan, &mut self.memory)?;
         }
@@ -168,6 +172,7 @@ impl SinkWorker for AggregateWorker {
             self.memory.shrink(SPILL_BYTES);
             return Ok(None);
         }
+        let _ = self.memory.ensure(0);
         let customs = self.take_states(plan)?;
         let empty = GroupTable::new(plan, 0);
         let (rows, stores) = mem::replace(&mut self.table, empty).into_rows(&mut self.memory);
@@ -179,7 +184,7 @@ impl SinkWorker for AggregateWorker {
 }
 
 /// Whether groups can be written out: without keys there is but one.
-fn can_spill(plan: &Plan) -> bool {
+pub(super) fn can_spill(plan: &Plan) -> bool {
     !plan.keys.is_empty() && plan.stores.len() + plan.customs.len() < BESIDE_MAX
 }
 

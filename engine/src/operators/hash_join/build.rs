@@ -17,7 +17,7 @@ use super::lanes::{LaneSet, LaneWriter, WRITER_BYTES};
 use super::shape::{HOLDER, Shape, Shared, State};
 use super::store::{Part, Run};
 use super::table::Table;
-use crate::batch::{CHUNK_ROWS, Chunk, Column, KeyHasher, Ordinals, pick, with_float_keys};
+use crate::batch::{CHUNK_ROWS, Chunk, Column, KeyHasher, Ordinals, pick, widest, with_float_keys};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
@@ -344,10 +344,7 @@ impl BuildWorker {
         }
         if let Some(run) = self.runs.last_mut().filter(|_| shape.ordinals) {
             for (range, ordinals) in run.ranges.iter_mut().zip(&self.ordinals) {
-                *range = match (*range, ordinals.range()) {
-                    (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-                    (a, b) => a.or(b),
-                };
+                *range = widest(*range, ordinals.range());
             }
         }
         let kept = live.iter().zip(&drop).filter(|(_, drop)| !**drop);

@@ -15,7 +15,7 @@ use super::hashed::{HashDirectory, HashPiece};
 use super::shape::{Shape, Shared};
 use super::store::{Part, Run, Store};
 use super::table::{Directory, Table};
-use crate::batch::KeyFilterBuilder;
+use crate::batch::{KeyFilterBuilder, widest};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages};
@@ -208,10 +208,7 @@ fn merged_ranges(runs: &[Run], keys: usize) -> Vec<Option<(i64, i64)>> {
     let mut merged: Vec<Option<(i64, i64)>> = vec![None; keys];
     for run in runs {
         for (all, range) in merged.iter_mut().zip(&run.ranges) {
-            *all = match (*all, *range) {
-                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-                (a, b) => a.or(b),
-            };
+            *all = widest(*all, *range);
         }
     }
     merged

@@ -260,7 +260,10 @@ fn write(
     tape: &mut TapeWriter,
     written: &mut Vec<Written>,
 ) -> Result<()> {
-    for page in 0..pages.pages() {
+    // The pages of a lane side by side, as they are read.
+    let mut order: Vec<usize> = (0..pages.pages()).collect();
+    order.sort_by_key(|&page| pages.page_lane(page));
+    for page in order {
         let Some(image) = pages.image(page) else { continue };
         let position = tape.append(image.fixed, 0)?;
         if !image.heap.is_empty() {

@@ -358,7 +358,7 @@ impl Groups {
     }
 
     fn arrays(&self) -> usize {
-        self.folds.iter().map(Fold::arrays).sum()
+        self.folds.iter().map(Fold::arrays).chain(self.keys.iter().map(Picks::arrays)).sum()
     }
 
     /// The results so far, when they are enough, or all.

@@ -1,5 +1,7 @@
 //! Values picked one by one out of arrays that come one after another.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::DataType;
@@ -24,7 +26,7 @@ impl Picks {
 
     /// Picks a value.
     pub(super) fn push(&mut self, array: &ArrayRef, row: usize) {
-        let is_last = self.arrays.last().is_some_and(|last| same(last, array));
+        let is_last = self.arrays.last().is_some_and(|last| Arc::ptr_eq(last, array));
         if !is_last || self.arrays.len() == 1 {
             self.bytes += array.get_array_memory_size();
             self.arrays.push(array.clone());
@@ -59,9 +61,4 @@ impl Picks {
         self.bytes = 0;
         Ok(picked)
     }
-}
-
-/// Whether two references are to one array.
-fn same(a: &ArrayRef, b: &ArrayRef) -> bool {
-    std::ptr::addr_eq(std::sync::Arc::as_ptr(a), std::sync::Arc::as_ptr(b))
 }

@@ -24,6 +24,8 @@ pub(super) struct Ranks {
     kept: Option<Vec<Piece>>,
     /// Bytes of the arrays they are in, of those that have been counted.
     kept_bytes: usize,
+    /// Whether the last of the arrays has not been counted.
+    is_new: bool,
     count: u64,
     /// What is picked in a second pass, and the values gone by.
     wanted: Option<Place>,
@@ -71,6 +73,7 @@ impl Ranks {
             data_type: data_type.clone(),
             kept: Some(Vec::new()),
             kept_bytes: 0,
+            is_new: false,
             count: 0,
             wanted: None,
             seen: 0,
@@ -86,13 +89,14 @@ impl Ranks {
             && !rows.is_empty()
         {
             kept.push(Piece { array: array.clone(), start: rows.start, len: rows.len() });
+            self.is_new = true;
         }
     }
 
     /// Keeps the values no longer; the group has to be read again.
     pub(super) fn forget(&mut self) {
         self.kept = None;
-        self.kept_bytes = 0;
+        (self.kept_bytes, self.is_new) = (0, false);
     }
 
     /// Whether the open group has to be read again before it can be closed.
@@ -144,12 +148,15 @@ impl Ranks {
             }
             (Results::Integers(results), [Some(low), Some(high)]) => {
                 let (low, high) = (integer(&low)?, integer(&high)?);
-                results.push(Some(low + ((high - low) as f64 * part).round() as i128));
+                // Two decimals of 38 digits can be further apart than 128 bits tell.
+                let apart = high.checked_sub(low).map(|apart| apart as f64);
+                let apart = apart.unwrap_or(high as f64 - low as f64);
+                results.push(Some(low.saturating_add((apart * part).round() as i128)));
             }
             _ => return Err(Error::internal("a group has fewer rows when it is read again")),
         }
         self.kept = Some(Vec::new());
-        self.kept_bytes = 0;
+        (self.kept_bytes, self.is_new) = (0, false);
         self.count = 0;
         self.wanted = None;
         Ok(())
@@ -157,7 +164,8 @@ impl Ranks {
 
     /// Bytes held; to be asked for once after the rows of each batch.
     pub(super) fn held_bytes(&mut self) -> usize {
-        let last = self.kept.as_ref().and_then(|kept| kept.last());
+        let is_new = std::mem::take(&mut self.is_new);
+        let last = self.kept.as_ref().and_then(|kept| kept.last()).filter(|_| is_new);
         self.kept_bytes += last.map_or(0, |piece| piece.array.get_array_memory_size());
         match &self.results {
             Results::Picked(picks) => self.kept_bytes + picks.bytes(),
