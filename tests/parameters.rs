@@ -32,6 +32,8 @@ fn texts_are_what_their_place_wants() {
         ("select a from (values (1), (5)) t(a) where a >= $x order by a", "1.5", "5"),
         ("select a from (values (1), (5)) t(a) where a in (7, $x)", "5", "5"),
         ("select a from (values (1), (5)) t(a) where a between $x and 9", "2", "5"),
+        ("select a from (values (1), (5)) t(a) where a is distinct from $x", "5.0", "1"),
+        ("with c as (select a + $x as b from (values (1)) t(a)) select b from c", "2", "3"),
         ("select cast(1.25 as decimal(5, 2)) * $x as p", "1.075", "1.34375"),
         ("select 1 + $x as n", "2", "3"),
         ("select $x as s", "007", "007"),

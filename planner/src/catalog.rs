@@ -501,20 +501,22 @@ impl TableSource for PlannedTable {
     }
 }
 
+/// The type that expressions over a column of this type have.
+pub(crate) fn logical_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => logical_type(values),
+        other => other.clone(),
+    }
+}
+
 /// The types that expressions over a source's columns have.
 fn logical_schema(schema: &SchemaRef, statistics: &TableStatistics) -> SchemaRef {
-    fn logical(data_type: &DataType) -> DataType {
-        match data_type {
-            DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-            DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-            DataType::Dictionary(_, values) => logical(values),
-            other => other.clone(),
-        }
-    }
     let field = |(index, field): (usize, &Arc<Field>)| {
         let nulls = statistics.columns.get(index).and_then(|column| column.nulls);
         let nullable = field.is_nullable() && nulls != Some(0);
-        Field::new(field.name(), logical(field.data_type()), nullable)
+        Field::new(field.name(), logical_type(field.data_type()), nullable)
     };
     Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Vec<_>>()))
 }

@@ -32,7 +32,7 @@ pub(crate) struct SharedPlan {
     pub(crate) columns: Vec<usize>,
 }
 
-/// Takes a bound plan through sharing, analysis, unnesting, the borrowed rules and the join order.
+/// Takes a bound plan through analysis, sharing, unnesting, the borrowed rules and the join order.
 ///
 /// # Errors
 /// `Input`, with a place where one is known, for what is wrong or not supported.
@@ -47,13 +47,11 @@ pub(crate) fn prepare(
     note(planning, EXPAND_DISTINCT_ON, expanded.transformed);
     let expanded = expand_set_operations(expanded.data).map_err(failed)?;
     note(planning, EXPAND_SET_OPERATIONS, expanded.transformed);
-    let (main, parts) = share_subplans(expanded.data).map_err(failed)?;
+    // Before parts are shared: their readers are bound to the types that they have then.
+    let analyzed = sql::analyze(expanded.data, &binder.shared_options(), statement)?;
+    let (main, mut parts) = share_subplans(analyzed).map_err(failed)?;
     let schema = |part: &LogicalPlan| -> SchemaRef { Arc::new(part.schema().as_arrow().clone()) };
     let mut bound: Vec<SchemaRef> = parts.iter().map(schema).collect();
-    let options = binder.shared_options();
-    let analyze = |plan| sql::analyze(plan, &options, statement);
-    let main = analyze(main)?;
-    let mut parts = parts.into_iter().map(analyze).collect::<Result<Vec<_>>>()?;
     let unnested = unnest_subqueries(main, &mut parts).map_err(failed)?;
     let mut fired = unnested.transformed;
     for number in 0..bound.len() {

@@ -271,10 +271,15 @@ impl Session {
     }
 
     fn change(&self, change: Change) -> Result<()> {
+        if !matches!(change, Change::Set { .. }) {
+            return change.apply(&self.scope);
+        }
         let before = self.scope.settings().clone();
         change.apply(&self.scope)?;
         let after = self.scope.settings().clone();
         if let Err(refused) = after.apply(&before, &self.engine) {
+            // What the engine took before it refused goes back; that was possible before.
+            let _ = before.apply(&after, &self.engine);
             *self.scope.settings() = before;
             return Err(refused);
         }

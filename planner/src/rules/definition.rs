@@ -15,7 +15,7 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, Tre
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::logical_plan::LogicalPlan;
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{Expr, Projection, TableSource};
+use datafusion_expr::{Expr, Projection, Subquery, TableSource};
 
 use super::shared::{Worth, scan_as, stand_in, stored_schema};
 use super::unnest::subquery_of;
@@ -124,24 +124,50 @@ pub(crate) fn reads_outside(plan: &LogicalPlan) -> Result<bool> {
 fn reads_beyond(plan: &LogicalPlan, scopes: &mut Vec<DFSchema>) -> Result<bool> {
     let mut found = false;
     plan.apply(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|e| {
-                found |= match (e, subquery_of(e)) {
-                    (Expr::OuterReferenceColumn(_, column), _) => {
-                        !scopes.iter().any(|scope| scope.has_column(column))
-                    }
-                    (_, Some(subquery)) => {
-                        scopes.push(merge_schema(&node.inputs()));
-                        let found = reads_beyond(&subquery.subquery, scopes)?;
-                        scopes.pop();
-                        found
-                    }
-                    _ => false,
-                };
-                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-            })
-        })?;
+        if let LogicalPlan::Join(join) = node
+            && let Some(lateral) = lateral(&join.right)
+        {
+            scopes.push(join.left.schema().as_ref().clone());
+            let beyond = reads_beyond(&lateral.subquery, scopes)?;
+            scopes.pop();
+            found |= beyond || reads_beyond(&join.left, scopes)? || own_reads(node, scopes)?;
+            return Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Jump });
+        }
+        found |= own_reads(node, scopes)?;
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
+
+/// The query of a join's right side that is LATERAL: what it refers to is the left.
+fn lateral(right: &LogicalPlan) -> Option<&Subquery> {
+    match right {
+        LogicalPlan::Subquery(subquery) => Some(subquery),
+        LogicalPlan::SubqueryAlias(alias) => lateral(&alias.input),
+        LogicalPlan::Projection(projection) => lateral(&projection.input),
+        _ => None,
+    }
+}
+
+/// The same for the expressions of one node.
+fn own_reads(node: &LogicalPlan, scopes: &mut Vec<DFSchema>) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        expr.apply(|e| {
+            found |= match (e, subquery_of(e)) {
+                (Expr::OuterReferenceColumn(_, column), _) => {
+                    !scopes.iter().any(|scope| scope.has_column(column))
+                }
+                (_, Some(subquery)) => {
+                    scopes.push(merge_schema(&node.inputs()));
+                    let found = reads_beyond(&subquery.subquery, scopes)?;
+                    scopes.pop();
+                    found
+                }
+                _ => false,
+            };
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
     })?;
     Ok(found)
 }

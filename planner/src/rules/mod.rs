@@ -26,4 +26,4 @@ pub(crate) use shared::{
     SHARE_SUBPLANS, SharedSource, columns_read, narrowed, parts_read, share_subplans, shared_source,
 };
 pub(crate) use single_join::{SingleJoin, push_below_single_join};
-pub(crate) use unnest::{UNNEST_SUBQUERIES, unnest_subqueries};
+pub(crate) use unnest::{UNNEST_SUBQUERIES, has_subquery, unnest_subqueries};

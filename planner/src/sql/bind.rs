@@ -132,13 +132,20 @@ pub(crate) fn analyze(
     options: &ConfigOptions,
     statement: &Position,
 ) -> Result<LogicalPlan> {
+    analyzed(plan, options).map_err(|e| to_error(&e, statement))
+}
+
+/// The same for a part of a statement that is bound on its own.
+pub(super) fn analyzed(
+    plan: LogicalPlan,
+    options: &ConfigOptions,
+) -> datafusion_common::Result<LogicalPlan> {
     // One by one: together, they refuse subqueries that the borrowed rules cannot plan.
-    let analyzed = ResolveGrouping
+    ResolveGrouping
         .analyze(plan, options)
         .and_then(|plan| WidenOperands.analyze(plan, options))
         .and_then(|plan| coerced(plan, options))
-        .and_then(|plan| CheckArithmetic.analyze(plan, options));
-    analyzed.map_err(|e| to_error(&e, statement))
+        .and_then(|plan| CheckArithmetic.analyze(plan, options))
 }
 
 /// Operands of types that meet, in subqueries too: a column that gets another type has that where

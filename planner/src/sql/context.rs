@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
@@ -38,15 +37,10 @@ pub(crate) struct Binder<'a> {
     memory: Option<&'a Governor>,
     /// Names of the views that are being bound, each read by the one before it.
     views: Vec<String>,
-    /// Numbers given out by [`Binder::next_definitions`].
-    definitions: Arc<AtomicUsize>,
 }
 
 /// Views that read one another, at most.
 const VIEWS_DEEP_MAX: usize = 64;
-
-/// Definitions that one view may have.
-const DEFINITIONS_PER_VIEW: usize = 1 << 20;
 
 /// What plans relations in place of the binder, with values for the parameters in them.
 fn relations(parameters: Parameters) -> Vec<Arc<dyn RelationPlanner>> {
@@ -72,7 +66,6 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(Parameters::new()),
             memory: None,
             views: Vec::new(),
-            definitions: Arc::default(),
         }
     }
 
@@ -90,12 +83,6 @@ impl<'a> Binder<'a> {
     /// The values of parameters.
     pub(super) fn parameters(&self) -> &Parameters {
         &self.parameters
-    }
-
-    /// The number that the definitions in one more reference to a view begin with.
-    pub(super) fn next_definitions(&self) -> usize {
-        let before = self.definitions.fetch_add(DEFINITIONS_PER_VIEW, Ordering::Relaxed);
-        before + DEFINITIONS_PER_VIEW
     }
 
     /// A binder for what a view reads.
@@ -117,7 +104,6 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(view.parameters.clone()),
             memory: self.memory,
             views,
-            definitions: self.definitions.clone(),
         })
     }
 

@@ -79,7 +79,7 @@ fn input(message: String, place: Option<Position>, statement: &Position) -> Erro
 }
 
 /// Gives an error of ours a place if it has none.
-fn with_place(error: Error, place: Option<Position>, statement: &Position) -> Error {
+pub(crate) fn with_place(error: Error, place: Option<Position>, statement: &Position) -> Error {
     match error {
         Error::Input { message, position: None } => input(message, place, statement),
         other => other,

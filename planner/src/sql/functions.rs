@@ -63,13 +63,9 @@ impl FunctionTable {
                     tables.scalars.insert(name, function.clone());
                 }
             }
-            for function in datafusion_functions_aggregate::all_default_aggregate_functions() {
-                let names = function.aliases().iter().cloned().chain([function.name().into()]);
-                for name in names.collect::<Vec<String>>() {
-                    tables.aggregates.insert(name, function.clone());
-                }
-            }
-            for function in declared_aggregates().into_iter().map(Arc::new) {
+            let borrowed = datafusion_functions_aggregate::all_default_aggregate_functions();
+            let ours = declared_aggregates().into_iter().map(Arc::new);
+            for function in borrowed.into_iter().chain(ours) {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {
                     tables.aggregates.insert(name, function.clone());

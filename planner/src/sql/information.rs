@@ -19,7 +19,7 @@ use crate::stored::StoredSource;
 pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// The schema of all other tables.
-pub(super) const MAIN_SCHEMA: &str = "main";
+pub(crate) const MAIN_SCHEMA: &str = "main";
 
 /// The catalog of all tables.
 const CATALOG: &str = "gristmill";

@@ -44,13 +44,13 @@ mod windows;
 
 pub(crate) use bind::{all_of, analyze, bind_query, renamed, shaped};
 pub(crate) use context::Binder;
-pub(crate) use diagnose::{nearest, to_error};
+pub(crate) use diagnose::{nearest, to_error, with_place};
 pub(crate) use explain::Explain;
 pub(crate) use functions::FunctionTable;
+pub(crate) use information::MAIN_SCHEMA;
 pub(crate) use optimize::{Planning, after_join_order, before_join_order};
 pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
-pub(crate) use syntax::CTE_PREFIX;
 pub(crate) use type_names::type_name;
 pub(crate) use using::USING_PREFIX;
 pub(crate) use view::{VIEW_PREFIX, View};

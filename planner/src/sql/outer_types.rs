@@ -11,6 +11,8 @@ use datafusion_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan, Subquery};
 
+use crate::rules::has_subquery;
+
 /// The plan with outer references of the types of their columns; whether any had another.
 pub(super) fn retyped(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let plan = in_plan(plan, &mut Vec::new())?;
@@ -94,17 +96,4 @@ fn inside(
         outer_ref_columns,
         spans: subquery.spans,
     }))
-}
-
-fn has_subquery(expr: &Expr) -> bool {
-    let is_subquery = |e: &Expr| {
-        matches!(
-            e,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-        )
-    };
-    expr.exists(|e| Ok(is_subquery(e))).unwrap_or(true)
 }

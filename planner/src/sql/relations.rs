@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{
     Column, DFSchema, JoinConstraint, JoinType, NullEquality, Result, TableReference, internal_err,
@@ -20,12 +21,13 @@ use datafusion_sql::sqlparser::ast::{
     self, JoinConstraint as Written, JoinOperator, TableFactor, TableWithJoins,
 };
 
+use super::bind::analyzed;
 use super::order::resolve_order;
 use super::placeholders::fill_plan;
+use super::syntax::CTE_ALIAS;
 use super::using::{USING_PREFIX, constraint};
 use crate::parameters::Parameters;
 use crate::rules::{definition, expand_distinct_on, expand_set_operations, reads_outside};
-use crate::sql::CTE_PREFIX;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -48,13 +50,16 @@ impl RelationPlanner for Relations {
     ) -> Result<RelationPlanning> {
         let planned = match relation {
             TableFactor::Derived { lateral, subquery, alias: Some(alias), sample }
-                if alias.name.value.starts_with(CTE_PREFIX) =>
+                if alias.name.value == CTE_ALIAS =>
             {
                 let query = TableFactor::Derived { lateral, subquery, alias: None, sample };
                 let plan = context.plan(query)?;
                 let plan = match reads_outside(&plan)? {
                     true => plan,
-                    false => defined(fill_plan(plan, &self.parameters)?)?,
+                    false => {
+                        let plan = fill_plan(plan, &self.parameters)?;
+                        defined(plan, context.context_provider().options())?
+                    }
                 };
                 PlannedRelation::new(plan, Some(alias))
             }
@@ -75,9 +80,10 @@ pub(super) fn finished(plan: LogicalPlan) -> Result<LogicalPlan> {
     resolve_order(without_marks(plan)?)
 }
 
-fn defined(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// A definition has the types that analysis gives it: who reads it is bound to them.
+fn defined(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
     let plan = expand_distinct_on(finished(plan)?)?.data;
-    definition(expand_set_operations(plan)?.data)
+    definition(analyzed(expand_set_operations(plan)?.data, options)?)
 }
 
 /// A join with its merged columns in front of those of both inputs.

@@ -144,20 +144,12 @@ impl Statement {
     /// The syntax tree, for a stack that is deep enough. Without values for the parameters it is
     /// good for a look at the syntax.
     pub(crate) fn parse(&self, parameters: Option<&Parameters>) -> Result<Parsed> {
-        self.parse_numbered(parameters, 0)
-    }
-
-    /// As [`Statement::parse`], the definitions in it numbered from `first_definition` on.
-    pub(crate) fn parse_numbered(
-        &self,
-        parameters: Option<&Parameters>,
-        first_definition: usize,
-    ) -> Result<Parsed> {
         let mut tokens = self.tokens.clone();
         let explain = cut_explain(&mut tokens)?;
+        // Before parameters: the FROM of a comparison has no path behind it.
+        syntax::name_comparisons(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);
-        syntax::name_comparisons(&mut tokens);
         let header_row = syntax::cut_header_row(&mut tokens);
         let end = self.tokens.last().map_or(Location::empty(), |t| t.span.end);
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));
@@ -166,7 +158,7 @@ impl Statement {
         let parsed = parser.parse_statement().map_err(|e| self.syntax_error(e, end))?;
         expect_end(&parser)?;
         // In this order: only rewritten trees are shallow enough to be walked.
-        let mut body = syntax::rewrite(parsed, first_definition);
+        let mut body = syntax::rewrite(parsed);
         unsupported::refuse(&body, &self.position)?;
         if let Some(parameters) = parameters {
             fill_syntax(&mut body, parameters);

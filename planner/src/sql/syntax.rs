@@ -15,9 +15,8 @@
 //!   them, which hold no `1e200`.
 //! * Joins with USING and NATURAL get names for their merged columns (`using`).
 //! * Names of windows are replaced by what they stand for (`windows`).
-//! * The query of a CTE becomes `SELECT * FROM (query) AS __cte_n`, `n` counting definitions: the
-//!   binder copies a CTE's plan to where it is named, and copies of one definition must be told
-//!   from equal texts when the text has a volatile function.
+//! * The query of a CTE becomes `SELECT * FROM (query) AS __cte`: the mark by which `relations`
+//!   knows it, since the binder copies a CTE's plan to where it is named.
 
 use std::ops::ControlFlow;
 
@@ -33,8 +32,8 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::names::name_columns;
 use super::{using, windows};
 
-/// Begins the alias of every CTE's query.
-pub(crate) const CTE_PREFIX: &str = "__cte_";
+/// The alias of every CTE's query.
+pub(super) const CTE_ALIAS: &str = "__cte";
 
 /// Chains up to this many levels stay as they were written.
 const CHAIN_MAX: usize = 32;
@@ -119,9 +118,9 @@ fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
     matches!(&token.token, Token::Word(found) if found.keyword == word)
 }
 
-/// The statement as the binder reads it. Definitions are numbered from `first_definition` on.
-pub(super) fn rewrite(mut statement: Statement, first_definition: usize) -> Statement {
-    let mut rewriter = Rewriter { definitions: first_definition, joins: 0 };
+/// The statement as the binder reads it.
+pub(super) fn rewrite(mut statement: Statement) -> Statement {
+    let mut rewriter = Rewriter { joins: 0 };
     match &mut statement {
         Statement::Statement(statement) => {
             let _ = statement.visit(&mut rewriter);
@@ -137,7 +136,6 @@ pub(super) fn rewrite(mut statement: Statement, first_definition: usize) -> Stat
 }
 
 struct Rewriter {
-    definitions: usize,
     /// Joins with merged columns.
     joins: usize,
 }
@@ -153,8 +151,7 @@ impl VisitorMut for Rewriter {
             if cte.materialized == Some(CteAsMaterialized::NotMaterialized) {
                 continue;
             }
-            name_query(&mut cte.query, &format!("{CTE_PREFIX}{}", self.definitions));
-            self.definitions += 1;
+            name_query(&mut cte.query, CTE_ALIAS);
         }
         ControlFlow::Continue(())
     }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::TableReference;
-use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::sqlparser::ast::Statement as Sql;
 use gristmill_engine::{Error, Position, Result};
@@ -52,11 +51,11 @@ impl View {
 
     /// The plan of the view's query.
     pub(crate) fn plan(&self, binder: &Binder<'_>) -> Result<LogicalPlan> {
-        let mut plan = self.numbered(0, binder)?;
-        if is_volatile(&plan).map_err(|e| to_error(&e, &Position::default()))? {
-            // Equal texts in two references are two definitions.
-            plan = self.numbered(binder.next_definitions(), binder)?;
-        }
+        let no_query = || Error::internal("a view that is no query");
+        let parsed = self.query.parse(Some(&self.parameters))?.body;
+        let Parsed::Statement(sql) = parsed else { return Err(no_query()) };
+        let Sql::Query(query) = *sql else { return Err(no_query()) };
+        let plan = bind_query(query, binder, self.query.position())?;
         let plan = renamed(plan, &self.columns, &Position::default())?;
         let alias = TableReference::bare(format!("{VIEW_PREFIX}{}", self.name));
         LogicalPlanBuilder::from(plan)
@@ -64,25 +63,6 @@ impl View {
             .and_then(LogicalPlanBuilder::build)
             .map_err(|e| to_error(&e, &Position::default()))
     }
-
-    fn numbered(&self, first_definition: usize, binder: &Binder<'_>) -> Result<LogicalPlan> {
-        let parsed = self.query.parse_numbered(Some(&self.parameters), first_definition)?;
-        if let Parsed::Statement(sql) = parsed.body
-            && let Sql::Query(query) = *sql
-        {
-            return bind_query(query, binder, self.query.position());
-        }
-        Err(Error::internal("a view that is no query"))
-    }
-}
-
-fn is_volatile(plan: &LogicalPlan) -> datafusion_common::Result<bool> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        found |= node.expressions().iter().any(Expr::is_volatile);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
 }
 
 /// A view as the front end sees it: its plan takes the place of the scan.

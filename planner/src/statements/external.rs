@@ -12,7 +12,7 @@ use super::names::{place_of, table_name};
 use super::{Change, Command, Planner};
 use crate::catalog::{Entry, FileTable, Format, Kind, Reading};
 use crate::csv_options::csv_options;
-use crate::sql::to_error;
+use crate::sql::{to_error, with_place};
 
 impl Planner<'_> {
     pub(super) fn external_table(
@@ -47,12 +47,7 @@ impl Planner<'_> {
         let given = table.options.iter().map(|(name, value)| (name.clone(), text(value)));
         let header = header_row.then(|| ("header".to_string(), "true".to_string()));
         let reading = reading(format, given.chain(header).collect());
-        let reading = reading.map_err(|error| match error {
-            Error::Input { message, position: None } => {
-                Error::input_at(message, self.position().clone())
-            }
-            other => other,
-        })?;
+        let reading = reading.map_err(|error| with_place(error, None, self.position()))?;
         let columns = columns.fields().iter().map(|field| Field::clone(field)).collect();
         let file = FileTable { path: PathBuf::from(location), reading, columns };
         let entry = Entry::File { file: Box::new(file), opened: None };

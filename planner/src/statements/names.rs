@@ -3,8 +3,7 @@
 use datafusion_sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Spanned};
 use gristmill_engine::{Error, Position, Result};
 
-/// The schema that all tables of a session are in.
-const MAIN: &str = "main";
+use crate::sql::MAIN_SCHEMA;
 
 /// The name of a table or view that a statement makes, fills or drops.
 ///
@@ -14,7 +13,7 @@ pub(super) fn table_name(name: &ObjectName) -> Result<String> {
     let parts: Vec<String> = name.0.iter().filter_map(part).collect();
     match parts.as_slice() {
         [table] if name.0.len() == 1 => Ok(table.clone()),
-        [schema, table] if name.0.len() == 2 && schema == MAIN => Ok(table.clone()),
+        [schema, table] if name.0.len() == 2 && schema == MAIN_SCHEMA => Ok(table.clone()),
         _ => {
             let message = format!("tables have plain names here, `{name}` has a schema");
             Err(Error::input_at(message, place_of(name)))

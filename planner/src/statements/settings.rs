@@ -14,7 +14,7 @@ use super::names::place_of;
 use super::{Change, Command, Planner};
 use crate::files;
 use crate::parameters::{Parameter, Parameters};
-use crate::sql::nearest;
+use crate::sql::{nearest, with_place};
 
 /// Most threads that can be asked for.
 const THREADS_MAX: usize = 1024;
@@ -214,12 +214,7 @@ impl Planner<'_> {
         // Tried here, to find what is wrong with it where it stands.
         let mut tried = self.scope.settings().clone();
         let found = tried.set(Some(setting.name), value.as_deref());
-        found.map_err(|error| match error {
-            Error::Input { message, position: None } => {
-                Error::input_at(message, self.position().clone())
-            }
-            other => other,
-        })?;
+        found.map_err(|error| with_place(error, None, self.position()))?;
         Ok(Command::Change(Change::Set { name: Some(setting.name), value }))
     }
 

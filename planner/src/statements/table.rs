@@ -16,7 +16,7 @@ use gristmill_engine::{Error, Position, Result};
 
 use super::names::{place_of, table_name};
 use super::{Change, Command, Filling, Lowered, Planner};
-use crate::catalog::{Entry, IfExists, Kind};
+use crate::catalog::{Entry, IfExists, Kind, logical_type};
 use crate::sql::{analyze, nearest, renamed, shaped, to_error};
 
 impl Planner<'_> {
@@ -234,13 +234,10 @@ fn noun(kind: Kind) -> &'static str {
 
 /// The type for a column whose values have this one.
 fn of_values(data_type: &DataType) -> DataType {
-    match data_type {
+    match logical_type(data_type) {
         // A column of nothing but NULL.
         DataType::Null => DataType::Int32,
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::Dictionary(_, values) => of_values(values),
-        other => other.clone(),
+        other => other,
     }
 }
 

@@ -144,7 +144,7 @@ pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     }
 }
 
-fn has_subquery(expr: &Expr) -> bool {
+pub(crate) fn has_subquery(expr: &Expr) -> bool {
     expr.exists(|e| Ok(subquery_of(e).is_some())).unwrap_or(true)
 }
 
