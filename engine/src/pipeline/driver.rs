@@ -193,7 +193,9 @@ impl Driver {
             }
             Work::Flush(id) => self.flush(id),
             Work::CloseLane => {
-                self.lane = None;
+                if let Some(lane) = self.lane.take() {
+                    lane.close();
+                }
                 Ok(None)
             }
             Work::Combine(id) => self.combine(id),

@@ -11,7 +11,11 @@
 //! (the arms of a union) share an order; arm `k` numbers its morsels from `k << 40`, and opens a
 //! lane only when it starts, so the runner holds a place for each arm that is still to come.
 //!
-//! Invariant 1: no chunk of a morsel below `low()` is delivered after `low()` has returned.
+//! A worker that fails or is stopped leaves its lane where it stands: its morsel is not complete, and
+//! nothing behind that may pass for the input's next rows.
+//!
+//! Invariant 1: no chunk of a morsel below `low()` is delivered after `low()` has returned, and all
+//! of them have been.
 
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +33,8 @@ struct Shared {
     moved: Gate,
 }
 
-/// One worker's mark in an [`Order`]; closes when dropped.
+/// One worker's mark in an [`Order`]. Dropped without [`Lane::close`], it holds the low mark for
+/// ever.
 pub struct Lane {
     order: Order,
     number: usize,
@@ -80,10 +85,9 @@ impl Lane {
             self.order.shared.moved.notify();
         }
     }
-}
 
-impl Drop for Lane {
-    fn drop(&mut self) {
+    /// All that the worker had to deliver is delivered.
+    pub fn close(mut self) {
         self.advance(u64::MAX);
     }
 }
@@ -104,9 +108,11 @@ mod tests {
         b.advance(3);
         assert!(token.is_stale());
         assert_eq!(order.low(), 3);
-        drop(b);
+        b.close();
         assert_eq!(order.low(), 5);
         a.advance(4);
         assert_eq!(order.low(), 5, "a lane never goes back");
+        drop(a);
+        assert_eq!(order.low(), 5, "nor is an unfinished morsel complete");
     }
 }

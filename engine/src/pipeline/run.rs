@@ -167,8 +167,11 @@ impl Shared {
             Work::Worker(id, WorkerState::New(Box::new(start)))
         };
         let work: Vec<Work> = (0..workers).map(worker).collect();
+        if let Some(place) = place {
+            place.close();
+        }
         // From here on only the tasks hold the roles: they may be over before this returns.
-        drop((pipeline, flow, place));
+        drop((pipeline, flow));
         self.spawn(work);
         Ok(())
     }

@@ -350,7 +350,7 @@ fn errors_and_cancellation_end_every_state() {
         assert!(matches!(turn, Err(Error::Cancelled { reason: "interrupted" })), "{steps}");
         drop(driver);
         assert_eq!(keep.workers.load(Ordering::SeqCst), 0);
-        assert_eq!(rig.order.low(), u64::MAX);
+        assert!(rig.order.low() < u64::MAX || steps > 20, "what was not delivered is not complete");
         assert!(!ended || steps > 20);
     }
 }

@@ -257,6 +257,13 @@ impl ParquetWorker {
         Ok(blocked)
     }
 
+    /// The rows of the present morsel are handed over.
+    fn close_lane(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            lane.close();
+        }
+    }
+
     /// Makes a piece of the rows at hand. Only when none is waiting.
     fn complete(&mut self) -> Result<()> {
         let piece = match self.group.take() {
@@ -319,7 +326,7 @@ impl SinkWorker for ParquetWorker {
                 return Ok(Consumed::Blocked(token, input));
             }
             self.morsel = Some(place.morsel);
-            self.lane = None;
+            self.close_lane();
             self.lane = cx.query.keep_order.then(|| cx.order.open(place.morsel));
         }
         if self.group.is_none() && self.few.is_empty() {
@@ -342,7 +349,7 @@ impl SinkWorker for ParquetWorker {
         self.complete()?;
         let blocked = self.hand_over(cx)?;
         if blocked.is_none() {
-            self.lane = None;
+            self.close_lane();
         }
         Ok(blocked)
     }
