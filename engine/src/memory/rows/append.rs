@@ -127,6 +127,9 @@ impl RowPages {
         let layout = self.layout().clone();
         let width = layout.width();
         self.nulls.iter_mut().zip(&from.nulls).for_each(|(own, other)| *own |= other);
+        if !layout.has_heap() {
+            return self.append_fixed_rows(from, rows, lane, memory, refs);
+        }
         for (done, &row) in rows.iter().enumerate() {
             let page = &from.pages[row.page()].bytes;
             let fixed = from.row(row);
@@ -142,6 +145,33 @@ impl RowPages {
             self.push_refs(to, start, 1, refs);
         }
         Ok(rows.len())
+    }
+
+    /// [`RowPages::append_rows`] for rows without a heap: page by page.
+    fn append_fixed_rows(
+        &mut self,
+        from: &RowPages,
+        rows: &[RowRef],
+        lane: usize,
+        memory: &mut Reservation,
+        refs: &mut Vec<RowRef>,
+    ) -> Result<usize> {
+        let width = self.layout().width();
+        let mut done = 0;
+        while done < rows.len() {
+            let Some(to) = self.page_for(lane, 0, memory)? else { break };
+            // A layout without columns and slots has no width, and nothing to copy.
+            let room = self.pages[to].free(width).checked_div(width).unwrap_or(usize::MAX);
+            let part = &rows[done..rows.len().min(done.saturating_add(room))];
+            let start = self.extend_page(to, part.len());
+            let target = &mut self.pages[to].bytes[start..][..part.len() * width];
+            for (target, &row) in target.chunks_exact_mut(width.max(1)).zip(part) {
+                target.copy_from_slice(from.row(row));
+            }
+            self.push_refs(to, start, part.len(), refs);
+            done += part.len();
+        }
+        Ok(done)
     }
 }
 

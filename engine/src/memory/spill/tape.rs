@@ -282,6 +282,11 @@ impl TapeReader {
         self.beyond = beyond;
     }
 
+    /// Where the next block is looked for.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
     /// The bytes that are in memory, until a block is asked for that is not among them.
     pub fn window(&self) -> &[u8] {
         self.window.bytes()

@@ -5,7 +5,7 @@
 //! before, which is what clustered inputs have most of.
 //!
 //! When memory is short the rows are moved to lanes on tape (`lanes`): those that a worker has, and
-//! from then on all others, through its pages. What workers have handed over before, and rows whose
+//! from then on all others at once. What workers have handed over before, and rows whose
 //! directory has no room, are moved when the build side is at its end.
 //!
 //! The build side of a null-aware join fills several tables, each as if it were alone.
@@ -26,9 +26,6 @@ use crate::scheduler::Token;
 
 /// Bytes of the first page of each worker, which is granted from the start.
 const MINIMUM_BYTES: usize = 64 << 10;
-
-/// Bytes of pages that are moved together once rows are moved at all.
-const MOVE_BYTES: usize = 512 << 10;
 
 /// What a row of the build side takes of a directory, more or less.
 const DIRECTORY_ROW_BYTES: usize = 13;
@@ -249,24 +246,30 @@ impl BuildWorker {
         if rows.is_empty() {
             return Ok(());
         }
-        if shape.hash_slot.is_some() {
+        let moves = shared.spills && shared.is_spilling();
+        if shape.hash_slot.is_some() || moves {
             self.hasher.hash(&keys, &rows, &mut self.hashes)?;
         }
-        let before = self.pages.bytes();
-        self.store(shape, input, &rows, cx)?;
-        if !shared.spills {
+        let columns = stored_columns(shape, input)?;
+        let columns: Vec<&Column> = columns.iter().collect();
+        if moves {
+            self.move_out(cx)?;
+            let hashes = std::mem::take(&mut self.hashes);
+            let writer = self.writer()?;
+            writer.begin(input.place().morsel)?;
+            writer.add_columns(&columns, &rows, &hashes, shape.hash_slot)?;
+            self.hashes = hashes;
             return Ok(());
         }
-        if !shared.is_spilling() {
+        let before = self.pages.bytes();
+        self.store(shape, input.place().morsel, &columns, &rows, cx)?;
+        if shared.spills && !shared.is_spilling() {
             shared.hold(self.pages.bytes() - before, cx.memory());
             if self.memory.as_ref().is_some_and(Reservation::pressed) {
                 shared.spill();
             }
         }
-        match shared.is_spilling() && self.pages.bytes() >= MOVE_BYTES {
-            true => self.move_out(cx),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// Hands over what was stored.
@@ -293,18 +296,28 @@ impl BuildWorker {
     /// Moves all rows in memory to lanes.
     fn move_out(&mut self, cx: &Context) -> Result<()> {
         let shared = self.shared.clone();
-        let writer = match (&mut self.lanes, self.lane_memory.take()) {
-            (Some(writer), _) => writer,
-            (none, Some(memory)) => none.insert(LaneWriter::new(&shared.shape.layout, 0, memory)?),
-            (None, None) => return Err(Error::internal("a join's rows have nowhere to go")),
-        };
-        move_rows(&shared.shape, &self.pages, &self.runs, writer, cx)?;
-        if let Some(memory) = &mut self.memory {
-            memory.shrink(self.pages.bytes());
+        let runs = std::mem::take(&mut self.runs);
+        if self.pages.is_empty() {
+            return Ok(());
         }
-        self.pages.clear();
-        self.runs.clear();
+        let none = RowPages::new(shared.shape.layout.clone(), DEFAULT_PAGE_BYTES);
+        let pages = std::mem::replace(&mut self.pages, none);
+        move_rows(&shared.shape, &pages, &runs, self.writer()?, cx)?;
+        if let Some(memory) = &mut self.memory {
+            memory.shrink(pages.bytes());
+        }
         Ok(())
+    }
+
+    /// Where rows are moved to.
+    fn writer(&mut self) -> Result<&mut LaneWriter> {
+        match (&mut self.lanes, self.lane_memory.take()) {
+            (Some(writer), _) => Ok(writer),
+            (none, Some(memory)) => {
+                Ok(none.insert(LaneWriter::new(&self.shared.shape.layout, 0, memory)?))
+            }
+            (None, None) => Err(Error::internal("a join's rows have nowhere to go")),
+        }
     }
 
     /// The physical positions of the rows that are stored; notes the ranges of their keys.
@@ -370,22 +383,18 @@ impl BuildWorker {
         }
     }
 
-    fn store(&mut self, shape: &Shape, input: &Chunk, rows: &[u32], cx: &Context) -> Result<()> {
-        let mut normalised = Vec::new();
-        for stored in shape.stored.iter().filter(|s| s.normalised) {
-            let column = input.column(stored.input)?;
-            let array = with_float_keys(&column.to_array(input.rows())?)?;
-            normalised.push(Column::flat(column.logical().clone(), array));
-        }
-        let mut normalised = normalised.iter();
-        let columns = shape.stored.iter().map(|stored| match stored.normalised {
-            true => normalised.next().ok_or_else(|| Error::internal("a key is missing")),
-            false => input.column(stored.input),
-        });
-        let columns: Vec<&Column> = columns.collect::<Result<_>>()?;
+    /// Stores rows in memory, and moves all out when it has no room.
+    fn store(
+        &mut self,
+        shape: &Shape,
+        morsel: u64,
+        columns: &[&Column],
+        rows: &[u32],
+        cx: &Context,
+    ) -> Result<()> {
         let mut done = 0;
         loop {
-            done += self.append(shape, &columns, &rows[done..], done)?;
+            done += self.append(shape, columns, &rows[done..], done)?;
             if done == rows.len() {
                 return Ok(());
             }
@@ -394,11 +403,10 @@ impl BuildWorker {
             if self.pages.is_empty() {
                 let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
                 self.pages = pages.strict();
-                done += self.append(shape, &columns, &rows[done..done + 1], done)?;
+                done += self.append(shape, columns, &rows[done..done + 1], done)?;
             }
             self.move_out(cx)?;
-            self.pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
-            self.runs.push(Run::new(input.place().morsel, shape.build_keys.len()));
+            self.runs.push(Run::new(morsel, shape.build_keys.len()));
         }
     }
 
@@ -423,6 +431,19 @@ impl BuildWorker {
         }
         Ok(stored)
     }
+}
+
+/// The columns that are stored of a chunk.
+fn stored_columns(shape: &Shape, input: &Chunk) -> Result<Vec<Column>> {
+    let columns = shape.stored.iter().map(|stored| {
+        let column = input.column(stored.input)?;
+        if !stored.normalised {
+            return Ok(column.clone());
+        }
+        let array = with_float_keys(&column.to_array(input.rows())?)?;
+        Ok(Column::flat(column.logical().clone(), array))
+    });
+    columns.collect()
 }
 
 /// The table of a build side without rows.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::lanes::{Lane, StoredPage};
+use super::lanes::{Lane, Stretch, page_of};
 use super::shape::Shape;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Place};
 use crate::error::{Error, Result};
@@ -19,49 +19,70 @@ const WINDOW_BYTES: usize = 64 << 10;
 const READ_BYTES: usize = 256 << 10;
 
 /// Reads pages, of any tape.
-#[derive(Default)]
 pub(super) struct LaneReader {
     reader: Option<(Arc<Tape>, TapeReader)>,
+    memory: Reservation,
 }
 
 impl LaneReader {
-    /// A page's rows, then its heap. The window is charged to a child of `memory`, the page to
-    /// nobody.
+    /// A reader whose window, when it has one, is charged to a child of `memory`.
+    pub(super) fn new(memory: Reservation) -> Self {
+        LaneReader { reader: None, memory }
+    }
+
+    /// Adds the page at `at` of a stretch to `pages`; where the next one is. `charge` is called
+    /// before so many bytes are taken.
     ///
     /// # Errors
-    /// `Io` when the tape cannot be read, `OutOfMemory` when the window has no room.
-    pub(super) fn load(&mut self, page: &StoredPage, memory: &Reservation) -> Result<Vec<u8>> {
+    /// `Io` when the tape cannot be read, `OutOfMemory` when the window has no room, and those of
+    /// `charge`.
+    pub(super) fn load(
+        &mut self,
+        stretch: &Stretch,
+        at: u64,
+        pages: &mut RowPages,
+        mut charge: impl FnMut(usize) -> Result<()>,
+    ) -> Result<u64> {
         let reader = match &mut self.reader {
             Some((tape, reader)) => {
-                if !Arc::ptr_eq(tape, &page.tape) {
-                    reader.turn_to(page.tape.clone());
-                    *tape = page.tape.clone();
+                if !Arc::ptr_eq(tape, &stretch.tape) {
+                    reader.turn_to(stretch.tape.clone());
+                    *tape = stretch.tape.clone();
                 }
                 reader
             }
             none => {
-                let reader = TapeReader::new(page.tape.clone(), WINDOW_BYTES, memory.child(0)?)?;
-                &mut none.insert((page.tape.clone(), reader)).1
+                let (tape, window) = (stretch.tape.clone(), self.memory.child(0)?);
+                let reader = TapeReader::new(tape.clone(), WINDOW_BYTES, window)?;
+                &mut none.insert((tape, reader)).1
             }
         };
-        let mut bytes = Vec::with_capacity(page.bytes);
-        reader.seek(page.position, u64::MAX, 0);
-        while bytes.len() < page.bytes {
-            let Some(part) = reader.next_block()? else { break };
-            bytes.extend_from_slice(part.bytes);
+        reader.seek(at, stretch.until, 0);
+        let block = reader.next_block()?.ok_or_else(cut_off)?;
+        let (rows, has_heap) = page_of(block.tag);
+        charge(block.bytes.len())?;
+        let mut bytes = block.bytes.to_vec();
+        if has_heap {
+            let heap = reader.next_block()?.ok_or_else(cut_off)?;
+            charge(heap.bytes.len())?;
+            bytes.reserve_exact(heap.bytes.len());
+            bytes.extend_from_slice(heap.bytes);
         }
-        match bytes.len() == page.bytes {
-            true => Ok(bytes),
-            false => Err(Error::internal("a page on a tape is not as long as it was")),
-        }
+        pages.push_image(rows, bytes)?;
+        Ok(reader.position())
     }
+}
+
+fn cut_off() -> Error {
+    Error::internal("a page on a tape is not as long as it was")
 }
 
 /// Walks over the probe rows of a lane, any number of times.
 pub(super) struct ProbeRows {
     lane: Arc<Lane>,
-    /// The page that is read next.
-    page: usize,
+    /// The stretch that is read next, and where it goes on if it has been begun.
+    stretch: usize,
+    position: Option<u64>,
     pages: RowPages,
     refs: Vec<RowRef>,
     /// The row of `refs` that comes next, and how many rows of the lane are before it.
@@ -75,7 +96,8 @@ impl ProbeRows {
     /// `Internal` when the join's rows cannot be stored.
     pub(super) fn new(lane: Arc<Lane>, shape: &Shape, charge: Reservation) -> Result<Self> {
         let pages = RowPages::new(shape.probe_rows()?.layout.clone(), READ_BYTES);
-        Ok(ProbeRows { lane, page: 0, pages, refs: Vec::new(), at: 0, row: 0, charge })
+        let (stretch, position, refs) = (0, None, Vec::new());
+        Ok(ProbeRows { lane, stretch, position, pages, refs, at: 0, row: 0, charge })
     }
 
     pub(super) fn lane(&self) -> &Arc<Lane> {
@@ -84,7 +106,7 @@ impl ProbeRows {
 
     /// Goes back to the first row.
     pub(super) fn rewind(&mut self) {
-        (self.page, self.at, self.row) = (0, 0, 0);
+        (self.stretch, self.position, self.at, self.row) = (0, None, 0, 0);
         self.refs.clear();
     }
 
@@ -120,14 +142,18 @@ impl ProbeRows {
         self.pages.clear();
         self.refs.clear();
         self.at = 0;
-        while let Some(page) = self.lane.pages.get(self.page)
+        self.charge.resize_to(0)?;
+        while let Some(stretch) = self.lane.stretches.get(self.stretch)
             && self.pages.rows() < CHUNK_ROWS
             && self.pages.bytes() < READ_BYTES
         {
             // The rows, and the columns that are made of them.
-            self.charge.resize_to(2 * (self.pages.bytes() + page.bytes))?;
-            self.pages.push_image(page.rows, reader.load(page, &self.charge)?)?;
-            self.page += 1;
+            let charge = |bytes| self.charge.grow(2 * bytes);
+            let at = self.position.unwrap_or(stretch.from);
+            let next = reader.load(stretch, at, &mut self.pages, charge)?;
+            let is_read = next >= stretch.until;
+            self.position = (!is_read).then_some(next);
+            self.stretch += usize::from(is_read);
         }
         self.refs.extend(self.pages.refs());
         Ok(!self.refs.is_empty())

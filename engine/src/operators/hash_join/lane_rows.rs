@@ -78,7 +78,7 @@ impl LaneRows {
             probe: shared.probe_lanes(),
             next: next.clone(),
             morsel: 0,
-            workshop: Workshop { reader: LaneReader::default(), memory, share },
+            workshop: Workshop { reader: LaneReader::new(memory.child(0)?), memory, share },
             jobs: Vec::new(),
             running: None,
         })
@@ -116,7 +116,7 @@ impl LaneRows {
             let blocks = Blocks::all(&shared)?;
             return self.begin_blocks(blocks, probe()?);
         };
-        let (no_build, no_probe) = (build.pages.is_empty(), job.probe.pages.is_empty());
+        let (no_build, no_probe) = (build.is_empty(), job.probe.is_empty());
         let gives_nothing_alone = if no_probe {
             no_build || !shape.kind.gives_build_rows()
         } else {
@@ -130,7 +130,7 @@ impl LaneRows {
             return self.begin_blocks(blocks, probe()?);
         }
         let probe = probe()?;
-        if table_bytes(&build.pages) <= self.workshop.share
+        if table_bytes(&build.stretches) <= self.workshop.share
             && let Some(table) = blocks.next(&mut self.workshop, cx)?
             && blocks.is_done()
         {
@@ -153,9 +153,10 @@ impl LaneRows {
 
     /// Whether to write both sides once more, rather than to read the probe side several times.
     fn is_worth_dividing(&self, job: &Job, build: &Lane) -> bool {
-        let blocks = table_bytes(&build.pages).div_ceil(self.workshop.share);
-        let again = blocks.saturating_mul(job.probe.bytes());
-        job.divides && job.level + 1 < LEVELS_MAX && again > 2 * (build.bytes() + job.probe.bytes())
+        let blocks = table_bytes(&build.stretches).div_ceil(self.workshop.share);
+        let further = blocks.saturating_sub(1);
+        let again = further.saturating_mul(job.probe.bytes());
+        job.divides && job.level + 1 < LEVELS_MAX && again > build.bytes() + job.probe.bytes()
     }
 
     /// Puts the lanes that a lane is divided into before the others.
@@ -199,14 +200,17 @@ impl LaneRows {
         let mut charge = memory.child(0)?;
         let mut pages = RowPages::new(layout.clone(), 0);
         let mut hashes = Vec::new();
-        for page in &lane.pages {
-            cx.check()?;
-            charge.resize_to(page.bytes)?;
-            pages.push_image(page.rows, reader.load(page, memory)?)?;
-            let rows: Vec<RowRef> = pages.refs().collect();
-            hash(&pages, &rows, &mut hashes)?;
-            writer.add(&pages, &rows, &hashes)?;
-            pages.clear();
+        for stretch in &lane.stretches {
+            let mut at = stretch.from;
+            while at < stretch.until {
+                cx.check()?;
+                charge.resize_to(0)?;
+                at = reader.load(stretch, at, &mut pages, |bytes| charge.grow(bytes))?;
+                let rows: Vec<RowRef> = pages.refs().collect();
+                hash(&pages, &rows, &mut hashes)?;
+                writer.add(&pages, &rows, &hashes)?;
+                pages.clear();
+            }
         }
         writer.finish()
     }

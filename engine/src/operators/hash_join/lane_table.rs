@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::finish::{Building, Built};
 use super::lane_reader::LaneReader;
-use super::lanes::{Lane, StoredPage};
+use super::lanes::{Lane, Stretch};
 use super::shape::Shared;
 use super::store::{Part, Run};
 use super::table::Table;
@@ -14,11 +14,11 @@ use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
 use crate::pipeline::Context;
 
 /// What a row takes of a directory, of groups and of marks.
-const TABLE_ROW_BYTES: usize = 40;
+const TABLE_ROW_BYTES: usize = 24;
 
-/// What a table of these pages takes, more or less.
-pub(super) fn table_bytes(pages: &[StoredPage]) -> usize {
-    pages.iter().map(|page| page.bytes + page.rows * TABLE_ROW_BYTES).sum()
+/// What a table of these rows takes, more or less.
+pub(super) fn table_bytes(stretches: &[Stretch]) -> usize {
+    stretches.iter().map(|stretch| stretch.bytes + stretch.rows * TABLE_ROW_BYTES).sum()
 }
 
 /// What a worker reads and makes tables with.
@@ -38,7 +38,7 @@ pub(super) struct Blocks {
 enum Source {
     /// A table in memory, until it is given.
     Table(Option<Arc<Table>>),
-    /// A lane, and the page that the next table begins with.
+    /// A lane, and the stretch that the next table begins with.
     Lane(Arc<Lane>, usize),
 }
 
@@ -66,14 +66,14 @@ impl Blocks {
     pub(super) fn is_done(&self) -> bool {
         match &self.source {
             Source::Table(table) => table.is_none(),
-            Source::Lane(lane, at) => *at == lane.pages.len(),
+            Source::Lane(lane, at) => *at == lane.stretches.len(),
         }
     }
 
-    /// The next table: as large as the worker's share and memory allow, of one page at least.
+    /// The next table: as large as the worker's share and memory allow, of one stretch at least.
     ///
     /// # Errors
-    /// `OutOfMemory` when not even a page has room, `Io` when it cannot be read.
+    /// `OutOfMemory` when not even a stretch has room, `Io` when it cannot be read.
     pub(super) fn next(
         &mut self,
         workshop: &mut Workshop,
@@ -83,14 +83,14 @@ impl Blocks {
             Source::Table(table) => return Ok(table.take()),
             Source::Lane(lane, at) => (lane, at),
         };
-        let rest = lane.pages.get(*at..).unwrap_or(&[]);
+        let rest = lane.stretches.get(*at..).unwrap_or(&[]);
         if rest.is_empty() {
             return Ok(None);
         }
         let mut count = 0;
         let mut bytes = 0;
-        while let Some(page) = rest.get(count) {
-            bytes += table_bytes(std::slice::from_ref(page));
+        while let Some(stretch) = rest.get(count) {
+            bytes += table_bytes(std::slice::from_ref(stretch));
             if count > 0 && bytes > workshop.share {
                 break;
             }
@@ -103,7 +103,7 @@ impl Blocks {
                     return Ok(Some(table));
                 }
                 Ok(None) | Err(Error::OutOfMemory { .. }) if count > 1 => count /= 2,
-                Ok(None) => return Err(Error::internal("a table of one page has no room")),
+                Ok(None) => return Err(Error::internal("a table of one stretch has no room")),
                 Err(error) => return Err(error),
             }
         }
@@ -113,12 +113,12 @@ impl Blocks {
 /// The table of these rows; `None` when there is no room for it.
 fn table(
     shared: &Arc<Shared>,
-    stored: &[StoredPage],
+    stored: &[Stretch],
     workshop: &mut Workshop,
     cx: &Context,
 ) -> Result<Option<Arc<Table>>> {
     let needed = table_bytes(stored);
-    let bytes: usize = stored.iter().map(|page| page.bytes).sum();
+    let bytes: usize = stored.iter().map(|stretch| stretch.bytes).sum();
     if !workshop.memory.try_grow(needed) {
         if stored.len() > 1 {
             return Ok(None);
@@ -130,15 +130,18 @@ fn table(
     let shape = &shared.shape;
     let mut pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
     let mut runs: Vec<Run> = Vec::new();
-    for page in stored {
+    for stretch in stored {
         cx.check()?;
-        pages.push_image(page.rows, workshop.reader.load(page, &workshop.memory)?)?;
-        let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
-        if runs.last().is_none_or(|run| run.morsel() != page.morsel()) {
-            runs.push(Run::new(page.morsel(), shape.build_keys.len()));
+        if runs.last().is_none_or(|run| run.morsel() != stretch.morsel()) {
+            runs.push(Run::new(stretch.morsel(), shape.build_keys.len()));
         }
-        if let Some(run) = runs.last_mut() {
-            run.add(&rows, shape.layout.width());
+        let mut at = stretch.from;
+        while at < stretch.until {
+            at = workshop.reader.load(stretch, at, &mut pages, |_| Ok(()))?;
+            let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
+            if let Some(run) = runs.last_mut() {
+                run.add(&rows, shape.layout.width());
+            }
         }
     }
     let parts = vec![Part { pages, runs, memory: memory.split(0) }];
