@@ -69,6 +69,7 @@ pub fn metrics(memory: &Governor) -> String {
         ("peak_reserved_bytes", held.peak_reserved as u64),
         ("peak_allocated_bytes", held.peak_allocated as u64),
         ("reserved_at_peak_allocated_bytes", held.reserved_at_peak as u64),
+        ("input_read_bytes", gristmill::input_bytes()),
         ("spill_peak_bytes", spilled.peak),
         ("spill_written_bytes", spilled.written),
         ("spill_read_bytes", spilled.read),

@@ -171,7 +171,8 @@ fn figures_go_to_standard_error() {
     let output = run(&["query", "select 1; select 2", "--timing", "--metrics"]);
     assert!(output.status.success());
     let lines = text(&output.stderr);
-    for wanted in ["timing: 1 ", "timing: 2 ", "metric: peak_reserved_bytes "] {
+    let bytes = "metric: input_read_bytes ";
+    for wanted in ["timing: 1 ", "timing: 2 ", "metric: peak_reserved_bytes ", bytes] {
         assert!(lines.contains(wanted), "{lines}");
     }
 }

@@ -128,16 +128,20 @@ fn unknown_option(name: &str, format: &str, known: &[&str]) -> Error {
     Error::input(format!("COPY to {format} has no option `{name}`; {hint}"))
 }
 
-/// Whether two paths lead to one existing file.
-fn same_file(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
-    }
+/// Whether two paths lead to one file, which need not be there yet.
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        path.canonicalize().ok().or_else(|| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+            Some(folder.join(path.file_name()?))
+        })
+    };
+    a == b || place(a).is_some_and(|a| place(b) == Some(a))
 }
 
 /// The files that the scans of a statement read.
-fn files_read(prepared: &Prepared) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_read(prepared: &Prepared) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let plans = prepared.shared.iter().map(|shared| &shared.plan).chain([&prepared.plan]);
     for plan in plans {

@@ -39,6 +39,7 @@ mod stored;
 mod testing;
 
 pub use csv_options::csv_options;
+pub use gristmill_engine::observe::input_bytes;
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;
 pub use gristmill_engine::sinks::{CsvText, Output as OutputFile};

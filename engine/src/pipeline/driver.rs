@@ -10,7 +10,7 @@
 //!            │
 //!            │ source at its end, or nobody wants more
 //!            ▼
-//!   Flush(first stage) … Flush(last) ─► CloseLane ─► Combine(sink) … ─► done
+//!   Flush(first stage) … Flush(last) ─► EndMorsel(sink) … ─► CloseLane ─► Combine(sink) … ─► done
 //! ```
 //!
 //! A step is one call of a role. Blocked steps stay on the stack and are tried again at the next
@@ -18,7 +18,8 @@
 //!
 //! Places: every chunk that a stage gets bears the morsel that the worker is at, and the number of
 //! chunks of that morsel that the stage got before. The worker's lane moves to a new morsel after a
-//! pull has named it, when the chunks of all earlier ones have been delivered.
+//! pull has named it, when the chunks of all earlier ones have been delivered and the sinks have
+//! ended theirs: a worker that waits for its turn holds nothing that others wait for.
 //!
 //! Memory: the chunks on the stack, at most one or two per stage.
 
@@ -48,6 +49,9 @@ enum Work {
     Deliver(StageId, Chunk),
     Resume(StageId),
     Flush(StageId),
+    EndMorsel(StageId),
+    /// The worker is at this morsel from here on.
+    Begin(u64),
     CloseLane,
     Combine(StageId),
 }
@@ -142,8 +146,9 @@ impl Driver {
         };
         match source.pull(&self.cx)? {
             Pull::Chunk(chunk) => {
-                self.go_to(chunk.place().morsel)?;
+                let morsel = chunk.place().morsel;
                 self.stack.push(Work::Deliver(0, chunk));
+                self.go_to(morsel)?;
             }
             Pull::Morsel(morsel) => self.go_to(morsel)?,
             Pull::Blocked(token) => return Ok(Some(token)),
@@ -160,19 +165,21 @@ impl Driver {
             return Err(Error::internal(format!("{name} went back to an earlier morsel")));
         }
         if morsel > self.morsel {
-            self.morsel = morsel;
-            self.sequences.fill(0);
-            if let Some(lane) = &mut self.lane {
-                lane.advance(morsel);
-            }
+            self.stack.push(Work::Begin(morsel));
+            self.end_morsel();
         }
         Ok(())
+    }
+
+    fn end_morsel(&mut self) {
+        self.stack.extend(self.flow.sinks().rev().map(Work::EndMorsel));
     }
 
     fn end_input(&mut self) {
         self.source = None;
         self.stack.extend(self.flow.sinks().rev().map(Work::Combine));
         self.stack.push(Work::CloseLane);
+        self.end_morsel();
         self.stack.push(Work::Flush(0));
     }
 
@@ -192,6 +199,23 @@ impl Driver {
                 Ok(self.follow(id, next, step, Work::Resume(id), None))
             }
             Work::Flush(id) => self.flush(id),
+            Work::EndMorsel(id) => {
+                let StageWorker::Sink(Some(worker)) = &mut self.stages[id] else {
+                    return Ok(None);
+                };
+                self.at = At::Stage(id);
+                let blocked = worker.end_morsel(&self.cx)?;
+                self.stack.extend(blocked.as_ref().map(|_| Work::EndMorsel(id)));
+                Ok(blocked)
+            }
+            Work::Begin(morsel) => {
+                self.morsel = morsel;
+                self.sequences.fill(0);
+                if let Some(lane) = &mut self.lane {
+                    lane.advance(morsel);
+                }
+                Ok(None)
+            }
             Work::CloseLane => {
                 if let Some(lane) = self.lane.take() {
                     lane.close();

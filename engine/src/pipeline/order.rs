@@ -11,8 +11,8 @@
 //! (the arms of a union) share an order; arm `k` numbers its morsels from `k << 40`, and opens a
 //! lane only when it starts, so the runner holds a place for each arm that is still to come.
 //!
-//! A worker that fails or is stopped leaves its lane where it stands: its morsel is not complete, and
-//! nothing behind that may pass for the input's next rows.
+//! A worker that fails or is stopped leaves its lane where it stands: its morsel is not complete,
+//! and nothing behind that may pass for the input's next rows.
 //!
 //! Invariant 1: no chunk of a morsel below `low()` is delivered after `low()` has returned, and all
 //! of them have been.

@@ -138,6 +138,14 @@ pub trait SinkWorker: Send {
     /// Takes a chunk.
     fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed>;
 
+    /// The chunks of a morsel have all come. Called before the order moves on to the next one, so
+    /// that a sink which keeps the order has handed over what it has of this morsel when others
+    /// rely on that. A blocked worker is asked again.
+    fn end_morsel(&mut self, cx: &Context) -> Result<Option<Token>> {
+        let _ = cx;
+        Ok(None)
+    }
+
     /// Hands this worker's state over to the shared one, at the end of its input. A blocked worker
     /// is asked again; after `None` it is dropped.
     fn combine(&mut self, cx: &Context) -> Result<Option<Token>>;

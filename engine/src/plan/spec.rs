@@ -18,7 +18,8 @@ pub type Field = (&'static str, String);
 /// How an operator takes the rows of its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intake {
-    /// Those of its only input as they come: it keeps none and waits for nothing else.
+    /// Those of its only input as they come: it keeps none and waits for nothing but its turn in
+    /// the order.
     Passes,
     /// All those of its only input before one comes out; it waits for nothing else.
     Collects,

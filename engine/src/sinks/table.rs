@@ -21,7 +21,7 @@ use crate::expr::Functions;
 use crate::memory::Governor;
 use crate::memory::chunks::{ChunkStore, ChunkWriter, ColumnFacts};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
-use crate::plan::{Build, Field, Spec, Stream};
+use crate::plan::{Build, Field, Intake, Spec, Stream};
 use crate::scheduler::Token;
 
 /// Where a query leaves the part it makes. Clones are the same place.
@@ -99,6 +99,10 @@ impl Spec for WriteTable {
 
     fn explain(&self) -> Vec<Field> {
         vec![("table", self.name.clone())]
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn to_json(&self) -> Result<Value> {

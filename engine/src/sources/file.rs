@@ -12,6 +12,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::observe::count_input_bytes;
 
 /// A file as the plan knows it. Size and time of change tell whether it is still the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,7 +108,9 @@ impl InputFile {
         read_exact_at(&self.file, offset, into).map_err(|e| match self.check() {
             Ok(()) => Error::io("read", self.path(), e),
             Err(changed) => changed,
-        })
+        })?;
+        count_input_bytes(into.len());
+        Ok(())
     }
 }
 

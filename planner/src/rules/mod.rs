@@ -2,8 +2,8 @@
 //!
 //! In the order in which they run: `definition` while names are bound, `distinct_on`,
 //! `set_operations` and `shared` on the bound plan, `unnest` and `in_place` on the analyzed one,
-//! `join_order` (with `region`) between the borrowed rules, `key_filters` on the engine's plan.
-//! `single_join` is a node that unnesting needs.
+//! `join_order` (with `region`) between the borrowed rules, `share_scans` and `key_filters` on the
+//! engine's plan. `single_join` is a node that unnesting needs.
 
 mod definition;
 mod distinct_on;
@@ -12,6 +12,7 @@ mod join_order;
 mod key_filters;
 mod region;
 mod set_operations;
+mod share_scans;
 mod shared;
 mod single_join;
 mod unnest;
@@ -22,6 +23,7 @@ pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
 pub(crate) use set_operations::{EXPAND_SET_OPERATIONS, Repeat, expand_set_operations};
+pub(crate) use share_scans::{SHARE_SCANS, share_scans};
 pub(crate) use shared::{
     SHARE_SUBPLANS, SharedSource, columns_read, narrowed, parts_read, share_subplans, shared_source,
 };

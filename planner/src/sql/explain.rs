@@ -104,7 +104,7 @@ fn format(token: Option<&TokenWithSpan>) -> Result<bool> {
     Err(Error::input_at(format!("EXPLAIN has no format {name}; {hint}"), place))
 }
 
-fn unexpected(token: Option<&TokenWithSpan>, expected: &str) -> Error {
+pub(super) fn unexpected(token: Option<&TokenWithSpan>, expected: &str) -> Error {
     match token {
         Some(found) => {
             let place = at(found.span.start.line, found.span.start.column);

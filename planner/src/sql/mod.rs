@@ -1,8 +1,8 @@
 //! From a program text to an optimized logical plan, with DataFusion's SQL front end.
 //!
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
-//!   `explain`: EXPLAIN in front of a statement; `names`: names for columns that have none;
-//!   `windows`: windows by name.
+//!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
+//!   for columns that have none; `windows`: windows by name.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `view`: queries with a name; `information`: tables about tables.
@@ -35,6 +35,7 @@ mod placeholders;
 mod relations;
 mod script;
 mod stack;
+mod statement_set;
 mod syntax;
 mod type_names;
 mod unsupported;

@@ -14,6 +14,7 @@ use super::diagnose::{at, locate_message, to_error};
 use super::explain::{Explain, cut_explain};
 use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
+use super::statement_set::{begins_set, ends_set};
 use super::syntax;
 use super::unsupported;
 use crate::parameters::Parameters;
@@ -39,6 +40,8 @@ pub struct Statement {
     tokens: Vec<TokenWithSpan>,
     position: Position,
     depth: Depth,
+    /// The statements of a set; of that, `tokens` has what stands before them.
+    members: Vec<Statement>,
 }
 
 /// A statement's syntax tree, and what was taken off its tokens before it was parsed.
@@ -70,21 +73,69 @@ pub fn statements(text: &str) -> Result<Vec<Statement>> {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
     })?;
+    let mut parts = tokens
+        .split(|token| token.token == Token::SemiColon)
+        .map(|part| part.iter().filter(|token| !is_space(token)).cloned().collect::<Vec<_>>())
+        .filter(|tokens| !tokens.is_empty());
     let mut statements = Vec::new();
-    for part in tokens.split(|token| token.token == Token::SemiColon) {
-        let words = part.iter().filter(|token| !is_space(token));
-        let tokens: Vec<TokenWithSpan> = words.cloned().collect();
-        let Some(first) = tokens.first() else { continue };
-        let position = at(first.span.start.line, first.span.start.column);
-        let depth = depth_bound(&tokens)?;
-        let statement = Statement { tokens, position, depth };
-        with_stack_for(depth, || statement.parse(None).map(drop))?;
-        statements.push(statement);
+    while let Some(tokens) = parts.next() {
+        statements.push(match begins_set(&tokens)? {
+            Some(head) => Statement::set(tokens, head, &mut parts)?,
+            None => Statement::single(tokens)?,
+        });
     }
     Ok(statements)
 }
 
 impl Statement {
+    /// One statement, whose syntax is checked.
+    fn single(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+        let depth = depth_bound(&tokens)?;
+        let statement = Statement { position: place_of(&tokens), tokens, depth, members: vec![] };
+        with_stack_for(depth, || statement.parse(None).map(drop))?;
+        Ok(statement)
+    }
+
+    /// The statements up to END as one. Before the first of them stand `head` tokens.
+    fn set(
+        mut tokens: Vec<TokenWithSpan>,
+        head: usize,
+        parts: &mut impl Iterator<Item = Vec<TokenWithSpan>>,
+    ) -> Result<Statement> {
+        let position = place_of(&tokens);
+        let first = tokens.split_off(head);
+        let mut parts = std::iter::once(first).filter(|first| !first.is_empty()).chain(parts);
+        let mut members: Vec<Statement> = Vec::new();
+        let mut depth = Depth::default();
+        loop {
+            let Some(part) = parts.next() else {
+                let message = "syntax error: the statement set that begins here has no END";
+                return Err(Error::input_at(message, position));
+            };
+            if ends_set(&part) {
+                break;
+            }
+            let member = Statement::single(part)?;
+            depth.parsed = depth.parsed.max(member.depth.parsed);
+            depth.balanced = depth.balanced.max(member.depth.balanced);
+            members.push(member);
+        }
+        if members.is_empty() {
+            return Err(Error::input_at("a statement set without statements", position));
+        }
+        Ok(Statement { tokens, position, depth, members })
+    }
+
+    /// The statements of a set; of any other statement, none.
+    pub(crate) fn members(&self) -> &[Statement] {
+        &self.members
+    }
+
+    /// The EXPLAIN in front of a set.
+    pub(crate) fn explain_of_set(&self) -> Result<Option<Explain>> {
+        cut_explain(&mut self.tokens.clone())
+    }
+
     /// Where it begins.
     pub fn position(&self) -> &Position {
         &self.position
@@ -117,7 +168,8 @@ impl Statement {
 
     /// The names and paths in it, quotes left off.
     pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
-        self.tokens.iter().filter_map(|token| match &token.token {
+        let members = self.members.iter().flat_map(|member| &member.tokens);
+        self.tokens.iter().chain(members).filter_map(|token| match &token.token {
             Token::Word(word) => Some(word.value.as_str()),
             _ => None,
         })
@@ -138,7 +190,7 @@ impl Statement {
         let tokens = self.tokens.get(at_as + 1..)?.to_vec();
         let first = tokens.first()?.span.start;
         let position = at(first.line, first.column);
-        Some(Statement { tokens, position, depth: self.depth })
+        Some(Statement { tokens, position, depth: self.depth, members: Vec::new() })
     }
 
     /// The syntax tree, for a stack that is deep enough. Without values for the parameters it is
@@ -194,6 +246,11 @@ fn expect_end(parser: &DFParser<'_>) -> Result<()> {
         format!("syntax error: Expected: end of statement or ;, found: {}", next.token),
         position,
     ))
+}
+
+fn place_of(tokens: &[TokenWithSpan]) -> Position {
+    let start = tokens.first().map_or(Location::empty(), |first| first.span.start);
+    at(start.line, start.column)
 }
 
 fn is_space(token: &TokenWithSpan) -> bool {
@@ -316,6 +373,27 @@ mod tests {
         assert_eq!(places, [(2, 1), (4, 3)]);
         assert!(statements(" \n -- nothing\n;").expect("parses").is_empty());
         assert_eq!(found[0].first_word(), "SELECT");
+    }
+
+    #[test]
+    fn a_statement_set_is_one_statement() {
+        let text = "select 1;\n explain execute statement set begin\n copy t to 'a.csv';; copy u \
+                    to 'b.csv'; end; select 2";
+        let found = statements(text).expect("parses");
+        let members: Vec<usize> = found.iter().map(|s| s.members().len()).collect();
+        assert_eq!(members, [0, 2, 0]);
+        assert_eq!((found[1].position().line, found[1].members()[0].position().line), (2, 3));
+        assert!(found[1].explain_of_set().expect("parses").is_some());
+        let errors = [
+            ("execute statement set copy t to 'a'", "Expected: BEGIN, found: copy"),
+            ("execute statement set", "Expected: BEGIN, found: EOF"),
+            ("select 1;\nexecute statement set begin copy t to 'a'", "line 2, column 1: syntax"),
+            ("execute statement set begin end", "without statements"),
+            ("execute statement set begin\n copy t; end", "line 2"),
+        ];
+        for (text, expected) in errors {
+            assert!(error(text).contains(expected), "{text}\n{}", error(text));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the same commands are planned against a scope that nobody uses, and have their effects on that
 //! without being run.
 //!
-//! * `query`: SELECT, and COPY of its rows into a file.
+//! * `query`: SELECT, and COPY of its rows into a file; `set`: several COPYs as one plan.
 //! * `table`: CREATE TABLE, INSERT; `view`: CREATE VIEW; `external`: CREATE EXTERNAL TABLE;
 //!   `drop`: DROP.
 //! * `describe`: DESCRIBE and SHOW.
@@ -18,6 +18,7 @@ mod drop;
 mod external;
 mod names;
 mod query;
+mod set;
 mod settings;
 mod table;
 mod view;
@@ -72,12 +73,18 @@ impl Scope {
 pub(crate) enum Command {
     /// The rows of a plan are the result.
     Rows(Plan),
-    /// A plan writes a file.
-    Write { plan: Plan, path: PathBuf, schema: SchemaRef },
+    /// A plan writes files.
+    Write { plan: Plan, files: Vec<Written> },
     /// A plan makes rows for a table of the session's own.
     Fill { plan: Plan, filling: Filling },
     /// There is no plan.
     Change(Change),
+}
+
+/// A file that a plan writes.
+pub(crate) struct Written {
+    path: PathBuf,
+    schema: SchemaRef,
 }
 
 /// Rows for a table.
@@ -136,21 +143,57 @@ pub(crate) fn plan(
 ) -> Result<Planned> {
     let depth = statement.depth().plus(scope.catalog.depth_of_views(statement.words()));
     sql::with_stack_for(depth, || {
-        let parsed = statement.parse(Some(parameters))?;
-        if parsed.explain.is_some_and(|explain| explain.analyze) {
-            let message = "not supported: EXPLAIN ANALYZE; EXPLAIN shows the plan";
-            return Err(Error::input_at(message, statement.position().clone()));
+        let task = Task { parameters, scope, shared };
+        if !statement.members().is_empty() {
+            return set::plan_set(statement, &task, explained);
         }
-        let binder = Binder::new(&scope.catalog, shared.functions)
-            .with_parameters(parameters)
-            .with_memory(shared.memory);
+        let parsed = statement.parse(Some(parameters))?;
+        refuse_analyze(parsed.explain, statement)?;
+        let binder = task.binder();
         let record = explained || parsed.explain.is_some();
-        let planning = Planning::new(binder.shared_options(), record);
-        let mut planner = Planner { scope, binder: &binder, statement, parameters, planning };
+        let mut planner = task.planner(statement, &binder, record);
         let command = planner.command(parsed.body, parsed.header_row)?;
         let fired = planner.planning.fired().to_vec();
         Ok(Planned { command, explain: parsed.explain, fired })
     })
+}
+
+fn refuse_analyze(explain: Option<Explain>, statement: &Statement) -> Result<()> {
+    if explain.is_some_and(|explain| explain.analyze) {
+        let message = "not supported: EXPLAIN ANALYZE; EXPLAIN shows the plan";
+        return Err(Error::input_at(message, statement.position().clone()));
+    }
+    Ok(())
+}
+
+/// What statements are planned with.
+struct Task<'a> {
+    parameters: &'a Parameters,
+    scope: &'a Scope,
+    shared: &'a Shared<'a>,
+}
+
+impl<'a> Task<'a> {
+    fn binder(&self) -> Binder<'a> {
+        Binder::new(&self.scope.catalog, self.shared.functions)
+            .with_parameters(self.parameters)
+            .with_memory(self.shared.memory)
+    }
+
+    /// A planner that records the rules which change the plan, if `record` says so.
+    fn planner<'b>(
+        &self,
+        statement: &'b Statement,
+        binder: &'b Binder<'a>,
+        record: bool,
+    ) -> Planner<'b>
+    where
+        'a: 'b,
+    {
+        let planning = Planning::new(binder.shared_options(), record);
+        let (scope, parameters) = (self.scope, self.parameters);
+        Planner { scope, binder, statement, parameters, planning }
+    }
 }
 
 /// Plans one statement.
@@ -202,15 +245,24 @@ impl Planner<'_> {
     }
 
     fn lower(&mut self, bound: LogicalPlan) -> Result<Lowered> {
+        let Lowered { plan, prepared } = self.lower_plainly(bound)?;
+        Ok(Lowered { plan: self.with_key_filters(plan)?, prepared })
+    }
+
+    fn lower_plainly(&mut self, bound: LogicalPlan) -> Result<Lowered> {
         let options = self.binder.shared_options();
         let position = self.statement.position();
         let prepared = prepare(bound, self.binder, &mut self.planning, position)?;
-        let lowered = lower_prepared(&prepared, &options)?;
-        let (plan, filtered) = push_key_filters(lowered)?;
+        let plan = lower_prepared(&prepared, &options)?;
+        Ok(Lowered { plan, prepared })
+    }
+
+    fn with_key_filters(&mut self, plan: Plan) -> Result<Plan> {
+        let (plan, filtered) = push_key_filters(plan)?;
         if filtered {
             self.planning.note(PUSH_KEY_FILTERS);
         }
-        Ok(Lowered { plan, prepared })
+        Ok(plan)
     }
 }
 
@@ -248,10 +300,12 @@ impl Planned {
         }
         match self.command {
             Command::Rows(_) => Ok(()),
-            Command::Write { path, schema, .. } => {
-                let name = path.display().to_string();
-                let source = StoredSource::new(&name, StoredTable::empty(schema));
-                scope.catalog.plan_file(&path, Arc::new(source));
+            Command::Write { files, .. } => {
+                for Written { path, schema } in files {
+                    let name = path.display().to_string();
+                    let source = StoredSource::new(&name, StoredTable::empty(schema));
+                    scope.catalog.plan_file(&path, Arc::new(source));
+                }
                 Ok(())
             }
             Command::Fill { filling, .. } => filling.rehearse(scope),

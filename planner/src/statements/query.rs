@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use datafusion_sql::parser::{CopyToSource, CopyToStatement};
 use datafusion_sql::sqlparser::ast::Query;
+use gristmill_engine::plan::Plan;
 use gristmill_engine::{Error, Position, Result};
 
-use super::{Command, Lowered, Planner};
+use super::{Command, Lowered, Planner, Written};
 use crate::catalog::Format;
 use crate::copy::{self, CopyTarget};
 use crate::sql::all_of;
@@ -18,17 +19,32 @@ impl Planner<'_> {
     }
 
     pub(super) fn copy(&mut self, copy: CopyToStatement) -> Result<Command> {
+        let Copied { plan, file, .. } = self.copied(copy)?;
+        Ok(Command::Write { plan: self.with_key_filters(plan)?, files: vec![file] })
+    }
+
+    /// A COPY by itself, without key filters.
+    pub(super) fn copied(&mut self, copy: CopyToStatement) -> Result<Copied> {
         let target = copy_target(&copy, self.position())?;
         let query = match copy.source {
             CopyToSource::Query(query) => query,
             CopyToSource::Relation(name) => all_of(&name.to_string())?,
         };
         let bound = self.bind(query)?;
-        let Lowered { mut plan, prepared } = self.lower(bound)?;
+        let Lowered { mut plan, prepared } = self.lower_plainly(bound)?;
         let schema = plan.node(plan.root()?)?.schema.clone();
         copy::add_sink(&mut plan, &target, &prepared)?;
-        Ok(Command::Write { plan, path: target.path, schema })
+        let reads = copy::files_read(&prepared)?;
+        Ok(Copied { plan, file: Written { path: target.path, schema }, reads })
     }
+}
+
+/// What one COPY comes to.
+pub(super) struct Copied {
+    pub(super) plan: Plan,
+    pub(super) file: Written,
+    /// The files that it reads.
+    pub(super) reads: Vec<PathBuf>,
 }
 
 fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget> {

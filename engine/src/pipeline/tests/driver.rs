@@ -324,6 +324,34 @@ fn the_lane_moves_when_everything_before_is_delivered() {
 }
 
 #[test]
+fn sinks_end_a_morsel_before_the_lane_moves() {
+    let order = Arc::new(Mutex::new(None::<Order>));
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let gate = Gate::new();
+    let (seen, noted) = (order.clone(), ends.clone());
+    let at_end = move |chunks: usize| {
+        let low = seen.lock().expect("lock").as_ref().expect("set").low();
+        let mut ends = noted.lock().expect("lock");
+        ends.push((low, chunks));
+        (ends.len() % 2 == 1).then(|| gate.token())
+    };
+    let (_, tree) = sink(Keep { at_end: Box::new(at_end), ..Keep::new() });
+    let chunk_at = |morsel| Pull::Chunk(chunk(morsel, &[1]));
+    let pulls = [chunk_at(0), chunk_at(0), chunk_at(2), Pull::Morsel(3), Pull::Morsel(5)];
+    let rig = Rig::new(script(pulls), then(hold_back(), then(repeat(2), tree)));
+    *order.lock().expect("lock") = Some(rig.order.clone());
+    let mut driver = rig.driver();
+    for _ in 0..4 {
+        blocked(driver.turn(usize::MAX));
+    }
+    assert!(matches!(driver.turn(usize::MAX), Ok(Turn::Done)));
+    // Rows that a transform has held back come with the last one.
+    let ends = ends.lock().expect("lock").clone();
+    assert_eq!(ends, [(0, 0), (0, 0), (2, 0), (2, 0), (3, 0), (3, 0), (5, 6), (5, 6)]);
+    assert_eq!(rig.order.low(), u64::MAX);
+}
+
+#[test]
 fn a_source_that_goes_back_is_a_defect() {
     let (_, tree) = sink(Keep::new());
     let pulls = [Pull::Chunk(chunk(4, &[1])), Pull::Chunk(chunk(3, &[1]))];

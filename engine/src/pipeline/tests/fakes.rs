@@ -240,6 +240,8 @@ pub struct Keep {
     pub limit: usize,
     pub before: ConsumeFn,
     pub before_combine: Box<dyn Fn() -> Option<Token> + Send + Sync>,
+    /// Called when a morsel ends, with the chunks so far.
+    pub at_end: Box<dyn Fn(usize) -> Option<Token> + Send + Sync>,
     pub tasks: usize,
     pub finish: FinishFn,
     /// Workers alive, and those that have combined.
@@ -257,6 +259,7 @@ impl Keep {
             limit: usize::MAX,
             before: Box::new(|_| Ok(None)),
             before_combine: Box::new(|| None),
+            at_end: Box::new(|_| None),
             tasks: 0,
             finish: Box::new(|_, _| Ok(())),
             workers: Arc::default(),
@@ -338,6 +341,10 @@ impl SinkWorker for KeepWorker {
         got.push((input.place(), values(&input)));
         let full = got.len() >= self.sink.limit;
         Ok(if full { Consumed::Finished } else { Consumed::NeedInput })
+    }
+
+    fn end_morsel(&mut self, _: &Context) -> Result<Option<Token>> {
+        Ok((self.sink.at_end)(self.sink.got().len()))
     }
 
     fn combine(&mut self, _: &Context) -> Result<Option<Token>> {

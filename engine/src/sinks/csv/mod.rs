@@ -21,7 +21,7 @@ use super::count::{CountSource, count_schema};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
 use crate::error::{Error, Result};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
 /// `COPY … TO 'path'` as CSV; gives one row, `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,10 @@ impl Spec for WriteCsv {
             fields.push(("null", self.null_string.clone()));
         }
         fields
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn to_json(&self) -> Result<Value> {

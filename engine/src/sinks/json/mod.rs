@@ -22,7 +22,7 @@ use super::count::{CountSource, count_schema};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
 use crate::error::{Error, Result};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 
 /// `COPY … TO 'path'` as JSON; gives one row, `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,10 @@ impl Spec for WriteJson {
             fields.push(("array", "yes".to_string()));
         }
         fields
+    }
+
+    fn intake(&self) -> Intake {
+        Intake::Collects
     }
 
     fn to_json(&self) -> Result<Value> {

@@ -36,8 +36,8 @@ use super::count::{CountSource, RowCount, count_schema};
 use crate::batch::{Chunk, MORSEL_ROWS, Place};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::pipeline::{Consumed, Context, Lane, Sink, SinkWorker};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
+use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
 use crate::scheduler::Token;
 
 /// Up to so many rows and bytes a morsel does not get a row group of its own.
@@ -159,6 +159,10 @@ impl Spec for WriteParquet {
         fields
     }
 
+    fn intake(&self) -> Intake {
+        Intake::Collects
+    }
+
     fn to_json(&self) -> Result<Value> {
         to_fields(self)
     }
@@ -201,8 +205,6 @@ impl Sink for ParquetSink {
         let minimum = MINIMUM_BYTES + MINIMUM_BYTES_PER_COLUMN * self.shared.format.leaves();
         Ok(Box::new(ParquetWorker {
             shared: self.shared.clone(),
-            morsel: None,
-            lane: None,
             begins: Place::default(),
             few: Vec::new(),
             few_bytes: 0,
@@ -230,11 +232,7 @@ impl Sink for ParquetSink {
 
 struct ParquetWorker {
     shared: Arc<Shared>,
-    /// The morsel that the rows at hand are of.
-    morsel: Option<u64>,
-    /// Holds the order at that morsel until its rows are handed over.
-    lane: Option<Lane>,
-    /// Where the rows at hand begin.
+    /// Where the rows at hand, which are of one morsel, begin.
     begins: Place,
     /// Rows at hand while they are few.
     few: Vec<Vec<ArrayRef>>,
@@ -255,13 +253,6 @@ impl ParquetWorker {
         let blocked = file.offer(format, place, &mut piece, &mut self.charge, cx)?;
         self.ready = piece.map(|piece| (place, piece));
         Ok(blocked)
-    }
-
-    /// The rows of the present morsel are handed over.
-    fn close_lane(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            lane.close();
-        }
     }
 
     /// Makes a piece of the rows at hand. Only when none is waiting.
@@ -318,19 +309,8 @@ impl SinkWorker for ParquetWorker {
         if let Some(token) = self.hand_over(cx)? {
             return Ok(Consumed::Blocked(token, input));
         }
-        let place = input.place();
-        if self.morsel != Some(place.morsel) {
-            self.complete()?;
-            self.morsel = None;
-            if let Some(token) = self.hand_over(cx)? {
-                return Ok(Consumed::Blocked(token, input));
-            }
-            self.morsel = Some(place.morsel);
-            self.close_lane();
-            self.lane = cx.query.keep_order.then(|| cx.order.open(place.morsel));
-        }
         if self.group.is_none() && self.few.is_empty() {
-            self.begins = place;
+            self.begins = input.place();
         }
         let rows = input.live_rows();
         if rows > 0 && !self.add(self.shared.format.arrays(&input)?)? {
@@ -342,16 +322,16 @@ impl SinkWorker for ParquetWorker {
         Ok(Consumed::NeedInput)
     }
 
-    fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
+    fn end_morsel(&mut self, cx: &Context) -> Result<Option<Token>> {
         if let Some(token) = self.hand_over(cx)? {
             return Ok(Some(token));
         }
         self.complete()?;
-        let blocked = self.hand_over(cx)?;
-        if blocked.is_none() {
-            self.close_lane();
-        }
-        Ok(blocked)
+        self.hand_over(cx)
+    }
+
+    fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
+        Ok(None)
     }
 }
 

@@ -46,31 +46,31 @@ fn run(sink: &dyn Sink, query: &Arc<Query>, morsels: &[Vec<Chunk>], seed: u64) -
         .map(|worker| {
             let cx = Context { query: query.clone(), order: order.clone(), worker };
             let lane = order.open(0);
-            (sink.worker(&cx).expect("worker"), cx, lane, VecDeque::<Chunk>::new(), false)
+            (sink.worker(&cx).expect("worker"), cx, lane, VecDeque::<Chunk>::new())
         })
         .collect();
     let (mut state, mut stuck) = (seed, 0);
     while !workers.is_empty() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let number = (state >> 33) as usize % workers.len();
-        let (worker, cx, lane, chunks, done) = &mut workers[number];
+        let (worker, cx, lane, chunks) = &mut workers[number];
         stuck += 1;
         assert!(stuck < 10_000, "nobody can go on");
-        if *done {
-            if worker.combine(cx)?.is_none() {
-                workers.swap_remove(number);
-                stuck = 0;
-            }
-        } else if let Some(chunk) = chunks.pop_front() {
+        if let Some(chunk) = chunks.pop_front() {
             match worker.consume(chunk, cx)? {
                 Consumed::Blocked(_, chunk) => chunks.push_front(chunk),
                 _ => stuck = 0,
             }
+        } else if worker.end_morsel(cx)?.is_some() {
+            continue;
         } else if let Some((morsel, list)) = next.next() {
             lane.advance(morsel);
             *chunks = list.iter().cloned().collect();
         } else {
-            *done = true;
+            let (mut worker, cx, lane, _) = workers.swap_remove(number);
+            lane.close();
+            assert!(worker.combine(&cx)?.is_none());
+            stuck = 0;
         }
     }
     let cx = Context { query: query.clone(), order, worker: 0 };
@@ -458,11 +458,16 @@ fn a_failing_disk_is_an_error_with_the_path() {
     let writer = sink(&WriteParquet::new(&path), &batch.schema(), &query);
     let cx = Context { query: query.clone(), order: Order::new(), worker: 0 };
     let mut worker = writer.worker(&cx).expect("worker");
-    for chunk in morsels(&batch, &[40_000]).concat() {
-        worker.consume(chunk, &cx).expect("writes");
+    for (number, morsel) in morsels(&batch, &[40_000]).into_iter().enumerate() {
+        if number == 1 {
+            std::fs::remove_dir_all(&gone).expect("removes");
+        }
+        for chunk in morsel {
+            worker.consume(chunk, &cx).expect("writes");
+        }
+        worker.end_morsel(&cx).expect("writes");
     }
-    std::fs::remove_dir_all(&gone).expect("removes");
-    worker.combine(&cx).expect("writes");
+    worker.combine(&cx).expect("has nothing left");
     let error = writer.prepare(&cx).expect_err("has nowhere to go");
     assert!(matches!(error, Error::Io { .. }), "{error}");
     assert!(error.to_string().contains("out.parquet"), "{error}");
