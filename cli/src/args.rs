@@ -46,13 +46,17 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
-    /// Show the plan of each statement of a SQL program without running it.
+    /// Show the plan of each statement of a SQL program, without running it unless that is asked
+    /// for.
     Explain {
         /// The program; `-` reads it from standard input.
         program: PathBuf,
         /// Print the plan as JSON, the form it can be read back from.
         #[arg(long)]
         json: bool,
+        /// Run each statement, and show with its plan what was measured; rows are left out.
+        #[arg(long)]
+        analyze: bool,
         /// Options of what is run.
         #[command(flatten)]
         options: Options,

@@ -29,8 +29,11 @@ pub fn execute(command: Command) -> u8 {
         Command::Check { program, options } => {
             with(Program::at(&program), |program| check(program, &options))
         }
-        Command::Explain { program, json, options } => {
-            with(Program::at(&program), |program| explain(program, json, &options))
+        Command::Explain { program, json, analyze, options } => {
+            with(Program::at(&program), |program| match analyze {
+                true => explain_analyze(program, json, &options),
+                false => explain(program, json, &options),
+            })
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -149,6 +152,18 @@ fn explain(program: &Program, json: bool, options: &Options) -> Outcome {
     for statement in &session.script(&program.text)? {
         let outline = rehearsal.outline(statement, &parameters, json)?;
         let text = if json { outline.json } else { outline.text };
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    out.finish()
+}
+
+fn explain_analyze(program: &Program, json: bool, options: &Options) -> Outcome {
+    let session = setup::session(options)?;
+    let interrupt = Interrupt::install()?;
+    let parameters = setup::parameters(options);
+    let mut out = Destination::open(options.output.as_deref())?;
+    for statement in &session.script(&program.text)? {
+        let text = session.analyze(statement, &parameters, json, interrupt.next_query())?;
         writeln!(out, "{}", text.trim_end())?;
     }
     out.finish()

@@ -204,6 +204,29 @@ fn a_program_comes_from_standard_input_and_a_closed_pipe_ends_quietly() {
     assert!(output.status.success());
 }
 
+#[test]
+fn a_program_is_run_and_explained() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (program, out) = (directory.path().join("p.sql"), directory.path().join("out.csv"));
+    let sql = format!(
+        "create table t as select * from (values (1), (2), (3)) v(a);\n\
+         copy (select a from t where a > 1) to '{}'; explain select 1",
+        path(&out)
+    );
+    fs::write(&program, sql).expect("writes");
+    printed(&["explain", path(&program)]);
+    assert!(!out.exists());
+    let text = printed(&["explain", path(&program), "--analyze", "--threads", "2"]);
+    assert_eq!(fs::read_to_string(&out).expect("was written"), "a\n2\n3\n");
+    assert_eq!(text.lines().filter(|line| line.starts_with("measured: ")).count(), 2, "{text}");
+    assert!(text.contains("    measured: 2 rows") && text.contains(" on 2 threads, "), "{text}");
+    let json = printed(&["explain", path(&program), "--analyze", "--json"]);
+    assert_eq!(json.matches("\"elapsed_ns\"").count(), 2, "{json}");
+    fs::write(&program, "select 1 / (a - 1) from (values (1)) t(a)").expect("writes");
+    let (code, message) = failed(&["explain", path(&program), "--analyze"]);
+    assert!(code == 1 && message.contains("division by zero"), "{message}");
+}
+
 /// A sort of more rows than the budget holds, interrupted at several moments: it exits with 130
 /// and leaves neither spilled data nor an output.
 #[cfg(unix)]

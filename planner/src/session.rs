@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gristmill_engine::memory::GovernorOptions;
-use gristmill_engine::plan::Plan;
+use gristmill_engine::plan::{Analysis, Plan, Profile};
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
 use gristmill_engine::scheduler::Cancel;
 use gristmill_engine::sources::csv::CsvOptions;
@@ -174,12 +175,7 @@ impl Session {
     /// # Errors
     /// Those of the first statement that fails; the ones before it have taken effect.
     pub fn run_script(&self, text: &str) -> Result<()> {
-        for statement in self.script(text)? {
-            for batch in self.execute(&statement)? {
-                batch?;
-            }
-        }
-        Ok(())
+        self.script(text)?.iter().try_for_each(|statement| to_end(self.execute(statement)?))
     }
 
     /// Plans a statement and starts it. What it changes (tables, views, settings) is changed when
@@ -207,14 +203,17 @@ impl Session {
         let (kind, line) = (statement.first_word(), statement.position().line);
         tracing::debug!(statement = %kind, line, rules = ?planned.fired, "planned");
         if let Some(explain) = planned.explain {
-            let lines = planned.outline(explain.json)?;
+            let lines = match explain.analyze {
+                true => self.measured(planned, explain.json, cancel.clone())?,
+                false => planned.outline(explain.json)?,
+            };
             let rows = lines.lines().map(|line| vec![Some(line.to_string())]).collect();
             return self.run(&text_rows(&["plan"], rows)?, cancel);
         }
         match planned.command {
             Command::Rows(plan) | Command::Write { plan, .. } => self.run(&plan, cancel),
             Command::Fill { plan, filling } => {
-                self.run(&plan, cancel.clone())?.try_for_each(|batch| batch.map(drop))?;
+                to_end(self.run(&plan, cancel.clone())?)?;
                 let rows = filling.commit(&self.scope)?;
                 self.run(&count_row(rows)?, cancel)
             }
@@ -246,6 +245,43 @@ impl Session {
         self.plan_explained(statement, &Parameters::new(), &self.scope)?.outline(true)
     }
 
+    /// Runs a statement to its end, as EXPLAIN ANALYZE does: its plan as text or as JSON, with what
+    /// was measured.
+    ///
+    /// # Errors
+    /// As [`Session::execute_with`], and what is met when it runs.
+    pub fn analyze(
+        &self,
+        statement: &Statement,
+        parameters: &Parameters,
+        json: bool,
+        cancel: Cancel,
+    ) -> Result<String> {
+        let planned = self.plan_explained(statement, parameters, &self.scope)?;
+        if planned.explain.is_some_and(|explain| !explain.analyze) {
+            return planned.outline(json);
+        }
+        self.measured(planned, json, cancel)
+    }
+
+    fn measured(&self, planned: Planned, json: bool, cancel: Cancel) -> Result<String> {
+        let Some(plan) = planned.engine_plan() else {
+            let outline = planned.outline(json)?;
+            if let Command::Change(change) = planned.command {
+                self.change(change)?;
+            }
+            return Ok(outline);
+        };
+        let profile = Arc::new(Profile::new(plan));
+        let (threads, start) = (self.engine.threads(), Instant::now());
+        to_end(self.run_measured(plan, cancel, Some(profile.clone()))?)?;
+        if let Command::Fill { filling, .. } = &planned.command {
+            filling.commit(&self.scope)?;
+        }
+        let analysis = Analysis { profile, elapsed: start.elapsed(), threads };
+        planned.outline_analyzed(json, &analysis)
+    }
+
     fn plan(&self, statement: &Statement, parameters: &Parameters) -> Result<Planned> {
         let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
         statements::plan(statement, parameters, &self.scope, &shared, false)
@@ -263,11 +299,20 @@ impl Session {
     }
 
     fn run(&self, plan: &Plan, cancel: Cancel) -> Result<Running> {
+        self.run_measured(plan, cancel, None)
+    }
+
+    fn run_measured(
+        &self,
+        plan: &Plan,
+        cancel: Cancel,
+        profile: Option<Arc<Profile>>,
+    ) -> Result<Running> {
         let (any_order, time_limit) = {
             let settings = self.scope.settings();
             (settings.any_order, settings.time_limit)
         };
-        self.engine.run(plan, &RunOptions { cancel, any_order, time_limit })
+        self.engine.run(plan, &RunOptions { cancel, any_order, time_limit, profile })
     }
 
     fn change(&self, change: Change) -> Result<()> {
@@ -285,4 +330,9 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Runs a query and leaves its rows out.
+fn to_end(mut running: Running) -> Result<()> {
+    running.try_for_each(|batch| batch.map(drop))
 }

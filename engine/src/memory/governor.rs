@@ -28,6 +28,7 @@ use super::allocator;
 use super::reservation::{Holder, Reservation};
 use super::spill::{SpillIo, SpillSpace, SystemIo};
 use crate::error::{Error, Result};
+use crate::observe;
 
 /// What a governor is made from.
 #[derive(Debug, Clone, Default)]
@@ -312,12 +313,14 @@ impl Governor {
         let mut victims: Vec<_> = self
             .live_holders()
             .iter()
-            .filter_map(|holder| holder.victim())
-            .map(|state| (state.revocable_bytes(), state))
-            .filter(|(bytes, _)| *bytes > 0)
+            .filter_map(|holder| Some((holder.victim()?, holder.meter.clone())))
+            .map(|(state, meter)| (state.revocable_bytes(), state, meter))
+            .filter(|(bytes, ..)| *bytes > 0)
             .collect();
-        victims.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        for (_, state) in victims {
+        victims.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
+        for (_, state, meter) in victims {
+            // What is spilled counts for the victim.
+            let _at = observe::at(meter);
             // A victim is asked for more than is missing just now, or the next kilobyte would
             // make it write again.
             let needed = self.reserved().saturating_add(want.bytes);

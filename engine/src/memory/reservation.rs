@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::governor::{Governor, Want};
 use crate::error::Result;
+use crate::observe::{self, Meter};
 
 /// State that its owner does not work on at the moment, and that can be moved out of memory by
 /// whoever needs the bytes. The implementation keeps the state behind a lock, takes it with
@@ -45,6 +46,8 @@ pub(super) struct Holder {
     pub(super) bytes: AtomicUsize,
     pub(super) peak: AtomicUsize,
     pub(super) minimum: usize,
+    /// Of the operator that it is of, where operators are measured.
+    pub(super) meter: Option<Arc<Meter>>,
     /// The holder should come down to this many bytes; [`NO_TARGET`] when it is not pressed.
     target: AtomicUsize,
     /// Whether the holder has ever asked if it is pressed, hence can shed state by itself.
@@ -54,9 +57,11 @@ pub(super) struct Holder {
 
 impl Holder {
     pub(super) fn new(who: Arc<str>, minimum: usize, parent: Option<Arc<Holder>>) -> Self {
+        let parents = parent.as_ref().and_then(|parent| parent.meter.clone());
         Holder {
             who,
             parent,
+            meter: parents.or_else(observe::at_now),
             bytes: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             minimum,
@@ -69,9 +74,15 @@ impl Holder {
     fn add(&self, bytes: usize) {
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(now, Ordering::Relaxed);
+        if let Some(meter) = &self.meter {
+            meter.reserve(bytes);
+        }
     }
 
     fn sub(&self, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            meter.release(bytes);
+        }
         let now = self.bytes.fetch_sub(bytes, Ordering::Relaxed) - bytes;
         if now <= self.target.load(Ordering::Relaxed) {
             self.target.store(NO_TARGET, Ordering::Relaxed);

@@ -1,7 +1,13 @@
 //! Counters that anyone may add to.
+//!
+//! * `meter`: what is measured about the operators of a query that is analyzed.
+
+mod meter;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use meter::{At, Count, Meter, at, at_now, count};
 
 static INPUT_BYTES: AtomicU64 = AtomicU64::new(0);
 
@@ -9,12 +15,12 @@ thread_local! {
     static COMPOSITIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Notes that index vectors were composed.
+/// Notes that lists of indices were computed.
 pub fn count_compositions(count: usize) {
-    COMPOSITIONS.with(|c| c.set(c.get() + count as u64));
+    COMPOSITIONS.with(|total| total.set(total.get() + count as u64));
 }
 
-/// Index compositions of this thread since it started.
+/// Lists of indices computed so far on this thread.
 pub fn compositions() -> u64 {
     COMPOSITIONS.with(Cell::get)
 }
@@ -22,6 +28,7 @@ pub fn compositions() -> u64 {
 /// Notes that bytes of an input file were read.
 pub fn count_input_bytes(bytes: usize) {
     INPUT_BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
+    count(Count::ReadBytes, bytes as u64);
 }
 
 /// Bytes of input files that the process has read, those that planning looked at among them.

@@ -15,7 +15,7 @@
 //!   └──────────────────────────────── reset (iterations) ◄───────────────────────────────┘
 //! ```
 //!
-//! * `roles`: the three traits and what their methods may answer.
+//! * `roles`: the three traits and what their methods may answer; `metered`: roles that are timed.
 //! * `order`: which part of the input is complete, for whoever keeps the file order.
 //! * `context`: what a role may ask of its surroundings.
 //! * `tree`: the shape of one pipeline; `flow`: its stages, and which of them are finished;
@@ -31,12 +31,14 @@ mod context;
 mod driver;
 mod flow;
 mod graph;
+mod metered;
 mod order;
 mod roles;
 mod run;
 mod tree;
 
 pub use context::{Context, Query};
+pub use metered::Metered;
 pub use order::{Lane, Order};
 pub use roles::{
     Consumed, Pull, Pushed, Sink, SinkWorker, Source, SourceWorker, Step, Transform,

@@ -10,8 +10,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::NodeId;
+use super::profile::{Given, Profile};
 use crate::batch::{KeyFilterId, KeyFilterSlot};
-use crate::pipeline::{Pipeline, PipelineId, Pipelines, Query, Sink, Source, Transform, Tree};
+use crate::error::Result;
+use crate::observe::{self, Meter};
+use crate::pipeline::{
+    Metered, Pipeline, PipelineId, Pipelines, Query, Sink, Source, Transform, Tree,
+};
 
 /// Morsel numbers of one arm; the next arm's begin after them, so that arms keep their order.
 pub const ARM_MORSELS: u64 = 1 << 40;
@@ -30,6 +36,26 @@ pub struct Arm {
     /// How many arms, of those directly before it in the stream, it comes after: it starts when
     /// their workers have pushed all they have.
     pub follows: usize,
+    /// How many of its roles, the source first, are behind meters or do without.
+    metered: usize,
+}
+
+impl Arm {
+    fn new(source: Arc<dyn Source>, after: Vec<PipelineId>, follows: usize) -> Arm {
+        let (transforms, key_filters) = (Vec::new(), Vec::new());
+        Arm { source, transforms, after, key_filters, follows, metered: 0 }
+    }
+
+    /// Puts the roles that are behind no meter yet behind this one.
+    fn meter(&mut self, meter: &Arc<Meter>) {
+        if self.metered == 0 {
+            self.source = Arc::new(Metered::new(self.source.clone(), meter.clone()));
+        }
+        for transform in self.transforms.iter_mut().skip(self.metered.saturating_sub(1)) {
+            *transform = Arc::new(Metered::new(transform.clone(), meter.clone()));
+        }
+        self.metered = 1 + self.transforms.len();
+    }
 }
 
 /// The output of a node: chunks of one schema, from one or several arms in order.
@@ -46,9 +72,7 @@ pub struct Stream {
 impl Stream {
     /// A stream of one arm that begins at `source`, once the pipelines `after` have finished.
     pub fn new(schema: SchemaRef, source: Arc<dyn Source>, after: Vec<PipelineId>) -> Self {
-        let (transforms, key_filters) = (Vec::new(), Vec::new());
-        let arm = Arm { source, transforms, after, key_filters, follows: 0 };
-        Stream { arms: vec![arm], schema, fork: None }
+        Stream { arms: vec![Arm::new(source, after, 0)], schema, fork: None }
     }
 
     /// The stream after `transform`, whose shared state serves all arms.
@@ -80,8 +104,7 @@ impl Stream {
     /// transform has gathered from all of them.
     pub fn then_from(mut self, source: Arc<dyn Source>) -> Self {
         let follows = self.arms.len();
-        let (transforms, after, key_filters) = (Vec::new(), Vec::new(), Vec::new());
-        self.arms.push(Arm { source, transforms, after, key_filters, follows });
+        self.arms.push(Arm::new(source, Vec::new(), follows));
         self
     }
 
@@ -101,17 +124,64 @@ pub struct Build {
     /// Who publishes a key filter, and who reads one.
     publishers: Vec<(KeyFilterId, PipelineId)>,
     readers: Vec<(KeyFilterId, PipelineId)>,
+    profile: Option<Arc<Profile>>,
+    /// The meter of the node that is being built.
+    meter: Option<Arc<Meter>>,
 }
 
 impl Build {
     /// Nothing built yet.
     pub fn new(query: Arc<Query>) -> Self {
         Build {
+            profile: None,
+            meter: None,
             query,
             pipelines: Pipelines::default(),
             key_filters: HashMap::new(),
             publishers: Vec::new(),
             readers: Vec::new(),
+        }
+    }
+
+    /// The same, for a plan whose nodes are measured.
+    pub fn measured(self, profile: Option<Arc<Profile>>) -> Self {
+        Build { profile, ..self }
+    }
+
+    /// What `make` answers, which builds a node. Where nodes are measured, the roles that it makes
+    /// are behind the node's meter.
+    ///
+    /// # Errors
+    /// What `make` reports.
+    pub fn within<T>(
+        &mut self,
+        node: NodeId,
+        make: impl FnOnce(&mut Build) -> Result<T>,
+    ) -> Result<T> {
+        let Some(profile) = &self.profile else { return make(self) };
+        let meter = profile.node(node)?.clone();
+        let before = self.meter.replace(meter.clone());
+        let _at = observe::at(Some(meter));
+        let made = make(self);
+        self.meter = before;
+        made
+    }
+
+    /// The stream that a node gives. Where nodes are measured, its rows are counted.
+    pub fn given(&self, mut stream: Stream) -> Stream {
+        let Some(meter) = &self.meter else { return stream };
+        self.meter_arms(&mut stream.arms);
+        let schema = stream.schema.clone();
+        let mut stream = stream.then(schema, Arc::new(Given { meter: meter.clone() }));
+        for arm in &mut stream.arms {
+            arm.metered = 1 + arm.transforms.len();
+        }
+        stream
+    }
+
+    fn meter_arms(&self, arms: &mut [Arm]) {
+        if let Some(meter) = &self.meter {
+            arms.iter_mut().for_each(|arm| arm.meter(meter));
         }
     }
 
@@ -131,12 +201,10 @@ impl Build {
     /// that one of them waits for may come after another.
     pub fn fork(&mut self, stream: Stream) -> Stream {
         let first = PipelineId(self.pipelines.list.len());
-        let arms = stream.arms.iter().map(|arm| Arm {
-            transforms: Vec::new(),
-            after: Vec::new(),
-            key_filters: Vec::new(),
-            source: arm.source.clone(),
-            follows: 0,
+        let arms = stream.arms.iter().map(|arm| {
+            let reader = Arm::new(arm.source.clone(), Vec::new(), 0);
+            // Who reads does not run the source.
+            Arm { metered: 1, ..reader }
         });
         let fork =
             Stream { arms: arms.collect(), schema: stream.schema.clone(), fork: Some(first) };
@@ -145,8 +213,12 @@ impl Build {
     }
 
     /// Ends `stream` in `sink`; whoever reads the sink's state starts after these pipelines.
-    pub fn sink(&mut self, stream: Stream, sink: Arc<dyn Sink>) -> Vec<PipelineId> {
-        let sink = Tree::Sink(sink);
+    pub fn sink(&mut self, mut stream: Stream, sink: Arc<dyn Sink>) -> Vec<PipelineId> {
+        self.meter_arms(&mut stream.arms);
+        let sink = Tree::Sink(match &self.meter {
+            Some(meter) => Arc::new(Metered::new(sink, meter.clone())),
+            None => sink,
+        });
         let Some(first) = stream.fork else { return self.end(stream.arms, &sink) };
         let mut ids = Vec::with_capacity(stream.arms.len());
         for (number, arm) in stream.arms.into_iter().enumerate() {
@@ -230,7 +302,6 @@ fn branches_of(tree: &mut Tree) -> Option<&mut Vec<Tree>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Result;
     use crate::pipeline::{Consumed, Context, Pull, SinkWorker, SourceWorker};
 
     struct Nothing;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{NodeId, Plan};
+use super::{Analysis, NodeId, Plan};
 use crate::error::Result;
 
 impl Plan {
@@ -12,29 +12,48 @@ impl Plan {
     /// # Errors
     /// `Internal` when the plan is empty.
     pub fn explain(&self) -> Result<String> {
-        let mut out = String::new();
-        let mut printed = vec![false; self.nodes().len()];
-        let readers = self.readers();
-        self.explain_node(self.root()?, 0, &readers, &mut printed, &mut out)?;
-        Ok(out)
+        self.explain_with(None)
     }
 
-    fn explain_node(
-        &self,
-        id: NodeId,
-        depth: usize,
-        readers: &[usize],
-        printed: &mut [bool],
-        out: &mut String,
-    ) -> Result<()> {
-        let node = self.node(id)?;
+    /// The same, with what was measured when the plan ran.
+    ///
+    /// # Errors
+    /// `Internal` when the plan is empty, or another one was measured.
+    pub fn explain_analyzed(&self, analysis: &Analysis) -> Result<String> {
+        self.explain_with(Some(analysis))
+    }
+
+    fn explain_with(&self, analysis: Option<&Analysis>) -> Result<String> {
+        let readers = self.readers();
+        let printed = vec![false; self.nodes().len()];
+        let mut text = Text { plan: self, analysis, readers, printed, out: String::new() };
+        text.node(self.root()?, 0)?;
+        if let Some(analysis) = analysis {
+            let _ = writeln!(text.out, "{}", analysis.last_line());
+        }
+        Ok(text.out)
+    }
+}
+
+/// A plan as text, under construction.
+struct Text<'a> {
+    plan: &'a Plan,
+    analysis: Option<&'a Analysis>,
+    readers: Vec<usize>,
+    printed: Vec<bool>,
+    out: String,
+}
+
+impl Text<'_> {
+    fn node(&mut self, id: NodeId, depth: usize) -> Result<()> {
+        let node = self.plan.node(id)?;
+        let out = &mut self.out;
         let indent = "  ".repeat(depth);
-        let shared = readers.get(id.0).is_some_and(|&r| r > 1);
         let _ = write!(out, "{indent}{}", node.spec.name());
-        if shared {
+        if self.readers.get(id.0).is_some_and(|&readers| readers > 1) {
             let _ = write!(out, " (shared, number {})", id.0);
         }
-        if std::mem::replace(&mut printed[id.0], true) {
+        if std::mem::replace(&mut self.printed[id.0], true) {
             out.push_str(", as above\n");
             return Ok(());
         }
@@ -45,9 +64,10 @@ impl Plan {
             let _ = write!(out, "  [{:.0} rows: {}]", estimate.rows, estimate.how);
         }
         out.push('\n');
-        for input in &node.inputs {
-            self.explain_node(*input, depth + 1, readers, printed, out)?;
+        if let Some(analysis) = self.analysis {
+            let measured = analysis.line(id, node.estimate.as_ref())?;
+            let _ = writeln!(out, "{indent}    {measured}");
         }
-        Ok(())
+        node.inputs.iter().try_for_each(|input| self.node(*input, depth + 1))
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::spec::Spec;
-use super::{Estimate, NodeId, Plan};
+use super::{Analysis, Estimate, NodeId, Plan};
 use crate::error::{Error, Result};
 use crate::expr::Functions;
 
@@ -36,6 +36,8 @@ pub struct Registry {
 struct PlanJson {
     gristmill_plan: u32,
     nodes: Vec<NodeJson>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +47,8 @@ struct NodeJson {
     fields: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     estimate: Option<Estimate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured: Option<Value>,
 }
 
 impl Registry {
@@ -68,12 +72,25 @@ impl Plan {
     /// # Errors
     /// `Input` naming a closure that is not registered.
     pub fn to_json(&self) -> Result<String> {
+        self.to_json_with(None)
+    }
+
+    /// The same, with what was measured when the plan ran; whoever reads it back leaves that out.
+    ///
+    /// # Errors
+    /// As [`Plan::to_json`], and `Internal` when another plan was measured.
+    pub fn to_json_analyzed(&self, analysis: &Analysis) -> Result<String> {
+        self.to_json_with(Some(analysis))
+    }
+
+    fn to_json_with(&self, analysis: Option<&Analysis>) -> Result<String> {
         let root = self.root()?;
         if root.0 + 1 != self.nodes().len() {
             return Err(Error::internal("the root of a plan is its last node"));
         }
-        let nodes = self.nodes().iter().map(|node| {
+        let nodes = self.nodes().iter().enumerate().map(|(number, node)| {
             Ok(NodeJson {
+                measured: analysis.map(|a| a.node_json(NodeId(number))).transpose()?,
                 operator: node.spec.name().to_string(),
                 inputs: node.inputs.iter().map(|id| id.0).collect(),
                 fields: node.spec.to_json()?,
@@ -81,7 +98,8 @@ impl Plan {
             })
         });
         let nodes = nodes.collect::<Result<_>>()?;
-        let plan = PlanJson { gristmill_plan: FORMAT_VERSION, nodes };
+        let measured = analysis.map(Analysis::json);
+        let plan = PlanJson { gristmill_plan: FORMAT_VERSION, nodes, measured };
         serde_json::to_string_pretty(&plan).map_err(|e| Error::internal(e.to_string()))
     }
 

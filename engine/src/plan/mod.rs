@@ -6,11 +6,12 @@
 //! printed from the specs alone.
 //!
 //! * `spec`: the trait; `build`: streams, the pipelines under construction.
-//! * `json`: out and in; `explain`: text and JSON for people.
+//! * `json`: out and in; `explain`: text for people; `profile`: what is measured when it runs.
 
 mod build;
 mod explain;
 mod json;
+mod profile;
 mod spec;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use arrow::datatypes::SchemaRef;
 
 pub use build::{Arm, Build, Stream};
 pub use json::{FORMAT_VERSION, FromJson, Registry};
+pub use profile::{Analysis, Profile};
 pub use spec::{Field, Intake, Spec, from_fields, from_fields_with, to_fields};
 
 use crate::error::{Error, Result};

@@ -28,14 +28,19 @@ pub fn compile(plan: &Plan, build: &mut Build) -> Result<Stream> {
             continue;
         }
         let inputs = node.inputs.iter().map(|input| take(&mut outputs[input.0]));
-        let stream = node.spec.build(inputs.collect::<Result<_>>()?, build)?;
-        outputs.push(Some(if wanted == 1 {
-            Output::Once(stream)
-        } else if number != root.0 && is_collected(plan, &readers, NodeId(number)) {
-            Output::Fork(build.fork(stream))
-        } else {
-            Output::Shared(Shared::materialise(stream, wanted, build))
-        }));
+        let inputs: Vec<Stream> = inputs.collect::<Result<_>>()?;
+        let output = build.within(NodeId(number), |build| {
+            let stream = node.spec.build(inputs, build)?;
+            let stream = build.given(stream);
+            Ok(if wanted == 1 {
+                Output::Once(stream)
+            } else if number != root.0 && is_collected(plan, &readers, NodeId(number)) {
+                Output::Fork(build.fork(stream))
+            } else {
+                Output::Shared(Shared::materialise(stream, wanted, build))
+            })
+        })?;
+        outputs.push(Some(output));
     }
     take(&mut outputs[root.0])
 }

@@ -8,7 +8,7 @@ use super::handle::Running;
 use crate::error::Result;
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Query, Run};
-use crate::plan::{Build, Plan, Stream};
+use crate::plan::{Build, Plan, Profile, Stream};
 use crate::scheduler::{Cancel, Pool, Scheduler, Timer};
 use crate::sinks::Collect;
 
@@ -30,6 +30,8 @@ pub struct RunOptions {
     pub time_limit: Option<Duration>,
     /// The flag that stops the query, and others that are run with it.
     pub cancel: Cancel,
+    /// Where the nodes of the plan are measured, if they are to be.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// Runs plans; see the module documentation. Dropping it waits for the threads.
@@ -123,7 +125,7 @@ impl Engine {
             threads: scheduler.threads(),
             keep_order: !options.any_order,
         });
-        let mut build = Build::new(query.clone());
+        let mut build = Build::new(query.clone()).measured(options.profile.clone());
         let stream = make(&mut build)?;
         let result = Collect::new(stream.schema.clone());
         build.sink(stream, Arc::new(result.clone()));

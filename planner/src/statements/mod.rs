@@ -33,7 +33,7 @@ use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::expr::Literal;
 use gristmill_engine::memory::Governor;
 use gristmill_engine::operators::{Values, ValuesColumn};
-use gristmill_engine::plan::Plan;
+use gristmill_engine::plan::{Analysis, Plan};
 use gristmill_engine::sinks::NewPart;
 use gristmill_engine::sources::StoredTable;
 use gristmill_engine::{Error, Position, Result};
@@ -148,7 +148,6 @@ pub(crate) fn plan(
             return set::plan_set(statement, &task, explained);
         }
         let parsed = statement.parse(Some(parameters))?;
-        refuse_analyze(parsed.explain, statement)?;
         let binder = task.binder();
         let record = explained || parsed.explain.is_some();
         let mut planner = task.planner(statement, &binder, record);
@@ -156,14 +155,6 @@ pub(crate) fn plan(
         let fired = planner.planning.fired().to_vec();
         Ok(Planned { command, explain: parsed.explain, fired })
     })
-}
-
-fn refuse_analyze(explain: Option<Explain>, statement: &Statement) -> Result<()> {
-    if explain.is_some_and(|explain| explain.analyze) {
-        let message = "not supported: EXPLAIN ANALYZE; EXPLAIN shows the plan";
-        return Err(Error::input_at(message, statement.position().clone()));
-    }
-    Ok(())
 }
 
 /// What statements are planned with.
@@ -273,6 +264,28 @@ impl Planned {
     /// # Errors
     /// `Input` when the JSON would hold a function that is not registered.
     pub(crate) fn outline(&self, json: bool) -> Result<String> {
+        self.outline_with(json, None)
+    }
+
+    /// The same, with what was measured when the plan ran.
+    ///
+    /// # Errors
+    /// As [`Planned::outline`].
+    pub(crate) fn outline_analyzed(&self, json: bool, analysis: &Analysis) -> Result<String> {
+        self.outline_with(json, Some(analysis))
+    }
+
+    /// The engine's plan, if there is one.
+    pub(crate) fn engine_plan(&self) -> Option<&Plan> {
+        match &self.command {
+            Command::Rows(plan) | Command::Write { plan, .. } | Command::Fill { plan, .. } => {
+                Some(plan)
+            }
+            Command::Change(_) => None,
+        }
+    }
+
+    fn outline_with(&self, json: bool, analysis: Option<&Analysis>) -> Result<String> {
         let plan = match &self.command {
             Command::Rows(plan) | Command::Write { plan, .. } | Command::Fill { plan, .. } => plan,
             Command::Change(change) if json => {
@@ -280,10 +293,12 @@ impl Planned {
             }
             Command::Change(change) => return Ok(format!("no plan: {change}\n")),
         };
-        if json {
-            return plan.to_json();
-        }
-        let mut text = plan.explain()?;
+        let mut text = match (json, analysis) {
+            (true, None) => return plan.to_json(),
+            (true, Some(analysis)) => return plan.to_json_analyzed(analysis),
+            (false, None) => plan.explain()?,
+            (false, Some(analysis)) => plan.explain_analyzed(analysis)?,
+        };
         if !self.fired.is_empty() {
             text.push_str(&format!("rules: {}\n", self.fired.join(", ")));
         }
@@ -295,7 +310,7 @@ impl Planned {
     /// # Errors
     /// `Input` when a name is taken.
     pub(crate) fn rehearse(self, scope: &Scope) -> Result<()> {
-        if self.explain.is_some() {
+        if self.explain.is_some_and(|explain| !explain.analyze) {
             return Ok(());
         }
         match self.command {

@@ -16,7 +16,7 @@ use gristmill_engine::plan::{NodeId, Plan};
 use gristmill_engine::{Error, Result};
 
 use super::query::Copied;
-use super::{Command, Planned, Task, Written, refuse_analyze};
+use super::{Command, Planned, Task, Written};
 use crate::copy::same_file;
 use crate::rules::{PUSH_KEY_FILTERS, SHARE_SCANS, push_key_filters, share_scans};
 use crate::sql::Statement;
@@ -28,7 +28,6 @@ use crate::sql::Statement;
 /// or one writes and one reads.
 pub(super) fn plan_set(set: &Statement, task: &Task<'_>, explained: bool) -> Result<Planned> {
     let explain = set.explain_of_set()?;
-    refuse_analyze(explain, set)?;
     let record = explained || explain.is_some();
     let (mut plans, mut fired) = (Vec::new(), Vec::new());
     let mut files: Vec<Written> = Vec::new();

@@ -20,6 +20,7 @@ use super::io::{SpillIo, write_all};
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::memory::Bytes;
+use crate::observe::{Count, count};
 
 /// The spill space of a process; see the module documentation. Clones are the same space.
 #[derive(Clone)]
@@ -274,6 +275,7 @@ impl Extent {
         match written {
             Ok(()) => {
                 shared.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                count(Count::SpilledBytes, bytes.len() as u64);
                 Ok(true)
             }
             Err(error) => {

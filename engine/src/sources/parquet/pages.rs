@@ -18,6 +18,7 @@ use super::scan::ColumnReads;
 use super::thrift::{Fault, PageHeader, PageKind, PageLocation, page_header};
 use super::window::Window;
 use crate::error::{Error, Result};
+use crate::observe::{Count, count};
 use crate::sources::file::InputFile;
 
 /// Bytes that nearly every page header fits in.
@@ -127,6 +128,7 @@ impl Pages {
     pub fn load(&mut self, page: &Page, reads: &ColumnReads, into: &mut Vec<u8>) -> Result<()> {
         if matches!(page.header.kind, PageKind::Data | PageKind::DataV2 { .. }) {
             reads.pages.fetch_add(1, Ordering::Relaxed);
+            count(Count::Pages, 1);
         }
         match self.chunk().compression() {
             Compression::UNCOMPRESSED => self.copy(page, into),

@@ -21,6 +21,7 @@ use crate::batch::{CHUNK_ROWS, KeyFilterSlot, MAX_CHUNK_ROWS};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::memory::Reservation;
+use crate::observe::{Count, count};
 use crate::pipeline::{Context, Source, SourceWorker};
 use crate::plan::Build;
 use crate::sources::block::{BlockPlan, Stage};
@@ -153,9 +154,14 @@ impl ScanFile {
 
     fn add_morsels(&self, file: usize, conditions: &[Expr], morsels: &mut Morsels) -> Result<()> {
         for (row_group, meta) in self.footer.metadata().row_groups().iter().enumerate() {
+            let rows = usize::try_from(meta.num_rows());
+            let rows = rows.map_err(|e| Error::internal(e.to_string()))?;
+            count(Count::RowGroups, 1);
             if self.group(row_group).may_pass(conditions) {
-                let rows = usize::try_from(meta.num_rows());
-                morsels.add(file, row_group, rows.map_err(|e| Error::internal(e.to_string()))?);
+                morsels.add(file, row_group, rows);
+            } else {
+                count(Count::RowGroupsSkipped, 1);
+                count(Count::RowsSkipped, rows as u64);
             }
         }
         Ok(())

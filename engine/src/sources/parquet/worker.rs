@@ -15,6 +15,7 @@ use crate::batch::{COMPACT_BELOW, Column, Place, Selection};
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::memory::Reservation;
+use crate::observe::{Count, count};
 use crate::pipeline::{Context, Pull, SourceWorker};
 use crate::sources::block::{BlockColumns, BlockReader};
 use crate::sources::file::InputFile;
@@ -93,17 +94,21 @@ impl ScanWorker {
         let known = self.ranges.iter().flatten().flatten();
         conditions.extend(known.cloned());
         let group = self.shared.group(morsel);
+        let skipped = |rows: usize| count(Count::RowsSkipped, rows as u64);
         if !group.may_pass(&conditions) {
+            skipped(morsel.rows.len());
             return Ok(Pull::Morsel(number));
         }
         let file = self.shared.open_file(morsel)?;
         if group.bloom_rules_out(&file, &conditions)? {
+            skipped(morsel.rows.len());
             return Ok(Pull::Morsel(number));
         }
         let mut left = vec![morsel.rows.clone()];
         if !conditions.is_empty() && self.shared.page_index.pays() {
             left = group.rows_to_read(&file, &morsel.rows, &conditions)?;
             self.shared.page_index.note(left != [morsel.rows.clone()]);
+            skipped(morsel.rows.len() - left.iter().map(Range::len).sum::<usize>());
         }
         if left.is_empty() {
             return Ok(Pull::Morsel(number));
