@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use gristmill::memory::Bytes;
 
 use crate::output::Format;
+use crate::progress::When;
 use crate::setup;
 
 /// Runs dataflow programs in SQL over Parquet and CSV files, inside a memory budget.
@@ -112,6 +113,9 @@ pub struct Options {
     /// Rows of a table that are printed on a terminal; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub rows: usize,
+    /// Show on standard error how far a statement is: on a terminal, always, or never.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
+    pub progress: When,
     /// Log what happens on standard error, from this level on.
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub log: Option<Level>,

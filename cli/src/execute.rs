@@ -1,7 +1,7 @@
 //! The commands: read a program, run, check or explain its statements in order, print what they
 //! give.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 use arrow::array::AsArray;
@@ -13,6 +13,7 @@ use crate::args::{Cli, Command, Options};
 use crate::interrupt::Interrupt;
 use crate::output::{Destination, Failure, Format, Screen, printer};
 use crate::program::Program;
+use crate::progress::{self, Bar};
 use crate::{report, setup};
 
 type Outcome = std::result::Result<(), Failure>;
@@ -84,8 +85,10 @@ fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let mut out = Destination::open(options.output.as_deref())?;
     for (number, statement) in session.script(text)?.iter().enumerate() {
         let start = Instant::now();
-        let result = session.execute_with(statement, &parameters, interrupt.next_query())?;
-        print_result(result, statement, options, &mut out)?;
+        progress::shown(options.progress, session, |bar| {
+            let result = session.execute_with(statement, &parameters, interrupt.next_query())?;
+            print_result(result, statement, options, (&mut out, bar))
+        })?;
         out.end_result()?;
         if options.timing {
             eprintln!("timing: {} {:.6}", number + 1, start.elapsed().as_secs_f64());
@@ -98,27 +101,35 @@ fn print_result(
     result: Running,
     statement: &Statement,
     options: &Options,
-    out: &mut Destination,
+    (out, bar): (&mut Destination, &Bar),
 ) -> Outcome {
     let format = format_of(options);
     if !statement.gives_rows() {
-        return print_count(result, format, out);
+        return print_count(result, format, (out, bar));
     }
     let screen = match options.output {
         Some(_) => None,
         None => Screen::of_stdout(options.rows),
     };
+    // What is printed on a terminal would be mixed with the bar.
+    let is_seen = options.output.is_none() && io::stdout().is_terminal();
     let mut printer = printer(format, result.schema().clone(), screen);
     for batch in result {
-        printer.batch(&batch?, out)?;
+        let batch = batch?;
+        if is_seen {
+            bar.end();
+        }
+        printer.batch(&batch, out)?;
     }
+    bar.end();
     printer.finish(out)
 }
 
 /// What a statement without rows did: for people how many rows it wrote, for programs nothing.
-fn print_count(result: Running, format: Format, out: &mut Destination) -> Outcome {
+fn print_count(result: Running, format: Format, (out, bar): (&mut Destination, &Bar)) -> Outcome {
     for batch in result {
         let batch = batch?;
+        bar.end();
         let column = batch.columns().first().and_then(|c| c.as_primitive_opt::<Int64Type>());
         let counts = column.iter().flat_map(|counts| counts.values().iter());
         for count in counts.filter(|_| format == Format::Table) {
@@ -163,7 +174,9 @@ fn explain_analyze(program: &Program, json: bool, options: &Options) -> Outcome 
     let parameters = setup::parameters(options);
     let mut out = Destination::open(options.output.as_deref())?;
     for statement in &session.script(&program.text)? {
-        let text = session.analyze(statement, &parameters, json, interrupt.next_query())?;
+        let text = progress::shown(options.progress, &session, |_| {
+            session.analyze(statement, &parameters, json, interrupt.next_query())
+        })?;
         writeln!(out, "{}", text.trim_end())?;
     }
     out.finish()

@@ -3,8 +3,8 @@
 //! * `args`: the command line; `setup`: a session from its options; `execute`: the commands;
 //!   `program`: where their text comes from.
 //! * `allocator`: the allocator of the process; `ending`: its end; `terminal`: its terminal.
-//! * `output`: printing results; `report`: errors and exit codes; `interrupt`: Ctrl-C; `log`: what
-//!   happens, for those who want to know.
+//! * `output`: printing results; `progress`: how far a statement is; `report`: errors and exit
+//!   codes; `interrupt`: Ctrl-C; `log`: what happens, for those who want to know.
 
 #![deny(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod interrupt;
 mod log;
 mod output;
 mod program;
+mod progress;
 mod report;
 mod setup;
 #[expect(unsafe_code, reason = "see its header")]

@@ -227,6 +227,25 @@ fn a_program_is_run_and_explained() {
     assert!(code == 1 && message.contains("division by zero"), "{message}");
 }
 
+#[test]
+fn a_bar_is_shown_where_it_is_wanted_and_taken_away() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let input = directory.path().join("numbers.csv");
+    let line = |n: u64| format!("{},text {n}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20);
+    let lines: String = (0..400_000).map(line).collect();
+    fs::write(&input, format!("n,s\n{lines}")).expect("writes");
+    let sql = format!("select max(s) as m from (select * from '{}' order by s, n)", path(&input));
+    let shown = |when: &str| {
+        let output = run(&["query", &sql, "--format", "csv", "--progress", when]);
+        assert_eq!(text(&output.stdout), "m\ntext 99999\n");
+        text(&output.stderr)
+    };
+    assert_eq!(shown("auto"), "", "standard error is no terminal");
+    assert_eq!(shown("never"), "");
+    let bar = shown("always");
+    assert!(bar.contains(" %  ") && bar.ends_with("\r\x1b[K"), "{bar:?}");
+}
+
 /// A sort of more rows than the budget holds, interrupted at several moments: it exits with 130
 /// and leaves neither spilled data nor an output.
 #[cfg(unix)]

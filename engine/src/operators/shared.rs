@@ -165,6 +165,10 @@ impl Source for SharedSource {
         self.kept.lock().store.as_ref().map_or(0, |store| store.chunks()).max(1)
     }
 
+    fn morsels(&self) -> Option<u64> {
+        self.kept.lock().store.as_ref().map(|store| store.chunks() as u64)
+    }
+
     fn reset(&self) -> Result<()> {
         self.cursor.store(0, Ordering::Relaxed);
         Ok(())

@@ -58,6 +58,10 @@ impl Source for Metered<dyn Source> {
         self.role.parallelism()
     }
 
+    fn morsels(&self) -> Option<u64> {
+        self.role.morsels()
+    }
+
     fn reset(&self) -> Result<()> {
         self.role.reset()
     }

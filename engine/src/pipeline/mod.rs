@@ -20,7 +20,8 @@
 //! * `context`: what a role may ask of its surroundings.
 //! * `tree`: the shape of one pipeline; `flow`: its stages, and which of them are finished;
 //!   `driver`: the pushing loop of one worker, a pure state machine.
-//! * `run`: the pipelines of a query on a scheduler; `graph`: which waits for which.
+//! * `run`: the pipelines of a query on a scheduler; `graph`: which waits for which; `progress`:
+//!   how far they are.
 //!
 //! Invariants:
 //! 1. A chunk handed to `push` or `consume` is consumed, or handed back with `Blocked`.
@@ -33,6 +34,7 @@ mod flow;
 mod graph;
 mod metered;
 mod order;
+mod progress;
 mod roles;
 mod run;
 mod tree;
@@ -40,11 +42,12 @@ mod tree;
 pub use context::{Context, Query};
 pub use metered::Metered;
 pub use order::{Lane, Order};
+pub use progress::Steps;
 pub use roles::{
     Consumed, Pull, Pushed, Sink, SinkWorker, Source, SourceWorker, Step, Transform,
     TransformWorker,
 };
-pub use run::Run;
+pub use run::{Run, Watch};
 pub use tree::{Pipeline, PipelineId, Pipelines, Tree};
 
 #[cfg(test)]

@@ -70,6 +70,12 @@ pub trait Source: Send + Sync {
     /// that the pipeline waits for has finished.
     fn parallelism(&self) -> usize;
 
+    /// How many morsels it hands out, numbered from 0, where it knows; for an estimate of how far a
+    /// query is.
+    fn morsels(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes the source ready to be read again from its start. No worker exists when it is called.
     fn reset(&self) -> Result<()>;
 }

@@ -18,13 +18,14 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::context::{Context, Query};
 use super::driver::{Driver, Turn};
 use super::flow::Flow;
 use super::graph::{Graph, Next};
 use super::order::{Lane, Order};
+use super::progress::{Steps, steps_of};
 use super::roles::Sink;
 use super::tree::{Pipeline, Pipelines};
 use crate::error::{Error, Result};
@@ -54,6 +55,8 @@ struct State {
     sinks: Vec<Option<Arc<dyn Sink>>>,
     /// By group of pipelines.
     orders: Vec<Order>,
+    /// What is thought to be the work of each pipeline.
+    steps: Vec<f64>,
     /// Tasks that have not left.
     tasks: usize,
     error: Option<Error>,
@@ -64,7 +67,18 @@ struct Slot {
     pipeline: Pipeline,
     /// Holds the order back until the pipeline's workers have lanes of their own.
     place: Option<Lane>,
+    /// What the source said when it started.
+    morsels: Option<u64>,
     workers_left: usize,
+}
+
+impl Slot {
+    /// The share of the morsels that are done.
+    fn share_done(&self, order: &Order) -> f64 {
+        let morsels = self.morsels.filter(|&morsels| morsels > 0 && self.place.is_none());
+        let done = order.low().saturating_sub(self.pipeline.first_morsel);
+        morsels.map_or(0.0, |morsels| done as f64 / morsels as f64)
+    }
 }
 
 impl Run {
@@ -81,9 +95,10 @@ impl Run {
         let orders: Vec<Order> = pipelines.list.iter().map(|_| Order::new()).collect();
         let slot = |(id, pipeline): (usize, Pipeline)| {
             let place = orders[graph.group_of(id)].open(pipeline.first_morsel);
-            Some(Slot { pipeline, place: Some(place), workers_left: 0 })
+            Some(Slot { pipeline, place: Some(place), morsels: None, workers_left: 0 })
         };
         let state = State {
+            steps: steps_of(&pipelines),
             pipelines: pipelines.list.into_iter().enumerate().map(slot).collect(),
             graph,
             sinks: sinks.into_iter().map(Some).collect(),
@@ -96,6 +111,11 @@ impl Run {
         let shared = Arc::new(Shared { query, scheduler, state, over: Gate::new() });
         shared.spawn([Work::Begin]);
         Ok(Run { shared })
+    }
+
+    /// Who wants to know how far it is.
+    pub fn watch(&self) -> Watch {
+        Watch { shared: Arc::downgrade(&self.shared) }
     }
 
     /// A token that goes stale when the run is over. Take it before asking for the outcome.
@@ -121,6 +141,26 @@ impl Run {
             }
             self.shared.scheduler.wait(&[token], None);
         }
+    }
+}
+
+/// Tells how far a run is, without keeping it.
+pub struct Watch {
+    shared: Weak<Shared>,
+}
+
+impl Watch {
+    /// The work of the run and what of it is done, by an estimate; `None` when it is over.
+    pub fn steps(&self) -> Option<Steps> {
+        let shared = self.shared.upgrade()?;
+        let state = shared.lock();
+        let mut steps = Steps::default();
+        for (id, slot) in state.pipelines.iter().enumerate() {
+            let order = &state.orders[state.graph.group_of(id)];
+            let share = slot.as_ref().map_or(1.0, |slot| slot.share_done(order));
+            steps.add(state.steps[id], share);
+        }
+        (!state.over && !state.pipelines.is_empty()).then_some(steps)
     }
 }
 
@@ -157,8 +197,9 @@ impl Shared {
         };
         let workers = self.query.threads.min(pipeline.source.parallelism()).max(1);
         let flow = Arc::new(Flow::new(&pipeline.tree));
+        let morsels = pipeline.source.morsels();
         if let Some(slot) = &mut self.lock().pipelines[id] {
-            slot.workers_left = workers;
+            (slot.workers_left, slot.morsels) = (workers, morsels);
         }
         let worker = |number| {
             let pipeline = pipeline.clone();

@@ -7,7 +7,7 @@ use super::compile::compile;
 use super::handle::Running;
 use crate::error::Result;
 use crate::memory::{Governor, GovernorOptions};
-use crate::pipeline::{Query, Run};
+use crate::pipeline::{Query, Run, Steps, Watch};
 use crate::plan::{Build, Plan, Profile, Stream};
 use crate::scheduler::{Cancel, Pool, Scheduler, Timer};
 use crate::sinks::Collect;
@@ -39,6 +39,8 @@ pub struct Engine {
     threads: Mutex<Threads>,
     governor: Governor,
     timer: Timer,
+    /// Queries that run, or have.
+    running: Mutex<Vec<Watch>>,
 }
 
 /// What tasks run on. Queries keep what they began with.
@@ -64,13 +66,31 @@ impl Engine {
     /// `Io` when the system gives no threads.
     pub fn new(options: EngineOptions) -> Result<Engine> {
         let threads = Mutex::new(Threads::start(options.threads)?);
-        Ok(Engine { threads, governor: Governor::new(options.memory), timer: Timer::new() })
+        Ok(Engine::with(threads, Governor::new(options.memory)))
     }
 
     /// An engine on another scheduler, e.g. the seeded one.
     pub fn on(scheduler: Arc<dyn Scheduler>, governor: Governor) -> Engine {
         let threads = Mutex::new(Threads { scheduler, pool: None });
-        Engine { threads, governor, timer: Timer::new() }
+        Engine::with(threads, governor)
+    }
+
+    fn with(threads: Mutex<Threads>, governor: Governor) -> Engine {
+        Engine { threads, governor, timer: Timer::new(), running: Mutex::default() }
+    }
+
+    /// How much of the work of all queries that run is done, from 0 to 1, by an estimate; `None`
+    /// when none runs.
+    pub fn progress(&self) -> Option<f64> {
+        let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
+        let mut all = Steps::default();
+        running.retain(|watch| {
+            let steps = watch.steps();
+            let Steps { done, all: sum } = steps.unwrap_or_default();
+            all = Steps { done: all.done + done, all: all.all + sum };
+            steps.is_some()
+        });
+        (all.all > 0.0).then(|| all.done / all.all)
     }
 
     /// Gives the queries that are started from now on so many threads; `None` for one per core.
@@ -132,6 +152,10 @@ impl Engine {
         let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let deadline = deadline.map(|at| self.timer.expire_at(at, &cancel)).transpose()?;
         let run = Run::start(build.finish(), query, scheduler.clone())?;
+        let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
+        running.retain(|watch| watch.steps().is_some());
+        running.push(run.watch());
+        drop(running);
         Ok(Running::new(result, run, cancel, scheduler, pool, deadline))
     }
 }

@@ -378,3 +378,33 @@ fn a_caller_gets_rows_that_became_ready_without_another_chunk() {
         opener.join().expect("no panic");
     }
 }
+
+#[test]
+fn progress_is_the_share_of_the_morsels_that_are_done() {
+    let options = EngineOptions { threads: Some(2), ..Default::default() };
+    let engine = Engine::new(options).expect("starts");
+    assert_eq!(engine.progress(), None);
+    let (gate, is_open) = (Gate::new(), Arc::new(AtomicBool::new(false)));
+    let door = (gate.clone(), is_open.clone());
+    let wait = transform(move || {
+        let (gate, is_open) = door.clone();
+        FnTransformWorker::pushing(move |chunk, _| {
+            let token = gate.token();
+            let through = chunk.place().morsel < 50 || is_open.load(Ordering::SeqCst);
+            Ok(if through { Pushed::Chunk(chunk) } else { Pushed::Blocked(token, chunk) })
+        })
+    });
+    let stream = integers(0, 2000).then(schema(), wait);
+    let running = engine.run_built(&RunOptions::default(), |_| Ok(stream)).expect("starts");
+    let reader = std::thread::spawn(move || all(running));
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while engine.progress().is_none_or(|share| share < 0.5) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", engine.progress());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(engine.progress(), Some(0.5), "a hundred morsels");
+    is_open.store(true, Ordering::SeqCst);
+    gate.notify();
+    assert_eq!(reader.join().expect("reads").expect("runs").len(), 2000);
+    assert_eq!(engine.progress(), None);
+}

@@ -90,6 +90,10 @@ impl Source for InMemory {
         self.shared.chunks.len().div_ceil(self.shared.chunks_per_morsel).max(1)
     }
 
+    fn morsels(&self) -> Option<u64> {
+        Some(self.shared.chunks.len().div_ceil(self.shared.chunks_per_morsel) as u64)
+    }
+
     fn reset(&self) -> Result<()> {
         self.shared.cursor.store(0, Ordering::Relaxed);
         Ok(())

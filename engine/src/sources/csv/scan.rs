@@ -171,6 +171,10 @@ impl Source for Scan {
         self.shared.feed.parallelism().map_or(threads, |busy| busy.clamp(1, threads))
     }
 
+    fn morsels(&self) -> Option<u64> {
+        self.shared.feed.parallelism().map(|ranges| ranges as u64)
+    }
+
     fn reset(&self) -> Result<()> {
         self.shared.feed.reset();
         Ok(())

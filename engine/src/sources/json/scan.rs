@@ -137,6 +137,13 @@ impl Source for Scan {
         usize::try_from(ranges).unwrap_or(usize::MAX).clamp(1, self.shared.threads.max(1))
     }
 
+    fn morsels(&self) -> Option<u64> {
+        match &self.shared.input {
+            Input::Ranges(ranges) => Some(ranges.count()),
+            Input::Feed(_) => None,
+        }
+    }
+
     fn reset(&self) -> Result<()> {
         match &self.shared.input {
             Input::Ranges(ranges) => ranges.reset(),

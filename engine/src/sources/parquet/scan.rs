@@ -239,6 +239,10 @@ impl Source for Scan {
         self.shared.morsels.len().clamp(1, self.shared.threads.max(1))
     }
 
+    fn morsels(&self) -> Option<u64> {
+        Some(self.shared.morsels.len() as u64)
+    }
+
     fn reset(&self) -> Result<()> {
         self.shared.morsels.reset();
         Ok(())

@@ -81,6 +81,10 @@ impl Source for Scan {
         self.shared.morsels.len().max(1)
     }
 
+    fn morsels(&self) -> Option<u64> {
+        Some(self.shared.morsels.len() as u64)
+    }
+
     fn reset(&self) -> Result<()> {
         self.shared.cursor.store(0, Ordering::Relaxed);
         Ok(())
