@@ -13,16 +13,13 @@ import math
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import answers
-from works import CSV, TABLES, TPCH, files, sql
+from stage import HERE, ROOT, build, csv_of_lineitem, environment, generate, run
+from works import CSV, TPCH, files, sql
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-PACKAGES = ["duckdb==2.0.0", "datafusion==55.0.0", "polars==2.1.0", "pyarrow", "tpchgen-cli"]
 ENGINES = ["gristmill", "duckdb", "datafusion", "polars"]
 
 
@@ -31,7 +28,9 @@ def main():
     home = Path(options.dir).resolve()
     home.mkdir(parents=True, exist_ok=True)
     python = environment(home)
-    data = generate(home, python, options)
+    data = generate(home, python, options.scale)
+    if any(work in CSV for work in options.works):
+        csv_of_lineitem(data, python)
     gristmill = options.gristmill or build()
     results = []
     for work in options.works:
@@ -63,37 +62,6 @@ def arguments():
     return options
 
 
-def environment(home):
-    """A virtual environment with the other engines."""
-    python = home / "venv" / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", home / "venv"], check=True)
-    wanted = subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES])
-    if wanted.returncode != 0:
-        sys.exit(f"cannot install {' '.join(PACKAGES)}")
-    return python
-
-
-def generate(home, python, options):
-    """The tables as Parquet, and lineitem as CSV where a work reads it."""
-    data = home / f"sf{options.scale}"
-    if not all((data / f"{name}.parquet").exists() for name in TABLES):
-        data.mkdir(exist_ok=True)
-        generator = python.parent / "tpchgen-cli"
-        subprocess.run([generator, "parquet", "-s", options.scale], check=True, cwd=data)
-    if any(work in CSV for work in options.works) and not (data / "lineitem.csv").exists():
-        copy = f"COPY (FROM '{data}/lineitem.parquet') TO '{data}/lineitem.csv.part' (HEADER)"
-        subprocess.run([python, "-c", f"import duckdb; duckdb.sql({copy!r})"], check=True)
-        (data / "lineitem.csv.part").rename(data / "lineitem.csv")
-    return data
-
-
-def build():
-    command = ["cargo", "build", "--release", "-p", "gristmill-cli"]
-    subprocess.run(command, check=True, cwd=ROOT)
-    return str(ROOT / "target" / "release" / "gristmill")
-
-
 def measure(engine, work, data, python, gristmill, options):
     """Seconds of each run and peak memory of the process, or the error."""
     try:
@@ -120,24 +88,6 @@ def on_gristmill(binary, work, data, options):
     out, _ = run([binary, "query", sql(work), *tables, "--format=csv"], options.threads)
     rows = list(csv.reader(out.splitlines()))[1:]
     return {"seconds": seconds, "rows": rows, "peak_mb": peak}
-
-
-def run(command, threads, stderr=False):
-    """Standard output and peak resident memory, in MB, of a command on so many cores."""
-    cores = sorted(os.sched_getaffinity(0))[:threads]
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = subprocess.Popen(
-            [str(word) for word in command], stdout=out, stderr=err,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            env={**os.environ, "POLARS_MAX_THREADS": str(threads)})
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0), err.seek(0)
-        text, errors = out.read(), err.read()
-    if child.returncode != 0:
-        raise subprocess.CalledProcessError(child.returncode, command, text, errors)
-    peak = usage.ru_maxrss // 1024
-    return (text, peak, errors) if stderr else (text, peak)
 
 
 def check(row):
@@ -215,4 +165,5 @@ def report(home, results, options):
     print("\n".join(text))
 
 
-main()
+if __name__ == "__main__":
+    main()
