@@ -36,7 +36,7 @@ pub use key_filter::{
     NarrowScratch,
 };
 pub use ordinals::{Ordinals, has_ordinals, widest};
-pub use physical::{is_physical, physical_type, to_logical, to_physical};
+pub use physical::{is_physical, logical_type, physical_type, to_logical, to_physical};
 pub use picked::{Picked, all_rows, pick};
 pub use selection::Selection;
 pub use typed::{Half, Typed, float_key, nested_converter, nested_keys, with_float_keys};

@@ -13,6 +13,19 @@ use arrow::datatypes::{DECIMAL64_MAX_PRECISION, DataType};
 
 use crate::error::Result;
 
+/// The type SQL knows, for a type that a file names: strings and binaries are views, dictionaries
+/// and runs are their values.
+pub fn logical_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Dictionary(_, values) => logical_type(values),
+        DataType::RunEndEncoded(_, values) => logical_type(values.data_type()),
+        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => DataType::Decimal128(*p, *s),
+        other => other.clone(),
+    }
+}
+
 /// The canonical physical type of `logical`: what sources should produce. Decimals whose declared
 /// precision fits 64 bits are held in 64 bits.
 pub fn physical_type(logical: &DataType) -> DataType {

@@ -185,6 +185,13 @@ impl Build {
         }
     }
 
+    /// A build of a part of a source, which reads key filters that are known already.
+    pub fn part_of(query: Arc<Query>, key_filters: &[(KeyFilterId, KeyFilterSlot)]) -> Self {
+        let mut build = Build::new(query);
+        build.key_filters.extend(key_filters.iter().cloned());
+        build
+    }
+
     /// The slot of a key filter: the same one for the join that publishes it and for its readers.
     pub fn key_filter(&mut self, id: KeyFilterId) -> KeyFilterSlot {
         self.key_filters.entry(id).or_default().clone()

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-pub use build::{Arm, Build, Stream};
+pub use build::{ARM_MORSELS, Arm, Build, Stream};
 pub use json::{FORMAT_VERSION, FromJson, Registry};
 pub use profile::{Analysis, Profile};
 pub use spec::{Field, Intake, Spec, from_fields, from_fields_with, to_fields};

@@ -19,7 +19,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-const SUFFIX: &str = ".gristmill-tmp";
+/// What the names of temporary files and directories end with.
+pub(in crate::sinks) const SUFFIX: &str = ".gristmill-tmp";
+
+/// The file in a temporary directory that whoever writes there has locked.
+pub(in crate::sinks) const LOCK_NAME: &str = ".lock";
 
 /// What any program asks for when it makes a file; the process's umask takes away from it.
 #[cfg(unix)]
@@ -158,21 +162,36 @@ fn create_locked(target: &Path) -> Result<(File, PathBuf)> {
     Err(Error::io("create", target, busy))
 }
 
-/// Removes the temporary files of processes that are gone. Failures are ignored: the files may
-/// belong to somebody else, and the output does not depend on it.
-fn remove_leftovers(directory: &Path) {
+/// Locks a temporary directory, so that no cleaner takes it.
+///
+/// # Errors
+/// When its lock cannot be made.
+pub(in crate::sinks) fn lock_directory(directory: &Path) -> io::Result<File> {
+    let lock = File::create(directory.join(LOCK_NAME))?;
+    // File systems without locks have no cleaners either.
+    let _ = lock.try_lock();
+    Ok(lock)
+}
+
+/// Removes the temporary files and directories of processes that are gone. Failures are ignored:
+/// the files may belong to somebody else, and the output does not depend on it.
+pub(in crate::sinks) fn remove_leftovers(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let ours = name.to_str().is_some_and(|n| n.starts_with('.') && n.ends_with(SUFFIX));
-        if !ours || !entry.file_type().is_ok_and(|t| t.is_file()) {
+        let Some(kind) = entry.file_type().ok().filter(|_| ours) else { continue };
+        let path = entry.path();
+        // A directory without its lock is somebody's who has not come to lock it, or was never one.
+        let lock = if kind.is_dir() { path.join(LOCK_NAME) } else { path.clone() };
+        if !kind.is_dir() && !kind.is_file() {
             continue;
         }
-        let path = entry.path();
-        let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+        let Ok(file) = OpenOptions::new().write(true).open(&lock) else { continue };
         match file.try_lock() {
-            Ok(()) if is_at(&file, &path) => {
-                let _ = fs::remove_file(&path);
+            Ok(()) if is_at(&file, &lock) => {
+                let removed = if kind.is_dir() { fs::remove_dir_all } else { fs::remove_file };
+                let _ = removed(&path);
             }
             Ok(()) | Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
         }

@@ -46,7 +46,8 @@ impl WriteCsv {
         CsvText::new(self.delimiter, &self.null_string)
     }
 
-    fn sink(&self, schema: SchemaRef) -> Result<TextSink<CsvText>> {
+    /// The sink for rows of `schema`.
+    pub(super) fn sink(&self, schema: SchemaRef) -> Result<TextSink<CsvText>> {
         let text = self.text()?;
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let head = if self.header { text.line(names) } else { Vec::new() };

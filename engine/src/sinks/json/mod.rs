@@ -39,7 +39,8 @@ impl WriteJson {
         WriteJson { path: path.into(), array: false }
     }
 
-    fn sink(&self, schema: SchemaRef) -> TextSink<JsonText> {
+    /// The sink for rows of `schema`.
+    pub(super) fn sink(&self, schema: SchemaRef) -> TextSink<JsonText> {
         let text = JsonText::new(schema.fields().iter().map(|field| field.name().as_str()));
         let (text, output) = match self.array {
             true => {

@@ -23,12 +23,13 @@ use super::Codec;
 use super::flat::{FlatColumn, Pages, Scratch};
 use crate::batch::{Chunk, physical_type, to_logical};
 use crate::error::{Error, Result};
+use crate::sinks::plain::plain_type;
 
 /// Bytes of a dictionary page.
 const DICTIONARY_BYTES_MAX: usize = 512 << 10;
 
 /// How rows are written: everything that all row groups of a file share.
-pub(super) struct Format {
+pub(in crate::sinks) struct Format {
     path: PathBuf,
     /// The schema of the arrays that are encoded: physical types.
     physical: SchemaRef,
@@ -77,6 +78,11 @@ impl Format {
         // Types that only the encoder refuses are refused now and not after the first row.
         format.columns().map_err(refused)?;
         Ok(format)
+    }
+
+    /// The file that is written.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Begins the file.
@@ -178,18 +184,9 @@ enum EncodedColumn {
     General(Box<ArrowColumnChunk>),
 }
 
-/// The field as other programs should find it in the file: plain strings, not views.
+/// The field as other programs should find it in the file.
 fn file_field(field: &Field) -> Field {
-    let data_type = match field.data_type() {
-        DataType::Utf8View => DataType::Utf8,
-        DataType::BinaryView => DataType::Binary,
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => DataType::Decimal128(*p, *s),
-        DataType::Dictionary(_, values) => {
-            return file_field(&field.clone().with_data_type(values.as_ref().clone()));
-        }
-        other => other.clone(),
-    };
-    field.clone().with_data_type(data_type)
+    field.clone().with_data_type(plain_type(field.data_type()))
 }
 
 /// Types that have a place in a Parquet schema, but whose values are refused when they come.
@@ -207,14 +204,14 @@ fn text(error: &ParquetError) -> String {
 }
 
 /// A row group under construction.
-pub(super) struct RowGroup {
+pub(in crate::sinks) struct RowGroup {
     columns: Vec<ColumnEncoder>,
     scratch: Scratch,
     rows: usize,
 }
 
 /// A row group that is complete.
-pub(super) struct EncodedGroup {
+pub(in crate::sinks) struct EncodedGroup {
     /// The columns, in the order of the file.
     columns: Vec<EncodedColumn>,
     /// Bytes of memory held.

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{
-    AsArray, BooleanArray, Date32Array, Decimal64Array, Decimal128Array, Float64Array, Int64Array,
-    ListArray, RecordBatch, StringViewArray, StructArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal64Array, Decimal128Array,
+    Float64Array, Int64Array, ListArray, RecordBatch, StringViewArray, StructArray, new_null_array,
 };
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field as ArrowField, Int32Type, Schema, TimeUnit};
@@ -15,10 +15,11 @@ use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::*;
-use crate::batch::Column;
+use crate::batch::{Chunk, Column, Place};
 use crate::memory::{Governor, GovernorOptions};
-use crate::pipeline::{Order, Query, Tree};
+use crate::pipeline::{Consumed, Context, Order, Query, Sink, Tree};
 use crate::scheduler::Cancel;
+use crate::sinks::count::RowCount;
 
 fn query(limit: Option<usize>, threads: usize) -> Arc<Query> {
     let memory = Governor::new(GovernorOptions { limit_bytes: limit, ..Default::default() });

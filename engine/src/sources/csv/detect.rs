@@ -118,7 +118,7 @@ fn time_or_text(text: &[u8], forms: &Forms) -> Kind {
 }
 
 /// The kinds of fields that a column has.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Kinds {
     /// Bit `n` for word `n`.
     null_words: u8,

@@ -16,6 +16,8 @@ pub struct CsvFacts {
     pub dialect: CsvDialect,
     /// Its columns.
     pub columns: Vec<CsvColumn>,
+    /// Which columns had no values in the sample: their types are nobody's guess.
+    pub without_values: Vec<bool>,
     /// The names in its header, where columns were declared with others.
     pub header_names: Option<Vec<String>>,
     /// Records that were looked at.

@@ -56,6 +56,9 @@ impl<'a> Found<'a> {
             self.kinds.iter_mut().zip(&self.first).for_each(|(kinds, &kind)| kinds.add(kind));
         }
         let (columns, header_names) = self.columns(sample, &first)?;
+        let kinds = columns.iter().zip(&self.kinds);
+        let without_values = kinds.map(|(c, kinds)| c.detected && *kinds == Kinds::default());
+        let without_values = without_values.collect();
         let header = usize::from(self.dialect.header);
         let rows = match walked.all {
             true => walked.records.saturating_sub(header) as f64,
@@ -68,6 +71,7 @@ impl<'a> Found<'a> {
             file: sample.file.file_ref().clone(),
             dialect: self.dialect,
             columns,
+            without_values,
             header_names,
             sample_rows: walked.records,
             rows,

@@ -39,7 +39,7 @@ use serde_json::Value;
 
 pub use records::Layout;
 pub use shape::Shape;
-pub use sniff::{JsonFacts, JsonOptions, sniff};
+pub use sniff::{JsonFacts, JsonOptions, sniff, sniff_one};
 
 use self::scan::Scan;
 use super::file::FileRef;

@@ -86,7 +86,7 @@ impl JsonFacts {
     ///
     /// # Errors
     /// `Input` when a type is declared of a column that no file has.
-    pub fn unite(files: &mut [JsonFacts], options: &JsonOptions) -> Result<()> {
+    pub fn unite(files: &mut [&mut JsonFacts], options: &JsonOptions) -> Result<()> {
         let mut all = Members::default();
         files.iter().for_each(|file| all.merge(&file.members));
         let Some(first) = files.first() else { return Ok(()) };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::error::through_parquet;
+use super::error::{corrupt, through_parquet};
 use crate::sources::file::InputFile;
 
 /// Bytes that a [`Read`] of the crate fetches at once: it reads page headers with it.
@@ -33,8 +33,8 @@ impl ChunkReader for FileBytes {
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         // A length from a corrupt file must not make us allocate more than the file has.
         if start.checked_add(length as u64).is_none_or(|end| end > self.0.size()) {
-            let short = io::Error::from(io::ErrorKind::UnexpectedEof);
-            return Err(through_parquet(crate::Error::io("read", self.0.path(), short)));
+            let what = "a part of it would lie behind its end";
+            return Err(through_parquet(corrupt(self.0.path(), what)));
         }
         let mut bytes = vec![0; length];
         self.0.read_at(start, &mut bytes).map_err(through_parquet)?;

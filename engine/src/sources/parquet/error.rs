@@ -2,13 +2,13 @@
 //!
 //! The crate panics on some corrupt input; [`guarded`] turns that into an error of the file.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::path::Path;
 
 use parquet::errors::ParquetError;
 
 use crate::error::{Error, Result};
+use crate::sources::guard;
 
 /// The error of a file whose bytes are not what the format says.
 pub(super) fn corrupt(path: &Path, what: impl std::fmt::Display) -> Error {
@@ -21,8 +21,8 @@ pub(super) fn from_parquet(path: &Path, error: ParquetError) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(other) => match other.downcast::<std::io::Error>() {
-                Ok(io) => Error::io("read", path, *io),
+            Err(other) => match other.downcast::<io::Error>() {
+                Ok(io) => from_reader(path, *io),
                 Err(other) => corrupt(path, other),
             },
         },
@@ -36,6 +36,15 @@ pub(super) fn from_parquet(path: &Path, error: ParquetError) -> Error {
     }
 }
 
+/// An error of a reader: the file's is one of ours, all others are of decoders over its bytes.
+fn from_reader(path: &Path, error: io::Error) -> Error {
+    let what = error.to_string();
+    match error.into_inner().map(|inner| inner.downcast::<Error>()) {
+        Some(Ok(ours)) => *ours,
+        Some(Err(_)) | None => corrupt(path, what),
+    }
+}
+
 /// Our error on its way through the `parquet` crate.
 pub(super) fn through_parquet(error: Error) -> ParquetError {
     ParquetError::External(Box::new(error))
@@ -43,13 +52,5 @@ pub(super) fn through_parquet(error: Error) -> ParquetError {
 
 /// Runs code of the `parquet` crate over the bytes of `path`; a panic means that they are corrupt.
 pub(super) fn guarded<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => result,
-        Err(panic) => Err(corrupt(path, panic_text(panic.as_ref()))),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("bad values")
+    guard::guarded(f, |what| corrupt(path, what))
 }

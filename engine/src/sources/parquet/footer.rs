@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Fields, Schema, SchemaRef};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
@@ -16,7 +16,7 @@ use parquet::file::metadata::{
 
 use super::bytes::FileBytes;
 use super::error::{corrupt, from_parquet, guarded};
-use crate::batch::physical_type;
+use crate::batch::{logical_type, physical_type};
 use crate::error::{Error, Result};
 use crate::memory::{Governor, Reservation};
 use crate::sources::file::{FileRef, InputFile};
@@ -139,18 +139,6 @@ impl Footer {
 
 fn logical_field(field: &FieldRef) -> Field {
     Field::new(field.name(), logical_type(field.data_type()), field.is_nullable())
-}
-
-/// The type SQL knows, for a type that the file's Arrow schema names.
-fn logical_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::Dictionary(_, values) => logical_type(values),
-        DataType::RunEndEncoded(_, values) => logical_type(values.data_type()),
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) => DataType::Decimal128(*p, *s),
-        other => other.clone(),
-    }
 }
 
 /// The field a reader is asked for: the physical type of what is not nested.

@@ -1,0 +1,196 @@
+//! The file under construction: groups from several workers, in the order of the input.
+//!
+//! Workers hand over *pieces*: whole groups that they have encoded, or few rows that are not worth
+//! a group of their own. Pieces wait in a window until it is their turn; few rows are then
+//! collected into a common group.
+//!
+//! Memory: pieces in the window are charged while they are there, [`WINDOW_BYTES`] at most; so
+//! are the common group and what the file remembers of the groups written.
+//! Concurrency: one lock, held while a piece is written.
+//! Invariant 1: pieces are written in increasing order of place (when order is kept).
+//! Invariant 2: the worker at the low mark never waits.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use arrow::array::ArrayRef;
+
+use super::GroupFormat;
+use crate::batch::Place;
+use crate::error::Result;
+use crate::memory::Reservation;
+use crate::pipeline::Context;
+use crate::scheduler::Token;
+use crate::sinks::commit::Output;
+
+/// Most bytes that wait for pieces before them.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// Rows of a contiguous part of the input.
+pub(super) enum Piece<E> {
+    /// A group, and the bytes it takes.
+    Group(E, usize),
+    /// Few rows, and the bytes they take.
+    Rows(Vec<Vec<ArrayRef>>, usize),
+}
+
+impl<E> Piece<E> {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Piece::Group(_, bytes) | Piece::Rows(_, bytes) => *bytes,
+        }
+    }
+}
+
+/// A file under construction; see the module documentation.
+pub(super) struct OrderedFile<F: GroupFormat> {
+    group_rows: usize,
+    state: Mutex<State<F>>,
+}
+
+struct State<F: GroupFormat> {
+    file: Option<F::File>,
+    /// What wait for pieces before them, and their charges.
+    window: BTreeMap<Place, (Piece<F::Encoded>, Reservation)>,
+    window_bytes: usize,
+    /// The group of pieces that have few rows.
+    common: Option<F::Group>,
+    remembered_bytes: usize,
+    charge: Option<Reservation>,
+}
+
+impl<F: GroupFormat> Default for State<F> {
+    fn default() -> Self {
+        State {
+            file: None,
+            window: BTreeMap::new(),
+            window_bytes: 0,
+            common: None,
+            remembered_bytes: 0,
+            charge: None,
+        }
+    }
+}
+
+impl<F: GroupFormat> OrderedFile<F> {
+    /// A file of groups of about `group_rows` rows.
+    pub(super) fn new(group_rows: usize) -> Self {
+        OrderedFile { group_rows, state: Mutex::default() }
+    }
+
+    /// Takes a piece that begins at `place` out of `piece`, or says what to wait for. The charge
+    /// for it is split off `charge`, which covers it.
+    ///
+    /// # Errors
+    /// `Io` or `Input` when the file cannot be created or written, `OutOfMemory` when what is
+    /// remembered of the groups does not fit the budget.
+    pub(super) fn offer(
+        &self,
+        format: &F,
+        place: Place,
+        piece: &mut Option<Piece<F::Encoded>>,
+        charge: &mut Reservation,
+        cx: &Context,
+    ) -> Result<Option<Token>> {
+        let turn = cx.order.token();
+        let low = if cx.query.keep_order { cx.order.low() } else { u64::MAX };
+        let mut state = self.lock();
+        if state.charge.is_none() {
+            state.charge = Some(cx.memory().reserve(format.name(), 0)?);
+        }
+        let in_turn = place.morsel <= low;
+        let through = if in_turn { place } else { Place { morsel: low, sequence: 0 } };
+        while let Some(first) = state.window.first_entry().filter(|first| *first.key() < through) {
+            let (waited, _charge) = first.remove();
+            state.window_bytes -= waited.bytes();
+            self.write(format, &mut state, waited)?;
+        }
+        let Some(bytes) = piece.as_ref().map(Piece::bytes) else { return Ok(None) };
+        if !in_turn {
+            if state.window_bytes + bytes > WINDOW_BYTES {
+                return Ok(Some(turn));
+            }
+            if let Some(piece) = piece.take() {
+                state.window_bytes += bytes;
+                state.window.insert(place, (piece, charge.split(bytes)));
+            }
+        } else if let Some(piece) = piece.take() {
+            self.write(format, &mut state, piece)?;
+            charge.shrink(bytes);
+        }
+        Ok(None)
+    }
+
+    /// Writes what is left, and gives the file its name.
+    ///
+    /// # Errors
+    /// As [`OrderedFile::offer`].
+    pub(super) fn commit(&self, format: &F) -> Result<()> {
+        let mut state = self.lock();
+        for (piece, _charge) in std::mem::take(&mut state.window).into_values() {
+            self.write(format, &mut state, piece)?;
+        }
+        self.end_common(format, &mut state)?;
+        let file = match std::mem::take(&mut *state).file {
+            Some(file) => file,
+            None => format.open(Output::create(format.path())?)?,
+        };
+        format.close(file)?.commit()
+    }
+
+    /// Removes what was written, to begin again.
+    pub(super) fn reset(&self) {
+        *self.lock() = State::default();
+    }
+
+    fn write(&self, format: &F, state: &mut State<F>, piece: Piece<F::Encoded>) -> Result<()> {
+        match piece {
+            Piece::Group(group, _) => {
+                self.end_common(format, state)?;
+                self.append(format, state, group)
+            }
+            Piece::Rows(batches, _) => {
+                for arrays in &batches {
+                    let common = match &mut state.common {
+                        Some(common) => common,
+                        none => none.insert(format.begin()?),
+                    };
+                    format.add(common, arrays)?;
+                    let (rows, held) = (format.rows(common), format.held_bytes(common));
+                    let needed = state.remembered_bytes + held;
+                    let fits = state.charge.as_mut().is_none_or(|charge| {
+                        let more = needed.saturating_sub(charge.bytes());
+                        charge.shrink(charge.bytes().saturating_sub(needed));
+                        charge.try_grow(more)
+                    });
+                    if rows >= self.group_rows || !fits {
+                        self.end_common(format, state)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the group of pieces that have few rows.
+    fn end_common(&self, format: &F, state: &mut State<F>) -> Result<()> {
+        match state.common.take() {
+            Some(common) => self.append(format, state, format.end(common)?),
+            None => Ok(()),
+        }
+    }
+
+    fn append(&self, format: &F, state: &mut State<F>, group: F::Encoded) -> Result<()> {
+        let file = match &mut state.file {
+            Some(file) => file,
+            none => none.insert(format.open(Output::create(format.path())?)?),
+        };
+        state.remembered_bytes += format.append(file, group)?;
+        let remembered = state.remembered_bytes;
+        state.charge.as_mut().map_or(Ok(()), |charge| charge.resize_to(remembered))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<F>> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}

@@ -1,0 +1,94 @@
+//! Sinks that write files of row groups: Parquet's row groups, Arrow's record batches.
+//!
+//! Each worker encodes the rows of its morsel into a group of its own; when the morsel ends, or the
+//! group is full, the group is handed to the file, which keeps the order. Morsels that have few
+//! rows left (behind a filter, say) are handed over as they are, and share groups.
+//!
+//! Memory: a group per worker, and the window of `file`. A group ends early when the budget has no
+//! room for it to grow.
+//! Concurrency: workers encode side by side; only handing bytes to the system, and encoding the
+//! rows of small morsels, is one at a time.
+//!
+//! * `worker`: the sink; `file`: the file under construction.
+
+mod file;
+mod worker;
+
+use std::path::Path;
+
+use arrow::array::ArrayRef;
+
+pub(in crate::sinks) use self::worker::GroupSink;
+use super::commit::Output;
+use crate::batch::Chunk;
+use crate::error::Result;
+
+/// A format whose files are groups of rows.
+pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
+    /// Rows that are being encoded.
+    type Group: Send;
+    /// Rows that are encoded.
+    type Encoded: Send;
+    /// A file under construction.
+    type File: Send;
+
+    /// The sink's name, e.g. `write parquet`.
+    fn name(&self) -> &'static str;
+
+    /// The file that is written.
+    fn path(&self) -> &Path;
+
+    /// What a worker can always have: enough for groups that are not tiny.
+    fn minimum_bytes(&self) -> usize;
+
+    /// The live rows of a chunk, as the arrays that are encoded.
+    ///
+    /// # Errors
+    /// `Input` when a value does not fit the type that is written.
+    fn arrays(&self, chunk: &Chunk) -> Result<Vec<ArrayRef>>;
+
+    /// An empty group.
+    ///
+    /// # Errors
+    /// `Internal` when the format refuses.
+    fn begin(&self) -> Result<Self::Group>;
+
+    /// Adds rows to a group.
+    ///
+    /// # Errors
+    /// `Internal` when they cannot be encoded.
+    fn add(&self, group: &mut Self::Group, arrays: &[ArrayRef]) -> Result<()>;
+
+    /// Rows of a group so far.
+    fn rows(&self, group: &Self::Group) -> usize;
+
+    /// Bytes of memory that a group holds.
+    fn held_bytes(&self, group: &Self::Group) -> usize;
+
+    /// Ends a group.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be encoded.
+    fn end(&self, group: Self::Group) -> Result<Self::Encoded>;
+
+    /// Bytes of memory that an encoded group holds.
+    fn encoded_bytes(&self, encoded: &Self::Encoded) -> usize;
+
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// `Io` when its first bytes cannot be written.
+    fn open(&self, output: Output) -> Result<Self::File>;
+
+    /// Adds a group to the file; the answer is how many bytes of memory it will be remembered by.
+    ///
+    /// # Errors
+    /// `Io` when it cannot be written.
+    fn append(&self, file: &mut Self::File, encoded: Self::Encoded) -> Result<usize>;
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// `Io` when its last bytes cannot be written.
+    fn close(&self, file: Self::File) -> Result<Output>;
+}

@@ -1,0 +1,166 @@
+//! Arrow files as a source: record batches in the file format (Feather) or as a stream, compressed
+//! or not, read with positional reads of the buffers that are wanted.
+//!
+//! * `contents`: what is where in a file, read once.
+//! * `message`: one message: its metadata, and buffers of its body.
+//! * `dictionaries`: the dictionaries that batches refer to.
+//! * `scan`: the source; `error`: what is wrong with a file.
+
+mod contents;
+mod dictionaries;
+mod error;
+mod message;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use contents::Contents;
+
+use self::scan::Scan;
+use super::file::FileRef;
+use crate::error::{Error, Result};
+use crate::expr::{Expr, Functions, data_type};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+
+/// Reads rows of an Arrow file, in their order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ArrowScan {
+    /// The file.
+    pub file: FileRef,
+    /// Its columns.
+    pub columns: Vec<ArrowColumn>,
+    /// Positions in `columns` of the columns to give, in this order.
+    pub projection: Vec<usize>,
+    /// Conditions, over positions in `columns`; rows that do not pass all are left out.
+    pub predicates: Vec<Expr>,
+    /// What planning has found in the file; when it is missing the file is looked at again.
+    #[serde(skip)]
+    pub contents: Option<Arc<Contents>>,
+}
+
+/// A column of an Arrow file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArrowColumn {
+    /// Its name.
+    pub name: String,
+    /// Its logical type.
+    #[serde(rename = "type", with = "data_type")]
+    pub data_type: DataType,
+    /// Whether it may hold NULL.
+    pub nullable: bool,
+}
+
+impl ArrowScan {
+    /// A scan of all columns and all rows.
+    pub fn new(contents: Arc<Contents>) -> Self {
+        let column = |field: &Arc<ArrowField>| ArrowColumn {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            nullable: field.is_nullable(),
+        };
+        let columns: Vec<ArrowColumn> = contents.schema().fields().iter().map(column).collect();
+        ArrowScan {
+            file: contents.file().clone(),
+            projection: (0..columns.len()).collect(),
+            columns,
+            predicates: Vec::new(),
+            contents: Some(contents),
+        }
+    }
+
+    /// Reads a scan from a plan.
+    ///
+    /// # Errors
+    /// `Input` when the fields are not those of a scan, or a function is not registered.
+    pub fn from_json(fields: Value, functions: &Functions) -> Result<Arc<dyn Spec>> {
+        from_fields_with(fields, |scan: &mut ArrowScan| {
+            scan.predicates.iter_mut().try_for_each(|predicate| predicate.resolve(functions))
+        })
+    }
+
+    fn column(&self, position: usize) -> Result<&ArrowColumn> {
+        self.columns.get(position).ok_or_else(|| {
+            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
+        })
+    }
+
+    fn output(&self) -> Result<SchemaRef> {
+        let fields = self.projection.iter().map(|&p| Ok(self.column(p)?.field()));
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
+
+    /// `Ok` when the file has the columns of the plan.
+    fn check(&self, contents: &Contents) -> Result<()> {
+        let found = contents.schema().fields();
+        let same = |(column, field): (&ArrowColumn, &Arc<ArrowField>)| {
+            column.name == *field.name() && column.data_type == *field.data_type()
+        };
+        if found.len() == self.columns.len() && self.columns.iter().zip(found).all(same) {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "{} has not the columns that the plan says",
+            self.file.path.display()
+        )))
+    }
+}
+
+impl ArrowColumn {
+    fn field(&self) -> ArrowField {
+        ArrowField::new(&self.name, self.data_type.clone(), self.nullable)
+    }
+}
+
+impl Spec for ArrowScan {
+    fn name(&self) -> &'static str {
+        "arrow_scan"
+    }
+
+    fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        if !inputs.is_empty() {
+            return Err(Error::internal("a scan has no input"));
+        }
+        for predicate in &self.predicates {
+            for column in predicate.columns() {
+                self.column(column)?;
+            }
+            if predicate.data_type() != DataType::Boolean {
+                return Err(Error::internal(format!("{predicate} is no condition")));
+            }
+        }
+        self.output()
+    }
+
+    fn explain(&self) -> Vec<Field> {
+        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
+        let names: Vec<&str> = self.projection.iter().map(name).collect();
+        let file = self.file.path.display().to_string();
+        let mut fields = vec![("file", file), ("columns", names.join(", "))];
+        if !self.predicates.is_empty() {
+            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
+            fields.push(("where", texts.join(" AND ")));
+        }
+        fields
+    }
+
+    fn to_json(&self) -> Result<Value> {
+        to_fields(self)
+    }
+
+    fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
+        let known = self.contents.as_ref().filter(|contents| *contents.file() == self.file);
+        let contents = match known {
+            Some(contents) => contents.clone(),
+            None => Contents::read(&self.file, &build.query.memory)?,
+        };
+        self.check(&contents)?;
+        let scan = Scan::new(self, contents, &build.query.memory, build.query.threads)?;
+        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()))
+    }
+}
