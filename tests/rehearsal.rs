@@ -76,3 +76,23 @@ fn the_order_of_a_session_s_statements_is_the_program_s() {
     let text = arrow::util::pretty::pretty_format_batches(&[batch]).expect("prints").to_string();
     assert!(text.contains("| 4 | 3 |"), "{text}");
 }
+
+#[test]
+fn sets_of_files_that_would_be_there_are_seen() {
+    let directory = tempfile::tempdir().expect("directory");
+    let root = directory.path().display();
+    let session = session();
+    let program = format!(
+        "copy (select 1 as a) to '{root}/out/a.csv';
+         copy (select 1 as a) to '{root}/out/b.csv';
+         select a from '{root}/out/*.csv';
+         select a from '{root}/out/';
+         copy (select 1 as a, 2 as k) to '{root}/parts' stored as arrow partitioned by (k);
+         select a, k from '{root}/parts/';
+         select a, k from '{root}/parts/*/*.arrow'"
+    );
+    assert_eq!(planned(&session, &program).expect("fits together").len(), 7);
+    let error = planned(&session, &program.replace("*.csv", "*.ndjson")).expect_err("none such");
+    assert!(error.to_string().contains("*.ndjson'"), "{error}");
+    assert_eq!(std::fs::read_dir(directory.path()).expect("lists").count(), 0);
+}

@@ -16,8 +16,10 @@ use gristmill_engine::expr::Literal;
 use gristmill_engine::plan::Spec;
 use gristmill_engine::sources::StoredTable;
 use gristmill_engine::sources::csv::CsvOptions;
+use gristmill_engine::sources::json::JsonOptions;
 use gristmill_engine::{Error, Result};
 
+use crate::files;
 use crate::sql::{Depth, View};
 use crate::stored::StoredSource;
 
@@ -30,9 +32,30 @@ pub enum Format {
     Csv,
     /// Lines of text, which are read as they stand.
     Text,
+    /// JSON: an object a line, or an array of objects.
+    Json,
+    /// Apache Arrow, also known as Feather.
+    Arrow,
 }
 
 impl Format {
+    /// What to do about a file whose ending names no format.
+    pub(crate) const ENDINGS: &str = "use .parquet, .csv, .tsv, .txt, .json, .ndjson or .arrow";
+
+    /// What to do about a name that is no format's.
+    pub(crate) const NAMES: &str = "use PARQUET, CSV, JSON, ARROW or, to read, TEXT";
+
+    /// Its name, for errors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Parquet => "Parquet",
+            Format::Csv => "CSV",
+            Format::Text => "text",
+            Format::Json => "JSON",
+            Format::Arrow => "Arrow",
+        }
+    }
+
     /// The format that a file's ending names; the ending of a compression may stand behind it.
     pub fn of_path(path: &Path) -> Option<Format> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -40,9 +63,11 @@ impl Format {
             "parquet" | "pq" => Some(Format::Parquet),
             "csv" | "tsv" => Some(Format::Csv),
             "txt" | "text" => Some(Format::Text),
+            "json" | "ndjson" | "jsonl" => Some(Format::Json),
+            "arrow" | "arrows" | "feather" | "ipc" => Some(Format::Arrow),
             "gz" | "zst" => {
                 let inner = Path::new(path.file_stem()?);
-                Format::of_path(inner).filter(|format| *format != Format::Parquet)
+                Format::of_path(inner).filter(|f| matches!(f, Format::Csv | Format::Text))
             }
             _ => None,
         }
@@ -54,6 +79,8 @@ impl Format {
             "parquet" => Some(Format::Parquet),
             "csv" => Some(Format::Csv),
             "text" => Some(Format::Text),
+            "json" | "ndjson" | "jsonl" => Some(Format::Json),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
             _ => None,
         }
     }
@@ -68,6 +95,23 @@ pub enum Reading {
     Csv(CsvOptions),
     /// As lines of text: rows of one column, `line`.
     Text,
+    /// As JSON; what is not said is found out.
+    Json(JsonOptions),
+    /// As Apache Arrow, which says everything itself.
+    Arrow,
+}
+
+impl Reading {
+    /// The format.
+    pub(crate) fn format(&self) -> Format {
+        match self {
+            Reading::Parquet => Format::Parquet,
+            Reading::Csv(_) => Format::Csv,
+            Reading::Text => Format::Text,
+            Reading::Json(_) => Format::Json,
+            Reading::Arrow => Format::Arrow,
+        }
+    }
 }
 
 impl From<Format> for Reading {
@@ -76,6 +120,8 @@ impl From<Format> for Reading {
             Format::Parquet => Reading::Parquet,
             Format::Csv => Reading::Csv(CsvOptions::new()),
             Format::Text => Reading::Text,
+            Format::Json => Reading::Json(JsonOptions::default()),
+            Format::Arrow => Reading::Arrow,
         }
     }
 }
@@ -314,6 +360,16 @@ impl Catalog {
         planned.insert(path.to_path_buf(), Arc::new(table));
     }
 
+    /// The file, or one of the directory or pattern, that will have been written.
+    fn planned(&self, path: &Path) -> Option<Arc<Table>> {
+        let planned = self.planned.lock().unwrap_or_else(|e| e.into_inner());
+        let found = planned.get(path).or_else(|| {
+            let mut others = planned.iter();
+            others.find(|(file, _)| files::is_one_of(file, path)).map(|(_, table)| table)
+        });
+        found.cloned()
+    }
+
     /// Names of all tables and views, sorted; files used by name are not among them.
     pub fn names(&self) -> Vec<String> {
         self.list().into_iter().map(|(name, _)| name).collect()
@@ -355,15 +411,16 @@ impl Catalog {
         }
     }
 
-    /// The file at `path`, by its ending.
+    /// The file at `path`, or the files of a directory or a pattern, by their endings.
     ///
     /// # Errors
-    /// `Io` or `Input` when it cannot be opened.
+    /// `Io` or `Input` when they cannot be opened.
     pub fn file(&self, path: &Path) -> Result<Arc<Table>> {
         let name = path.display().to_string();
-        let format = Format::of_path(path).ok_or_else(|| {
-            Error::input(format!("{name}: the ending names no format; use .parquet, .csv or .txt"))
-        })?;
+        if let Some(planned) = self.planned(path) {
+            return Ok(planned);
+        }
+        let format = files::format_of(path)?;
         let mut tables = self.lock();
         let entry = tables.entry(format!("{FILE_PREFIX}{name}")).or_insert_with(|| Entry::File {
             file: Box::new(FileTable::new(path, format)),
@@ -399,9 +456,8 @@ impl Catalog {
                 Ok(Arc::new(Table { name: name.to_string(), source }))
             }
             Entry::File { file, opened } => {
-                let planned = self.planned.lock().unwrap_or_else(|e| e.into_inner());
-                if let Some(table) = planned.get(&file.path) {
-                    return Ok(table.clone());
+                if let Some(planned) = self.planned(&file.path) {
+                    return Ok(planned);
                 }
                 if let Some(table) = opened
                     && table.source.is_current()?

@@ -1,4 +1,5 @@
-//! Gristmill, the library: SQL programs over Parquet and CSV files inside a memory budget.
+//! Gristmill, the library: SQL programs over Parquet, CSV, JSON and Arrow files inside a memory
+//! budget.
 //!
 //! A [`Session`] has tables and an engine to run statements on. The way of a statement: `sql`
 //! parses it, binds its names and runs the borrowed rules; `prepare` puts these and the rules of
@@ -42,8 +43,9 @@ pub use csv_options::csv_options;
 pub use gristmill_engine::observe::input_bytes;
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;
-pub use gristmill_engine::sinks::{CsvText, Output as OutputFile};
+pub use gristmill_engine::sinks::{CsvText, Output as OutputFile, plain_batch, plain_schema};
 pub use gristmill_engine::sources::csv::CsvOptions;
+pub use gristmill_engine::sources::json::JsonOptions;
 pub use gristmill_engine::{Error, Position, Result, memory};
 pub use parameters::{Parameter, Parameters};
 pub use rehearsal::{Outline, Rehearsal};

@@ -9,9 +9,10 @@ use gristmill_engine::plan::{Analysis, Plan, Profile};
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
 use gristmill_engine::scheduler::Cancel;
 use gristmill_engine::sources::csv::CsvOptions;
+use gristmill_engine::sources::json::JsonOptions;
 use gristmill_engine::{Error, Result};
 
-use crate::catalog::{Catalog, DataSource, FileTable, Format, Reading};
+use crate::catalog::{Catalog, DataSource, FileTable, Reading};
 use crate::files;
 use crate::parameters::Parameters;
 use crate::rehearsal::Rehearsal;
@@ -89,16 +90,15 @@ impl Session {
         Ok(Session { scope, functions: FunctionTable::default(), engine })
     }
 
-    /// Gives a file a table name; its ending tells the format. It is opened when it is used.
+    /// Gives a file, or all files of a directory or a pattern such as `data/*.parquet`, a table
+    /// name; the endings tell the format. They are opened when they are used.
     ///
     /// # Errors
-    /// `Input` when the ending names no format.
+    /// `Input` when the endings name no format, or several; `Io` for a directory that cannot be
+    /// read.
     pub fn register(&self, name: &str, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let format = Format::of_path(path).ok_or_else(|| {
-            let path = path.display();
-            Error::input(format!("{path}: the ending names no format; use .parquet, .csv or .txt"))
-        })?;
+        let format = files::format_of(path)?;
         self.scope.catalog.register_file(name, FileTable::new(path, format));
         Ok(())
     }
@@ -128,6 +128,18 @@ impl Session {
     /// Gives a file of lines a table name, whatever its ending: a table with one column, `line`.
     pub fn register_text(&self, name: &str, path: impl AsRef<Path>) {
         self.scope.catalog.register_file(name, FileTable::new(path.as_ref(), Reading::Text));
+    }
+
+    /// Gives a JSON file a table name, whatever its ending. What the options do not say is found
+    /// out from the file when it is used first.
+    pub fn register_json(&self, name: &str, path: impl AsRef<Path>, options: JsonOptions) {
+        let file = FileTable::new(path.as_ref(), Reading::Json(options));
+        self.scope.catalog.register_file(name, file);
+    }
+
+    /// Gives an Arrow file a table name, whatever its ending.
+    pub fn register_arrow(&self, name: &str, path: impl AsRef<Path>) {
+        self.scope.catalog.register_file(name, FileTable::new(path.as_ref(), Reading::Arrow));
     }
 
     /// Gives a source of the program's own a table name.

@@ -31,6 +31,7 @@ use gristmill_engine::operators::{
 };
 use gristmill_engine::plan::{Node, NodeId, Plan, Spec};
 use gristmill_engine::sources::csv::CsvScan;
+use gristmill_engine::sources::files::FilesScan;
 use gristmill_engine::sources::parquet::ParquetScan;
 
 /// The rule's name in explain.
@@ -102,7 +103,10 @@ impl Pushing<'_> {
             return Ok(());
         }
         let below = |input| Edge { reader: id, input };
-        if as_spec::<ParquetScan>(node).is_some() || as_spec::<CsvScan>(node).is_some() {
+        let is_scan = as_spec::<ParquetScan>(node).is_some()
+            || as_spec::<CsvScan>(node).is_some()
+            || as_spec::<FilesScan>(node).is_some();
+        if is_scan {
             self.scans.entry(id).or_default().push(filter.clone());
             self.found = true;
             return Ok(());
@@ -277,6 +281,11 @@ fn with_filters(
         return Arc::new(scan);
     }
     if let (Some(scan), Some(filters)) = (as_spec::<CsvScan>(node), reads) {
+        let mut scan = scan.clone();
+        scan.key_filters.extend_from_slice(filters);
+        return Arc::new(scan);
+    }
+    if let (Some(scan), Some(filters)) = (as_spec::<FilesScan>(node), reads) {
         let mut scan = scan.clone();
         scan.key_filters.extend_from_slice(filters);
         return Arc::new(scan);

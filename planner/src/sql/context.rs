@@ -22,6 +22,7 @@ use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
 use super::relations::Relations;
 use super::view::View;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
+use crate::files::{self, is_pattern};
 use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 use crate::parameters::Parameters;
 
@@ -139,8 +140,10 @@ impl<'a> Binder<'a> {
             Some(Relation::View(view)) => return Ok(Arc::new(view.bind(self)?)),
             None => {}
         }
-        if Format::of_path(Path::new(table.as_ref())).is_some() {
-            return self.catalog.file(Path::new(table.as_ref())).map(planned);
+        let path = Path::new(table.as_ref());
+        let is_set = || (table.contains('/') || is_pattern(path)) && files::is_set(path);
+        if Format::of_path(path).is_some() || is_set() {
+            return self.catalog.file(path).map(planned);
         }
         Err(self.no_table(table))
     }

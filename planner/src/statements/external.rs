@@ -21,11 +21,14 @@ impl Planner<'_> {
         header_row: bool,
     ) -> Result<Command> {
         let beyond = [
-            (!table.table_partition_cols.is_empty(), "PARTITIONED BY in CREATE EXTERNAL TABLE"),
+            (
+                !table.table_partition_cols.is_empty(),
+                "PARTITIONED BY in CREATE EXTERNAL TABLE; the paths of the files tell",
+            ),
             (!table.order_exprs.is_empty(), "WITH ORDER"),
             (table.unbounded, "UNBOUNDED tables"),
             (!table.constraints.is_empty(), "constraints"),
-            (table.locations.len() > 1, "several locations"),
+            (table.locations.len() > 1, "several locations; use a pattern, as in '{a,b}.csv'"),
         ];
         if let Some((_, what)) = beyond.iter().find(|(is, _)| *is) {
             return Err(self.unsupported(what));
@@ -36,8 +39,7 @@ impl Planner<'_> {
             return Ok(Command::Change(Change::Nothing));
         }
         let format = Format::of_name(&table.file_type).ok_or_else(|| {
-            let message =
-                format!("there is no format {}; use PARQUET, CSV or TEXT", table.file_type);
+            let message = format!("there is no format {}; {}", table.file_type, Format::NAMES);
             Error::input_at(message, self.position().clone())
         })?;
         let location = table.locations.first().map(String::as_str).unwrap_or_default();
@@ -66,7 +68,7 @@ fn reading(format: Format, options: Vec<(String, String)>) -> Result<Reading> {
         (_, Some((name, _))) => {
             let name = name.to_lowercase();
             let name = name.strip_prefix("format.").unwrap_or(&name);
-            let format = if format == Format::Text { "text" } else { "Parquet" };
+            let format = format.name();
             Err(Error::input(format!("{format} files have no option `{name}`; there are none")))
         }
     }

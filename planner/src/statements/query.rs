@@ -48,10 +48,6 @@ pub(super) struct Copied {
 }
 
 fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget> {
-    if !copy.partitioned_by.is_empty() {
-        let message = "not supported: PARTITIONED BY in COPY";
-        return Err(Error::input_at(message, position.clone()));
-    }
     let path = PathBuf::from(&copy.target);
     let options = copy.options.iter().map(|(name, value)| {
         let name = name.to_lowercase();
@@ -72,13 +68,14 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
     };
     let format = format.ok_or_else(|| {
         let message = match names.first() {
-            Some(name) => format!("there is no format {name}; use PARQUET or CSV"),
+            Some(name) => format!("there is no format {name}; {}", Format::NAMES),
             None => format!(
-                "the ending of '{}' names no format; add STORED AS PARQUET or STORED AS CSV",
+                "the ending of '{}' names no format; add STORED AS PARQUET, CSV, JSON or ARROW",
                 copy.target
             ),
         };
         Error::input_at(message, position.clone())
     })?;
-    Ok(CopyTarget { path, format, options })
+    let partition_by = copy.partitioned_by.clone();
+    Ok(CopyTarget { path, format, partition_by, options })
 }

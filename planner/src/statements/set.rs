@@ -17,7 +17,7 @@ use gristmill_engine::{Error, Result};
 
 use super::query::Copied;
 use super::{Command, Planned, Task, Written};
-use crate::copy::same_file;
+use crate::copy::overlap;
 use crate::rules::{PUSH_KEY_FILTERS, SHARE_SCANS, push_key_filters, share_scans};
 use crate::sql::Statement;
 
@@ -43,7 +43,7 @@ pub(super) fn plan_set(set: &Statement, task: &Task<'_>, explained: bool) -> Res
         let copied = planner.copied(copy).map_err(|error| at_member(error, member))?;
         fired.extend(planner.planning.fired().to_vec());
         let Copied { plan, file, reads: read } = copied;
-        if files.iter().any(|other| same_file(&other.path, &file.path)) {
+        if files.iter().any(|other| overlap(&other.path, &file.path)) {
             let path = file.path.display();
             return Err(wrong(&format!("another statement of the set writes {path} too"), member));
         }
@@ -51,7 +51,7 @@ pub(super) fn plan_set(set: &Statement, task: &Task<'_>, explained: bool) -> Res
         files.push(file);
         reads.extend(read.into_iter().map(|path| (path, member)));
     }
-    let written = |path: &PathBuf| files.iter().any(|file| same_file(&file.path, path));
+    let written = |path: &PathBuf| files.iter().any(|file| overlap(&file.path, path));
     if let Some((path, reader)) = reads.iter().find(|(path, _)| written(path)) {
         let path = path.display();
         let message = format!("{path} is read here, and written by another statement of the set");

@@ -1,0 +1,189 @@
+//! The columns of a set of files: those of all files, by name, in the order in which they are met,
+//! and the partitions of their paths behind them. Types must agree; a file that lacks a column has
+//! NULL there.
+//!
+//! Types that were found from samples of text files are guesses, so one that holds the values of
+//! all files is taken: doubles for integers and doubles, timestamps for dates and timestamps, text
+//! for everything else. A column without values in one file has any type there.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use arrow::datatypes::DataType;
+use gristmill_engine::sources::csv::CsvFacts;
+use gristmill_engine::sources::files::{FileScan, PartColumn, Reader, TableColumn};
+use gristmill_engine::sources::json::JsonFacts;
+use gristmill_engine::{Error, Result};
+
+use super::one::Read;
+use super::partitions::Partitions;
+use crate::catalog::Reading;
+use crate::sql::type_name;
+
+/// How the files of a set are read.
+pub(super) struct Columns {
+    pub(super) columns: Vec<TableColumn>,
+    pub(super) readers: Vec<Reader>,
+    /// The reader of each file.
+    pub(super) reader_of: Vec<usize>,
+    /// Where the columns of each file are in the table; `None` for those that a partition hides.
+    pub(super) places: Vec<Vec<Option<usize>>>,
+}
+
+/// Gives files of text the types that hold the values of all of them.
+///
+/// # Errors
+/// `Input` when a type is declared of a column that no file has.
+pub(super) fn agree(files: &mut [Read], reading: &Reading) -> Result<()> {
+    let mut types: HashMap<String, DataType> = HashMap::new();
+    let columns = files.iter().filter_map(csv_facts).flat_map(|facts| {
+        let columns = facts.columns.iter().zip(&facts.without_values);
+        columns.filter(|(_, without_values)| !**without_values).map(|(column, _)| column)
+    });
+    for column in columns {
+        let known = types.get(&column.name);
+        let both = known.map_or(column.data_type.clone(), |known| wider(known, &column.data_type));
+        types.insert(column.name.clone(), both);
+    }
+    let mut json: Vec<&mut JsonFacts> = Vec::new();
+    for file in files {
+        match file {
+            Read::Csv(facts) => {
+                for column in facts.columns.iter_mut().filter(|column| column.detected) {
+                    if let Some(data_type) = types.get(&column.name) {
+                        column.data_type.clone_from(data_type);
+                    }
+                }
+            }
+            Read::Json(facts) => json.push(facts),
+            Read::Arrow(_) | Read::Parquet(_) => {}
+        }
+    }
+    match reading {
+        Reading::Json(options) => JsonFacts::unite(&mut json, options),
+        _ => Ok(()),
+    }
+}
+
+fn csv_facts(file: &Read) -> Option<&CsvFacts> {
+    match file {
+        Read::Csv(facts) => Some(facts),
+        _ => None,
+    }
+}
+
+/// A type for the values of both.
+fn wider(a: &DataType, b: &DataType) -> DataType {
+    use DataType as T;
+    match (a, b) {
+        _ if a == b => a.clone(),
+        (T::Int64, T::Decimal128(_, 0)) => b.clone(),
+        (T::Decimal128(_, 0), T::Int64) => a.clone(),
+        (T::Int64 | T::Decimal128(_, 0), T::Float64)
+        | (T::Float64, T::Int64 | T::Decimal128(_, 0)) => T::Float64,
+        (T::Date32, T::Timestamp(_, None)) => b.clone(),
+        (T::Timestamp(_, None), T::Date32) => a.clone(),
+        _ => T::Utf8View,
+    }
+}
+
+/// The columns of files that were made to agree.
+///
+/// # Errors
+/// `Input` naming a column that has several types, and two files.
+pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> {
+    let is_partition = |name: &str| partitions.columns.iter().position(|(key, _)| key == name);
+    let mut columns: Vec<TableColumn> = Vec::new();
+    let mut found: HashMap<String, (usize, &Path)> = HashMap::new();
+    let mut places = Vec::with_capacity(files.len());
+    for file in files {
+        let path = file.file().path.as_path();
+        let mut own = Vec::new();
+        for field in file.schema().fields() {
+            if is_partition(field.name()).is_some() {
+                own.push(None);
+                continue;
+            }
+            let (name, data_type) = (field.name().clone(), field.data_type().clone());
+            let &mut (place, first) = found.entry(name.clone()).or_insert_with(|| {
+                columns.push(TableColumn { name, data_type, nullable: field.is_nullable() });
+                (columns.len() - 1, path)
+            });
+            let column = &mut columns[place];
+            if column.data_type != *field.data_type() {
+                return Err(Error::input(format!(
+                    "column `{}` is {} in {}, but {} in {}; columns of files that are read \
+                     together have one type",
+                    field.name(),
+                    type_name(&column.data_type),
+                    first.display(),
+                    type_name(field.data_type()),
+                    path.display()
+                )));
+            }
+            column.nullable |= field.is_nullable();
+            own.push(Some(place));
+        }
+        places.push(own);
+    }
+    let stored = columns.len();
+    for (name, data_type) in &partitions.columns {
+        columns.push(TableColumn {
+            name: name.clone(),
+            data_type: data_type.clone(),
+            nullable: true,
+        });
+    }
+    let mut united = Columns { columns, readers: Vec::new(), reader_of: Vec::new(), places };
+    for (file, own) in files.iter().zip(united.places.clone()) {
+        let reader = united.reader(file, &own, stored);
+        united.reader_of.push(reader);
+    }
+    Ok(united)
+}
+
+impl Columns {
+    /// The number of the reader of a file whose columns are at `own` in the table.
+    fn reader(&mut self, file: &Read, own: &[Option<usize>], stored: usize) -> usize {
+        let mut columns = vec![PartColumn::Missing; stored];
+        for (position, place) in own.iter().enumerate() {
+            if let Some(column) = place.and_then(|place| columns.get_mut(place)) {
+                *column = PartColumn::Stored(position);
+            }
+        }
+        for (column, table) in columns.iter().zip(&mut self.columns) {
+            table.nullable |= *column == PartColumn::Missing;
+        }
+        let partitions = self.columns.len() - stored;
+        columns.extend((0..partitions).map(PartColumn::Constant));
+        let scan = file.scan();
+        let same = |r: &Reader| r.columns == columns && reads_alike(&r.scan, &scan);
+        if let Some(known) = self.readers.iter().position(same) {
+            // Footers that are at hand need not be read again.
+            if let (FileScan::Parquet(all), FileScan::Parquet(one)) =
+                (&mut self.readers[known].scan, scan)
+            {
+                all.footers.extend(one.footers);
+            }
+            return known;
+        }
+        self.readers.push(Reader { scan, columns });
+        self.readers.len() - 1
+    }
+}
+
+/// Whether two scans differ in their files only.
+fn reads_alike(a: &FileScan, b: &FileScan) -> bool {
+    match (a, b) {
+        (FileScan::Arrow(a), FileScan::Arrow(b)) => a.columns == b.columns,
+        (FileScan::Csv(a), FileScan::Csv(b)) => {
+            let (mut a, mut b) = (a.clone(), b.clone());
+            a.files.clear();
+            b.files.clear();
+            a == b
+        }
+        (FileScan::Json(a), FileScan::Json(b)) => a.layout == b.layout && a.columns == b.columns,
+        (FileScan::Parquet(a), FileScan::Parquet(b)) => a.columns == b.columns,
+        _ => false,
+    }
+}
