@@ -10,7 +10,7 @@ use crate::output::Format;
 use crate::progress::When;
 use crate::setup;
 
-/// Runs dataflow programs in SQL over Parquet and CSV files, inside a memory budget.
+/// Runs dataflow programs in SQL over Parquet, CSV, JSON and Arrow files, inside a memory budget.
 #[derive(Debug, Parser)]
 #[command(name = "gristmill", version, max_term_width = 100)]
 pub struct Cli {
@@ -87,7 +87,8 @@ impl Command {
 /// Options shared by all commands that look at a program.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Give a file a table name; may be repeated. The ending (.parquet, .csv) tells the format.
+    /// Give a file, or the files of a directory or a pattern, a table name; may be repeated. The
+    /// endings (.parquet, .csv, .tsv, .txt, .json, .ndjson, .arrow) tell the format.
     #[arg(short, long = "table", value_name = "NAME=PATH", value_parser = parse_pair)]
     pub tables: Vec<(String, String)>,
     /// Give the parameter `$NAME` of the program a value; may be repeated. Beside a number it is
@@ -104,7 +105,8 @@ pub struct Options {
     /// Directory for spilled data; may be repeated [default: the system's].
     #[arg(long = "temp-dir", value_name = "DIR", value_parser = parse_directory)]
     pub temp_dirs: Vec<PathBuf>,
-    /// How results are printed [default: by the ending of --output, else table].
+    /// How results are printed [default: by the ending of --output, else table]. Arrow and Parquet
+    /// hold one result, and are for files and pipes.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
     /// Write results to a file, which appears when all is done.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use clap::CommandFactory;
-use gristmill::{Parameters, Result, Running, Session, Statement};
+use gristmill::{Error, Parameters, Result, Running, Session, Statement};
 
 use crate::args::{Cli, Command, Options};
 use crate::interrupt::Interrupt;
@@ -82,8 +82,10 @@ fn run(program: &Program, options: &Options) -> Outcome {
 fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let interrupt = Interrupt::install()?;
     let parameters = setup::parameters(options);
+    let statements = session.script(text)?;
+    check_binary(&statements, options)?;
     let mut out = Destination::open(options.output.as_deref())?;
-    for (number, statement) in session.script(text)?.iter().enumerate() {
+    for (number, statement) in statements.iter().enumerate() {
         let start = Instant::now();
         progress::shown(options.progress, session, |bar| {
             let result = session.execute_with(statement, &parameters, interrupt.next_query())?;
@@ -142,6 +144,25 @@ fn print_count(result: Running, format: Format, (out, bar): (&mut Destination, &
 fn format_of(options: &Options) -> Format {
     let by_ending = || options.output.as_deref().and_then(Format::of_path);
     options.format.or_else(by_ending).unwrap_or(Format::Table)
+}
+
+/// Formats of bytes are not for terminals, and hold the result of one statement.
+fn check_binary(statements: &[Statement], options: &Options) -> Result<()> {
+    let format = format_of(options);
+    if !format.is_binary() {
+        return Ok(());
+    }
+    if options.output.is_none() && io::stdout().is_terminal() {
+        let message = "the result would be bytes on a terminal; add `--output FILE`";
+        return Err(Error::input(message));
+    }
+    match statements.iter().filter(|statement| statement.gives_rows()).count() {
+        1 => Ok(()),
+        several => Err(Error::input(format!(
+            "Arrow and Parquet hold the result of one statement, here are {several} results; use \
+             COPY … TO for each"
+        ))),
+    }
 }
 
 fn check(program: &Program, options: &Options) -> Outcome {

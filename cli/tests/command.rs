@@ -122,6 +122,31 @@ fn completions_a_manual_and_a_log() {
 }
 
 #[test]
+fn results_as_files_of_other_programs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sql = "create view v as select a, b from (values (1, 'x'), (2, null)) t(a, b);
+               select * from v order by a";
+    let none = "select a, b from (values (1, 'x')) t(a, b) where a > 1";
+    let formats = [("arrow", "a.arrows"), ("feather", "a.arrow"), ("parquet", "a.parquet")];
+    for (format, name) in formats {
+        let file = directory.path().join(name);
+        let read = format!("select * from '{}' order by a", path(&file));
+        for (sql, expected) in [(sql, "a,b\n1,x\n2,\n"), (none, "a,b\n")] {
+            let output = run(&["query", sql, "--format", format]);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            fs::write(&file, &output.stdout).expect("writes");
+            assert_eq!(printed(&["query", &read, "--format", "csv"]), expected, "{format}");
+            assert_eq!(printed(&["query", sql, "--output", path(&file)]), "");
+            assert_eq!(fs::read(&file).expect("is there"), output.stdout, "{format}");
+        }
+        for sql in ["select 1; select 2", "create table t as select 1 as a"] {
+            let (code, error) = failed(&["query", sql, "--format", format]);
+            assert!(code == 1 && error.contains("one statement"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn columns_are_named_as_they_were_written() {
     let sql = "select 1, 1, count(*), sum(t.a) + 2, a from (values (3)) t(a) group by a order by \
                sum(t.a) + 2";

@@ -1,12 +1,18 @@
 //! Prints results in the format the user chose, batch by batch.
 //!
 //! * `destination`: where results go; `screen`: what a terminal has room for.
-//! * `table`, `markdown`, `csv`, `json`: one format each.
+//! * `table`, `markdown`, `csv`, `json`: one format each, in text.
+//! * `arrow_stream`, `arrow_file`, `parquet_file`: bytes for programs; `handed_on`: where their
+//!   writers write to.
 
+mod arrow_file;
+mod arrow_stream;
 mod csv;
 mod destination;
+mod handed_on;
 mod json;
 mod markdown;
+mod parquet_file;
 mod screen;
 mod table;
 
@@ -35,6 +41,12 @@ pub enum Format {
     Ndjson,
     /// A table in Markdown.
     Markdown,
+    /// An Arrow stream.
+    Arrow,
+    /// An Arrow file with a footer, also known as Feather.
+    Feather,
+    /// A Parquet file.
+    Parquet,
 }
 
 impl Format {
@@ -47,8 +59,16 @@ impl Format {
             "json" => Format::Json,
             "ndjson" | "jsonl" => Format::Ndjson,
             "md" => Format::Markdown,
+            "arrows" => Format::Arrow,
+            "arrow" | "feather" | "ipc" => Format::Feather,
+            "parquet" | "pq" => Format::Parquet,
             _ => return None,
         })
+    }
+
+    /// Whether results are bytes that a terminal cannot show, and of which a file holds one.
+    pub fn is_binary(self) -> bool {
+        matches!(self, Format::Arrow | Format::Feather | Format::Parquet)
     }
 }
 
@@ -79,6 +99,9 @@ pub fn printer(format: Format, schema: SchemaRef, screen: Option<Screen>) -> Box
         (Format::Json, _) => Box::new(json::Json::array()),
         (Format::Ndjson, _) => Box::new(json::Json::lines()),
         (Format::Markdown, _) => Box::new(markdown::Markdown::new(schema)),
+        (Format::Arrow, _) => Box::new(arrow_stream::ArrowStream::new(&schema)),
+        (Format::Feather, _) => Box::new(arrow_file::ArrowFile::new(&schema)),
+        (Format::Parquet, _) => Box::new(parquet_file::ParquetFile::new(&schema)),
     }
 }
 
