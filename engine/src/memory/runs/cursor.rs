@@ -36,6 +36,8 @@ enum At {
     Memory {
         next: usize,
         end: usize,
+        /// Rows before this one are in a cache.
+        touched: usize,
     },
     Tape {
         reader: Box<TapeReader>,
@@ -70,7 +72,7 @@ impl Cursor {
     /// A cursor over `run` that is nowhere yet; its window is charged to `charge`.
     pub(super) fn new(run: Arc<Run>, window_bytes: usize, charge: Reservation) -> Result<Self> {
         let at = match &run.body {
-            Body::Memory(_) => At::Memory { next: 0, end: 0 },
+            Body::Memory(_) => At::Memory { next: 0, end: 0, touched: 0 },
             Body::Tape(tape) => {
                 let reader = TapeReader::new(tape.data.clone(), window_bytes, charge)?;
                 At::Tape { reader: Box::new(reader), left: 0, row: 0, ahead: None }
@@ -92,10 +94,11 @@ impl Cursor {
         cuts: (u64, Option<u64>),
     ) -> Result<Option<Words>> {
         match (&mut self.at, &self.run.body) {
-            (At::Memory { next, end }, Body::Memory(run)) => {
+            (At::Memory { next, end, touched }, Body::Memory(run)) => {
                 let index = |words| run.entries.partition_point(|entry| entry.words() < words);
                 *next = from.map_or(0, index);
                 *end = to.map_or(run.entries.len(), index);
+                *touched = run.touch(*next);
                 Ok(run.entries.get(*next).filter(|_| *next < *end).map(|entry| entry.words()))
             }
             (At::Tape { reader, left, ahead, .. }, _) => {
@@ -154,8 +157,11 @@ impl Cursor {
     #[inline]
     pub(super) fn advance(&mut self) -> Result<Advance> {
         match (&mut self.at, &self.run.body) {
-            (At::Memory { next, end }, Body::Memory(run)) => {
+            (At::Memory { next, end, touched }, Body::Memory(run)) => {
                 *next += 1;
+                if *next == *touched {
+                    *touched = run.touch(*next);
+                }
                 Ok(match run.entries.get(*next).filter(|_| *next < *end) {
                     Some(entry) => Advance::Row(entry.words()),
                     None => Advance::End,
