@@ -16,6 +16,7 @@ mod sort;
 mod sort_aggregate;
 mod sort_sink;
 mod union;
+mod unnest;
 mod values;
 mod window;
 
@@ -33,6 +34,7 @@ pub use sort::{Sort, TopK};
 pub use sort_aggregate::SortAggregate;
 pub(crate) use sort_sink::SortSink;
 pub use union::Union;
+pub use unnest::Unnest;
 pub use values::{Values, ValuesColumn};
 pub use window::Window;
 
@@ -52,6 +54,7 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("sort_aggregate", |fields, _| from_fields::<SortAggregate>(fields)),
     ("top_k", |fields, _| from_fields::<TopK>(fields)),
     ("union", |fields, _| from_fields::<Union>(fields)),
+    ("unnest", |fields, _| from_fields::<Unnest>(fields)),
     ("values", |fields, _| from_fields::<Values>(fields)),
     ("window", Window::from_json),
 ];

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
-use datafusion_common::DFSchema;
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{Between, Case, InList, Like, ScalarFunction as UdfCall};
 use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator};
+use datafusion_functions_nested::make_array::make_array_udf;
 use gristmill_engine::expr::{
     ArithmeticOp, CompareOp, Expr, FunctionRef, Literal, MatchKind, ScalarFunction,
 };
@@ -17,6 +19,14 @@ use gristmill_engine::{Error, Result};
 use super::literal::lower_literal;
 use super::scalar_function::{StringConcat, UdfFunction};
 use crate::functions::is_opaque;
+
+/// A constant list as the call that makes it.
+fn list_call(elements: &ArrayRef) -> Result<Logical> {
+    let element = |at| ScalarValue::try_from_array(elements, at).map(|v| Logical::Literal(v, None));
+    let elements = (0..elements.len()).map(element).collect::<datafusion_common::Result<_>>();
+    let elements = elements.map_err(|e| Error::internal(e.to_string()))?;
+    Ok(Logical::ScalarFunction(UdfCall::new_udf(make_array_udf(), elements)))
+}
 
 /// Lowers expressions over the columns of one schema.
 pub(crate) struct ExprLowering<'a> {
@@ -46,6 +56,9 @@ impl ExprLowering<'_> {
                     Error::internal(format!("no column {column} among {}", self.schema))
                 })?;
                 Ok(Expr::column(index, self.schema.field(index).data_type().clone()))
+            }
+            Logical::Literal(ScalarValue::List(list), _) if list.is_valid(0) => {
+                self.lower(&list_call(&list.value(0))?)
             }
             Logical::Literal(scalar, _) => Ok(Expr::Literal(lower_literal(scalar)?)),
             Logical::BinaryExpr(binary) => self.binary(binary),

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion_common::DFSchema;
+use datafusion_common::NullHandling;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, FetchType, LogicalPlan, SkipType, SortExpr};
 use gristmill_engine::expr::{Expr, SortKey};
 use gristmill_engine::operators::{
-    Filter, Limit, Project, Repeat, Sort, TopK, Union, Values, ValuesColumn,
+    Filter, Limit, Project, Repeat, Sort, TopK, Union, Unnest, Values, ValuesColumn,
 };
 use gristmill_engine::plan::{NodeId, Plan};
 use gristmill_engine::{Error, Result};
@@ -94,6 +95,7 @@ impl PlanLowering {
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::EmptyRelation(empty) => {
                 let rows = if empty.produce_one_row { vec![Vec::new()] } else { Vec::new() };
                 self.values(empty.schema.as_arrow(), rows)
@@ -257,6 +259,28 @@ impl PlanLowering {
         self.plan.add(Arc::new(Limit { offset, count }), &[input])
     }
 
+    fn unnest(&mut self, unnest: &df::Unnest) -> Result<NodeId> {
+        if !unnest.struct_type_columns.is_empty() {
+            return Err(Error::input("UNNEST of a struct is not supported"));
+        }
+        let mut columns: Vec<usize> = unnest.list_type_columns.iter().map(|(at, _)| *at).collect();
+        columns.sort_unstable();
+        let is_deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth != 1);
+        if is_deep || columns.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::input("UNNEST of UNNEST is not supported; use a subquery for each"));
+        }
+        if unnest.options.null_handling != NullHandling::Drop {
+            return Err(Error::input("UNNEST that keeps rows without elements is not supported"));
+        }
+        let input = self.node(&unnest.input)?;
+        let node = self.plan.add(Arc::new(Unnest { columns }), &[input])?;
+        let given = all_columns(&self.plan.node(node)?.schema);
+        let missing = || Error::internal("a column of UNNEST is missing");
+        let from = unnest.dependency_indices.iter();
+        let exprs = from.map(|&column| given.get(column).cloned().ok_or_else(missing));
+        self.project(node, exprs.collect::<Result<_>>()?, field_names(unnest.schema.as_arrow()))
+    }
+
     fn union(&mut self, union: &df::Union) -> Result<NodeId> {
         let schema = union.schema.as_arrow();
         let mut inputs = Vec::with_capacity(union.inputs.len());
@@ -311,7 +335,6 @@ pub(super) fn field_names(schema: &Schema) -> Vec<String> {
 fn kind_of(node: &LogicalPlan) -> &'static str {
     match node {
         LogicalPlan::Distinct(_) => "DISTINCT ON",
-        LogicalPlan::Unnest(_) => "UNNEST",
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
         LogicalPlan::Subquery(_) => "a subquery in this place",
         LogicalPlan::Repartition(_) => "repartitioning",

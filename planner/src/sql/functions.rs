@@ -1,7 +1,7 @@
 //! The functions that programs may name, found by name and alias.
 //!
 //! The table is filled when the first function is looked up: a program without functions does not
-//! pay for a hundred and sixty of them.
+//! pay for two hundred of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -57,7 +57,9 @@ impl FunctionTable {
     fn tables(&self) -> &Tables {
         self.tables.get_or_init(|| {
             let mut tables = Tables { scalars: HashMap::new(), aggregates: HashMap::new() };
-            for function in datafusion_functions::all_default_functions() {
+            let of_lists = datafusion_functions_nested::all_default_nested_functions();
+            let scalars = datafusion_functions::all_default_functions().into_iter().chain(of_lists);
+            for function in scalars {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {
                     tables.scalars.insert(name, function.clone());

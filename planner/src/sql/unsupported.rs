@@ -81,7 +81,6 @@ impl Visitor for Search {
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Unsupported> {
         match table {
-            TableFactor::UNNEST { .. } => found("UNNEST", table.span()),
             TableFactor::Table { sample: Some(_), .. }
             | TableFactor::Derived { sample: Some(_), .. } => found("TABLESAMPLE", table.span()),
             TableFactor::Pivot { .. } => found("PIVOT", table.span()),
@@ -97,9 +96,6 @@ impl Visitor for Search {
                     Some(what) => found(&what, name.span()),
                     None => ControlFlow::Continue(()),
                 }
-            }
-            Expr::Function(function) if function.name.to_string().to_lowercase() == "unnest" => {
-                found("UNNEST", function.name.span())
             }
             // The borrowed rule for EXISTS would leave it out.
             Expr::Exists { subquery, .. } if has_offset(subquery) => {
@@ -139,7 +135,6 @@ mod tests {
             ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),
             ("select a from t group by a with rollup", "line 1, column", "WITH ROLLUP"),
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
-            ("select 1 where (select unnest(a) from t) = 1", "line 1, column 24", "UNNEST"),
             ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),
             ("select 1 where exists (select 1 offset 5)", "line 1, column", "OFFSET in EXISTS"),
             ("explain select [1]", "line 1, column", "arrays"),
