@@ -8,8 +8,9 @@
 //! * `session`: tables, functions, settings, an engine; `rehearsal`: statements that are planned
 //!   and not run; `parameters`: values for them.
 //! * `statements`: what each kind of statement does.
-//! * `catalog`: tables and views by name; `files`: files as tables; `csv_options`:
-//!   what is said about a CSV file in words; `stored`: tables that the session holds.
+//! * `catalog`: tables and views by name; `files`: files as tables; `format`: how files are
+//!   written; `csv_options`: what is said about a CSV file in words; `stored`: tables that the
+//!   session holds.
 //! * `sql`: DataFusion's SQL front end; `prepare`: a bound statement as optimized logical plans.
 //! * `rules`: our rules, one a file; `join_order`: the order of inner joins; `statistics`: guesses
 //!   at rows and distinct values; `fallible`: which expressions can fail.
@@ -24,6 +25,7 @@ mod copy;
 mod csv_options;
 mod fallible;
 mod files;
+mod format;
 mod functions;
 mod join_order;
 mod lower;

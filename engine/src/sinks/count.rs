@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::batch::{Chunk, Column, Place};
 use crate::error::{Error, Result};
-use crate::pipeline::{Context, Pull, Source, SourceWorker};
+use crate::pipeline::{Context, Pull, Sink, Source, SourceWorker};
+use crate::plan::{Build, Stream};
 
 /// Rows written so far; clones count together.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,18 @@ impl RowCount {
 /// The schema of the one row: `count`, a 64-bit integer.
 pub fn count_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("count", DataType::Int64, false)]))
+}
+
+/// The one row that says how many rows `sink` has written of `input`; the sink counts them in
+/// `count`.
+pub fn counted(
+    input: Stream,
+    sink: impl Sink + 'static,
+    count: RowCount,
+    build: &mut Build,
+) -> Stream {
+    let after = build.sink(input, Arc::new(sink));
+    Stream::new(count_schema(), Arc::new(CountSource::new(count)), after)
 }
 
 /// Gives the one row, once the sink has finished.

@@ -14,7 +14,7 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, SchemaRef};
 use serde_json::{Value, json};
 
-use super::count::{CountSource, RowCount, count_schema};
+use super::count::{RowCount, count_schema, counted};
 use crate::batch::{Chunk, Ordinals};
 use crate::error::{Error, Result};
 use crate::expr::Functions;
@@ -119,9 +119,8 @@ impl Spec for WriteTable {
             count: RowCount::default(),
             made: Mutex::default(),
         });
-        let count = CountSource::new(state.count.clone());
-        let after = build.sink(input, Arc::new(TableSink { state }));
-        Ok(Stream::new(count_schema(), Arc::new(count), after))
+        let count = state.count.clone();
+        Ok(counted(input, TableSink { state }, count, build))
     }
 }
 

@@ -5,6 +5,7 @@
 //! * `json`: objects a line, or in an array.
 //! * `parquet`: Parquet files.
 //! * `files`: many files as one table.
+//! * `declared`: what the scans of all formats declare alike.
 //! * `file`: input files with positional reads, shared by all sources.
 //! * `text`: what the text formats share.
 //! * `block`: filter columns first, the others for the rows that are left, in all formats.
@@ -16,6 +17,7 @@
 pub mod arrow;
 mod block;
 pub mod csv;
+mod declared;
 mod file;
 pub mod files;
 mod guard;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::{
     DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message,
@@ -13,7 +13,6 @@ use arrow::ipc::writer::{
 use super::ArrowCodec;
 use super::compress::compressed;
 use super::file::File;
-use crate::batch::{Chunk, to_logical};
 use crate::error::{Error, Result};
 use crate::sinks::commit::Output;
 use crate::sinks::groups::GroupFormat;
@@ -79,19 +78,6 @@ impl Format {
         }
     }
 
-    /// The error for values that their column's declared type cannot hold.
-    fn does_not_fit(&self, field: &Field, error: Error) -> Error {
-        match error {
-            Error::Internal(why) if field.data_type().is_decimal() => Error::input(format!(
-                "column `{}` has a value that its type cannot hold, so {} cannot be written; cast \
-                 it to a wider type: {why}",
-                field.name(),
-                self.path.display()
-            )),
-            other => other,
-        }
-    }
-
     fn encode(&self, batch: &RecordBatch) -> Result<Message> {
         let (generator, mut dictionaries) =
             (IpcDataGenerator::default(), DictionaryTracker::new(true));
@@ -123,13 +109,8 @@ impl GroupFormat for Format {
         MINIMUM_BYTES
     }
 
-    fn arrays(&self, chunk: &Chunk) -> Result<Vec<ArrayRef>> {
-        let columns = chunk.columns().iter().zip(self.schema.fields());
-        let arrays = columns.map(|(column, field)| {
-            let values = chunk.live_values(column)?;
-            to_logical(&values, field.data_type()).map_err(|e| self.does_not_fit(field, e))
-        });
-        arrays.collect()
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     fn begin(&self) -> Result<Group> {

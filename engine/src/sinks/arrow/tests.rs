@@ -1,6 +1,7 @@
 //! What is written is what the `arrow` crate reads, in the order of the input.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::compute::{cast, concat_batches};

@@ -9,7 +9,6 @@
 mod format;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::format::CsvText;
-use super::count::{CountSource, count_schema};
+use super::count::{count_schema, counted};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
 use crate::error::{Error, Result};
@@ -104,9 +103,8 @@ impl Spec for WriteCsv {
             return Err(Error::internal("a CSV file is written from one input"));
         };
         let sink = self.sink(input.schema.clone())?;
-        let count = CountSource::new(sink.count().clone());
-        let after = build.sink(input, Arc::new(sink));
-        Ok(Stream::new(count_schema(), Arc::new(count), after))
+        let count = sink.count().clone();
+        Ok(counted(input, sink, count, build))
     }
 }
 

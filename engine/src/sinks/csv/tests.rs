@@ -1,6 +1,7 @@
 //! What is written reads back as the same rows, in order, whatever the number of workers.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, NullArray, RecordBatch,

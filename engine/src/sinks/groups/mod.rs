@@ -17,11 +17,12 @@ mod worker;
 use std::path::Path;
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::{Field, SchemaRef};
 
 pub(in crate::sinks) use self::worker::GroupSink;
 use super::commit::Output;
-use crate::batch::Chunk;
-use crate::error::Result;
+use crate::batch::{Chunk, to_logical};
+use crate::error::{Error, Result};
 
 /// A format whose files are groups of rows.
 pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
@@ -41,11 +42,22 @@ pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
     /// What a worker can always have: enough for groups that are not tiny.
     fn minimum_bytes(&self) -> usize;
 
+    /// The columns with the types that are written.
+    fn schema(&self) -> &SchemaRef;
+
     /// The live rows of a chunk, as the arrays that are encoded.
     ///
     /// # Errors
     /// `Input` when a value does not fit the type that is written.
-    fn arrays(&self, chunk: &Chunk) -> Result<Vec<ArrayRef>>;
+    fn arrays(&self, chunk: &Chunk) -> Result<Vec<ArrayRef>> {
+        let columns = chunk.columns().iter().zip(self.schema().fields());
+        let arrays = columns.map(|(column, field)| {
+            let values = chunk.live_values(column)?;
+            let array = to_logical(&values, field.data_type());
+            array.map_err(|error| does_not_fit(field, self.path(), error))
+        });
+        arrays.collect()
+    }
 
     /// An empty group.
     ///
@@ -91,4 +103,17 @@ pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
     /// # Errors
     /// `Io` when its last bytes cannot be written.
     fn close(&self, file: Self::File) -> Result<Output>;
+}
+
+/// The error for values that their column's declared type cannot hold.
+fn does_not_fit(field: &Field, path: &Path, error: Error) -> Error {
+    match error {
+        Error::Internal(why) if field.data_type().is_decimal() => Error::input(format!(
+            "column `{}` has a value that its type cannot hold, so {} cannot be written; cast it \
+             to a wider type: {why}",
+            field.name(),
+            path.display()
+        )),
+        other => other,
+    }
 }

@@ -10,7 +10,6 @@
 mod format;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::format::JsonText;
-use super::count::{CountSource, count_schema};
+use super::count::{count_schema, counted};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
 use crate::error::{Error, Result};
@@ -93,9 +92,8 @@ impl Spec for WriteJson {
             return Err(Error::internal("a JSON file is written from one input"));
         };
         let sink = self.sink(input.schema.clone());
-        let count = CountSource::new(sink.count().clone());
-        let after = build.sink(input, Arc::new(sink));
-        Ok(Stream::new(count_schema(), Arc::new(count), after))
+        let count = sink.count().clone();
+        Ok(counted(input, sink, count, build))
     }
 }
 

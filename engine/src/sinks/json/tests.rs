@@ -1,5 +1,7 @@
 //! What is written is JSON that gives the same values, at any depth.
 
+use std::sync::Arc;
+
 use arrow::array::{
     Array, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, DictionaryArray,
     FixedSizeListArray, Float64Array, Int8Array, Int64Array, Int64Builder, LargeListArray,

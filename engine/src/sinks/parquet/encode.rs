@@ -21,7 +21,7 @@ use parquet::schema::types::TypePtr;
 
 use super::Codec;
 use super::flat::{FlatColumn, Pages, Scratch};
-use crate::batch::{Chunk, physical_type, to_logical};
+use crate::batch::physical_type;
 use crate::error::{Error, Result};
 use crate::sinks::plain::plain_type;
 
@@ -107,30 +107,9 @@ impl Format {
         self.physical.fields().iter().map(|field| leaves_of(field.data_type())).sum()
     }
 
-    /// The live rows of a chunk, as the arrays that are encoded.
-    ///
-    /// # Errors
-    /// `Input` when a decimal does not fit its declared precision.
-    pub fn arrays(&self, chunk: &Chunk) -> Result<Vec<ArrayRef>> {
-        let columns = chunk.columns().iter().zip(self.physical.fields());
-        let arrays = columns.map(|(column, field)| {
-            let values = chunk.live_values(column)?;
-            to_logical(&values, field.data_type()).map_err(|e| self.does_not_fit(field, e))
-        });
-        arrays.collect()
-    }
-
-    /// The error for values that their column's declared type cannot hold.
-    fn does_not_fit(&self, field: &Field, error: Error) -> Error {
-        match error {
-            Error::Internal(why) if field.data_type().is_decimal() => Error::input(format!(
-                "column `{}` has a value that its type cannot hold, so {} cannot be written; cast \
-                 it to a wider type: {why}",
-                field.name(),
-                self.path.display()
-            )),
-            other => other,
-        }
+    /// The columns with the types that are written.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.physical
     }
 
     /// Encoders for the columns of one row group.

@@ -4,10 +4,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::encode::{EncodedGroup, Format, RowGroup};
-use crate::batch::Chunk;
+
 use crate::error::{Error, Result};
 use crate::sinks::commit::Output;
 use crate::sinks::groups::GroupFormat;
@@ -55,8 +56,8 @@ impl GroupFormat for Format {
         MINIMUM_BYTES + MINIMUM_BYTES_PER_COLUMN * self.leaves()
     }
 
-    fn arrays(&self, chunk: &Chunk) -> Result<Vec<ArrayRef>> {
-        self.arrays(chunk)
+    fn schema(&self) -> &SchemaRef {
+        self.schema()
     }
 
     fn begin(&self) -> Result<RowGroup> {

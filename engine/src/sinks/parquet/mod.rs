@@ -15,7 +15,6 @@ mod hybrid;
 mod values;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use parquet::basic::Compression;
@@ -23,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::encode::Format;
-use super::count::{CountSource, count_schema};
+use super::count::{count_schema, counted};
 use super::groups::GroupSink;
 use crate::batch::MORSEL_ROWS;
 use crate::error::{Error, Result};
@@ -161,9 +160,8 @@ impl Spec for WriteParquet {
             return Err(Error::internal("a Parquet file is written from one input"));
         };
         let sink = self.sink(&input.schema)?;
-        let count = CountSource::new(sink.count().clone());
-        let after = build.sink(input, Arc::new(sink));
-        Ok(Stream::new(count_schema(), Arc::new(count), after))
+        let count = sink.count().clone();
+        Ok(counted(input, sink, count, build))
     }
 }
 

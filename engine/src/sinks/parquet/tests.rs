@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal64Array, Decimal128Array,
@@ -19,7 +20,7 @@ use crate::batch::{Chunk, Column, Place};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Consumed, Context, Order, Query, Sink, Tree};
 use crate::scheduler::Cancel;
-use crate::sinks::count::RowCount;
+use crate::sinks::count::{CountSource, RowCount};
 
 fn query(limit: Option<usize>, threads: usize) -> Arc<Query> {
     let memory = Governor::new(GovernorOptions { limit_bytes: limit, ..Default::default() });

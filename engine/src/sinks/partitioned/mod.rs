@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::worker::PartitionedSink;
-use super::count::{CountSource, count_schema};
+use super::count::counted;
 use super::{WriteArrow, WriteCsv, WriteJson, WriteParquet};
 use crate::error::{Error, Result};
 use crate::pipeline::Sink;
@@ -193,9 +193,8 @@ impl Spec for WritePartitioned {
             return Err(Error::internal("a directory is written from one input"));
         };
         let sink = PartitionedSink::new(self.clone(), &input.schema, &build.query.memory)?;
-        let count = CountSource::new(sink.count().clone());
-        let after = build.sink(input, Arc::new(sink));
-        Ok(Stream::new(count_schema(), Arc::new(count), after))
+        let count = sink.count().clone();
+        Ok(counted(input, sink, count, build))
     }
 }
 

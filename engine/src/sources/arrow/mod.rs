@@ -16,13 +16,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field as ArrowField, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use contents::Contents;
 
 use self::scan::Scan;
+use super::declared::{Declared, DeclaredColumn};
 use super::file::FileRef;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions, data_type};
@@ -84,15 +85,13 @@ impl ArrowScan {
         })
     }
 
-    fn column(&self, position: usize) -> Result<&ArrowColumn> {
-        self.columns.get(position).ok_or_else(|| {
-            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
-        })
-    }
-
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&p| Ok(self.column(p)?.field()));
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, ArrowColumn> {
+        Declared {
+            columns: &self.columns,
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &[],
+        }
     }
 
     /// `Ok` when the file has the columns of the plan.
@@ -111,7 +110,11 @@ impl ArrowScan {
     }
 }
 
-impl ArrowColumn {
+impl DeclaredColumn for ArrowColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn field(&self) -> ArrowField {
         ArrowField::new(&self.name, self.data_type.clone(), self.nullable)
     }
@@ -123,29 +126,12 @@ impl Spec for ArrowScan {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
-        for predicate in &self.predicates {
-            for column in predicate.columns() {
-                self.column(column)?;
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        self.output()
+        self.declared().schema(inputs)
     }
 
     fn explain(&self) -> Vec<Field> {
-        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
-        let file = self.file.path.display().to_string();
-        let mut fields = vec![("file", file), ("columns", names.join(", "))];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            fields.push(("where", texts.join(" AND ")));
-        }
+        let mut fields = vec![("file", self.file.path.display().to_string())];
+        fields.extend(self.declared().explain());
         fields
     }
 
@@ -161,6 +147,6 @@ impl Spec for ArrowScan {
         };
         self.check(&contents)?;
         let scan = Scan::new(self, contents, &build.query.memory, build.query.threads)?;
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()))
+        Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()))
     }
 }

@@ -39,7 +39,7 @@ fn rows(scan: &ArrowScan, workers: usize) -> Result<RecordBatch> {
     let contents = Contents::read(&scan.file, &Governor::unlimited())?;
     scan.check(&contents)?;
     let source = Scan::new(scan, contents, &Governor::unlimited(), 2)?;
-    let (cx, schema) = (context(), scan.output()?);
+    let (cx, schema) = (context(), scan.declared().output()?);
     let mut running: Vec<_> =
         (0..workers).map(|_| source.worker(&cx)).collect::<Result<Vec<_>>>()?;
     let mut chunks = Vec::new();
@@ -135,7 +135,7 @@ fn scan_of(path: &Path) -> Result<ArrowScan> {
 
 /// What a scan should give, with logical types.
 fn expected(batches: &[RecordBatch], scan: &ArrowScan) -> RecordBatch {
-    let schema = scan.output().expect("a schema");
+    let schema = scan.declared().output().expect("a schema");
     let parts: Vec<RecordBatch> = batches
         .iter()
         .map(|batch| {

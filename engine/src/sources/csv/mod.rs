@@ -47,7 +47,7 @@ mod window;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{Field as ArrowField, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -57,6 +57,7 @@ pub use options::{CsvCompression, CsvOptions};
 pub use sniff::{lines, sniff};
 
 use self::scan::Scan;
+use super::declared::{Declared, DeclaredColumn};
 use super::file::FileRef;
 use crate::batch::{KeyFilterId, KeyFilterUse};
 use crate::error::{Error, Result};
@@ -109,18 +110,13 @@ impl CsvScan {
         })
     }
 
-    fn column(&self, position: usize) -> Result<&CsvColumn> {
-        self.columns.get(position).ok_or_else(|| {
-            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
-        })
-    }
-
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&position| {
-            let column = self.column(position)?;
-            Ok(ArrowField::new(&column.name, column.data_type.clone(), true))
-        });
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, CsvColumn> {
+        Declared {
+            columns: &self.columns,
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &self.key_filters,
+        }
     }
 
     fn header_names(&self) -> Vec<String> {
@@ -131,15 +127,22 @@ impl CsvScan {
     }
 }
 
+impl DeclaredColumn for CsvColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn field(&self) -> ArrowField {
+        ArrowField::new(&self.name, self.data_type.clone(), true)
+    }
+}
+
 impl Spec for CsvScan {
     fn name(&self) -> &'static str {
         "csv_scan"
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
         if self.columns.is_empty() {
             return Err(Error::input("a CSV file without columns"));
         }
@@ -149,34 +152,13 @@ impl Spec for CsvScan {
         self.dialect.marks()?;
         self.dialect.check_formats()?;
         self.columns.iter().try_for_each(dialect::check_type)?;
-        for predicate in &self.predicates {
-            for column in predicate.columns() {
-                self.column(column)?;
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        let columns = self.key_filters.iter().flat_map(|filter| &filter.columns);
-        if let Some(column) = columns.copied().find(|&c| c >= self.projection.len()) {
-            return Err(Error::internal(format!("key filter on output column {column}")));
-        }
-        self.output()
+        self.declared().schema(inputs)
     }
 
     fn explain(&self) -> Vec<Field> {
         let paths: Vec<_> = self.files.iter().map(|f| f.path.display().to_string()).collect();
-        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
-        let mut fields = vec![("files", paths.join(", ")), ("columns", names.join(", "))];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            fields.push(("where", texts.join(" AND ")));
-        }
-        for KeyFilterUse { id, columns } in &self.key_filters {
-            let columns: Vec<String> = columns.iter().map(|c| format!("#{c}")).collect();
-            fields.push(("filter", format!("{} on {}", id.0, columns.join(", "))));
-        }
+        let mut fields = vec![("files", paths.join(", "))];
+        fields.extend(self.declared().explain());
         fields
     }
 
@@ -188,6 +170,6 @@ impl Spec for CsvScan {
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
         let found = ids.iter().map(|&id| build.key_filter(id)).collect();
         let scan = Scan::new(self, found, &build.query.memory, build.query.threads)?;
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()).reading(&ids))
+        Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()).reading(&ids))
     }
 }

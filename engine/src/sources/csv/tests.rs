@@ -75,7 +75,7 @@ fn cut(range_bytes: u64, ahead_bytes: usize) -> Cut {
 
 /// All rows in file order, as text.
 fn scan(spec: &CsvScan, threads: usize, cut: Cut) -> Result<Vec<Row>> {
-    let schema = spec.output()?;
+    let schema = spec.declared().output()?;
     let source = Scan::with_cut(spec, Vec::new(), &Governor::unlimited(), threads, cut)?;
     let rows: Mutex<BTreeMap<u64, Vec<Row>>> = Mutex::default();
     let work = |worker: usize| -> Result<()> {

@@ -20,6 +20,7 @@ use serde_json::Value;
 pub use reader::{FileScan, PartColumn, Reader};
 
 use self::scan::Scan;
+use super::declared::{Declared, DeclaredColumn};
 use super::file::FileRef;
 use crate::batch::{KeyFilterId, KeyFilterUse};
 use crate::error::{Error, Result};
@@ -89,15 +90,13 @@ impl FilesScan {
         Arc::new(Schema::new(self.columns.iter().map(TableColumn::field).collect::<Vec<_>>()))
     }
 
-    fn column(&self, position: usize) -> Result<&TableColumn> {
-        self.columns.get(position).ok_or_else(|| {
-            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
-        })
-    }
-
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&p| Ok(self.column(p)?.field()));
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, TableColumn> {
+        Declared {
+            columns: &self.columns,
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &self.key_filters,
+        }
     }
 
     fn reader(&self, part: &Part) -> Result<&Reader> {
@@ -107,7 +106,11 @@ impl FilesScan {
     }
 }
 
-impl TableColumn {
+impl DeclaredColumn for TableColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn field(&self) -> ArrowField {
         ArrowField::new(&self.name, self.data_type.clone(), self.nullable)
     }
@@ -119,21 +122,7 @@ impl Spec for FilesScan {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
-        for predicate in &self.predicates {
-            for column in predicate.columns() {
-                self.column(column)?;
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        let columns = self.key_filters.iter().flat_map(|filter| &filter.columns);
-        if let Some(column) = columns.copied().find(|&c| c >= self.projection.len()) {
-            return Err(Error::internal(format!("key filter on output column {column}")));
-        }
+        let output = self.declared().schema(inputs)?;
         for part in &self.parts {
             let constants = part.constants.len();
             let is_there = |column: &PartColumn| match column {
@@ -144,7 +133,7 @@ impl Spec for FilesScan {
                 return Err(Error::internal("a file without the constants of its reader"));
             }
         }
-        self.output()
+        Ok(output)
     }
 
     fn explain(&self) -> Vec<Field> {
@@ -153,8 +142,6 @@ impl Spec for FilesScan {
         if self.parts.len() > PATHS_SHOWN {
             paths.push(format!("and {} more", self.parts.len() - PATHS_SHOWN));
         }
-        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
         let count = match self.parts.len() {
             all if all == self.files => all.to_string(),
             some => format!("{some} of {}", self.files),
@@ -164,16 +151,8 @@ impl Spec for FilesScan {
         let mut fields = vec![
             ("files", format!("{count} {}", formats.join(" and "))),
             ("paths", paths.join(", ")),
-            ("columns", names.join(", ")),
         ];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            fields.push(("where", texts.join(" AND ")));
-        }
-        for KeyFilterUse { id, columns } in &self.key_filters {
-            let columns: Vec<String> = columns.iter().map(|c| format!("#{c}")).collect();
-            fields.push(("filter", format!("{} on {}", id.0, columns.join(", "))));
-        }
+        fields.extend(self.declared().explain());
         fields
     }
 
@@ -184,6 +163,6 @@ impl Spec for FilesScan {
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
         let scan = Scan::new(self.clone().pruned()?, build)?;
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()).reading(&ids))
+        Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()).reading(&ids))
     }
 }

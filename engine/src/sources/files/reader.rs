@@ -191,7 +191,9 @@ impl Reader {
         let missing = || Error::internal(format!("no column {column} in a table of files"));
         Ok(match self.columns.get(column).ok_or_else(missing)? {
             PartColumn::Stored(position) => Ok(*position),
-            PartColumn::Missing => Err(Literal::null(scan.column(column)?.data_type.clone())),
+            PartColumn::Missing => {
+                Err(Literal::null(scan.declared().column(column)?.data_type.clone()))
+            }
             PartColumn::Constant(number) => {
                 Err(part.constants.get(*number).cloned().ok_or_else(missing)?)
             }

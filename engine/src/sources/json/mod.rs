@@ -33,7 +33,7 @@ mod token;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{Field as ArrowField, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -42,8 +42,9 @@ pub use shape::Shape;
 pub use sniff::{JsonFacts, JsonOptions, sniff, sniff_one};
 
 use self::scan::Scan;
+use super::declared::{Declared, DeclaredColumn};
 use super::file::FileRef;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::{Expr, Functions};
 use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
@@ -97,15 +98,13 @@ impl JsonScan {
         self.columns.iter().any(|column| column.detected)
     }
 
-    fn column(&self, position: usize) -> Result<&JsonColumn> {
-        self.columns.get(position).ok_or_else(|| {
-            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
-        })
-    }
-
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&position| Ok(self.column(position)?.field()));
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, JsonColumn> {
+        Declared {
+            columns: &self.columns,
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &[],
+        }
     }
 }
 
@@ -116,35 +115,28 @@ impl JsonColumn {
     }
 }
 
+impl DeclaredColumn for JsonColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn field(&self) -> ArrowField {
+        self.field()
+    }
+}
+
 impl Spec for JsonScan {
     fn name(&self) -> &'static str {
         "json_scan"
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
-        for predicate in &self.predicates {
-            for column in predicate.columns() {
-                self.column(column)?;
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        self.output()
+        self.declared().schema(inputs)
     }
 
     fn explain(&self) -> Vec<Field> {
-        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
-        let file = self.file.path.display().to_string();
-        let mut fields = vec![("file", file), ("columns", names.join(", "))];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            fields.push(("where", texts.join(" AND ")));
-        }
+        let mut fields = vec![("file", self.file.path.display().to_string())];
+        fields.extend(self.declared().explain());
         fields
     }
 
@@ -154,6 +146,6 @@ impl Spec for JsonScan {
 
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let scan = Scan::new(self, &build.query.memory, build.query.threads)?;
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()))
+        Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()))
     }
 }

@@ -10,10 +10,11 @@ use arrow::array::{
 };
 use arrow::buffer::NullBuffer;
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Fields, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Fields, Int64Type, TimeUnit};
 
 use super::scan::Scan;
 use super::*;
+use crate::error::Error;
 use crate::expr::{CompareOp, Literal};
 use crate::memory::Governor;
 use crate::pipeline::{Context, Order, Pull, Query, Source};
@@ -41,7 +42,7 @@ fn context(threads: usize, worker: usize) -> Context {
 
 /// All rows in file order.
 fn scan(spec: &JsonScan, threads: usize, step: usize) -> Result<RecordBatch> {
-    let schema = spec.output()?;
+    let schema = spec.declared().output()?;
     let source = Scan::with_step(spec, step, threads)?;
     let found: Mutex<BTreeMap<u64, Vec<RecordBatch>>> = Mutex::default();
     let work = |worker: usize| -> Result<()> {

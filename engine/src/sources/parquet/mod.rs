@@ -40,9 +40,10 @@ pub use facts::{ColumnFacts, FileFacts, describe};
 pub use footer::Footer;
 
 use self::scan::Scan;
+use super::declared::{Declared, DeclaredColumn};
 use super::file::FileRef;
 use crate::batch::{KeyFilterId, KeyFilterUse};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::{Expr, Functions, data_type};
 use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
 
@@ -102,15 +103,13 @@ impl ParquetScan {
         })
     }
 
-    fn column(&self, position: usize) -> Result<&ScanColumn> {
-        self.columns.get(position).ok_or_else(|| {
-            Error::internal(format!("column {position} of a scan of {}", self.columns.len()))
-        })
-    }
-
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&p| Ok(self.column(p)?.field()));
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, ScanColumn> {
+        Declared {
+            columns: &self.columns,
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &self.key_filters,
+        }
     }
 }
 
@@ -121,6 +120,12 @@ impl ScanColumn {
             data_type: field.data_type().clone(),
             nullable: field.is_nullable(),
         }
+    }
+}
+
+impl DeclaredColumn for ScanColumn {
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn field(&self) -> ArrowField {
@@ -134,37 +139,13 @@ impl Spec for ParquetScan {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
-        for predicate in &self.predicates {
-            for column in predicate.columns() {
-                self.column(column)?;
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        let columns = self.key_filters.iter().flat_map(|filter| &filter.columns);
-        if let Some(column) = columns.copied().find(|&c| c >= self.projection.len()) {
-            return Err(Error::internal(format!("key filter on output column {column}")));
-        }
-        self.output()
+        self.declared().schema(inputs)
     }
 
     fn explain(&self) -> Vec<Field> {
         let paths: Vec<_> = self.files.iter().map(|f| f.path.display().to_string()).collect();
-        let name = |&p: &usize| self.columns.get(p).map_or("?", |column| column.name.as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
-        let mut fields = vec![("files", paths.join(", ")), ("columns", names.join(", "))];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            fields.push(("where", texts.join(" AND ")));
-        }
-        for KeyFilterUse { id, columns } in &self.key_filters {
-            let columns: Vec<String> = columns.iter().map(|c| format!("#{c}")).collect();
-            fields.push(("filter", format!("{} on {}", id.0, columns.join(", "))));
-        }
+        let mut fields = vec![("files", paths.join(", "))];
+        fields.extend(self.declared().explain());
         fields
     }
 
@@ -175,7 +156,7 @@ impl Spec for ParquetScan {
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let scan = Scan::open(self, build)?;
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()).reading(&ids))
+        Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()).reading(&ids))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::observe::{Count, count};
 use crate::pipeline::{Context, Source, SourceWorker};
 use crate::plan::Build;
 use crate::sources::block::{BlockPlan, Stage};
+use crate::sources::declared::DeclaredColumn;
 use crate::sources::file::InputFile;
 
 /// How much of one column a scan has read.
@@ -97,7 +98,7 @@ impl Scan {
                 let column = *spec.projection.get(position).ok_or_else(|| {
                     Error::internal(format!("key filter on output column {position}"))
                 })?;
-                Ok((slot(column), spec.column(column)?.data_type.clone()))
+                Ok((slot(column), spec.declared().column(column)?.data_type.clone()))
             });
             let keys = keys.collect::<Result<Vec<_>>>()?;
             key_filters.push((build.key_filter(key_filter.id), keys));
@@ -142,8 +143,9 @@ impl ScanFile {
         let known = spec.footers.iter().find(|footer| footer.file() == file);
         let read = || Footer::read(file, &build.query.memory);
         let footer = known.map_or_else(read, |footer| Ok(footer.clone()))?;
-        let columns =
-            slots.iter().map(|&column| footer.find(column, &spec.column(column)?.field()));
+        let columns = slots
+            .iter()
+            .map(|&column| footer.find(column, &spec.declared().column(column)?.field()));
         let columns = columns.collect::<Result<_>>()?;
         Ok(ScanFile { footer, columns, opened: Mutex::default() })
     }

@@ -15,6 +15,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use super::scan::Scan;
 use super::*;
 use crate::batch::{CHUNK_ROWS, Chunk, Domain, Form, KeyFilterBuilder};
+use crate::error::Error;
 use crate::expr::{CompareOp, Literal, Value as ExprValue};
 use crate::memory::Governor;
 use crate::pipeline::{Context, Order, Pull, Query, Source};
@@ -76,7 +77,7 @@ fn chunks(source: &Scan, workers: usize) -> Result<Vec<Chunk>> {
 }
 
 fn rows(scan: &ParquetScan, workers: usize) -> Result<RecordBatch> {
-    let schema = scan.output()?;
+    let schema = scan.declared().output()?;
     let source = open(scan)?;
     let batches = chunks(&source, workers)?;
     let batches: Vec<_> = batches.iter().map(|c| c.to_batch(&schema)).collect::<Result<_>>()?;
