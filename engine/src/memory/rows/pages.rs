@@ -5,6 +5,7 @@
 //!    is between is zero.
 //! 2. Every heap value of a row is in the heap of the row's page.
 //! 3. A row with a page of its own begins at offset 0, so offsets stay below [`PAGE_BYTES_MAX`].
+//! 4. The rows of a lane are in the order in which they came, page by page.
 
 use std::sync::Arc;
 
@@ -370,10 +371,11 @@ impl RowPages {
         self.bytes += bytes;
         let page = self.pages.len() - 1;
         let lane = &mut self.lanes[lane];
-        lane.pages += 1;
-        if !own_page {
-            lane.open = Some(page);
-        }
+        *lane = match own_page {
+            // What follows begins a page behind it, a small one: rows stay in order.
+            true => Lane::default(),
+            false => Lane { open: Some(page), pages: lane.pages + 1 },
+        };
         Ok(Some(page))
     }
 

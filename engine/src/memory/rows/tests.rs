@@ -419,6 +419,7 @@ fn large_values_have_pages_of_their_own_and_a_refusal_keeps_what_is_stored() {
     let stored = stored.expect("no error");
     assert!((4..33).contains(&stored), "{stored}");
     assert_eq!((refs.len(), pages.rows()), (stored, stored));
+    assert!(pages.refs().eq(refs.iter().copied()), "in the order in which they came");
     let back = pages.gather(0, &refs).expect("gathers");
     assert_eq!(&back, &text.to_array(40).expect("flat").slice(0, stored));
     assert_eq!(memory.bytes(), pages.bytes());
