@@ -127,13 +127,13 @@ impl TransformWorker for UnnestWorker {
         let others: Vec<usize> =
             (0..input.columns().len()).filter(|column| !self.columns.contains(column)).collect();
         let others = input.project(&others)?;
-        let rows = Rows { others, lists, positions, lengths, row: 0, element: 0 };
-        let rows = self.input.insert(rows);
+        let mut rows = Rows { others, lists, positions, lengths, row: 0, element: 0 };
         let Some(chunk) = rows.next(cx)? else { return Ok(Pushed::NeedInput) };
-        match rows.is_done() {
-            true => Ok(Pushed::Chunk(chunk)),
-            false => Ok(Pushed::HaveMore(chunk)),
+        if rows.is_done() {
+            return Ok(Pushed::Chunk(chunk));
         }
+        self.input = Some(rows);
+        Ok(Pushed::HaveMore(chunk))
     }
 
     fn resume(&mut self, cx: &Context) -> Result<Step> {
@@ -214,7 +214,8 @@ fn element_of(data_type: &DataType) -> Option<&FieldRef> {
     }
 }
 
-/// The elements of all lists, and by row where they begin and how many they are.
+/// The elements of all lists, and by row where they begin and how many they are. The lists may be
+/// a small part of an array: only their own elements are given.
 fn spans(array: &ArrayRef) -> Result<(ArrayRef, Vec<(u32, u32)>)> {
     let too_long = || Error::input("lists of more than 4 billion elements in one chunk");
     let (values, bounds): (&ArrayRef, Vec<(usize, usize)>) = match array.data_type() {
@@ -236,14 +237,17 @@ fn spans(array: &ArrayRef) -> Result<(ArrayRef, Vec<(u32, u32)>)> {
         }
         other => return Err(Error::internal(format!("{other} is no list"))),
     };
-    if values.len() >= NULL_INDEX as usize {
+    let first = bounds.iter().map(|&(start, _)| start).min().unwrap_or(0);
+    let last = bounds.iter().map(|&(_, end)| end).max().unwrap_or(first);
+    if last - first >= NULL_INDEX as usize {
         return Err(too_long());
     }
     let span = |(row, (start, end)): (usize, (usize, usize))| {
         let length = if array.is_null(row) { 0 } else { end - start };
-        (start as u32, length as u32)
+        ((start - first) as u32, length as u32)
     };
-    Ok((values.clone(), bounds.into_iter().enumerate().map(span).collect()))
+    let spans = bounds.into_iter().enumerate().map(span).collect();
+    Ok((values.slice(first, last - first), spans))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A file in the file format says so in its footer. A stream says nothing beforehand, so its
 //! messages are walked, from header to header. Of each message only the metadata is read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -48,6 +49,8 @@ struct Dictionary {
     block: Block,
     id: i64,
     is_delta: bool,
+    /// Number of the message that replaces it, if one does.
+    replaced: Option<usize>,
 }
 
 /// What is where; see the module documentation.
@@ -76,11 +79,12 @@ impl Contents {
     /// the places of its batches do not fit the budget.
     pub fn read(file: &FileRef, memory: &Governor) -> Result<Arc<Contents>> {
         let opened = InputFile::open(file)?;
-        let found = guarded(&file.path, || match form(&opened)? {
+        let mut found = guarded(&file.path, || match form(&opened)? {
             Form::File => from_footer(&opened),
             Form::Stream => from_stream(&opened),
         })?;
         opened.check()?;
+        note_replaced(&mut found.dictionaries);
         let mut held = memory.reserve("arrow file", 0)?;
         held.grow(
             found.batches.capacity() * size_of::<Batch>()
@@ -130,12 +134,22 @@ impl Contents {
     /// those that were replaced since are left out.
     pub(super) fn dictionaries_after(&self, messages: usize) -> Vec<&Block> {
         let all = self.dictionaries.get(..messages).unwrap_or(&self.dictionaries);
-        let is_needed = |(number, dictionary): &(usize, &Dictionary)| {
-            let later = all.get(number + 1..).unwrap_or_default();
-            !later.iter().any(|later| later.id == dictionary.id && !later.is_delta)
+        let is_needed = |dictionary: &&Dictionary| match dictionary.replaced {
+            Some(later) => later >= messages,
+            None => true,
         };
-        let needed = all.iter().enumerate().filter(is_needed);
-        needed.map(|(_, dictionary)| &dictionary.block).collect()
+        all.iter().filter(is_needed).map(|dictionary| &dictionary.block).collect()
+    }
+}
+
+/// Finds out which messages replace others.
+fn note_replaced(dictionaries: &mut [Dictionary]) {
+    let mut next = HashMap::new();
+    for (number, dictionary) in dictionaries.iter_mut().enumerate().rev() {
+        dictionary.replaced = next.get(&dictionary.id).copied();
+        if !dictionary.is_delta {
+            next.insert(dictionary.id, number);
+        }
     }
 }
 
@@ -218,7 +232,8 @@ fn rows_of(file: &InputFile, block: &Block) -> Result<usize> {
 fn dictionary_in(file: &InputFile, block: Block, message: &Message<'_>) -> Result<Dictionary> {
     let dictionary = message.header_as_dictionary_batch();
     let dictionary = dictionary.ok_or_else(|| corrupt(file.path(), "a dictionary was expected"))?;
-    Ok(Dictionary { block, id: dictionary.id(), is_delta: dictionary.isDelta() })
+    let (id, is_delta) = (dictionary.id(), dictionary.isDelta());
+    Ok(Dictionary { block, id, is_delta, replaced: None })
 }
 
 fn rows_in(file: &InputFile, message: &Message<'_>) -> Result<usize> {

@@ -2,8 +2,8 @@
 //!
 //! Memory: a batch is in memory as a whole, the wanted columns of it, while workers give its rows;
 //! it holds its own reservation.
-//! Concurrency: workers share the cursor over the morsels, the batch that was decoded last, and
-//! dictionaries. Whoever comes first to a batch decodes it while the others wait.
+//! Concurrency: workers share the cursor over the morsels, the batches that they are at, and
+//! dictionaries. Whoever comes first to a batch decodes it; those who want the same one wait.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +45,8 @@ struct Shared {
     projection: Vec<usize>,
     morsels: Vec<Morsel>,
     next: AtomicUsize,
-    decoded: Mutex<(usize, Weak<Decoded>)>,
+    /// By batch, while workers give its rows.
+    decoded: Vec<Mutex<Weak<Decoded>>>,
     dictionaries: DictionaryCache,
     threads: usize,
     reservation: Reservation,
@@ -88,19 +89,21 @@ impl Scan {
             let rows = |start: usize| start..batch.rows.min(start + MORSEL_ROWS);
             morsels.extend(ends.map(|start| Morsel { batch: number, rows: rows(start) }));
         }
+        let mut reservation = memory.reserve("arrow scan", 0)?;
+        reservation.grow(contents.batches().len() * size_of::<Mutex<Weak<Decoded>>>())?;
         let shared = Shared {
             filter_slots: filter_columns.iter().map(slot).collect(),
             predicates: spec.predicates.iter().map(|p| p.clone().map_columns(&place)).collect(),
             projection: spec.projection.iter().map(slot).collect(),
             slots,
+            decoded: contents.batches().iter().map(|_| Mutex::default()).collect(),
             contents,
             opened: Mutex::default(),
             morsels,
             next: AtomicUsize::new(0),
-            decoded: Mutex::default(),
             dictionaries: DictionaryCache::default(),
             threads,
-            reservation: memory.reserve("arrow scan", 0)?,
+            reservation,
         };
         Ok(Scan { shared: Arc::new(shared) })
     }
@@ -200,17 +203,15 @@ impl Shared {
 
     /// The wanted columns of a record batch.
     fn decoded(&self, number: usize) -> Result<Arc<Decoded>> {
-        let mut last = self.decoded.lock().unwrap_or_else(|e| e.into_inner());
-        if let (batch, Some(decoded)) = (last.0, last.1.upgrade())
-            && batch == number
-        {
+        let mut shared = self.decoded[number].lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(decoded) = shared.upgrade() {
             return Ok(decoded);
         }
         let file = self.open()?;
         let batch = &self.contents.batches()[number];
         let decoded = Arc::new(guarded(file.path(), || self.decode(&file, batch))?);
         file.check()?;
-        *last = (number, Arc::downgrade(&decoded));
+        *shared = Arc::downgrade(&decoded);
         Ok(decoded)
     }
 

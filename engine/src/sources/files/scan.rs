@@ -4,19 +4,25 @@
 //! file is done when its scan has no morsel left to hand out, which whoever is told so first notes
 //! for all.
 //!
+//! A small file is one worker's alone: the others go on to the next, and open it meanwhile.
+//!
 //! Memory: what the scans of the files hold that workers are at.
-//! Concurrency: one lock, taken when a worker goes on to another file, held while that is opened.
+//! Concurrency: one lock, taken when a worker goes on to another file, held while one that workers
+//! share is opened.
 //! Invariant 1: a file is opened again only when it was never finished.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::FilesScan;
 use super::reader::{OutputColumn, PartScan};
+use super::{FilesScan, Part};
 use crate::batch::{Chunk, Column, KeyFilterId, KeyFilterSlot, Place};
 use crate::error::{Error, Result};
 use crate::pipeline::{Context, Pull, Query, Source, SourceWorker};
 use crate::plan::{ARM_MORSELS, Build};
+
+/// Bytes up to which a file is one worker's.
+const SMALL_BYTES: u64 = 1 << 20;
 
 /// A scan that is ready to run.
 pub(super) struct Scan {
@@ -34,9 +40,9 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Files below are done.
+    /// Files below are done, or somebody's alone.
     first: usize,
-    /// Files that workers are at.
+    /// Files that workers share.
     open: BTreeMap<usize, Weak<OpenPart>>,
 }
 
@@ -78,8 +84,8 @@ impl Source for Scan {
 
     fn parallelism(&self) -> usize {
         // One file alone knows best; if it cannot be opened, the worker that comes to it says so.
-        if let [_] = self.shared.spec.parts[..]
-            && let Ok(Some(part)) = self.shared.open(0)
+        if let [part] = &self.shared.spec.parts[..]
+            && let Ok(part) = self.shared.open_part(0, part)
         {
             return part.source.parallelism();
         }
@@ -100,14 +106,25 @@ impl Shared {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The first file at `next` or behind that is not done.
+    /// The first file at `next` or behind that is not done, to work at.
     fn open(&self, next: usize) -> Result<Option<Arc<OpenPart>>> {
         let mut state = self.lock();
         let number = next.max(state.first);
         let Some(part) = self.spec.parts.get(number) else { return Ok(None) };
+        if part.file.size <= SMALL_BYTES {
+            state.first = number + 1;
+            drop(state);
+            return Ok(Some(Arc::new(self.open_part(number, part)?)));
+        }
         if let Some(open) = state.open.get(&number).and_then(Weak::upgrade) {
             return Ok(Some(open));
         }
+        let open = Arc::new(self.open_part(number, part)?);
+        state.open.insert(number, Arc::downgrade(&open));
+        Ok(Some(open))
+    }
+
+    fn open_part(&self, number: usize, part: &Part) -> Result<OpenPart> {
         let PartScan { spec, output } = self.spec.part_scan(part)?;
         let mut build = Build::part_of(self.query.clone(), &self.key_filters);
         let stream = spec.build(Vec::new(), &mut build)?;
@@ -119,9 +136,7 @@ impl Shared {
             OutputColumn::Constant(literal) => Ok(Output::Constant(literal.to_column()?)),
         });
         let output = output.collect::<Result<_>>()?;
-        let open = Arc::new(OpenPart { number, source: arm.source, output });
-        state.open.insert(number, Arc::downgrade(&open));
-        Ok(Some(open))
+        Ok(OpenPart { number, source: arm.source, output })
     }
 
     /// Notes that nothing is left of a file to be handed out.

@@ -2,7 +2,8 @@
 //! reads the rest block by block.
 //!
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
-//! Everything held is reserved, and looked at again after each block.
+//! What a column takes more is reserved before the next one is read, and everything held is looked
+//! at again after each block: at no time more than a page is not reserved.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -38,6 +39,7 @@ struct NextRows<'a> {
     rows: usize,
     readers: &'a mut [Box<dyn ColumnReader>],
     reads: &'a [ColumnReads],
+    held: &'a mut Reservation,
 }
 
 impl BlockColumns for NextRows<'_> {
@@ -45,10 +47,14 @@ impl BlockColumns for NextRows<'_> {
 
     fn read(&mut self, slot: usize, kept: Option<&Selection>) -> Result<Column> {
         self.reads[slot].add_rows(kept.map_or(self.rows, Selection::len));
-        match kept {
-            Some(kept) => self.readers[slot].read_selected(self.rows, kept),
-            None => self.readers[slot].read(self.rows),
-        }
+        let reader = &mut self.readers[slot];
+        let before = reader.held_bytes();
+        let column = match kept {
+            Some(kept) => reader.read_selected(self.rows, kept),
+            None => reader.read(self.rows),
+        }?;
+        self.held.grow(reader.held_bytes().saturating_sub(before))?;
+        Ok(column)
     }
 
     fn skip(&mut self, slot: usize) -> Result<()> {
@@ -163,8 +169,8 @@ impl SourceWorker for ScanWorker {
                 open.left.pop_front();
             }
             open.readers.iter_mut().try_for_each(|reader| reader.skip(gap))?;
-            let mut columns =
-                NextRows { rows, readers: &mut open.readers, reads: &self.shared.reads };
+            let (readers, held) = (&mut open.readers[..], &mut self.held);
+            let mut columns = NextRows { rows, readers, reads: &self.shared.reads, held };
             self.blocks.read(&self.shared.plan, &mut columns, rows)?;
             let readers: usize = open.readers.iter().map(|r| r.held_bytes()).sum();
             self.held.resize_to(readers + self.blocks.held_bytes())?;
