@@ -49,7 +49,7 @@ impl Destination {
         match self {
             Destination::Stdout(mut out) => Ok(out.flush()?),
             Destination::File(out) => {
-                let file = (*out).into_inner().map_err(|e| Failure::from(e.into_error()))?;
+                let file = (*out).into_inner().map_err(|e| lost(e.into_error()))?;
                 Ok(file.commit()?)
             }
         }
@@ -60,14 +60,23 @@ impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Destination::Stdout(out) => out.write(bytes),
-            Destination::File(out) => out.write(bytes),
+            Destination::File(out) => out.write(bytes).map_err(lost),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Destination::Stdout(out) => out.flush(),
-            Destination::File(out) => out.flush(),
+            Destination::File(out) => out.flush().map_err(lost),
         }
+    }
+}
+
+/// A reader of standard output may go when it has seen enough; whoever named a file wants all of
+/// it, also when it is a pipe.
+fn lost(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => io::Error::other(error),
+        _ => error,
     }
 }

@@ -28,6 +28,9 @@ use gristmill::Error;
 pub use destination::Destination;
 pub use screen::Screen;
 
+/// What a statement calls standard output when it copies rows there.
+const STDOUT_PATH: &str = "/dev/stdout";
+
 /// Result formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -126,7 +129,9 @@ impl From<ArrowError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match &error {
-            Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+            Error::Io { source, path, .. }
+                if source.kind() == io::ErrorKind::BrokenPipe && path == Path::new(STDOUT_PATH) =>
+            {
                 Failure::ClosedPipe
             }
             _ => Failure::Error(error),

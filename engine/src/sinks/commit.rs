@@ -10,7 +10,8 @@
 //! directory removes every temporary file it can lock.
 //!
 //! Invariants:
-//! 1. The target holds either what it held before or the whole output, never a part.
+//! 1. The target holds either what it held before or the whole output, never a part, whatever
+//!    happens to the process. (What a machine without power forgets is up to the file system.)
 //! 2. A temporary file that somebody is writing is never removed by anybody else.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -162,20 +163,33 @@ fn create_locked(target: &Path) -> Result<(File, PathBuf)> {
     Err(Error::io("create", target, busy))
 }
 
-/// Locks a temporary directory, so that no cleaner takes it.
+/// A new directory in `parent` whose name begins with `prefix`, and its lock: while that is held no
+/// cleaner takes the directory.
 ///
 /// # Errors
-/// When its lock cannot be made.
-pub(in crate::sinks) fn lock_directory(directory: &Path) -> io::Result<File> {
-    let lock = File::create(directory.join(LOCK_NAME))?;
-    // File systems without locks have no cleaners either.
-    let _ = lock.try_lock();
-    Ok(lock)
+/// When it cannot be made.
+pub(in crate::sinks) fn create_locked_directory(
+    parent: &Path,
+    prefix: &str,
+) -> io::Result<(PathBuf, File)> {
+    remove_leftovers(parent);
+    for _ in 0..ATTEMPTS {
+        let made = tempfile::Builder::new().prefix(prefix).suffix(SUFFIX).tempdir_in(parent)?;
+        let path = made.path().join(LOCK_NAME);
+        let lock = File::create(&path)?;
+        // A cleaner that has the lock is about to remove the directory, if it gets that far. Any
+        // other failure: file systems without locks have no cleaners either.
+        let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+        if !is_taken && is_at(&lock, &path) {
+            return Ok((made.keep(), lock));
+        }
+    }
+    Err(io::Error::other("the temporary directory is removed as soon as it is made"))
 }
 
 /// Removes the temporary files and directories of processes that are gone. Failures are ignored:
 /// the files may belong to somebody else, and the output does not depend on it.
-pub(in crate::sinks) fn remove_leftovers(directory: &Path) {
+fn remove_leftovers(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

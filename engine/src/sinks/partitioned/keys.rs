@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Fields, Schema};
 use arrow::row::{RowConverter, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use crate::batch::{Chunk, Selection, to_logical};
+use crate::batch::{Chunk, Selection, to_logical, with_float_keys};
 use crate::error::{Error, Result};
 
 /// What stands for NULL in a path.
@@ -56,11 +56,11 @@ impl Keys {
 
     /// The live rows of a chunk by partition, in the order in which partitions are met.
     pub(super) fn split(&mut self, chunk: &Chunk) -> Result<Vec<Rows>> {
-        let arrays = self
-            .columns
-            .iter()
-            .zip(&self.fields)
-            .map(|(&column, field)| to_logical(&chunk.live_array(column)?, field.data_type()));
+        let arrays = self.columns.iter().zip(&self.fields).map(|(&column, field)| {
+            let values = to_logical(&chunk.live_array(column)?, field.data_type())?;
+            // Equal as sorting has it: one zero, one NaN.
+            with_float_keys(&values)
+        });
         let arrays = arrays.collect::<Result<Vec<ArrayRef>>>()?;
         let rows = self.converter.convert_columns(&arrays)?;
         let live = chunk.live_positions();

@@ -5,12 +5,13 @@
 //! replaced, changes at once; where files are added to others, they appear one after the other.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::Existing;
 use super::files::file_path;
 use crate::error::{Error, Result};
-use crate::sinks::commit::{LOCK_NAME, SUFFIX, lock_directory, remove_leftovers};
+use crate::sinks::commit::{LOCK_NAME, SUFFIX, create_locked_directory};
 
 /// See the module documentation. Dropping it removes what was not committed.
 #[derive(Debug)]
@@ -45,14 +46,8 @@ impl Staging {
             _ => Path::new("."),
         };
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        remove_leftovers(parent);
-        let made = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .suffix(SUFFIX)
-            .tempdir_in(parent)
-            .map_err(|e| Error::io("create", &target, e))?;
-        let directory = made.keep();
-        let lock = lock_directory(&directory).map_err(|e| Error::io("create", &target, e))?;
+        let made = create_locked_directory(parent, &format!(".{name}."));
+        let (directory, lock) = made.map_err(|e| Error::io("create", &target, e))?;
         let prefix = match existing {
             Existing::Kept => unique_part(&directory),
             _ => String::new(),
@@ -65,11 +60,17 @@ impl Staging {
     /// # Errors
     /// `Io` when the directory cannot be made.
     pub(super) fn file(&self, partition: &str, number: usize, ending: &str) -> Result<PathBuf> {
-        let directory = self.directory.join(partition);
-        fs::create_dir_all(&directory).map_err(|e| {
-            let target = self.target.join(partition);
-            Error::io("create", target, e)
-        })?;
+        let mut directory = self.directory.clone();
+        for part in Path::new(partition).components() {
+            directory.push(part);
+            // Not with those above: when ours has been taken away, its files are lost.
+            match fs::create_dir(&directory) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                    return Err(Error::io("create", self.target.join(partition), e));
+                }
+                _ => {}
+            }
+        }
         Ok(file_path(&directory, &self.prefix, number, ending))
     }
 
@@ -95,7 +96,10 @@ impl Staging {
                     let _ = fs::rename(&old, &self.target);
                     return Err(failed(e));
                 }
-                fs::remove_dir_all(&old).map_err(|e| Error::io("remove", &old, e))?;
+                if let Err(error) = fs::remove_dir_all(&old) {
+                    // The new one is in its place all the same.
+                    tracing::warn!(path = %old.display(), %error, "the old directory stays");
+                }
             }
             _ => {
                 fs::remove_file(&lock_file).map_err(failed)?;
@@ -125,7 +129,7 @@ fn unique_part(directory: &Path) -> String {
 fn check(target: &Path, existing: Existing) -> Result<()> {
     let path = target.display();
     match fs::metadata(target) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::io("open", target, e)),
         Ok(meta) if !meta.is_dir() => {
             return Err(Error::input(format!("{path} is a file; name a directory")));
