@@ -141,7 +141,7 @@ pub(crate) enum IfExists {
 /// What a new name stands for.
 #[derive(Clone)]
 pub(crate) enum Entry {
-    File { file: Box<FileTable>, opened: Option<Arc<Table>> },
+    File { file: Arc<FileTable>, opened: Option<Arc<Table>> },
     Source(Arc<Table>),
     Stored(StoredTable),
     View(Arc<View>),
@@ -186,7 +186,7 @@ impl Catalog {
 
     /// Names a file; it is opened when it is used.
     pub fn register_file(&self, name: &str, file: FileTable) {
-        self.lock().insert(name.to_string(), Entry::File { file: Box::new(file), opened: None });
+        self.lock().insert(name.to_string(), Entry::File { file: Arc::new(file), opened: None });
     }
 
     /// Names a source.
@@ -298,12 +298,15 @@ impl Catalog {
     /// # Errors
     /// `Io` or `Input` when its file cannot be opened.
     pub(crate) fn relation(&self, name: &str) -> Result<Option<Relation>> {
-        let mut tables = self.lock();
-        let Some(known) = find(&tables, name) else { return Ok(None) };
-        match tables.get_mut(&known) {
-            Some(Entry::View(view)) => Ok(Some(Relation::View(view.clone()))),
-            Some(entry) => self.opened(&known, entry).map(|table| Some(Relation::Table(table))),
-            None => Ok(None),
+        let (known, entry) = {
+            let tables = self.lock();
+            let Some(known) = find(&tables, name) else { return Ok(None) };
+            let Some(entry) = tables.get(&known).cloned() else { return Ok(None) };
+            (known, entry)
+        };
+        match entry {
+            Entry::View(view) => Ok(Some(Relation::View(view))),
+            entry => self.opened(&known, &known, entry).map(|table| Some(Relation::Table(table))),
         }
     }
 
@@ -317,12 +320,17 @@ impl Catalog {
             return Ok(planned);
         }
         let format = files::format_of(path)?;
-        let mut tables = self.lock();
-        let entry = tables.entry(format!("{FILE_PREFIX}{name}")).or_insert_with(|| Entry::File {
-            file: Box::new(FileTable::new(path, format)),
-            opened: None,
-        });
-        self.opened(&name, entry)
+        let key = format!("{FILE_PREFIX}{name}");
+        let entry = {
+            let mut tables = self.lock();
+            let is_path = |key: &&String| key.starts_with(FILE_PREFIX);
+            if !tables.contains_key(&key) && tables.keys().filter(is_path).count() >= PATHS_KEPT {
+                tables.retain(|key, _| !is_path(&key));
+            }
+            let new = || Entry::File { file: Arc::new(FileTable::new(path, format)), opened: None };
+            tables.entry(key.clone()).or_insert_with(new).clone()
+        };
+        self.opened(&key, &name, entry)
     }
 
     /// How deep the syntax trees of the views are that a statement with these words may read.
@@ -344,11 +352,13 @@ impl Catalog {
         depth
     }
 
-    fn opened(&self, name: &str, entry: &mut Entry) -> Result<Arc<Table>> {
+    /// The table behind an entry that was found under `key`. Files are opened while nobody waits
+    /// for the lock.
+    fn opened(&self, key: &str, name: &str, entry: Entry) -> Result<Arc<Table>> {
         match entry {
-            Entry::Source(table) => Ok(table.clone()),
+            Entry::Source(table) => Ok(table),
             Entry::Stored(table) => {
-                let source = Arc::new(StoredSource::new(name, table.clone()));
+                let source = Arc::new(StoredSource::new(name, table));
                 Ok(Arc::new(Table { name: name.to_string(), source }))
             }
             Entry::File { file, opened } => {
@@ -358,9 +368,9 @@ impl Catalog {
                 if let Some(table) = opened
                     && table.source.is_current()?
                 {
-                    return Ok(table.clone());
+                    return Ok(table);
                 }
-                let source = (self.open)(file)?;
+                let source = (self.open)(&file)?;
                 tracing::info!(
                     table = name,
                     file = %file.path.display(),
@@ -369,7 +379,12 @@ impl Catalog {
                     "opened"
                 );
                 let table = Arc::new(Table { name: name.to_string(), source });
-                *opened = Some(table.clone());
+                // The name may mean something else by now.
+                if let Some(Entry::File { file: known, opened }) = self.lock().get_mut(key)
+                    && Arc::ptr_eq(known, &file)
+                {
+                    *opened = Some(table.clone());
+                }
                 Ok(table)
             }
             Entry::View(_) => Err(Error::internal("a view is opened like a table")),
@@ -401,6 +416,9 @@ fn taken(known: &str, tables: &BTreeMap<String, Entry>) -> Error {
         kind.to_uppercase()
     ))
 }
+
+/// So many files used by name stay open; when there are more, all are opened anew.
+const PATHS_KEPT: usize = 64;
 
 /// Marks the entries of files used by name; a table cannot be registered under it by accident.
 const FILE_PREFIX: &str = "\u{0}file:";

@@ -1,7 +1,7 @@
 //! A session: tables, functions, settings, and an engine to run programs on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use gristmill_engine::memory::GovernorOptions;
@@ -58,6 +58,8 @@ pub struct Session {
     scope: Scope,
     functions: FunctionTable,
     engine: Engine,
+    /// Held while settings are changed, from reading the old ones to putting them back.
+    changing: Mutex<()>,
 }
 
 impl Session {
@@ -87,7 +89,8 @@ impl Session {
         let governor = engine.memory().clone();
         let catalog = Catalog::new(move |file| files::open(file, &governor));
         let scope = Scope::new(catalog, settings);
-        Ok(Session { scope, functions: FunctionTable::default(), engine })
+        let functions = FunctionTable::default();
+        Ok(Session { scope, functions, engine, changing: Mutex::default() })
     }
 
     /// Gives a file, or all files of a directory or a pattern such as `data/*.parquet`, a table
@@ -331,6 +334,7 @@ impl Session {
         if !matches!(change, Change::Set { .. }) {
             return change.apply(&self.scope);
         }
+        let _alone = self.changing.lock().unwrap_or_else(|e| e.into_inner());
         let before = self.scope.settings().clone();
         change.apply(&self.scope)?;
         let after = self.scope.settings().clone();

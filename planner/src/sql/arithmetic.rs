@@ -164,8 +164,10 @@ impl AnalyzerRule for CheckArithmetic {
                 LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
                 other => merge_schema(&other.inputs()),
             };
-            // A window is named after its keys in a form that shows functions as such.
-            let names = matches!(node, LogicalPlan::Window(_)).then(|| NamePreserver::new(&node));
+            // Windows are named after their keys, and aggregates after their filters, in a form
+            // that shows functions as such.
+            let is_named = matches!(node, LogicalPlan::Window(_) | LogicalPlan::Aggregate(_));
+            let names = is_named.then(|| NamePreserver::new(&node));
             node.map_expressions(|expr| {
                 let name = names.as_ref().map(|names| names.save(&expr));
                 let expr = expr.transform_up(|e| checked(e, &schema))?;

@@ -16,6 +16,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
+use super::frames::PeerFrames;
 use super::grouping::ResolveGrouping;
 use super::operands::WidenOperands;
 use super::outer_types::retyped;
@@ -144,6 +145,7 @@ pub(super) fn analyzed(
     ResolveGrouping
         .analyze(plan, options)
         .and_then(|plan| WidenOperands.analyze(plan, options))
+        .and_then(|plan| PeerFrames.analyze(plan, options))
         .and_then(|plan| coerced(plan, options))
         .and_then(|plan| CheckArithmetic.analyze(plan, options))
 }

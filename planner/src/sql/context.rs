@@ -184,6 +184,8 @@ fn options() -> ConfigOptions {
     options.sql_parser.map_string_types_to_utf8view = true;
     // Scalar subqueries become joins; nothing of ours runs them inside an expression.
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    // TIMESTAMP WITH TIME ZONE keeps the moment; without a zone it would be taken for a local time.
+    options.execution.time_zone = Some("+00:00".to_string());
     // A rule that fails is a defect to hear about.
     options.optimizer.skip_failed_rules = false;
     options

@@ -9,8 +9,8 @@
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree.
 //! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
-//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet; `grouping`:
-//!   grouping().
+//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet; `frames`: those
+//!   over keys without offsets; `grouping`: grouping().
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
 //!   wrong about some joins, kept away from them.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
@@ -22,6 +22,7 @@ mod bind;
 mod context;
 mod diagnose;
 mod explain;
+mod frames;
 mod functions;
 mod grouping;
 mod guards;

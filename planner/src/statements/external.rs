@@ -1,6 +1,7 @@
 //! CREATE EXTERNAL TABLE: a file with a name, declared columns and options.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::datatypes::Field;
 use datafusion_sql::parser::CreateExternalTable;
@@ -52,7 +53,7 @@ impl Planner<'_> {
         let reading = reading.map_err(|error| with_place(error, None, self.position()))?;
         let columns = columns.fields().iter().map(|field| Field::clone(field)).collect();
         let file = FileTable { path: PathBuf::from(location), reading, columns };
-        let entry = Entry::File { file: Box::new(file), opened: None };
+        let entry = Entry::File { file: Arc::new(file), opened: None };
         Ok(Command::Change(Change::Define { name, entry, if_exists }))
     }
 }
