@@ -206,7 +206,7 @@ impl SpillSpace {
             asked_bytes: usize::try_from(len).unwrap_or(usize::MAX),
             detail: format!(
                 "no space is left in {} ({error}), where {} are spilled; give a larger directory \
-                 (--temp-dir, temp_dirs) or raise the memory limit (--memory, memory_limit)",
+                 (--temp-dir, temp_directory) or raise the memory limit (--memory, memory_limit)",
                 path.display(),
                 Bytes(self.shared.used.load(Ordering::Relaxed))
             ),
