@@ -16,6 +16,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const RANKS: &[(&str, u8)] = &[
     ("error", 0),
     ("observe", 0),
+    ("thrift", 0),
     ("batch", 1),
     ("memory", 1),
     ("scheduler", 1),

@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod observe;
+mod thrift;
 
 pub mod batch;
 pub mod memory;

@@ -14,6 +14,7 @@ use super::ArrowCodec;
 use super::compress::compressed;
 use super::file::File;
 use crate::error::{Error, Result};
+use crate::memory::Governor;
 use crate::sinks::commit::Output;
 use crate::sinks::groups::GroupFormat;
 use crate::sinks::plain::plain_schema;
@@ -148,13 +149,13 @@ impl GroupFormat for Format {
         message.bytes.capacity()
     }
 
-    fn open(&self, output: Output) -> Result<File> {
+    fn open(&self, output: Output, _: &Governor) -> Result<File> {
         File::begin(self, output)
     }
 
     fn append(&self, file: &mut File, message: Message) -> Result<usize> {
         file.append(message).map_err(|e| Error::io("write", &self.path, e))?;
-        Ok(size_of::<arrow::ipc::Block>())
+        Ok(file.remembered_bytes())
     }
 
     fn close(&self, file: File) -> Result<Output> {

@@ -66,6 +66,11 @@ impl File {
         self.output.write_all(&message.bytes)
     }
 
+    /// Bytes of memory that record batches are remembered by.
+    pub(super) fn remembered_bytes(&self) -> usize {
+        self.blocks.capacity() * size_of::<Block>()
+    }
+
     /// Writes what stands behind the record batches.
     pub(super) fn end(mut self, format: &Format) -> Result<Output> {
         let mut tail = END_OF_STREAM.to_vec();

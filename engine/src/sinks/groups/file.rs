@@ -15,10 +15,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use arrow::array::ArrayRef;
 
-use super::GroupFormat;
+use super::{GroupFormat, charged};
 use crate::batch::Place;
 use crate::error::Result;
-use crate::memory::Reservation;
+use crate::memory::{Governor, Reservation};
 use crate::pipeline::Context;
 use crate::scheduler::Token;
 use crate::sinks::commit::Output;
@@ -54,21 +54,19 @@ struct State<F: GroupFormat> {
     window: BTreeMap<Place, (Piece<F::Encoded>, Reservation)>,
     window_bytes: usize,
     /// The group of pieces that have few rows.
-    common: Option<F::Group>,
-    remembered_bytes: usize,
+    common: Option<Common<F>>,
+    /// For what the file remembers of its groups.
     charge: Option<Reservation>,
+}
+
+struct Common<F: GroupFormat> {
+    group: F::Group,
+    charge: Reservation,
 }
 
 impl<F: GroupFormat> Default for State<F> {
     fn default() -> Self {
-        State {
-            file: None,
-            window: BTreeMap::new(),
-            window_bytes: 0,
-            common: None,
-            remembered_bytes: 0,
-            charge: None,
-        }
+        State { file: None, window: BTreeMap::new(), window_bytes: 0, common: None, charge: None }
     }
 }
 
@@ -94,16 +92,14 @@ impl<F: GroupFormat> OrderedFile<F> {
     ) -> Result<Option<Token>> {
         let turn = cx.order.token();
         let low = if cx.query.keep_order { cx.order.low() } else { u64::MAX };
+        let memory = cx.memory();
         let mut state = self.lock();
-        if state.charge.is_none() {
-            state.charge = Some(cx.memory().reserve(format.name(), 0)?);
-        }
         let in_turn = place.morsel <= low;
         let through = if in_turn { place } else { Place { morsel: low, sequence: 0 } };
         while let Some(first) = state.window.first_entry().filter(|first| *first.key() < through) {
             let (waited, _charge) = first.remove();
             state.window_bytes -= waited.bytes();
-            self.write(format, &mut state, waited)?;
+            self.write(format, &mut state, waited, memory)?;
         }
         let Some(bytes) = piece.as_ref().map(Piece::bytes) else { return Ok(None) };
         if !in_turn {
@@ -115,7 +111,7 @@ impl<F: GroupFormat> OrderedFile<F> {
                 state.window.insert(place, (piece, charge.split(bytes)));
             }
         } else if let Some(piece) = piece.take() {
-            self.write(format, &mut state, piece)?;
+            self.write(format, &mut state, piece, memory)?;
             charge.shrink(bytes);
         }
         Ok(None)
@@ -125,15 +121,17 @@ impl<F: GroupFormat> OrderedFile<F> {
     ///
     /// # Errors
     /// As [`OrderedFile::offer`].
-    pub(super) fn commit(&self, format: &F) -> Result<()> {
+    pub(super) fn commit(&self, format: &F, cx: &Context) -> Result<()> {
+        let memory = cx.memory();
         let mut state = self.lock();
         for (piece, _charge) in std::mem::take(&mut state.window).into_values() {
-            self.write(format, &mut state, piece)?;
+            self.write(format, &mut state, piece, memory)?;
         }
-        self.end_common(format, &mut state)?;
-        let file = match std::mem::take(&mut *state).file {
+        self.end_common(format, &mut state, memory)?;
+        let State { file, charge: _charge, .. } = std::mem::take(&mut *state);
+        let file = match file {
             Some(file) => file,
-            None => format.open(Output::create(format.path())?)?,
+            None => format.open(Output::create(format.path())?, memory)?,
         };
         format.close(file)?.commit()
     }
@@ -143,28 +141,29 @@ impl<F: GroupFormat> OrderedFile<F> {
         *self.lock() = State::default();
     }
 
-    fn write(&self, format: &F, state: &mut State<F>, piece: Piece<F::Encoded>) -> Result<()> {
+    fn write(
+        &self,
+        format: &F,
+        state: &mut State<F>,
+        piece: Piece<F::Encoded>,
+        memory: &Governor,
+    ) -> Result<()> {
         match piece {
             Piece::Group(group, _) => {
-                self.end_common(format, state)?;
-                self.append(format, state, group)
+                self.end_common(format, state, memory)?;
+                self.append(format, state, group, memory)
             }
             Piece::Rows(batches, _) => {
-                for arrays in &batches {
-                    let common = match &mut state.common {
+                for arrays in batches {
+                    let Common { group, charge } = match &mut state.common {
                         Some(common) => common,
-                        none => none.insert(format.begin()?),
+                        none => none.insert(Common::begin(format, memory)?),
                     };
-                    format.add(common, arrays)?;
-                    let (rows, held) = (format.rows(common), format.held_bytes(common));
-                    let needed = state.remembered_bytes + held;
-                    let fits = state.charge.as_mut().is_none_or(|charge| {
-                        let more = needed.saturating_sub(charge.bytes());
-                        charge.shrink(charge.bytes().saturating_sub(needed));
-                        charge.try_grow(more)
-                    });
-                    if rows >= self.group_rows || !fits {
-                        self.end_common(format, state)?;
+                    format.add(group, &arrays)?;
+                    drop(arrays);
+                    let fits = charged(format, group, charge)?;
+                    if !fits || format.rows(group) >= self.group_rows {
+                        self.end_common(format, state, memory)?;
                     }
                 }
                 Ok(())
@@ -173,24 +172,44 @@ impl<F: GroupFormat> OrderedFile<F> {
     }
 
     /// Ends the group of pieces that have few rows.
-    fn end_common(&self, format: &F, state: &mut State<F>) -> Result<()> {
+    fn end_common(&self, format: &F, state: &mut State<F>, memory: &Governor) -> Result<()> {
         match state.common.take() {
-            Some(common) => self.append(format, state, format.end(common)?),
+            Some(Common { group, charge: _charge }) => {
+                self.append(format, state, format.end(group)?, memory)
+            }
             None => Ok(()),
         }
     }
 
-    fn append(&self, format: &F, state: &mut State<F>, group: F::Encoded) -> Result<()> {
+    fn append(
+        &self,
+        format: &F,
+        state: &mut State<F>,
+        group: F::Encoded,
+        memory: &Governor,
+    ) -> Result<()> {
         let file = match &mut state.file {
             Some(file) => file,
-            none => none.insert(format.open(Output::create(format.path())?)?),
+            none => none.insert(format.open(Output::create(format.path())?, memory)?),
         };
-        state.remembered_bytes += format.append(file, group)?;
-        let remembered = state.remembered_bytes;
-        state.charge.as_mut().map_or(Ok(()), |charge| charge.resize_to(remembered))
+        let remembered = format.append(file, group)?;
+        let charge = match &mut state.charge {
+            Some(charge) => charge,
+            none => none.insert(memory.reserve(format.name(), 0)?),
+        };
+        charge.resize_to(remembered)
     }
 
     fn lock(&self) -> MutexGuard<'_, State<F>> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl<F: GroupFormat> Common<F> {
+    /// An empty group, with as much set aside for it as for that of a worker if it can be had.
+    fn begin(format: &F, memory: &Governor) -> Result<Self> {
+        let charge = memory.reserve(format.name(), format.minimum_bytes());
+        let charge = charge.or_else(|_| memory.reserve(format.name(), 0))?;
+        Ok(Common { group: format.begin()?, charge })
     }
 }

@@ -4,8 +4,8 @@
 //! group is full, the group is handed to the file, which keeps the order. Morsels that have few
 //! rows left (behind a filter, say) are handed over as they are, and share groups.
 //!
-//! Memory: a group per worker, and the window of `file`. A group ends early when the budget has no
-//! room for it to grow.
+//! Memory: a group per worker, and the window of `file`. When the budget has no room for a group to
+//! grow it is made smaller if it can be, and otherwise ends early.
 //! Concurrency: workers encode side by side; only handing bytes to the system, and encoding the
 //! rows of small morsels, is one at a time.
 //!
@@ -23,6 +23,10 @@ pub(in crate::sinks) use self::worker::GroupSink;
 use super::commit::Output;
 use crate::batch::{Chunk, to_logical};
 use crate::error::{Error, Result};
+use crate::memory::{Governor, Reservation};
+
+/// A group for which memory is short goes on while making it smaller frees this part of it.
+const ROOM_SHARE: usize = 4;
 
 /// A format whose files are groups of rows.
 pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
@@ -77,6 +81,14 @@ pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
     /// Bytes of memory that a group holds.
     fn held_bytes(&self, group: &Self::Group) -> usize;
 
+    /// Makes a group that has no room to grow smaller, where the format can.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be encoded.
+    fn compact(&self, _group: &mut Self::Group) -> Result<()> {
+        Ok(())
+    }
+
     /// Ends a group.
     ///
     /// # Errors
@@ -90,19 +102,44 @@ pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Io` when its first bytes cannot be written.
-    fn open(&self, output: Output) -> Result<Self::File>;
+    fn open(&self, output: Output, memory: &Governor) -> Result<Self::File>;
 
-    /// Adds a group to the file; the answer is how many bytes of memory it will be remembered by.
+    /// Adds a group to the file; the answer is how many bytes of memory the file remembers its
+    /// groups by.
     ///
     /// # Errors
-    /// `Io` when it cannot be written.
+    /// `Io` when it cannot be written, `OutOfMemory` when it cannot be remembered, `Input` when a
+    /// file cannot have so many.
     fn append(&self, file: &mut Self::File, encoded: Self::Encoded) -> Result<usize>;
 
     /// Ends the file.
     ///
     /// # Errors
-    /// `Io` when its last bytes cannot be written.
+    /// `Io` when its last bytes cannot be written, `OutOfMemory` when it has no room to do so.
     fn close(&self, file: Self::File) -> Result<Output>;
+}
+
+/// Charges what a group holds; when that has no room, the group is made smaller. False when it
+/// is to be ended, because it has no room to grow by as much again as is worth it.
+fn charged<F: GroupFormat>(
+    format: &F,
+    group: &mut F::Group,
+    charge: &mut Reservation,
+) -> Result<bool> {
+    let held = format.held_bytes(group);
+    if charge_for(charge, held) {
+        return Ok(true);
+    }
+    format.compact(group)?;
+    let left = format.held_bytes(group);
+    Ok(charge_for(charge, left) && left <= held - held / ROOM_SHARE)
+}
+
+/// Charges `held` bytes; when there is no room for them, as few as before.
+fn charge_for(charge: &mut Reservation, held: usize) -> bool {
+    let charged = charge.bytes();
+    charge.shrink(charged.saturating_sub(held));
+    charge.try_grow(held.saturating_sub(charged))
 }
 
 /// The error for values that their column's declared type cannot hold.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
-use super::GroupFormat;
 use super::file::{OrderedFile, Piece};
+use super::{GroupFormat, charge_for, charged};
 use crate::batch::{Chunk, Place};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
@@ -62,8 +62,8 @@ impl<F: GroupFormat> Sink for GroupSink<F> {
         }))
     }
 
-    fn prepare(&self, _: &Context) -> Result<usize> {
-        self.shared.file.commit(&self.shared.format)?;
+    fn prepare(&self, cx: &Context) -> Result<usize> {
+        self.shared.file.commit(&self.shared.format, cx)?;
         Ok(0)
     }
 
@@ -136,21 +136,26 @@ impl<F: GroupFormat> GroupWorker<F> {
             }
         }
         let few_rows: usize = self.few.iter().map(|arrays| arrays[0].len()).sum();
-        if few_rows > FEW_ROWS || self.few_bytes > FEW_BYTES || few_rows >= self.shared.group_rows {
-            let few = std::mem::take(&mut self.few);
-            self.few_bytes = 0;
-            let mut group = format.begin()?;
-            few.iter().try_for_each(|arrays| format.add(&mut group, arrays))?;
-            self.group = Some(group);
-        }
-        let held = self.group.as_ref().map_or(self.few_bytes, |group| format.held_bytes(group));
-        let rows = self.group.as_ref().map_or(0, |group| format.rows(group));
-        let charged = self.charge.bytes();
-        self.charge.shrink(charged.saturating_sub(held));
-        let fits = self.charge.try_grow(held.saturating_sub(charged));
-        // Some more rows than asked for are better than a small group behind a full one.
         let Shared { group_rows, group_bytes, .. } = *self.shared;
-        Ok(fits && held < group_bytes && rows < group_rows.saturating_add(group_rows / 4))
+        let are_few = few_rows <= FEW_ROWS && self.few_bytes <= FEW_BYTES && few_rows < group_rows;
+        if self.group.is_none() && are_few && charge_for(&mut self.charge, self.few_bytes) {
+            return Ok(true);
+        }
+        let group = match &mut self.group {
+            Some(group) => group,
+            none => {
+                let mut group = format.begin()?;
+                self.few_bytes = 0;
+                // What is added is dropped at once.
+                let few = std::mem::take(&mut self.few).into_iter();
+                few.map(|arrays| format.add(&mut group, &arrays)).collect::<Result<()>>()?;
+                none.insert(group)
+            }
+        };
+        let fits = charged(format, group, &mut self.charge)?;
+        // Some more rows than asked for are better than a small group behind a full one.
+        let rows_max = group_rows.saturating_add(group_rows / 4);
+        Ok(fits && format.held_bytes(group) < group_bytes && format.rows(group) < rows_max)
     }
 }
 

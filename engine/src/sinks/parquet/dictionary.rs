@@ -80,6 +80,11 @@ impl Integers {
         }
     }
 
+    /// Gives back the memory that only looking up takes: no codes are asked for any more.
+    pub fn close(&mut self) {
+        self.table = HashTable::new();
+    }
+
     /// The values, by code.
     pub fn values(&self) -> &[i64] {
         &self.values
@@ -121,6 +126,11 @@ impl Texts {
         page.extend_from_slice(value);
         starts.push(page.len() + 4);
         code
+    }
+
+    /// Gives back the memory that only looking up takes: no codes are asked for any more.
+    pub fn close(&mut self) {
+        (self.short, self.long) = (HashTable::new(), HashTable::new());
     }
 
     /// Number of values.

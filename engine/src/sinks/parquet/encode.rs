@@ -16,11 +16,14 @@ use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata}
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::TypePtr;
+use parquet::file::writer::{
+    OnCloseRowGroup, SerializedFileWriter, SerializedRowGroupWriter, TrackedWrite,
+};
+use parquet::schema::types::SchemaDescPtr;
 
 use super::Codec;
 use super::flat::{FlatColumn, Pages, Scratch};
+use super::footer::WrittenGroup;
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
 use crate::sinks::plain::plain_type;
@@ -34,7 +37,7 @@ pub(in crate::sinks) struct Format {
     /// The schema of the arrays that are encoded: physical types.
     physical: SchemaRef,
     /// The file's schema.
-    parquet: TypePtr,
+    parquet: SchemaDescPtr,
     codec: Codec,
     properties: WriterPropertiesPtr,
 }
@@ -71,7 +74,7 @@ impl Format {
         let format = Format {
             path: path.to_path_buf(),
             physical: Arc::new(physical),
-            parquet: parquet.root_schema_ptr(),
+            parquet: Arc::new(parquet),
             codec,
             properties: Arc::new(properties),
         };
@@ -85,10 +88,19 @@ impl Format {
         &self.path
     }
 
-    /// Begins the file.
-    pub fn file<W: io::Write + Send>(&self, to: W) -> Result<SerializedFileWriter<W>> {
-        let file = SerializedFileWriter::new(to, self.parquet.clone(), self.properties.clone());
+    /// The bytes of a file that has no rows.
+    pub fn empty_file(&self) -> Result<Vec<u8>> {
+        let file = self.file(Vec::new()).and_then(SerializedFileWriter::into_inner);
         file.map_err(|e| self.error(e))
+    }
+
+    /// A file as the `parquet` crate writes it.
+    pub fn file<W: io::Write + Send>(
+        &self,
+        to: W,
+    ) -> Result<SerializedFileWriter<W>, ParquetError> {
+        let (schema, properties) = (self.parquet.root_schema_ptr(), self.properties.clone());
+        SerializedFileWriter::new(to, schema, properties)
     }
 
     /// An error of the `parquet` crate while it encoded or wrote.
@@ -114,8 +126,7 @@ impl Format {
 
     /// Encoders for the columns of one row group.
     fn columns(&self) -> Result<Vec<ColumnEncoder>, ParquetError> {
-        let nowhere =
-            SerializedFileWriter::new(io::sink(), self.parquet.clone(), self.properties.clone())?;
+        let nowhere = self.file(io::sink())?;
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, self.physical.clone());
         let descriptors = nowhere.schema_descr().columns().iter();
         let mut leaves = factory.create_column_writers(0)?.into_iter().zip(descriptors);
@@ -223,6 +234,17 @@ impl RowGroup {
         Ok(())
     }
 
+    /// Takes less memory, for pages that are smaller.
+    pub fn compact(&mut self, format: &Format) -> Result<()> {
+        for column in &mut self.columns {
+            if let ColumnEncoder::Flat(flat) = column {
+                flat.compact(&mut self.scratch).map_err(|e| format.error(e))?;
+            }
+        }
+        self.scratch = Scratch::new();
+        Ok(())
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.rows
@@ -265,12 +287,30 @@ impl RowGroup {
 }
 
 impl EncodedGroup {
-    /// Writes the row group.
-    pub fn append_to<W: io::Write + Send>(
+    /// Writes the row group, the one with this number.
+    pub(super) fn write<W: io::Write + Send>(
         self,
-        file: &mut SerializedFileWriter<W>,
+        format: &Format,
+        number: i16,
+        to: &mut TrackedWrite<W>,
+    ) -> Result<WrittenGroup, ParquetError> {
+        let (schema, properties) = (format.parquet.clone(), format.properties.clone());
+        let mut written = None;
+        let keep: OnCloseRowGroup<'_, W> =
+            Box::new(|_, metadata, _, column_indexes, offset_indexes| {
+                written = Some(WrittenGroup { metadata, column_indexes, offset_indexes });
+                Ok(())
+            });
+        let row_group = SerializedRowGroupWriter::new(schema, properties, to, number, Some(keep));
+        self.write_through(row_group)?;
+        written.ok_or_else(|| ParquetError::General("a row group that is not closed".to_string()))
+    }
+
+    /// Writes the row group with a writer of the `parquet` crate.
+    pub(super) fn write_through<W: io::Write + Send>(
+        self,
+        mut row_group: SerializedRowGroupWriter<'_, W>,
     ) -> Result<(), ParquetError> {
-        let mut row_group = file.next_row_group()?;
         for column in self.columns {
             match column {
                 EncodedColumn::Flat(pages, close) => row_group.append_column(&pages, *close)?,

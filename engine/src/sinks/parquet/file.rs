@@ -1,48 +1,36 @@
 //! The file under construction, and what sinks of row groups want to know of the format.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::TrackedWrite;
 
 use super::encode::{EncodedGroup, Format, RowGroup};
-
+use super::footer::{Footer, MAGIC};
 use crate::error::{Error, Result};
+use crate::memory::Governor;
 use crate::sinks::commit::Output;
 use crate::sinks::groups::GroupFormat;
 
 /// Bytes handed to the system at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What the footer keeps in memory of one column of one row group, about.
-const FOOTER_BYTES_PER_COLUMN: usize = 1200;
-
 /// What a worker can always have: enough for row groups that are not tiny.
 const MINIMUM_BYTES: usize = 256 << 10;
 const MINIMUM_BYTES_PER_COLUMN: usize = 96 << 10;
 
-/// Where the bytes of a file go, until it is committed.
-pub(in crate::sinks) struct Bytes(Option<BufWriter<Output>>);
-
-impl Write for Bytes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            Some(output) => output.write(bytes),
-            None => Err(io::Error::other("the file is committed")),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.as_mut().map_or(Ok(()), BufWriter::flush)
-    }
+/// A file under construction.
+pub(in crate::sinks) struct File {
+    output: TrackedWrite<BufWriter<Output>>,
+    footer: Footer,
 }
 
 impl GroupFormat for Format {
     type Group = RowGroup;
     type Encoded = EncodedGroup;
-    type File = SerializedFileWriter<Bytes>;
+    type File = File;
 
     fn name(&self) -> &'static str {
         "write parquet"
@@ -76,6 +64,10 @@ impl GroupFormat for Format {
         group.held_bytes()
     }
 
+    fn compact(&self, group: &mut RowGroup) -> Result<()> {
+        group.compact(self)
+    }
+
     fn end(&self, group: RowGroup) -> Result<EncodedGroup> {
         group.finish(self)
     }
@@ -84,26 +76,33 @@ impl GroupFormat for Format {
         encoded.bytes
     }
 
-    fn open(&self, output: Output) -> Result<SerializedFileWriter<Bytes>> {
-        self.file(Bytes(Some(BufWriter::with_capacity(BUFFER_BYTES, output))))
+    fn open(&self, output: Output, memory: &Governor) -> Result<File> {
+        let footer = Footer::new(memory, self.name()).map_err(|e| self.error(e))?;
+        let mut output = TrackedWrite::new(BufWriter::with_capacity(BUFFER_BYTES, output));
+        output.write_all(&MAGIC).map_err(|e| Error::io("write", self.path(), e))?;
+        Ok(File { output, footer })
     }
 
-    fn append(
-        &self,
-        file: &mut SerializedFileWriter<Bytes>,
-        encoded: EncodedGroup,
-    ) -> Result<usize> {
-        encoded.append_to(file).map_err(|e| self.error(e))?;
-        Ok(FOOTER_BYTES_PER_COLUMN * self.leaves())
+    fn append(&self, file: &mut File, encoded: EncodedGroup) -> Result<usize> {
+        let Ok(number) = i16::try_from(file.footer.groups()) else {
+            return Err(Error::input(format!(
+                "{} would have more than {} row groups, and many programs cannot read that; \
+                 write several files, or larger row groups, for which more memory may be needed",
+                self.path().display(),
+                file.footer.groups()
+            )));
+        };
+        let written = encoded.write(self, number, &mut file.output).map_err(|e| self.error(e))?;
+        file.footer.add(written, self)?;
+        Ok(file.footer.held_bytes())
     }
 
-    fn close(&self, mut file: SerializedFileWriter<Bytes>) -> Result<Output> {
-        file.finish().map_err(|e| self.error(e))?;
-        match file.inner_mut().0.take() {
-            Some(output) => {
-                output.into_inner().map_err(|e| Error::io("write", self.path(), e.into_error()))
-            }
-            None => Err(Error::internal("a file that is committed twice")),
-        }
+    fn close(&self, file: File) -> Result<Output> {
+        let File { mut output, footer } = file;
+        footer.write(self, &mut output)?;
+        let failed = |e| Error::io("write", self.path(), e);
+        output.flush().map_err(failed)?;
+        let output = output.into_inner().map_err(|e| self.error(e))?;
+        output.into_inner().map_err(|e| failed(e.into_error()))
     }
 }

@@ -143,6 +143,16 @@ impl FlatColumn {
         self.page_bytes + self.values.held_bytes() + self.levels.capacity() * 4
     }
 
+    /// Ends the page under construction early, and gives back the memory that it had.
+    pub fn compact(&mut self, scratch: &mut Scratch) -> Result<()> {
+        let is_first = self.index.is_empty();
+        self.values.economize(is_first);
+        self.end_page(scratch)?;
+        self.values.release();
+        self.levels = Vec::new();
+        Ok(())
+    }
+
     fn append(&mut self, array: &ArrayRef) -> Result<()> {
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         match nulls {

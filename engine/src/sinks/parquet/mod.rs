@@ -2,7 +2,8 @@
 //!
 //! Memory: beside what `groups` says, a dictionary per column and worker where that pays.
 //!
-//! * `encode`: rows to row groups; `file`: row groups to the file.
+//! * `encode`: rows to row groups; `file`: row groups to the file; `footer`: what it ends with,
+//!   which is `remembered` until then.
 //! * `flat`: columns of the usual types; `values`: the values of a page, by `dictionary` codes or
 //!   plain; `hybrid`: codes as bits; `bounds`: the smallest and largest values.
 
@@ -11,7 +12,9 @@ mod dictionary;
 mod encode;
 mod file;
 mod flat;
+mod footer;
 mod hybrid;
+mod remembered;
 mod values;
 
 use std::path::PathBuf;

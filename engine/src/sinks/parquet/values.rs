@@ -16,6 +16,9 @@ pub(super) const PAGE_ROWS: usize = 16_384;
 /// Values after which a column may see that its values do not repeat.
 const EARLY_VALUES: usize = 4096;
 
+/// How often values of a dictionary must be used, on average, when memory is short.
+const SCARCE_USES_MIN: usize = 4;
+
 /// Pages of a column of a usual row group, for the estimate of what a dictionary comes to.
 const GROUP_PAGES: usize = 8;
 
@@ -34,6 +37,8 @@ pub(super) struct Values {
     count: usize,
     /// Distinct values when there was half a page of them.
     half: Option<usize>,
+    /// Whether pages behind this one do without the dictionary.
+    is_last_coded: bool,
 }
 
 enum Dictionary {
@@ -75,6 +80,14 @@ impl Dictionary {
         distinct * uses_min <= (PAGE_ROWS * GROUP_PAGES) as f64
     }
 
+    /// No more values are looked up.
+    fn close(&mut self) {
+        match self {
+            Dictionary::Words(integers, _) => integers.close(),
+            Dictionary::Texts(texts) => texts.close(),
+        }
+    }
+
     fn is_large(&self) -> bool {
         self.held_bytes() > DICTIONARY_BYTES_MAX
     }
@@ -93,7 +106,16 @@ impl Values {
 
     fn new(dictionary: Dictionary) -> Self {
         let (codes, plain) = (Vec::new(), Vec::new());
-        Values { dictionary, is_coded: true, codes, plain, bounds: None, count: 0, half: None }
+        Values {
+            dictionary,
+            is_coded: true,
+            codes,
+            plain,
+            bounds: None,
+            count: 0,
+            half: None,
+            is_last_coded: false,
+        }
     }
 
     /// Bytes of the page's values that are not coded.
@@ -162,6 +184,24 @@ impl Values {
         if self.is_coded && (repeats_little || self.dictionary.is_large()) {
             self.give_up();
         }
+    }
+
+    /// Called before a page ends early because memory is short: leaves a dictionary whose values
+    /// repeat little. How it would grow is not to be seen from such a page.
+    pub fn economize(&mut self, is_first: bool) {
+        self.half = None;
+        if !self.is_coded || self.dictionary.len() * SCARCE_USES_MIN <= self.count {
+            return;
+        }
+        match is_first {
+            true => self.give_up(),
+            false => self.is_last_coded = true,
+        }
+    }
+
+    /// Gives back the memory of a page that is complete.
+    pub fn release(&mut self) {
+        (self.codes, self.plain) = (Vec::new(), Vec::new());
     }
 
     /// Turns the codes of the first page back into values.
@@ -233,8 +273,11 @@ impl Values {
         out.push(bits as u8);
         hybrid::encode(&self.codes, bits, out);
         self.codes.clear();
-        // The codes that are written stay; values from here on do without.
-        self.is_coded = !self.dictionary.is_large();
+        if self.is_last_coded || self.dictionary.is_large() {
+            // The codes that are written stay; values from here on do without.
+            self.is_coded = false;
+            self.dictionary.close();
+        }
         Ok((Encoding::RLE_DICTIONARY, bounds))
     }
 

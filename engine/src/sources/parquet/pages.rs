@@ -15,11 +15,12 @@ use super::error::{corrupt, from_parquet, guarded};
 use super::footer::Footer;
 use super::page_index::page_locations;
 use super::scan::ColumnReads;
-use super::thrift::{Fault, PageHeader, PageKind, PageLocation, page_header};
+use super::thrift::{PageHeader, PageKind, PageLocation, page_header};
 use super::window::Window;
 use crate::error::{Error, Result};
 use crate::observe::{Count, count};
 use crate::sources::file::InputFile;
+use crate::thrift::Fault;
 
 /// Bytes that nearly every page header fits in.
 const HEADER_BYTES: usize = 256;

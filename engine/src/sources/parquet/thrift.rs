@@ -1,36 +1,11 @@
 //! Reads the few structures between the pages of a Parquet file: page headers, and the indexes that
 //! say where pages are and what is in them. The footer is left to the `parquet` crate.
 //!
-//! Only Thrift's compact protocol is read. Input is untrusted: every read is checked, nesting is
-//! bounded, and nothing is allocated by a length that the input does not have.
+//! Input is untrusted: see [`crate::thrift`].
 
-/// Why bytes could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// They end too early: more bytes may help.
-    Short,
-    /// They are no Thrift structure of the kind expected.
-    Malformed,
-}
-
-type Read<T> = Result<T, Fault>;
-
-/// Nesting of structures deeper than this is no Parquet.
-const DEPTH_MAX: usize = 16;
-
-const TYPE_STOP: u8 = 0;
-const TYPE_TRUE: u8 = 1;
-const TYPE_FALSE: u8 = 2;
-const TYPE_BYTE: u8 = 3;
-const TYPE_I16: u8 = 4;
-const TYPE_I32: u8 = 5;
-const TYPE_I64: u8 = 6;
-const TYPE_DOUBLE: u8 = 7;
-const TYPE_BINARY: u8 = 8;
-const TYPE_LIST: u8 = 9;
-const TYPE_SET: u8 = 10;
-const TYPE_MAP: u8 = 11;
-const TYPE_STRUCT: u8 = 12;
+use crate::thrift::{
+    Compact, Fault, Fields, Read, TYPE_FALSE, TYPE_I32, TYPE_I64, TYPE_LIST, TYPE_STRUCT, TYPE_TRUE,
+};
 
 /// What a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +62,7 @@ pub(super) struct PageLocation {
 
 /// Reads the header at the start of `bytes`; also gives its length.
 pub(super) fn page_header(bytes: &[u8]) -> Read<(PageHeader, usize)> {
-    let mut input = Compact { bytes, position: 0 };
+    let mut input = Compact::new(bytes);
     let (mut kind, mut uncompressed, mut compressed) = (None, None, None);
     let mut detail = None;
     let mut fields = Fields::default();
@@ -97,7 +72,7 @@ pub(super) fn page_header(bytes: &[u8]) -> Read<(PageHeader, usize)> {
             (2, TYPE_I32) => uncompressed = Some(input.length()?),
             (3, TYPE_I32) => compressed = Some(input.length()?),
             (5 | 7 | 8, TYPE_STRUCT) => detail = Some(page_detail(&mut input, id)?),
-            (_, other) => input.skip(other, 0)?,
+            (_, other) => input.skip(other)?,
         }
     }
     let kind_number = kind.ok_or(Fault::Malformed)?;
@@ -115,7 +90,7 @@ pub(super) fn page_header(bytes: &[u8]) -> Read<(PageHeader, usize)> {
         values,
         encoding,
     };
-    Ok((header, input.position))
+    Ok((header, input.position()))
 }
 
 /// The part of a page header that depends on what the page holds; `id` is its field.
@@ -131,7 +106,7 @@ fn page_detail(input: &mut Compact<'_>, id: i16) -> Read<(PageKind, u32, PageEnc
             (5, TYPE_I32) if id == 8 => definition = input.length()?,
             (6, TYPE_I32) if id == 8 => repetition = input.length()?,
             (7, TYPE_TRUE | TYPE_FALSE) if id == 8 => is_compressed = field == TYPE_TRUE,
-            (_, other) => input.skip(other, 0)?,
+            (_, other) => input.skip(other)?,
         }
     }
     let kind = match id {
@@ -149,12 +124,12 @@ fn page_detail(input: &mut Compact<'_>, id: i16) -> Read<(PageKind, u32, PageEnc
 
 /// Reads an offset index: where the data pages of a column chunk are.
 pub(super) fn offset_index(bytes: &[u8]) -> Read<Vec<PageLocation>> {
-    let mut input = Compact { bytes, position: 0 };
+    let mut input = Compact::new(bytes);
     let mut pages = Vec::new();
     let mut fields = Fields::default();
     while let Some((id, field)) = fields.next(&mut input)? {
         if (id, field) != (1, TYPE_LIST) {
-            input.skip(field, 0)?;
+            input.skip(field)?;
             continue;
         }
         for _ in 0..input.list(TYPE_STRUCT)? {
@@ -172,7 +147,7 @@ fn page_location(input: &mut Compact<'_>) -> Read<PageLocation> {
         match (id, field) {
             (1, TYPE_I64) => offset = u64::try_from(input.integer()?).ok(),
             (3, TYPE_I64) => first_row = u32::try_from(input.integer()?).ok(),
-            (_, other) => input.skip(other, 0)?,
+            (_, other) => input.skip(other)?,
         }
     }
     match (offset, first_row) {
@@ -196,7 +171,7 @@ pub(super) struct ColumnIndex<'a> {
 
 /// Reads a column index.
 pub(super) fn column_index(bytes: &[u8]) -> Read<ColumnIndex<'_>> {
-    let mut input = Compact { bytes, position: 0 };
+    let mut input = Compact::new(bytes);
     let mut index = ColumnIndex::default();
     let mut fields = Fields::default();
     while let Some((id, field)) = fields.next(&mut input)? {
@@ -214,158 +189,12 @@ pub(super) fn column_index(bytes: &[u8]) -> Read<ColumnIndex<'_>> {
                     index.null_counts.push(input.integer()?);
                 }
             }
-            (_, other) => input.skip(other, 0)?,
+            (_, other) => input.skip(other)?,
         }
     }
     let pages = index.null_pages.len();
     let complete = index.minima.len() == pages && index.maxima.len() == pages;
     if complete { Ok(index) } else { Err(Fault::Malformed) }
-}
-
-/// Goes through the fields of one structure.
-#[derive(Default)]
-struct Fields {
-    last: i16,
-}
-
-impl Fields {
-    /// Number and type of the next field; `None` at the end of the structure.
-    fn next(&mut self, input: &mut Compact<'_>) -> Read<Option<(i16, u8)>> {
-        let head = input.byte()?;
-        let (delta, field) = (head >> 4, head & 0x0f);
-        if field == TYPE_STOP {
-            return Ok(None);
-        }
-        self.last = match delta {
-            0 => i16::try_from(input.integer()?).map_err(|_| Fault::Malformed)?,
-            delta => self.last.checked_add(i16::from(delta)).ok_or(Fault::Malformed)?,
-        };
-        Ok(Some((self.last, field)))
-    }
-}
-
-struct Compact<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl<'a> Compact<'a> {
-    fn byte(&mut self) -> Read<u8> {
-        let byte = *self.bytes.get(self.position).ok_or(Fault::Short)?;
-        self.position += 1;
-        Ok(byte)
-    }
-
-    fn varint(&mut self) -> Read<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Fault::Malformed)
-    }
-
-    /// A signed integer of any width.
-    fn integer(&mut self) -> Read<i64> {
-        let zigzag = self.varint()?;
-        Ok((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
-    }
-
-    /// A 32-bit integer that must not be negative.
-    fn length(&mut self) -> Read<u32> {
-        let value = i32::try_from(self.integer()?).ok();
-        value.and_then(|v| u32::try_from(v).ok()).ok_or(Fault::Malformed)
-    }
-
-    fn binary(&mut self) -> Read<&'a [u8]> {
-        let length = usize::try_from(self.varint()?).map_err(|_| Fault::Malformed)?;
-        let end = self.position.checked_add(length).ok_or(Fault::Malformed)?;
-        let bytes = self.bytes.get(self.position..end).ok_or(Fault::Short)?;
-        self.position = end;
-        Ok(bytes)
-    }
-
-    fn binaries(&mut self) -> Read<Vec<&'a [u8]>> {
-        let length = self.list(TYPE_BINARY)?;
-        (0..length).map(|_| self.binary()).collect()
-    }
-
-    /// The length of a list whose elements must be of type `element`.
-    fn list(&mut self, element: u8) -> Read<usize> {
-        self.list_of(&[element])
-    }
-
-    fn list_of(&mut self, elements: &[u8]) -> Read<usize> {
-        let (length, element) = self.list_head()?;
-        if length > 0 && !elements.contains(&element) {
-            return Err(Fault::Malformed);
-        }
-        // Every element takes a byte at least.
-        if length > self.bytes.len() - self.position { Err(Fault::Short) } else { Ok(length) }
-    }
-
-    fn list_head(&mut self) -> Read<(usize, u8)> {
-        let head = self.byte()?;
-        let length = match head >> 4 {
-            15 => usize::try_from(self.varint()?).map_err(|_| Fault::Malformed)?,
-            short => usize::from(short),
-        };
-        Ok((length, head & 0x0f))
-    }
-
-    /// Passes over a value of type `field`.
-    fn skip(&mut self, field: u8, depth: usize) -> Read<()> {
-        if depth > DEPTH_MAX {
-            return Err(Fault::Malformed);
-        }
-        match field {
-            TYPE_TRUE | TYPE_FALSE => {}
-            TYPE_BYTE => drop(self.byte()?),
-            TYPE_I16 | TYPE_I32 | TYPE_I64 => drop(self.varint()?),
-            TYPE_DOUBLE => {
-                if self.bytes.len() - self.position < 8 {
-                    return Err(Fault::Short);
-                }
-                self.position += 8;
-            }
-            TYPE_BINARY => drop(self.binary()?),
-            TYPE_LIST | TYPE_SET => {
-                let (length, element) = self.list_head()?;
-                self.skip_elements(length, &[element], depth)?;
-            }
-            TYPE_MAP => {
-                let length = usize::try_from(self.varint()?).map_err(|_| Fault::Malformed)?;
-                if length > 0 {
-                    let types = self.byte()?;
-                    self.skip_elements(length, &[types >> 4, types & 0x0f], depth)?;
-                }
-            }
-            TYPE_STRUCT => {
-                let mut fields = Fields::default();
-                while let Some((_, field)) = fields.next(self)? {
-                    self.skip(field, depth + 1)?;
-                }
-            }
-            _ => return Err(Fault::Malformed),
-        }
-        Ok(())
-    }
-
-    fn skip_elements(&mut self, length: usize, types: &[u8], depth: usize) -> Read<()> {
-        for _ in 0..length {
-            for &element in types {
-                match element {
-                    // In a list a Boolean takes a byte of its own.
-                    TYPE_TRUE | TYPE_FALSE => drop(self.byte()?),
-                    other => self.skip(other, depth + 1)?,
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
