@@ -4,8 +4,9 @@
 //! a group of their own. Pieces wait in a window until it is their turn; few rows are then
 //! collected into a common group.
 //!
-//! Memory: pieces in the window are charged while they are there, [`WINDOW_BYTES`] at most; so
-//! are the common group and what the file remembers of the groups written.
+//! Memory: pieces in the window are charged while they are there, [`WINDOW_BYTES`] at most, and no
+//! more than the budget has room for beside the minimum of each worker; so are the common group and
+//! what the file remembers of the groups written.
 //! Concurrency: one lock, held while a piece is written.
 //! Invariant 1: pieces are written in increasing order of place (when order is kept).
 //! Invariant 2: the worker at the low mark never waits.
@@ -103,7 +104,10 @@ impl<F: GroupFormat> OrderedFile<F> {
         }
         let Some(bytes) = piece.as_ref().map(Piece::bytes) else { return Ok(None) };
         if !in_turn {
-            if state.window_bytes + bytes > WINDOW_BYTES {
+            // What waits is charged beside what the worker needs for its next group, or that would
+            // be a tiny one.
+            let minimum = charge.minimum();
+            if state.window_bytes + bytes > WINDOW_BYTES || !charge.ensure(minimum) {
                 return Ok(Some(turn));
             }
             if let Some(piece) = piece.take() {

@@ -147,8 +147,8 @@ impl<F: GroupFormat> GroupWorker<F> {
                 let mut group = format.begin()?;
                 self.few_bytes = 0;
                 // What is added is dropped at once.
-                let few = std::mem::take(&mut self.few).into_iter();
-                few.map(|arrays| format.add(&mut group, &arrays)).collect::<Result<()>>()?;
+                let mut few = std::mem::take(&mut self.few).into_iter();
+                few.try_for_each(|arrays| format.add(&mut group, &arrays))?;
                 none.insert(group)
             }
         };

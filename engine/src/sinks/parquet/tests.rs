@@ -250,16 +250,22 @@ fn columns_of_distinct_values_get_no_dictionary() {
 }
 
 #[test]
-fn a_small_budget_makes_smaller_row_groups() {
+fn a_small_budget_makes_smaller_row_groups_but_not_tiny_ones() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("out.parquet");
     let batch = sample(400_000);
-    let query = query(Some(6 << 20), 2);
-    let writer = sink(&WriteParquet::new(&path), &batch.schema(), &query);
-    run(&*writer, &query, &morsels(&batch, &[200_000]), 1).expect("writes");
-    let (found, metadata) = read(&path);
-    assert!(metadata.num_row_groups() > 4, "{:?}", groups(&metadata));
-    assert_eq!(found.columns(), as_read(&batch));
+    for (limit, morsel) in [(4 << 20, 200_000), (6 << 20, 200_000), (5 << 20, 30_000)] {
+        let query = query(Some(limit), 2);
+        let writer = sink(&WriteParquet::new(&path), &batch.schema(), &query);
+        let morsels = morsels(&batch, &[morsel]);
+        run(&*writer, &query, &morsels, 1).expect("writes");
+        let (found, metadata) = read(&path);
+        let groups = groups(&metadata);
+        let small = groups.iter().filter(|&&rows| rows < 8192).count();
+        assert!(groups.len() > 8, "{groups:?}");
+        assert!(small <= morsels.len(), "behind the last full one of a morsel: {groups:?}");
+        assert_eq!(found.columns(), as_read(&batch));
+    }
 }
 
 #[test]
