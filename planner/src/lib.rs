@@ -41,7 +41,11 @@ mod stored;
 #[cfg(test)]
 mod testing;
 
+pub use arrow;
 pub use csv_options::csv_options;
+pub use functions::{
+    Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
+};
 pub use gristmill_engine::observe::input_bytes;
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use arrow::array::RecordBatch;
 use gristmill_engine::memory::GovernorOptions;
 use gristmill_engine::plan::{Analysis, Plan, Profile};
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
@@ -14,6 +15,7 @@ use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Catalog, DataSource, FileTable, Reading};
 use crate::files;
+use crate::functions::{AggregateFunction, BoundAggregate, BoundScalar, ScalarFunction};
 use crate::parameters::Parameters;
 use crate::rehearsal::Rehearsal;
 use crate::sql::{self, FunctionTable, Statement};
@@ -150,6 +152,26 @@ impl Session {
         self.scope.catalog.register_source(name, source);
     }
 
+    /// Makes a function of the program's own known to SQL and to the builder. One of the same name
+    /// that was registered before is replaced; queries that run keep the one they began with.
+    ///
+    /// # Errors
+    /// `Input` when the name is that of a function of SQL or of an aggregate that was registered,
+    /// or is no name of a function.
+    pub fn register_scalar(&self, function: impl ScalarFunction + 'static) -> Result<()> {
+        self.functions.register_scalar(BoundScalar::new(Arc::new(function))?)
+    }
+
+    /// Makes an aggregate of the program's own known to SQL and to the builder. One of the same
+    /// name that was registered before is replaced; queries that run keep the one they began with.
+    ///
+    /// # Errors
+    /// `Input` when the name is that of a function of SQL or of a scalar function that was
+    /// registered, or is no name of a function.
+    pub fn register_aggregate(&self, function: impl AggregateFunction + 'static) -> Result<()> {
+        self.functions.register_aggregate(BoundAggregate::new(Arc::new(function))?)
+    }
+
     /// The engine, for its memory figures.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -183,6 +205,14 @@ impl Session {
                 several.len()
             ))),
         }
+    }
+
+    /// Runs the only statement of `text`, and gives all of its rows.
+    ///
+    /// # Errors
+    /// As [`Session::sql`], and what is met when it runs.
+    pub fn collect(&self, text: &str) -> Result<Vec<RecordBatch>> {
+        self.sql(text)?.collect()
     }
 
     /// Runs all statements of `text` in order, each to its end, and leaves their rows out.

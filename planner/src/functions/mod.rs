@@ -4,13 +4,19 @@
 //! * `declared`: aggregates; `grouping`: grouping().
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
 //! * `window`: window functions.
+//! * `user`: functions of the program's own.
 
 mod declared;
 mod grouping;
 mod opaque;
+mod user;
 mod window;
 
 pub(crate) use declared::{Declared, declared_aggregates};
 pub(crate) use grouping::grouping_bits;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
+pub use user::{
+    Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
+};
+pub(crate) use user::{BoundAggregate, BoundScalar};
 pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};

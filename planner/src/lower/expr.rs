@@ -18,7 +18,7 @@ use gristmill_engine::{Error, Result};
 
 use super::literal::lower_literal;
 use super::scalar_function::{StringConcat, UdfFunction};
-use crate::functions::is_opaque;
+use crate::functions::{BoundScalar, is_opaque};
 
 /// A constant list as the call that makes it.
 fn list_call(elements: &ArrayRef) -> Result<Logical> {
@@ -227,6 +227,7 @@ impl ExprLowering<'_> {
     }
 
     fn call(&self, call: &UdfCall, expr: &Logical) -> Result<Expr> {
+        let own = BoundScalar::of(&call.func);
         if is_opaque(call.name())
             && let Some(meant) = call.args.first()
         {
@@ -234,14 +235,18 @@ impl ExprLowering<'_> {
         }
         let args = call.args.iter().map(|arg| self.lower(arg));
         let mut args: Vec<Expr> = args.collect::<Result<_>>()?;
-        if let Some(plain) = checked_operation(call.name(), &mut args)? {
+        if own.is_none()
+            && let Some(plain) = checked_operation(call.name(), &mut args)?
+        {
             return Ok(plain);
         }
         let data_type = expr
             .get_type(self.schema)
             .map_err(|e| Error::internal(format!("type of {expr}: {}", e.strip_backtrace())))?;
-        let function: Arc<dyn ScalarFunction> =
-            Arc::new(UdfFunction::new(call.func.clone(), self.options.clone()));
+        let function: Arc<dyn ScalarFunction> = match own {
+            Some(own) => Arc::new(own.clone()),
+            None => Arc::new(UdfFunction::new(call.func.clone(), self.options.clone())),
+        };
         Ok(Expr::Call { function: FunctionRef::registered(function), args, data_type })
     }
 }

@@ -42,7 +42,9 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
         DataFusionError::Plan(message)
         | DataFusionError::Configuration(message)
         | DataFusionError::Execution(message)
-        | DataFusionError::ResourcesExhausted(message) => input(message.replace(".\n", "; ")),
+        | DataFusionError::ResourcesExhausted(message) => {
+            input(without_ways(message).replace(".\n", "; "))
+        }
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let span = field.spans.first().map(|span| start_of(&span));
@@ -58,6 +60,13 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
         DataFusionError::Internal(message) => Error::internal(message.clone()),
         other => Error::internal(other.to_string()),
     }
+}
+
+/// A message without the ways that it took through the front end, when that is said of it.
+fn without_ways(message: &str) -> &str {
+    let found = message.split_once("user-defined coercion failed with: ").map(|(_, found)| found);
+    let found = found.map(|f| f.trim_start_matches("Error during planning: "));
+    found.map_or(message, |f| f.trim_start_matches("External error: "))
 }
 
 /// What Arrow found while constants were folded is mostly the program's.

@@ -1,14 +1,20 @@
 //! The functions that programs may name, found by name and alias.
 //!
 //! The table is filled when the first function is looked up: a program without functions does not
-//! pay for two hundred of them.
+//! pay for two hundred of them. Functions of the program's own stand beside it; their names are
+//! none of those that mean something already.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF};
+use datafusion_sql::parser::{DFParser, Statement};
+use datafusion_sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement as Sql};
+use gristmill_engine::{Error, Result};
 
-use crate::functions::declared_aggregates;
+use crate::functions::{
+    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, declared_aggregates, is_opaque,
+};
 
 /// What aggregates are called elsewhere.
 const ALIASES: &[(&str, &str)] = &[
@@ -26,8 +32,11 @@ const ALIASES: &[(&str, &str)] = &[
 #[derive(Default)]
 pub(crate) struct FunctionTable {
     tables: OnceLock<Tables>,
+    /// The program's own, by names in small letters.
+    own: RwLock<Tables>,
 }
 
+#[derive(Default)]
 struct Tables {
     scalars: HashMap<String, Arc<ScalarUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
@@ -36,27 +45,84 @@ struct Tables {
 impl FunctionTable {
     /// The scalar function of that name.
     pub(crate) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.tables().scalars.get(name).cloned()
+        let own = self.own(|own| own.scalars.get(&name.to_lowercase()).cloned());
+        own.or_else(|| self.tables().scalars.get(name).cloned())
     }
 
     /// The aggregate of that name.
     pub(crate) fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.tables().aggregates.get(name).cloned()
+        let own = self.own(|own| own.aggregates.get(&name.to_lowercase()).cloned());
+        own.or_else(|| self.tables().aggregates.get(name).cloned())
+    }
+
+    /// Adds a scalar function, or replaces the one of that name.
+    ///
+    /// # Errors
+    /// `Input` when its name means something else already, or is no name of a function.
+    pub(crate) fn register_scalar(&self, function: BoundScalar) -> Result<()> {
+        let function = ScalarUDF::from(function);
+        let name = self.free_name(function.name())?;
+        let mut own = self.own.write().unwrap_or_else(|e| e.into_inner());
+        if own.aggregates.contains_key(&name) {
+            return Err(Error::input(format!("{name} is registered as an aggregate already")));
+        }
+        own.scalars.insert(name, Arc::new(function));
+        Ok(())
+    }
+
+    /// Adds an aggregate, or replaces the one of that name.
+    ///
+    /// # Errors
+    /// As [`FunctionTable::register_scalar`].
+    pub(crate) fn register_aggregate(&self, function: BoundAggregate) -> Result<()> {
+        let function = AggregateUDF::from(function);
+        let name = self.free_name(function.name())?;
+        let mut own = self.own.write().unwrap_or_else(|e| e.into_inner());
+        if own.scalars.contains_key(&name) {
+            return Err(Error::input(format!("{name} is registered as a scalar function already")));
+        }
+        own.aggregates.insert(name, Arc::new(function));
+        Ok(())
+    }
+
+    /// The name as it is kept, when it may be given to a function.
+    fn free_name(&self, name: &str) -> Result<String> {
+        let lower = name.to_lowercase();
+        let tables = self.tables();
+        let is_taken = tables.scalars.contains_key(&lower)
+            || tables.aggregates.contains_key(&lower)
+            || WINDOW_FUNCTIONS.contains(&lower.as_str())
+            || is_opaque(&lower)
+            || lower.starts_with("checked_");
+        if is_taken {
+            let message = format!("{name} is a function of SQL; give yours another name");
+            return Err(Error::input(message));
+        }
+        if !is_name_of_function(name) {
+            return Err(Error::input(format!(
+                "`{name}` is no name that SQL calls a function by; use a word that means nothing else"
+            )));
+        }
+        Ok(lower)
+    }
+
+    fn own<R>(&self, look: impl FnOnce(&Tables) -> R) -> R {
+        look(&self.own.read().unwrap_or_else(|e| e.into_inner()))
     }
 
     /// Names of the scalar functions, sorted.
     pub(crate) fn scalar_names(&self) -> Vec<String> {
-        sorted(self.tables().scalars.keys())
+        self.own(|own| sorted(self.tables().scalars.keys().chain(own.scalars.keys())))
     }
 
     /// Names of the aggregates, sorted.
     pub(crate) fn aggregate_names(&self) -> Vec<String> {
-        sorted(self.tables().aggregates.keys())
+        self.own(|own| sorted(self.tables().aggregates.keys().chain(own.aggregates.keys())))
     }
 
     fn tables(&self) -> &Tables {
         self.tables.get_or_init(|| {
-            let mut tables = Tables { scalars: HashMap::new(), aggregates: HashMap::new() };
+            let mut tables = Tables::default();
             let of_lists = datafusion_functions_nested::all_default_nested_functions();
             let scalars = datafusion_functions::all_default_functions().into_iter().chain(of_lists);
             for function in scalars {
@@ -80,6 +146,21 @@ impl FunctionTable {
             }
             tables
         })
+    }
+}
+
+/// Whether `name(1)` is the call of a function of that name, and of nothing else.
+fn is_name_of_function(name: &str) -> bool {
+    let is_word = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let parsed = DFParser::parse_sql(&format!("SELECT {name}(1)")).ok();
+    let Some(Statement::Statement(sql)) = parsed.and_then(|mut parsed| parsed.pop_front()) else {
+        return false;
+    };
+    let Sql::Query(query) = *sql else { return false };
+    let SetExpr::Select(select) = *query.body else { return false };
+    match &select.projection[..] {
+        [SelectItem::UnnamedExpr(Expr::Function(call))] => is_word && call.name.to_string() == name,
+        _ => false,
     }
 }
 

@@ -16,7 +16,7 @@ use gristmill_engine::expr::{
 use gristmill_engine::{Error, Result};
 
 use super::borrowed::BorrowedAggregate;
-use crate::functions::Declared;
+use crate::functions::{BoundAggregate, Declared};
 use crate::lower::columns::Columns;
 use crate::lower::plan::PlanLowering;
 
@@ -116,6 +116,9 @@ impl PlanLowering {
         };
         if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
             parts.leave_out_nulls();
+        }
+        if let Some(own) = BoundAggregate::of(func) {
+            return parts.own(AggregateRef::registered(Arc::new(own.clone())), data_type, columns);
         }
         match Declared::of(func) {
             Some(declared) => parts.declared(declared, data_type, columns),
@@ -279,6 +282,21 @@ impl Parts<'_> {
         let order = self.order(columns);
         let kind = Kind::Ordered(OrderedKind::Concat { separator }, order);
         self.call(kind, 1, data_type, columns)
+    }
+
+    /// The call of a function of the program's own.
+    fn own(
+        &mut self,
+        function: AggregateRef,
+        data_type: &DataType,
+        columns: &mut Columns,
+    ) -> Result<Call> {
+        if !self.order.is_empty() {
+            return Err(self.wrong("takes no ORDER BY"));
+        }
+        let arguments = self.args.len();
+        let kind = Kind::Plain(AggregateKind::Custom { function, parameters: Vec::new() });
+        self.call(kind, arguments, data_type, columns)
     }
 
     /// The call of a function of the front end; the constants at its end are handed over apart.

@@ -11,7 +11,7 @@ use gristmill_engine::{Error, Result};
 use super::borrowed::BorrowedAggregate;
 use super::calls::{FRACTION, cast, fraction, split_constants, statistic};
 use super::sorted_values::SortedValues;
-use crate::functions::Declared;
+use crate::functions::{BoundAggregate, Declared};
 
 /// What a window computes for an aggregate of distinct values. Its arguments become those that it
 /// takes.
@@ -45,6 +45,10 @@ pub(in crate::lower) fn aggregate_over(
     filter: &mut Option<Expr>,
     data_type: &DataType,
 ) -> Result<AggregateKind> {
+    if let Some(own) = BoundAggregate::of(function) {
+        let function = AggregateRef::registered(Arc::new(own.clone()));
+        return Ok(AggregateKind::Custom { function, parameters: Vec::new() });
+    }
     if let Some(declared) = Declared::of(function) {
         return declared_over(declared, function.name(), args, filter, data_type);
     }

@@ -1,0 +1,51 @@
+//! Calls of code that is not ours: panics become errors, and results are checked.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
+use datafusion_common::DataFusionError;
+use gristmill_engine::{Error, Result};
+
+/// Runs a call of the function `name`.
+///
+/// # Errors
+/// Those of the call, with the function's name in front; `Input` when it panics.
+pub(super) fn guarded<T>(name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Err(Error::Input { message, position })) => {
+            Err(Error::Input { message: format!("{name}: {message}"), position })
+        }
+        Ok(result) => result,
+        Err(panic) => {
+            let said = said(panic.as_ref());
+            Err(Error::input(format!("the function {name} panicked: {said}")))
+        }
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// Checks what a function gave.
+///
+/// # Errors
+/// `Input` when it is not `rows` values of this type.
+pub(super) fn checked(name: &str, given: &ArrayRef, rows: usize, wanted: &DataType) -> Result<()> {
+    if given.len() == rows && given.data_type() == wanted {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "the function {name} gave {} values of {} where it was to give {rows} of {wanted}",
+        given.len(),
+        given.data_type(),
+    )))
+}
+
+/// An error of ours on its way through the front end.
+pub(super) fn to_front_end(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
