@@ -10,7 +10,8 @@
 //! * `statements`: what each kind of statement does.
 //! * `catalog`: tables and views by name; `files`: files as tables; `format`: how files are
 //!   written; `csv_options`: what is said about a CSV file in words; `stored`: tables that the
-//!   session holds.
+//!   session holds; `sources`: tables whose rows are the program's own.
+//! * `sink`: sinks of the program's own.
 //! * `sql`: DataFusion's SQL front end; `prepare`: a bound statement as optimized logical plans.
 //! * `rules`: our rules, one a file; `join_order`: the order of inner joins; `statistics`: guesses
 //!   at rows and distinct values; `fallible`: which expressions can fail.
@@ -34,6 +35,8 @@ mod prepare;
 mod rehearsal;
 mod rules;
 mod session;
+mod sink;
+mod sources;
 pub mod sql;
 mod statements;
 mod statistics;
@@ -52,8 +55,10 @@ pub use gristmill_engine::scheduler::Cancel;
 pub use gristmill_engine::sinks::{CsvText, Output as OutputFile, plain_batch, plain_schema};
 pub use gristmill_engine::sources::csv::CsvOptions;
 pub use gristmill_engine::sources::json::JsonOptions;
+pub use gristmill_engine::sources::{BatchSource, Batches};
 pub use gristmill_engine::{Error, Position, Result, memory};
 pub use parameters::{Parameter, Parameters};
 pub use rehearsal::{Outline, Rehearsal};
 pub use session::{Config, Session};
+pub use sink::BatchSink;
 pub use sql::Statement;

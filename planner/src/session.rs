@@ -5,19 +5,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use gristmill_engine::memory::GovernorOptions;
 use gristmill_engine::plan::{Analysis, Plan, Profile};
 use gristmill_engine::query::{Engine, EngineOptions, RunOptions, Running};
 use gristmill_engine::scheduler::Cancel;
+use gristmill_engine::sources::BatchSource;
 use gristmill_engine::sources::csv::CsvOptions;
 use gristmill_engine::sources::json::JsonOptions;
 use gristmill_engine::{Error, Result};
 
-use crate::catalog::{Catalog, DataSource, FileTable, Reading};
+use crate::catalog::{Catalog, FileTable, Reading};
 use crate::files;
 use crate::functions::{AggregateFunction, BoundAggregate, BoundScalar, ScalarFunction};
 use crate::parameters::Parameters;
 use crate::rehearsal::Rehearsal;
+use crate::sink::{BatchSink, write_rows};
+use crate::sources::{MemoryTable, OwnSource};
 use crate::sql::{self, FunctionTable, Statement};
 use crate::statements::{
     self, Change, Command, Planned, Scope, Settings, Shared, count_row, text_rows,
@@ -147,9 +151,46 @@ impl Session {
         self.scope.catalog.register_file(name, FileTable::new(path.as_ref(), Reading::Arrow));
     }
 
-    /// Gives a source of the program's own a table name.
-    pub fn register_source(&self, name: &str, source: Arc<dyn DataSource>) {
-        self.scope.catalog.register_source(name, source);
+    /// Gives a source of the program's own a table name. What had the name before is replaced;
+    /// queries that run keep what they began with.
+    ///
+    /// # Errors
+    /// `Input` when two of its columns have one name.
+    pub fn register_source(&self, name: &str, source: impl BatchSource + 'static) -> Result<()> {
+        let source = OwnSource::new(name, Arc::new(source))?;
+        self.scope.catalog.register_source(name, Arc::new(source));
+        Ok(())
+    }
+
+    /// Gives record batches a table name. They are read where they are, and their memory does not
+    /// count against the limit; `CREATE TABLE … AS` makes a table that does, and that goes to disk
+    /// when memory is short.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use gristmill::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    /// use gristmill::{Config, Session};
+    ///
+    /// # fn main() -> gristmill::Result<()> {
+    /// let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    /// let batch = RecordBatch::try_from_iter([("n", numbers)])?;
+    /// let session = Session::new(Config::default())?;
+    /// session.register_batches("numbers", batch.schema(), vec![batch])?;
+    /// assert_eq!(session.collect("select n from numbers where n > 1")?[0].num_rows(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Input` when a batch has not the types of the schema, or two columns have one name.
+    pub fn register_batches(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<()> {
+        self.register_source(name, MemoryTable::new(schema, &batches)?)
     }
 
     /// Makes a function of the program's own known to SQL and to the builder. One of the same name
@@ -213,6 +254,15 @@ impl Session {
     /// As [`Session::sql`], and what is met when it runs.
     pub fn collect(&self, text: &str) -> Result<Vec<RecordBatch>> {
         self.sql(text)?.collect()
+    }
+
+    /// Runs the only statement of `text`, writes its rows to a sink of the program's own, and says
+    /// how many they were.
+    ///
+    /// # Errors
+    /// As [`Session::sql`], what is met when it runs, and those of the sink.
+    pub fn write(&self, text: &str, sink: &mut impl BatchSink) -> Result<u64> {
+        write_rows(self.sql(text)?, sink)
     }
 
     /// Runs all statements of `text` in order, each to its end, and leaves their rows out.

@@ -1,6 +1,7 @@
 //! The sources of pipelines: files, one folder for each format, and tables in memory.
 //!
 //! * `arrow`: Arrow files and streams.
+//! * `batches`: record batches that somebody else makes.
 //! * `csv`: text with delimiters.
 //! * `json`: objects a line, or in an array.
 //! * `parquet`: Parquet files.
@@ -15,6 +16,7 @@
 //! * `in_memory`: record batches.
 
 pub mod arrow;
+mod batches;
 mod block;
 pub mod csv;
 mod declared;
@@ -28,6 +30,7 @@ mod stream;
 mod table;
 mod text;
 
+pub use batches::{BatchScan, BatchSource, Batches};
 pub use file::{FileRef, InputFile};
 pub use in_memory::InMemory;
 pub(crate) use stream::{ByteStream, Compression};
@@ -43,6 +46,7 @@ use crate::plan::FromJson;
 /// Names and readers of all sources.
 pub const SPECS: &[(&str, FromJson)] = &[
     ("arrow_scan", arrow::ArrowScan::from_json),
+    ("batch_scan", BatchScan::from_json),
     ("csv_scan", csv::CsvScan::from_json),
     ("files_scan", files::FilesScan::from_json),
     ("json_scan", json::JsonScan::from_json),
