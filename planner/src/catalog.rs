@@ -333,6 +333,19 @@ impl Catalog {
         self.opened(&key, &name, entry)
     }
 
+    /// The file, or the files of a directory or a pattern, read as is said.
+    ///
+    /// # Errors
+    /// `Io` or `Input` when they cannot be opened.
+    pub(crate) fn file_as(&self, file: &FileTable) -> Result<Arc<Table>> {
+        let name = file.path.display().to_string();
+        let mut tables = self.lock();
+        let entry = tables
+            .entry(format!("{FILE_PREFIX}{file:?}"))
+            .or_insert_with(|| Entry::File { file: Box::new(file.clone()), opened: None });
+        self.opened(&name, entry)
+    }
+
     /// How deep the syntax trees of the views are that a statement with these words may read.
     pub(crate) fn depth_of_views<'w>(&self, words: impl Iterator<Item = &'w str>) -> Depth {
         let tables = self.lock();

@@ -16,6 +16,8 @@ use gristmill_engine::sources::json::JsonOptions;
 use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Catalog, FileTable, Reading};
+use crate::copy::CopyTarget;
+use crate::dataframe::Step;
 use crate::files;
 use crate::functions::{AggregateFunction, BoundAggregate, BoundScalar, ScalarFunction};
 use crate::parameters::Parameters;
@@ -297,6 +299,11 @@ impl Session {
         let planned = self.plan(statement, parameters)?;
         let (kind, line) = (statement.first_word(), statement.position().line);
         tracing::debug!(statement = %kind, line, rules = ?planned.fired, "planned");
+        self.start(planned, cancel)
+    }
+
+    /// Starts what was planned.
+    pub(crate) fn start(&self, planned: Planned, cancel: Cancel) -> Result<Running> {
         if let Some(explain) = planned.explain {
             let lines = match explain.analyze {
                 true => self.measured(planned, explain.json, cancel.clone())?,
@@ -359,7 +366,8 @@ impl Session {
         self.measured(planned, json, cancel)
     }
 
-    fn measured(&self, planned: Planned, json: bool, cancel: Cancel) -> Result<String> {
+    /// Runs what was planned to its end, and says what was measured.
+    pub(crate) fn measured(&self, planned: Planned, json: bool, cancel: Cancel) -> Result<String> {
         let Some(plan) = planned.engine_plan() else {
             let outline = planned.outline(json)?;
             if let Command::Change(change) = planned.command {
@@ -380,6 +388,17 @@ impl Session {
     fn plan(&self, statement: &Statement, parameters: &Parameters) -> Result<Planned> {
         let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
         statements::plan(statement, parameters, &self.scope, &shared, false)
+    }
+
+    /// The rows of a frame, or the file that they go to.
+    pub(crate) fn plan_frame(
+        &self,
+        frame: &Step,
+        target: Option<CopyTarget>,
+        explained: bool,
+    ) -> Result<Planned> {
+        let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
+        statements::plan_frame(frame, target, &self.scope, &shared, explained)
     }
 
     /// A statement planned in a scope, with the rules that changed it.

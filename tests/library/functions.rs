@@ -195,7 +195,7 @@ fn names_of_sql_are_not_given_away() {
         let refused = named(taken).expect_err(taken);
         assert!(refused.contains("is a function of SQL"), "{taken}: {refused}");
     }
-    for wrong in ["", "two words", "select", "a.b", "1a", "f(1), g", "\"q\""] {
+    for wrong in ["", "two words", "a.b", "1a", "f(1), g", "\"q\""] {
         assert!(named(wrong).is_err(), "{wrong}");
     }
     named("Größe").expect("is a word");

@@ -38,6 +38,8 @@ pub(crate) struct Binder<'a> {
     memory: Option<&'a Governor>,
     /// Names of the views that are being bound, each read by the one before it.
     views: Vec<String>,
+    /// Relations that are named before those of the catalog.
+    inputs: Vec<(String, Arc<dyn TableSource>)>,
 }
 
 /// Views that read one another, at most.
@@ -67,13 +69,28 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(Parameters::new()),
             memory: None,
             views: Vec::new(),
+            inputs: Vec::new(),
         }
+    }
+
+    /// The same with relations of one statement's own, which keep the order of their rows: the
+    /// front end takes relations for sets otherwise.
+    pub(crate) fn with_inputs(self, inputs: Vec<(String, Arc<dyn TableSource>)>) -> Self {
+        let mut options = self.options.as_ref().clone();
+        options.sql_parser.enable_subquery_sort_elimination = false;
+        Binder { inputs, options: Arc::new(options), ..self }
     }
 
     /// The same with values for parameters.
     pub(crate) fn with_parameters(self, parameters: &'a Parameters) -> Self {
         let relation_planners = relations(parameters.clone());
         Binder { parameters: Cow::Borrowed(parameters), relation_planners, ..self }
+    }
+
+    /// The same with values for parameters that it keeps.
+    pub(crate) fn with_own_parameters(self, parameters: Parameters) -> Self {
+        let relation_planners = relations(parameters.clone());
+        Binder { parameters: Cow::Owned(parameters), relation_planners, ..self }
     }
 
     /// The same with the tables of `information_schema`, held in this memory.
@@ -105,6 +122,7 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(view.parameters.clone()),
             memory: self.memory,
             views,
+            inputs: Vec::new(),
         })
     }
 
@@ -135,6 +153,9 @@ impl<'a> Binder<'a> {
                 )));
             }
         };
+        if let Some((_, input)) = self.inputs.iter().find(|(name, _)| **name == **table) {
+            return Ok(input.clone());
+        }
         match self.catalog.relation(table)? {
             Some(Relation::Table(found)) => return Ok(planned(found)),
             Some(Relation::View(view)) => return Ok(Arc::new(view.bind(self)?)),

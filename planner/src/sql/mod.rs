@@ -2,7 +2,8 @@
 //!
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
-//!   for columns that have none; `windows`: windows by name.
+//!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
+//!   are written by themselves.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `view`: queries with a name; `information`: tables about tables.
@@ -22,6 +23,7 @@ mod bind;
 mod context;
 mod diagnose;
 mod explain;
+mod fragment;
 mod frames;
 mod functions;
 mod grouping;
@@ -48,6 +50,7 @@ pub(crate) use bind::{all_of, analyze, bind_query, renamed, shaped};
 pub(crate) use context::Binder;
 pub(crate) use diagnose::{nearest, to_error, with_place};
 pub(crate) use explain::Explain;
+pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
 pub(crate) use optimize::{Planning, after_join_order, before_join_order};
@@ -55,6 +58,6 @@ pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
 pub(crate) use type_names::type_name;
 pub(crate) use using::USING_PREFIX;
-pub(crate) use view::{VIEW_PREFIX, View};
+pub(crate) use view::{VIEW_PREFIX, View, ViewSource};
 
 pub use script::{Statement, statements};

@@ -26,7 +26,7 @@ const DEPTH_MAX: usize = 800;
 const CHAIN_MAX: usize = 100_000;
 
 /// Nested parentheses the parser follows.
-const NESTING_MAX: usize = 320;
+pub(super) const NESTING_MAX: usize = 320;
 
 /// Levels that one pair of parentheses may cost, compared with one operator: the parser follows
 /// them through all ranks of operators, and little of them is left in the tree.
@@ -68,14 +68,10 @@ pub(crate) struct Depth {
 /// `Input` with its place for the first thing that is not SQL.
 pub fn statements(text: &str) -> Result<Vec<Statement>> {
     // Editors put a mark in front that says how the text is encoded.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
-        let position = at(e.location.line, e.location.column);
-        Error::input_at(format!("syntax error: {}", e.message.trim()), position)
-    })?;
+    let tokens = tokens_of(text.strip_prefix('\u{feff}').unwrap_or(text))?;
     let mut parts = tokens
         .split(|token| token.token == Token::SemiColon)
-        .map(|part| part.iter().filter(|token| !is_space(token)).cloned().collect::<Vec<_>>())
+        .map(<[TokenWithSpan]>::to_vec)
         .filter(|tokens| !tokens.is_empty());
     let mut statements = Vec::new();
     while let Some(tokens) = parts.next() {
@@ -87,7 +83,28 @@ pub fn statements(text: &str) -> Result<Vec<Statement>> {
     Ok(statements)
 }
 
+/// The words and signs of a text, without comments.
+///
+/// # Errors
+/// `Input` with its place for the first thing that is neither.
+pub(super) fn tokens_of(text: &str) -> Result<Vec<TokenWithSpan>> {
+    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
+        let position = at(e.location.line, e.location.column);
+        Error::input_at(format!("syntax error: {}", e.message.trim()), position)
+    })?;
+    Ok(tokens.into_iter().filter(|token| !is_space(token)).collect())
+}
+
 impl Statement {
+    /// A statement whose tokens were put together, and may have no places.
+    ///
+    /// # Errors
+    /// `Input` when it nests too deeply.
+    pub(super) fn of_tokens(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
+        let depth = depth_bound(&tokens)?;
+        Ok(Statement { tokens, position: Position::default(), depth, members: Vec::new() })
+    }
+
     /// One statement, whose syntax is checked.
     fn single(tokens: Vec<TokenWithSpan>) -> Result<Statement> {
         let depth = depth_bound(&tokens)?;
@@ -207,7 +224,7 @@ impl Statement {
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));
         let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);
         let mut parser = builder.build().map_err(|e| to_error(&e, &self.position))?;
-        let parsed = parser.parse_statement().map_err(|e| self.syntax_error(e, end))?;
+        let parsed = parser.parse_statement().map_err(|e| syntax_error(e, end))?;
         expect_end(&parser)?;
         // In this order: only rewritten trees are shallow enough to be walked.
         let mut body = syntax::rewrite(parsed);
@@ -217,22 +234,22 @@ impl Statement {
         }
         Ok(Parsed { explain, header_row, body })
     }
+}
 
-    /// A parser's error; what it says about the end of the text stands behind the last token.
-    fn syntax_error(&self, error: datafusion_common::DataFusionError, end: Location) -> Error {
-        match to_error(&error, &Position::default()) {
-            Error::Input { message, position } => {
-                let known = position.filter(|p| p.line > 0);
-                let (message, place) = locate_message(&message);
-                let message = message.trim_start_matches("sql parser error: ");
-                let place = known.or(place).unwrap_or_else(|| at(end.line, end.column));
-                if message.to_uppercase().ends_with("FOUND: EXCLUDE") {
-                    return Error::input_at("not supported: EXCLUDE in a window", place);
-                }
-                Error::input_at(format!("syntax error: {message}"), place)
+/// A parser's error; what it says about the end of the text stands behind the last token.
+pub(super) fn syntax_error(error: datafusion_common::DataFusionError, end: Location) -> Error {
+    match to_error(&error, &Position::default()) {
+        Error::Input { message, position } => {
+            let known = position.filter(|p| p.line > 0);
+            let (message, place) = locate_message(&message);
+            let message = message.trim_start_matches("sql parser error: ");
+            let place = known.or(place).unwrap_or_else(|| at(end.line, end.column));
+            if message.to_uppercase().ends_with("FOUND: EXCLUDE") {
+                return Error::input_at("not supported: EXCLUDE in a window", place);
             }
-            other => other,
+            Error::input_at(format!("syntax error: {message}"), place)
         }
+        other => other,
     }
 }
 
@@ -260,7 +277,7 @@ fn is_space(token: &TokenWithSpan) -> bool {
 /// Counts what may nest: every token adds at most one level to those open in its parentheses, a
 /// comma ends them, and so does an operator whose chains are balanced. CASE … END is as a pair of
 /// parentheses, its branches as what commas part.
-fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
+pub(super) fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
     let mut open: Vec<(Closing, Depth)> = Vec::new();
     let (mut own, mut outer, mut deepest) = (Depth::default(), Depth::default(), Depth::default());
     for token in tokens {

@@ -45,8 +45,7 @@ impl View {
             }
             other => other,
         })?;
-        let schema = Arc::new(plan.schema().as_arrow().clone());
-        Ok(ViewSource { schema, plan })
+        Ok(ViewSource::new(plan))
     }
 
     /// The plan of the view's query.
@@ -67,9 +66,17 @@ impl View {
 
 /// A view as the front end sees it: its plan takes the place of the scan.
 #[derive(Debug)]
-pub(super) struct ViewSource {
+pub(crate) struct ViewSource {
     schema: SchemaRef,
     plan: LogicalPlan,
+}
+
+impl ViewSource {
+    /// A plan as a table.
+    pub(crate) fn new(plan: LogicalPlan) -> Self {
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        ViewSource { schema, plan }
+    }
 }
 
 impl TableSource for ViewSource {

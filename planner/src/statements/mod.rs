@@ -6,7 +6,8 @@
 //! the same commands are planned against a scope that nobody uses, and have their effects on that
 //! without being run.
 //!
-//! * `query`: SELECT, and COPY of its rows into a file; `set`: several COPYs as one plan.
+//! * `query`: SELECT, and COPY of its rows into a file; `set`: several COPYs as one plan; `frame`:
+//!   queries that are not written as statements.
 //! * `table`: CREATE TABLE, INSERT; `view`: CREATE VIEW; `external`: CREATE EXTERNAL TABLE;
 //!   `drop`: DROP.
 //! * `describe`: DESCRIBE and SHOW.
@@ -16,6 +17,7 @@
 mod describe;
 mod drop;
 mod external;
+mod frame;
 mod names;
 mod query;
 mod set;
@@ -46,6 +48,7 @@ use crate::rules::{PUSH_KEY_FILTERS, push_key_filters};
 use crate::sql::{self, Binder, Explain, FunctionTable, Planning, Statement};
 use crate::stored::StoredSource;
 
+pub(crate) use frame::plan_frame;
 pub(crate) use settings::Settings;
 
 /// What statements see and change.

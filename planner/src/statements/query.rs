@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use datafusion_expr::LogicalPlan;
 use datafusion_sql::parser::{CopyToSource, CopyToStatement};
 use datafusion_sql::sqlparser::ast::Query;
 use gristmill_engine::plan::Plan;
@@ -31,6 +32,11 @@ impl Planner<'_> {
             CopyToSource::Relation(name) => all_of(&name.to_string())?,
         };
         let bound = self.bind(query)?;
+        self.copied_to(bound, target)
+    }
+
+    /// The rows of a bound plan in a file, without key filters.
+    pub(super) fn copied_to(&mut self, bound: LogicalPlan, target: CopyTarget) -> Result<Copied> {
         let Lowered { mut plan, prepared } = self.lower_plainly(bound)?;
         let schema = plan.node(plan.root()?)?.schema.clone();
         copy::add_sink(&mut plan, &target, &prepared)?;
