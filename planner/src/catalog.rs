@@ -315,22 +315,11 @@ impl Catalog {
     /// # Errors
     /// `Io` or `Input` when they cannot be opened.
     pub fn file(&self, path: &Path) -> Result<Arc<Table>> {
-        let name = path.display().to_string();
         if let Some(planned) = self.planned(path) {
             return Ok(planned);
         }
-        let format = files::format_of(path)?;
-        let key = format!("{FILE_PREFIX}{name}");
-        let entry = {
-            let mut tables = self.lock();
-            let is_path = |key: &&String| key.starts_with(FILE_PREFIX);
-            if !tables.contains_key(&key) && tables.keys().filter(is_path).count() >= PATHS_KEPT {
-                tables.retain(|key, _| !is_path(&key));
-            }
-            let new = || Entry::File { file: Arc::new(FileTable::new(path, format)), opened: None };
-            tables.entry(key.clone()).or_insert_with(new).clone()
-        };
-        self.opened(&key, &name, entry)
+        let file = FileTable::new(path, files::format_of(path)?);
+        self.used(format!("{FILE_PREFIX}{}", path.display()), &file)
     }
 
     /// The file, or the files of a directory or a pattern, read as is said.
@@ -338,12 +327,20 @@ impl Catalog {
     /// # Errors
     /// `Io` or `Input` when they cannot be opened.
     pub(crate) fn file_as(&self, file: &FileTable) -> Result<Arc<Table>> {
-        let name = file.path.display().to_string();
-        let mut tables = self.lock();
-        let entry = tables
-            .entry(format!("{FILE_PREFIX}{file:?}"))
-            .or_insert_with(|| Entry::File { file: Box::new(file.clone()), opened: None });
-        self.opened(&name, entry)
+        self.used(format!("{FILE_PREFIX}{file:?}"), file)
+    }
+
+    fn used(&self, key: String, file: &FileTable) -> Result<Arc<Table>> {
+        let entry = {
+            let mut tables = self.lock();
+            let is_path = |key: &&String| key.starts_with(FILE_PREFIX);
+            if !tables.contains_key(&key) && tables.keys().filter(is_path).count() >= PATHS_KEPT {
+                tables.retain(|key, _| !is_path(&key));
+            }
+            let new = || Entry::File { file: Arc::new(file.clone()), opened: None };
+            tables.entry(key.clone()).or_insert_with(new).clone()
+        };
+        self.opened(&key, &file.path.display().to_string(), entry)
     }
 
     /// How deep the syntax trees of the views are that a statement with these words may read.

@@ -41,6 +41,13 @@ impl Read {
         })
     }
 
+    /// Gives back the memory of what can be read again.
+    pub(super) fn forget_contents(&mut self) {
+        if let Read::Parquet(facts) = self {
+            facts.footer = None;
+        }
+    }
+
     /// The file, as it was then.
     pub(super) fn file(&self) -> &FileRef {
         match self {
@@ -104,7 +111,7 @@ impl Read {
             Read::Json(facts) => FileScan::Json(facts.scan()),
             Read::Parquet(facts) => {
                 let mut scan = ParquetScan::new(vec![facts.file.clone()], &facts.schema);
-                scan.footers = vec![facts.footer.clone()];
+                scan.footers = facts.footer.iter().cloned().collect();
                 FileScan::Parquet(scan)
             }
         }

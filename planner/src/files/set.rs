@@ -70,10 +70,8 @@ impl FileSet {
             files: files.len(),
         };
         for reader in &mut scan.readers {
-            match &mut reader.scan {
-                FileScan::Parquet(scan) if files.len() > FOOTERS_KEPT => scan.footers.clear(),
-                FileScan::Arrow(scan) => scan.contents = None,
-                _ => {}
+            if let FileScan::Arrow(scan) = &mut reader.scan {
+                scan.contents = None;
             }
         }
         let (pattern, reading) = (pattern.to_path_buf(), reading.clone());
@@ -90,7 +88,12 @@ fn read_all(paths: &[PathBuf], reading: &Reading, memory: &Governor) -> Result<V
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = paths.get(number) else { return found };
-            let read = Read::open(path, reading, memory);
+            let mut read = Read::open(path, reading, memory);
+            if paths.len() > FOOTERS_KEPT
+                && let Ok(read) = &mut read
+            {
+                read.forget_contents();
+            }
             let failed = read.is_err();
             found.push((number, read));
             if failed {

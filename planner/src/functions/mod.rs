@@ -3,18 +3,20 @@
 //!
 //! * `declared`: aggregates; `grouping`: grouping().
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
-//! * `window`: window functions.
+//! * `series`: functions whose calls are not folded; `window`: window functions.
 //! * `user`: functions of the program's own.
 
 mod declared;
 mod grouping;
 mod opaque;
+mod series;
 mod user;
 mod window;
 
 pub(crate) use declared::{Declared, declared_aggregates};
 pub(crate) use grouping::grouping_bits;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
+pub(crate) use series::{called, unfolded};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };

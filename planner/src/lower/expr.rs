@@ -18,7 +18,7 @@ use gristmill_engine::{Error, Result};
 
 use super::literal::lower_literal;
 use super::scalar_function::{StringConcat, UdfFunction};
-use crate::functions::{BoundScalar, is_opaque};
+use crate::functions::{BoundScalar, called, is_opaque};
 
 /// A constant list as the call that makes it.
 fn list_call(elements: &ArrayRef) -> Result<Logical> {
@@ -245,7 +245,7 @@ impl ExprLowering<'_> {
             .map_err(|e| Error::internal(format!("type of {expr}: {}", e.strip_backtrace())))?;
         let function: Arc<dyn ScalarFunction> = match own {
             Some(own) => Arc::new(own.clone()),
-            None => Arc::new(UdfFunction::new(call.func.clone(), self.options.clone())),
+            None => Arc::new(UdfFunction::new(called(&call.func).clone(), self.options.clone())),
         };
         Ok(Expr::Call { function: FunctionRef::registered(function), args, data_type })
     }

@@ -26,8 +26,8 @@ const HEADER_BYTES: usize = 64;
 pub struct FileFacts {
     /// The file, as it was when this was read.
     pub file: FileRef,
-    /// Its footer, for the scans of this plan.
-    pub footer: Arc<Footer>,
+    /// Its footer, for the scans of this plan; `None` once it is not kept.
+    pub footer: Option<Arc<Footer>>,
     /// Its columns with their logical types.
     pub schema: SchemaRef,
     /// Rows.
@@ -75,7 +75,7 @@ pub fn describe(path: &Path, memory: &Governor) -> Result<FileFacts> {
         rows: footer.rows(),
         row_groups: footer.metadata().num_row_groups(),
         columns,
-        footer,
+        footer: Some(footer),
     })
 }
 
