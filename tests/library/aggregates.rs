@@ -163,8 +163,8 @@ fn aggregates_are_as_those_of_sql() {
     for threads in [1, 3] {
         let session = session(threads);
         register_all(&session);
-        register(&session, "t", 4, 60_000, 500);
-        register(&session, "few", 5, 3_000, 7);
+        register(&session, "t", 4, 40_000, 500);
+        register(&session, "few", 5, 1_500, 7);
         for query in [
             "select SUM(n) v from t",
             "select SUM(n) v from t where n < 0",
@@ -192,9 +192,9 @@ fn aggregates_are_as_those_of_sql() {
 
 #[test]
 fn aggregates_spill() {
-    let session = small_session(24);
+    let session = small_session(16);
     register_all(&session);
-    register(&session, "t", 6, 600_000, 1_000_000);
+    register(&session, "t", 6, 150_000, 200_000);
     let before = session.engine().memory().spill().usage().written;
     for own in ["my_sum", "sum_of_all"] {
         let differ = format!(

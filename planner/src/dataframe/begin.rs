@@ -13,8 +13,8 @@ use crate::parameters::Parameters;
 use crate::session::Session;
 
 impl Session {
-    /// The rows of a table or a view; of a file, or a set of files, when that is a path whose ending
-    /// tells the format. Expressions may call them by the table's name in small letters.
+    /// The rows of a table or a view; of a file, or a set of files, when that is a path whose
+    /// ending tells the format. Expressions may call them by the table's name in small letters.
     pub fn table(&self, name: &str) -> DataFrame<'_> {
         let is_word = name.chars().all(|c| c.is_alphanumeric() || c == '_');
         let alias = is_word.then(|| name.to_lowercase());

@@ -1,11 +1,15 @@
 //! Steps as bound plans: each is a small statement over the plans of its inputs, bound as any other
-//! statement is.
+//! statement is. The plan of an input is out of the binder's sight, a table of one node: it would
+//! walk through all steps for every step, and take the order of an input's rows for nothing.
 //!
 //! Invariant: the columns of a step have different names.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use datafusion_common::TableReference;
+use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNodeRecursion};
 use datafusion_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
 use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::sqlparser::ast::Statement as Sql;
@@ -16,8 +20,8 @@ use super::step::{Over, Step, What};
 use crate::catalog::PlannedTable;
 use crate::parameters::Parameters;
 use crate::sql::{
-    Binder, Fragment, Part, Piece, Statement, VIEW_PREFIX, ViewSource, bind_query, nearest,
-    renamed, statement_of, statements, to_error,
+    Binder, Fragment, Part, Piece, Statement, VIEW_PREFIX, bind_query, nearest, renamed,
+    statement_of, statements, to_error,
 };
 
 /// The names of a step's inputs in its statement.
@@ -196,7 +200,7 @@ fn bind_one<'a>(
     inputs: Inputs,
     binder: &dyn Fn() -> Binder<'a>,
 ) -> Result<LogicalPlan> {
-    bind_statement(statement, &Parameters::new(), &binder().with_inputs(inputs))
+    bind_statement(statement, &Parameters::new(), &binder().with_inputs(inputs)).and_then(placed)
 }
 
 fn bind_statement(
@@ -217,12 +221,41 @@ fn two(left: LogicalPlan, right: LogicalPlan) -> Result<Inputs> {
     Ok(vec![(LEFT.to_string(), as_source(left)?), (RIGHT.to_string(), as_source(right)?)])
 }
 
+/// The plan of an input, as a table.
+struct InputSource {
+    schema: SchemaRef,
+    plan: LogicalPlan,
+}
+
+impl TableSource for InputSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
 /// A plan as a table, under the alias by which equal ones are found.
 fn as_source(plan: LogicalPlan) -> Result<Arc<dyn TableSource>> {
-    let alias = LogicalPlanBuilder::from(plan).alias(format!("{VIEW_PREFIX}frame"));
-    let plan = alias.and_then(LogicalPlanBuilder::build);
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    let plan = aliased(plan, format!("{VIEW_PREFIX}frame").into());
     let plan = plan.map_err(|e| to_error(&e, &Position::default()))?;
-    Ok(Arc::new(ViewSource::new(plan)))
+    Ok(Arc::new(InputSource { schema, plan }))
+}
+
+/// The plan with those of its inputs where they are read.
+fn placed(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let placed = plan.transform_down_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+        let Some(input) = scan.source.downcast_ref::<InputSource>() else {
+            return Ok(Transformed::no(node));
+        };
+        let plan = aliased(input.plan.clone(), scan.table_name.clone())?;
+        Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump))
+    });
+    placed.data().map_err(|e| to_error(&e, &Position::default()))
+}
+
+fn aliased(plan: LogicalPlan, name: TableReference) -> datafusion_common::Result<LogicalPlan> {
+    LogicalPlanBuilder::from(plan).alias(name).and_then(LogicalPlanBuilder::build)
 }
 
 fn with_different_names(plan: LogicalPlan) -> Result<LogicalPlan> {

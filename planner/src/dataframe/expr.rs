@@ -27,8 +27,8 @@ pub(super) enum Rank {
 /// [`col`](crate::col), [`lit`](crate::lit), [`call`](crate::call) and
 /// [`sql_expr`](crate::sql_expr) make one, operators and methods put
 /// several together; every text that is given where an expression is wanted is one as well, as SQL
-/// writes it: `"a + 1"` is the sum and `lit("a + 1")` the string. Numbers and truth values stand for
-/// themselves.
+/// writes it: `"a + 1"` is the sum and `lit("a + 1")` the string. Numbers and truth values stand
+/// for themselves.
 ///
 /// ```
 /// use gristmill::{call, col, lit, sql_expr};

@@ -49,13 +49,13 @@ use crate::session::Session;
 /// **Errors** come when rows, the schema or a plan are asked for, not before. They name the step
 /// and, where they are about a text, the place in it.
 ///
-/// **Names**: the columns of a frame have different names. Where a step would make two of one name,
-/// the second gets a number behind it, `a_1`. Expressions call columns by their names alone, or with
-/// that of the frame in front, which is the name of its table, what [`DataFrame::alias`] says, or
-/// `frame`.
+/// **Names**: the columns of a frame have different names. Where a step would make two of one
+/// name, the second gets a number behind it, `a_1`. Expressions call columns by their names alone,
+/// or with that of the frame in front, which is the name of its table, what [`DataFrame::alias`]
+/// says, or `frame`.
 ///
-/// **Order**: rows keep their order through all steps but joins, aggregates and those of sets; after
-/// [`DataFrame::sort`] they have the one that was asked for.
+/// **Order**: rows keep their order through all steps but joins, aggregates and those of sets;
+/// after [`DataFrame::sort`] they have the one that was asked for.
 #[derive(Clone)]
 pub struct DataFrame<'s> {
     pub(super) session: &'s Session,

@@ -73,12 +73,9 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// The same with relations of one statement's own, which keep the order of their rows: the
-    /// front end takes relations for sets otherwise.
+    /// The same with relations of one statement's own.
     pub(crate) fn with_inputs(self, inputs: Vec<(String, Arc<dyn TableSource>)>) -> Self {
-        let mut options = self.options.as_ref().clone();
-        options.sql_parser.enable_subquery_sort_elimination = false;
-        Binder { inputs, options: Arc::new(options), ..self }
+        Binder { inputs, ..self }
     }
 
     /// The same with values for parameters.

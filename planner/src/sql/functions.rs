@@ -100,7 +100,8 @@ impl FunctionTable {
         }
         if !is_name_of_function(name) {
             return Err(Error::input(format!(
-                "`{name}` is no name that SQL calls a function by; use a word that means nothing else"
+                "SQL does not call functions by names like `{name}`; use a word that means nothing \
+                 else"
             )));
         }
         Ok(lower)

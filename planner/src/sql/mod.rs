@@ -58,6 +58,6 @@ pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
 pub(crate) use type_names::type_name;
 pub(crate) use using::USING_PREFIX;
-pub(crate) use view::{VIEW_PREFIX, View, ViewSource};
+pub(crate) use view::{VIEW_PREFIX, View};
 
 pub use script::{Statement, statements};

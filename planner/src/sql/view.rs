@@ -45,7 +45,8 @@ impl View {
             }
             other => other,
         })?;
-        Ok(ViewSource::new(plan))
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        Ok(ViewSource { schema, plan })
     }
 
     /// The plan of the view's query.
@@ -66,17 +67,9 @@ impl View {
 
 /// A view as the front end sees it: its plan takes the place of the scan.
 #[derive(Debug)]
-pub(crate) struct ViewSource {
+pub(super) struct ViewSource {
     schema: SchemaRef,
     plan: LogicalPlan,
-}
-
-impl ViewSource {
-    /// A plan as a table.
-    pub(crate) fn new(plan: LogicalPlan) -> Self {
-        let schema = Arc::new(plan.schema().as_arrow().clone());
-        ViewSource { schema, plan }
-    }
 }
 
 impl TableSource for ViewSource {

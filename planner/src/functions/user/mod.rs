@@ -4,7 +4,8 @@
 //! * `arguments`: which types functions take.
 //! * `scalar`: functions of one row; `aggregate`: of many rows, states of all groups at once;
 //!   `accumulator`: the same, a group at a time.
-//! * `bound_scalar`, `bound_aggregate`: the two as the front end declares and the engine calls them.
+//! * `bound_scalar`, `bound_aggregate`: the two as the front end declares and the engine calls
+//!   them.
 //! * `guard`: calls of code that is not ours.
 //!
 //! Invariant: what such a function does (a panic, a result of another type or length) ends the

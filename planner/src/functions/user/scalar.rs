@@ -35,8 +35,9 @@ use super::arguments::Arguments;
 ///
 ///     fn invoke(&self, arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
 ///         let names = arguments[0].as_string::<i32>().iter();
-///         let greet = |name: Option<&str>| format!("{} {}", self.word, name.unwrap_or("stranger"));
-///         Ok(Arc::new(names.map(|name| Some(greet(name))).collect::<StringArray>()))
+///         let names = names.map(|name| name.unwrap_or("stranger"));
+///         let greetings = names.map(|name| Some(format!("{} {name}", self.word)));
+///         Ok(Arc::new(greetings.collect::<StringArray>()))
 ///     }
 /// }
 ///
