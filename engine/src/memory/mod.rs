@@ -16,6 +16,8 @@
 mod allocator;
 pub mod chunks;
 mod governor;
+#[cfg(test)]
+pub mod hoard;
 mod reservation;
 pub mod rows;
 pub mod runs;

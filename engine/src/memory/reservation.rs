@@ -224,6 +224,19 @@ impl Reservation {
         }
     }
 
+    /// Sees to it that the minimum is `n`, giving back what is beyond that and not in use, and says
+    /// whether it is. On `false` it is what it was, or `n` if that is less.
+    #[must_use]
+    pub fn set_minimum(&mut self, n: usize) -> bool {
+        self.minimum = self.minimum.min(n);
+        self.settle();
+        if n > self.granted && !self.take(n - self.granted, n, false) {
+            return false;
+        }
+        self.minimum = n;
+        true
+    }
+
     /// A piece of `n` bytes in use (at most all), for state that is handed to another owner.
     #[must_use]
     pub fn split(&mut self, n: usize) -> Reservation {
@@ -398,6 +411,24 @@ mod tests {
         assert_eq!(a.bytes(), 600);
         drop(a);
         assert_eq!(governor.reserved(), 0);
+    }
+
+    #[test]
+    fn a_minimum_comes_and_goes() {
+        let governor = governor(1000);
+        let mut a = governor.reserve("a", 400).expect("fits");
+        a.grow(400).expect("is granted");
+        let ceded = a.cede(300);
+        assert_eq!((a.minimum(), ceded.minimum(), governor.reserved()), (100, 300, 400));
+        let other = governor.reserve("b", 600).expect("fits");
+        assert!(!a.set_minimum(500), "nothing is left");
+        a.absorb(ceded);
+        assert_eq!((a.bytes(), a.minimum()), (100, 400));
+        drop(other);
+        assert!(a.set_minimum(700));
+        assert_eq!(governor.reserved(), 700);
+        assert!(a.set_minimum(50));
+        assert_eq!((a.minimum(), governor.reserved()), (50, 100));
     }
 
     #[test]

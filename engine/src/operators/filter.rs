@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::{COMPACT_BELOW, Chunk};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::expr::{Conjunction, Expr, Functions};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
 /// `WHERE condition AND condition …`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,9 +43,7 @@ impl Spec for Filter {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("filter has one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "filter")?;
         self.conditions.iter().try_for_each(|expr| expr.check_condition(input))?;
         Ok(input.clone())
     }
@@ -64,9 +62,7 @@ impl Spec for Filter {
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("filter has one input"));
-        };
+        let [input] = take_inputs(inputs, "filter")?;
         let schema = input.schema.clone();
         let transform = FilterTransform { conditions: self.conditions.clone() };
         Ok(input.then(schema, Arc::new(transform)))

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::batch::{Chunk, KeyFilterId, KeyFilterProbe, KeyFilterSlot, KeyFilterUse};
 use crate::error::{Error, Result};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, take_inputs, to_fields};
 
 /// Narrows its input by what joins published about their keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl Spec for KeyFilters {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else { return Err(Error::internal("key_filter has one input")) };
+        let [input] = &take_inputs(inputs.to_vec(), "key_filter")?;
         let width = input.fields().len();
         match self.filters.iter().flat_map(|f| &f.columns).find(|&&c| c >= width) {
             Some(column) => Err(Error::internal(format!("key filter on column {column}"))),
@@ -50,9 +50,7 @@ impl Spec for KeyFilters {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("key_filter has one input"));
-        };
+        let [input] = take_inputs(inputs, "key_filter")?;
         let schema = input.schema.clone();
         let ids: Vec<KeyFilterId> = self.filters.iter().map(|f| f.id).collect();
         let uses = self.filters.iter().map(|f| (build.key_filter(f.id), f.columns.clone()));

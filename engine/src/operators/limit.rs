@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::Chunk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// `OFFSET offset LIMIT count`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,10 +35,8 @@ impl Spec for Limit {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        match inputs {
-            [input] => Ok(input.clone()),
-            _ => Err(Error::internal("limit has one input")),
-        }
+        let [input] = take_inputs(inputs.to_vec(), "limit")?;
+        Ok(input)
     }
 
     fn explain(&self) -> Vec<Field> {
@@ -61,9 +59,7 @@ impl Spec for Limit {
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("limit has one input"));
-        };
+        let [input] = take_inputs(inputs, "limit")?;
         let schema = input.schema.clone();
         let end = self.count.map_or(u64::MAX, |count| self.offset.saturating_add(count));
         let transform =

@@ -15,7 +15,7 @@ use crate::batch::Chunk;
 use crate::error::{Error, Result};
 use crate::expr::{Evaluator, Expr, Functions};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
-use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
 /// `SELECT expression AS name, …`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,9 +44,7 @@ impl Spec for Project {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("project has one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "project")?;
         if self.exprs.len() != self.names.len() {
             return Err(Error::internal("project needs a name for every expression"));
         }
@@ -78,9 +76,7 @@ impl Spec for Project {
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("project has one input"));
-        };
+        let [input] = take_inputs(inputs, "project")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         let transform = ProjectTransform { exprs: self.exprs.clone() };
         Ok(input.then(schema, Arc::new(transform)))

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::batch::{CHUNK_ROWS, Chunk, Indices};
 use crate::error::{Error, Result};
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// Every row as often as its count says, without the count. Not at all for NULL and numbers below
 /// one.
@@ -31,7 +31,7 @@ impl Spec for Repeat {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else { return Err(Error::internal("repeat has one input")) };
+        let [input] = &take_inputs(inputs.to_vec(), "repeat")?;
         match input.fields().get(self.count).map(|field| field.data_type()) {
             Some(DataType::Int64) => {}
             other => return Err(Error::internal(format!("repeat by {other:?}"))),
@@ -54,9 +54,7 @@ impl Spec for Repeat {
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("repeat has one input"));
-        };
+        let [input] = take_inputs(inputs, "repeat")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         Ok(input.then(schema, Arc::new(RepeatTransform { count: self.count })))
     }

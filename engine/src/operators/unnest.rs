@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, NULL_INDEX, to_physical};
 use crate::error::{Error, Result};
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// Every row as often as the longest of its lists has elements, with an element of each instead of
 /// the list, and NULL where a list has no more. Rows whose lists are all NULL or empty do not come
@@ -32,7 +32,7 @@ impl Spec for Unnest {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else { return Err(Error::internal("unnest has one input")) };
+        let [input] = &take_inputs(inputs.to_vec(), "unnest")?;
         if self.columns.is_empty() || !self.columns.is_sorted_by(|a, b| a < b) {
             return Err(Error::input(format!("unnest of columns {:?}", self.columns)));
         }
@@ -63,9 +63,7 @@ impl Spec for Unnest {
     }
 
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("unnest has one input"));
-        };
+        let [input] = take_inputs(inputs, "unnest")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         let columns = self.columns.clone();
         Ok(input.then(schema, Arc::new(UnnestTransform { columns })))

@@ -21,7 +21,7 @@ use arrow::datatypes::SchemaRef;
 pub use build::{ARM_MORSELS, Arm, Build, Stream};
 pub use json::{FORMAT_VERSION, FromJson, Registry};
 pub use profile::{Analysis, Profile};
-pub use spec::{Field, Intake, Spec, from_fields, from_fields_with, to_fields};
+pub use spec::{Field, Intake, Spec, from_fields, from_fields_with, take_inputs, to_fields};
 
 use crate::error::{Error, Result};
 

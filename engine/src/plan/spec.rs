@@ -60,6 +60,16 @@ pub trait Spec: Any + Send + Sync + fmt::Debug {
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream>;
 }
 
+/// Schemas or streams of an operator's inputs, as many as `who` takes.
+///
+/// # Errors
+/// `Internal` when they are more or fewer.
+pub fn take_inputs<const N: usize, T>(given: Vec<T>, who: &str) -> Result<[T; N]> {
+    let count = given.len();
+    let inputs = <[T; N]>::try_from(given);
+    inputs.map_err(|_| Error::internal(format!("{who} takes {N} inputs, not {count}")))
+}
+
 /// Reads a spec that is plain serde data; for registry rows.
 ///
 /// # Errors

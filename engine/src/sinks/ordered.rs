@@ -92,6 +92,8 @@ impl OrderedOutput {
             return Ok(None);
         }
         let fits = state.window_bytes.saturating_add(block.len()) <= WINDOW_BYTES;
+        // The worker keeps as much as it has for the block that it makes next: where both have no
+        // room, it waits here instead of being refused there.
         if !fits || !charge.try_grow(block.capacity()) {
             return Ok(Some(turn));
         }

@@ -21,7 +21,7 @@ use crate::expr::Functions;
 use crate::memory::Governor;
 use crate::memory::chunks::{ChunkStore, ChunkWriter, ColumnFacts};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
-use crate::plan::{Build, Field, Intake, Spec, Stream};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs};
 use crate::scheduler::Token;
 
 /// Where a query leaves the part it makes. Clones are the same place.
@@ -84,9 +84,7 @@ impl Spec for WriteTable {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("a table is filled from one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "a table")?;
         let given: Vec<&DataType> = input.fields().iter().map(|field| field.data_type()).collect();
         if given != self.types().iter().collect::<Vec<_>>() {
             return Err(Error::internal(format!(
@@ -110,9 +108,7 @@ impl Spec for WriteTable {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("a table is filled from one input"));
-        };
+        let [input] = take_inputs(inputs, "a table")?;
         let state = Arc::new(State {
             who: format!("table {}", self.name),
             spec: self.clone(),

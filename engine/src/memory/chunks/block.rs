@@ -1,10 +1,11 @@
-//! An array as a block of bytes, and back.
+//! An array as a sequence of bytes, and back.
 //!
 //! ```text
 //! array = | has NULLs 1 | rows 8 | validity bits | buffers 4 | (length 8 | bytes) … | children … |
 //! ```
 //!
-//! The type is not written: whoever reads a block knows it.
+//! The type is not written: whoever reads an array knows it. Neither side needs the bytes in one
+//! piece: however large an array is, they go through a block of limited size.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use arrow::array::{
     Array, ArrayData, ArrayRef, AsArray, GenericByteViewArray, MutableArrayData, make_array,
     types::ByteViewType,
 };
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, MutableBuffer};
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
@@ -60,32 +61,57 @@ fn copied(data: &ArrayData) -> Result<ArrayData> {
     Ok(copy.freeze())
 }
 
-/// Appends an array to a block.
-///
-/// # Errors
-/// `Internal` when it holds more than an array can.
-pub(super) fn encode(array: &ArrayRef, block: &mut Vec<u8>) -> Result<()> {
-    encode_data(&array.to_data(), block)
+/// Where the bytes of arrays go.
+pub(super) trait Put {
+    fn put(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
-fn encode_data(data: &ArrayData, block: &mut Vec<u8>) -> Result<()> {
+/// Where they come from.
+pub(super) trait Take {
+    /// The next bytes: at least one, and at most `most`, which is not zero.
+    ///
+    /// # Errors
+    /// `Internal` when there are no more.
+    fn part(&mut self, most: usize) -> Result<&[u8]>;
+}
+
+impl Take for &[u8] {
+    fn part(&mut self, most: usize) -> Result<&[u8]> {
+        if self.is_empty() {
+            return Err(broken());
+        }
+        let (part, rest) = self.split_at(most.min(self.len()));
+        *self = rest;
+        Ok(part)
+    }
+}
+
+/// Writes an array.
+///
+/// # Errors
+/// `Internal` when it holds more than an array can, and those of the target.
+pub(super) fn encode(array: &ArrayRef, target: &mut impl Put) -> Result<()> {
+    encode_data(&array.to_data(), target)
+}
+
+fn encode_data(data: &ArrayData, target: &mut impl Put) -> Result<()> {
     if data.offset() > 0 {
-        return encode_data(&copied(data)?, block);
+        return encode_data(&copied(data)?, target);
     }
     let nulls = data.nulls().filter(|nulls| nulls.null_count() > 0);
-    block.push(u8::from(nulls.is_some()));
-    block.extend_from_slice(&(data.len() as u64).to_le_bytes());
+    target.put(&[u8::from(nulls.is_some())])?;
+    target.put(&(data.len() as u64).to_le_bytes())?;
     if let Some(nulls) = nulls {
-        block.extend_from_slice(nulls.inner().sliced().as_slice());
+        target.put(nulls.inner().sliced().as_slice())?;
     }
-    block.extend_from_slice(&(data.buffers().len() as u32).to_le_bytes());
+    target.put(&(data.buffers().len() as u32).to_le_bytes())?;
     for (number, buffer) in data.buffers().iter().enumerate() {
         let bytes = buffer.as_slice();
         let needed = needed_bytes(data, number).unwrap_or(bytes.len()).min(bytes.len());
-        block.extend_from_slice(&(needed as u64).to_le_bytes());
-        block.extend_from_slice(&bytes[..needed]);
+        target.put(&(needed as u64).to_le_bytes())?;
+        target.put(&bytes[..needed])?;
     }
-    data.child_data().iter().try_for_each(|child| encode_data(child, block))
+    data.child_data().iter().try_for_each(|child| encode_data(child, target))
 }
 
 /// Bytes of a buffer that the rows need, where that is known without looking at it.
@@ -98,28 +124,25 @@ fn needed_bytes(data: &ArrayData, buffer: usize) -> Option<usize> {
     }
 }
 
-/// The array of this type in a block.
+/// Reads an array of this type.
 ///
 /// # Errors
-/// `Internal` when the block holds something else.
-pub(super) fn decode(data_type: &DataType, block: &[u8]) -> Result<ArrayRef> {
-    let mut rest = block;
-    let data = decode_data(data_type, &mut rest)?;
-    Ok(make_array(data))
+/// `Internal` when something else was written, and those of the source.
+pub(super) fn decode(data_type: &DataType, source: &mut impl Take) -> Result<ArrayRef> {
+    Ok(make_array(decode_data(data_type, source)?))
 }
 
-fn decode_data(data_type: &DataType, rest: &mut &[u8]) -> Result<ArrayData> {
-    let has_nulls = take(rest, 1)?[0] != 0;
-    let len = number(rest)?;
-    let nulls = if has_nulls { Some(Buffer::from(take(rest, len.div_ceil(8))?)) } else { None };
-    let count = take(rest, 4)?.first_chunk::<4>().map_or(0, |count| u32::from_le_bytes(*count));
+fn decode_data(data_type: &DataType, source: &mut impl Take) -> Result<ArrayData> {
+    let has_nulls = bytes::<1>(source)? != [0];
+    let len = number(source)?;
+    let nulls = if has_nulls { Some(buffer(source, len.div_ceil(8))?) } else { None };
     let mut buffers = Vec::new();
-    for _ in 0..count {
-        let bytes = number(rest)?;
-        buffers.push(Buffer::from(take(rest, bytes)?));
+    for _ in 0..u32::from_le_bytes(bytes(source)?) {
+        let len = number(source)?;
+        buffers.push(buffer(source, len)?);
     }
     let children = child_types(data_type);
-    let children = children.iter().map(|child| decode_data(child, rest));
+    let children = children.iter().map(|child| decode_data(child, source));
     let data = ArrayData::builder(data_type.clone())
         .len(len)
         .null_bit_buffer(nulls)
@@ -128,19 +151,38 @@ fn decode_data(data_type: &DataType, rest: &mut &[u8]) -> Result<ArrayData> {
     Ok(data.build()?)
 }
 
-fn number(rest: &mut &[u8]) -> Result<usize> {
-    let number = take(rest, 8)?.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    usize::try_from(number).map_err(|_| broken())
+fn number(source: &mut impl Take) -> Result<usize> {
+    usize::try_from(u64::from_le_bytes(bytes(source)?)).map_err(|_| broken())
 }
 
-fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Result<&'a [u8]> {
-    let (taken, behind) = rest.split_at_checked(bytes).ok_or_else(broken)?;
-    *rest = behind;
-    Ok(taken)
+fn bytes<const N: usize>(source: &mut impl Take) -> Result<[u8; N]> {
+    let (mut bytes, mut have) = ([0; N], 0);
+    while have < N {
+        let part = source.part(N - have)?;
+        bytes[have..have + part.len()].copy_from_slice(part);
+        have += part.len();
+    }
+    Ok(bytes)
 }
 
-fn broken() -> Error {
-    Error::internal("a block of a kept chunk is not what was written")
+fn buffer(source: &mut impl Take, len: usize) -> Result<Buffer> {
+    if len == 0 {
+        return Ok(Buffer::from(&[]));
+    }
+    let first = source.part(len)?;
+    if first.len() == len {
+        return Ok(Buffer::from(first));
+    }
+    let mut buffer = MutableBuffer::new(len);
+    buffer.extend_from_slice(first);
+    while buffer.len() < len {
+        buffer.extend_from_slice(source.part(len - buffer.len())?);
+    }
+    Ok(buffer.into())
+}
+
+pub(super) fn broken() -> Error {
+    Error::internal("a kept chunk is not what was written")
 }
 
 /// The types of an array's children.

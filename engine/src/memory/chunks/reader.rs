@@ -1,8 +1,9 @@
 //! Reads kept chunks, whole or some of their columns.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::block;
+use super::block::{self, Take};
 use super::store::{Body, ChunkStore, Spot};
 use crate::batch::{Chunk, Column, Place};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ const WINDOW_SHARE: usize = 256;
 pub struct ChunkReader {
     store: Arc<ChunkStore>,
     columns: Vec<usize>,
-    tape: Option<(Arc<Tape>, TapeReader)>,
+    tape: Option<TapeReader>,
 }
 
 impl ChunkReader {
@@ -59,9 +60,7 @@ impl ChunkReader {
             let logical = logical.clone();
             let reader = self.tape_reader(tape)?;
             reader.seek(spot.position, end.max(spot.position + 1), 0);
-            let block = reader.next_block()?;
-            let block = block.ok_or_else(|| Error::internal("a tape ends before its chunk"))?;
-            let values = block::decode(&spot.data_type, block.bytes)?;
+            let values = block::decode(&spot.data_type, &mut Blocks { reader, rest: 0..0 })?;
             read[at] = Some(Column::flat(logical, values));
         }
         let missing = || Error::internal("a column of a kept chunk was not read");
@@ -83,11 +82,8 @@ impl ChunkReader {
 
     fn tape_reader(&mut self, tape: &Arc<Tape>) -> Result<&mut TapeReader> {
         match &mut self.tape {
-            Some((open, reader)) => {
-                if !Arc::ptr_eq(open, tape) {
-                    reader.turn_to(tape.clone());
-                    *open = tape.clone();
-                }
+            Some(reader) => {
+                reader.turn_to(tape);
                 Ok(reader)
             }
             none => {
@@ -95,8 +91,27 @@ impl ChunkReader {
                 let share = charge.governor().limit() / WINDOW_SHARE;
                 let window = WINDOW_BYTES.min(share.next_multiple_of(4096));
                 let reader = TapeReader::new(tape.clone(), window, charge)?;
-                Ok(&mut none.insert((tape.clone(), reader)).1)
+                Ok(none.insert(reader))
             }
         }
+    }
+}
+
+/// The bytes of a column, block after block.
+struct Blocks<'a> {
+    reader: &'a mut TapeReader,
+    /// What is left of the block at hand, in the reader's window.
+    rest: Range<usize>,
+}
+
+impl Take for Blocks<'_> {
+    fn part(&mut self, most: usize) -> Result<&[u8]> {
+        if self.rest.is_empty() {
+            let block = self.reader.next_block()?.ok_or_else(block::broken)?;
+            self.rest = block.offset..block.offset + block.bytes.len();
+        }
+        let part = self.rest.start..self.rest.end.min(self.rest.start.saturating_add(most));
+        self.rest.start = part.end;
+        self.reader.window().get(part).filter(|part| !part.is_empty()).ok_or_else(block::broken)
     }
 }

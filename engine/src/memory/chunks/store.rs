@@ -46,7 +46,7 @@ pub(super) enum Body {
 #[derive(Debug)]
 pub(super) struct Spot {
     pub(super) position: u64,
-    /// The end of its block, or less.
+    /// The end of its last block, or less.
     pub(super) end: u64,
     /// The physical type.
     pub(super) data_type: DataType,
@@ -73,7 +73,7 @@ impl ChunkStore {
     /// # Errors
     /// `OutOfMemory` when there is not even room to move chunks out of memory.
     pub fn writer(&self) -> Result<ChunkWriter> {
-        Ok(ChunkWriter::new(self.root.child(SPILL_BYTES)?))
+        ChunkWriter::new(self.root.child(SPILL_BYTES)?)
     }
 
     /// Takes what a worker has written.

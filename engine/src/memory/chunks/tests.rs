@@ -10,9 +10,11 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Int32Type};
 
-use super::block;
+use super::block::{self, Put, Take};
+use super::writer::SPILL_BYTES;
 use super::{ChunkReader, ChunkStore};
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, Selection};
+use crate::error::{Error, Result};
 use crate::memory::{Governor, GovernorOptions};
 
 /// Numbers without a pattern.
@@ -82,6 +84,25 @@ fn map(rows: usize, n: &mut impl FnMut(u64) -> u64) -> MapArray {
     MapArray::new(field, OffsetBuffer::from_lengths(lengths), entries, None, false)
 }
 
+impl Put for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Bytes that come in pieces of at most so many.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    piece: usize,
+}
+
+impl Take for Pieces<'_> {
+    fn part(&mut self, most: usize) -> Result<&[u8]> {
+        self.rest.part(most.min(self.piece))
+    }
+}
+
 #[test]
 fn arrays_and_slices_of_them_survive_as_blocks() {
     for (rows, seed) in [(0, 1), (1, 2), (77, 3), (1000, 4)] {
@@ -91,10 +112,15 @@ fn arrays_and_slices_of_them_survive_as_blocks() {
                 for given in [slice.clone(), block::owned(&slice).expect("copies")] {
                     let mut bytes = Vec::new();
                     block::encode(&given, &mut bytes).expect("encodes");
-                    let back = block::decode(array.data_type(), &bytes).expect("decodes");
-                    assert_eq!(&back, &slice, "{}", array.data_type());
-                    let cut = block::decode(array.data_type(), &bytes[..bytes.len() - 1]);
-                    assert!(cut.is_err(), "{}", array.data_type());
+                    for piece in [usize::MAX, 64, 3] {
+                        let mut pieces = Pieces { rest: &bytes, piece };
+                        let back = block::decode(array.data_type(), &mut pieces);
+                        let back = back.expect("decodes");
+                        assert_eq!(&back, &slice, "{}", array.data_type());
+                        let mut cut = Pieces { rest: &bytes[..bytes.len() - 1], piece };
+                        let cut = block::decode(array.data_type(), &mut cut);
+                        assert!(cut.is_err(), "{}", array.data_type());
+                    }
                 }
             }
         }
@@ -234,4 +260,52 @@ fn decimals_of_two_widths_are_kept_side_by_side() {
     store.add(writer).expect("keeps");
     store.seal();
     assert_eq!((store.rows(), store.chunks()), (2, 2));
+}
+
+#[test]
+fn chunks_are_kept_over_every_budget_beside_somebody_who_takes_the_rest() {
+    let text = |row: usize| "wide ".repeat(row % 3 * 1000) + &row.to_string();
+    let chunk = |morsel: usize, rows: usize| {
+        let texts: StringViewArray = (0..rows).map(|row| Some(text(row + morsel))).collect();
+        let numbers: Int64Array = (0..rows).map(|row| Some((row * morsel) as i64)).collect();
+        let columns = vec![
+            Column::flat(DataType::Utf8View, Arc::new(texts)),
+            Column::flat(DataType::Int64, Arc::new(numbers)),
+        ];
+        Chunk::new(columns, rows, Place { morsel: morsel as u64 / 4, sequence: morsel as u32 % 4 })
+    };
+    let given: Vec<Chunk> = (0..40).map(|n| chunk(n, [3, 40, 700][n % 3])).collect();
+    let expected = rows_of(&given);
+    // The store and its writer each have a minimum, and a reader has its window.
+    let minimum = 2 * SPILL_BYTES;
+    for budget in [60, 150, 191, 192, 193, 256, 400, 800, 2000, 20_000].map(|kb| kb << 10) {
+        let governor = governor(Some(budget));
+        let run = || -> Result<Arc<ChunkStore>> {
+            let types = vec![DataType::Utf8View, DataType::Int64];
+            let store = ChunkStore::new("kept", types, &governor)?;
+            let mut writer = store.writer()?;
+            for chunk in &given {
+                // Others take what there is, and leave some of it again.
+                let mut other = governor.reserve("other", 0)?;
+                while other.grow(4 << 10).is_ok() {}
+                writer.push(chunk.clone())?;
+            }
+            store.add(writer)?;
+            store.seal();
+            Ok(store)
+        };
+        let store = match run() {
+            Ok(store) => store,
+            Err(Error::OutOfMemory { .. }) if budget < minimum => continue,
+            Err(error) => panic!("{budget}: {error}"),
+        };
+        assert!(budget >= minimum, "{budget}");
+        assert!(governor.usage().peak_reserved <= budget);
+        let mut reader = ChunkReader::new(store.clone(), vec![0, 1]);
+        let read = |n| reader.read(n, Place::default()).expect("reads");
+        let back: Vec<Chunk> = (0..store.chunks()).map(read).collect();
+        assert_eq!(rows_of(&back), expected, "{budget}");
+        drop((reader, store));
+        assert_eq!((governor.reserved(), governor.spill().usage().used), (0, 0));
+    }
 }

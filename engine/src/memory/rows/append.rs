@@ -160,12 +160,11 @@ impl RowPages {
         let mut done = 0;
         while done < rows.len() {
             let Some(to) = self.page_for(lane, 0, memory)? else { break };
-            // A layout without columns and slots has no width, and nothing to copy.
-            let room = self.pages[to].free(width).checked_div(width).unwrap_or(usize::MAX);
-            let part = &rows[done..rows.len().min(done.saturating_add(room))];
+            let room = self.pages[to].free(width) / width;
+            let part = &rows[done..rows.len().min(done + room)];
             let start = self.extend_page(to, part.len());
             let target = &mut self.pages[to].bytes[start..][..part.len() * width];
-            for (target, &row) in target.chunks_exact_mut(width.max(1)).zip(part) {
+            for (target, &row) in target.chunks_exact_mut(width).zip(part) {
                 target.copy_from_slice(from.row(row));
             }
             self.push_refs(to, start, part.len(), refs);

@@ -24,8 +24,8 @@
 //! * [`compare_rows`] orders two rows; [`SortKey`] makes order-preserving words;
 //! * [`RowPages::slot`], [`RowPages::set_slot`], [`RowPages::row`], [`RowPages::row_mut`] reach the
 //!   owner's slots;
-//! * [`RowPages::image`] and [`RowPages::push_image`] move pages out of and into memory;
-//!   [`RowPages::absorb`] takes over the pages of another.
+//! * [`PageWriter`] and [`PageReader`] move pages out of memory and back ([`RowPages::image`],
+//!   [`RowPages::push_image`]); [`RowPages::absorb`] takes over the pages of another.
 //!
 //! Reading works on anything that has pages ([`Pages`]): pages in memory, or windows of a file.
 //!
@@ -37,13 +37,14 @@
 //!   `pages`: pages and references; `append`, `gather`,
 //!   `matching`, `compare`: the four things done with rows; `nested`: types without a slot form.
 //! * `sort_key`: normalised sort keys; `stored`: from values to what a row holds; `marks`: a bit
-//!   for each row.
+//!   for each row; `lanes`: rows by lane; `taped`: pages on tape.
 //! * `packed`: rows without padding and without pages, for sorting and spilling wide rows.
 
 mod append;
 mod compare;
 mod fixed;
 mod gather;
+mod lanes;
 mod layout;
 mod marks;
 mod matching;
@@ -52,15 +53,18 @@ pub mod packed;
 mod pages;
 mod sort_key;
 mod stored;
+mod taped;
 
 pub use compare::{RowAt, RowOrder, compare_rows};
 pub use fixed::Fixed;
+pub use lanes::LaneOrder;
 pub use layout::{RowLayout, Slot};
 pub use marks::RowMarks;
 pub use pages::{
     DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, PAGE_BYTES_MAX, PageImage, Pages, RowPages, RowRef,
 };
 pub use sort_key::SortKey;
+pub use taped::{BESIDE_MAX, PageReader, PageSpan, PageWriter, TapedPage};
 
 #[cfg(test)]
 mod tests;

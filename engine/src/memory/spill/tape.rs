@@ -267,11 +267,13 @@ impl TapeReader {
         })
     }
 
-    /// Goes on with another tape, at its start, through the same window.
-    pub fn turn_to(&mut self, tape: Arc<Tape>) {
-        self.until = tape.len();
-        (self.tape, self.at, self.beyond) = (tape, 0, 0);
-        (self.window, self.window_start) = (Window::default(), 0);
+    /// Goes on with this tape, from its start, through the same window.
+    pub fn turn_to(&mut self, tape: &Arc<Tape>) {
+        if !Arc::ptr_eq(&self.tape, tape) {
+            self.tape = tape.clone();
+            (self.window, self.window_start) = (Window::default(), 0);
+        }
+        self.seek(0, tape.len(), 0);
     }
 
     /// Goes on with the block at `from`, and ends before the first one at or behind `until`. The

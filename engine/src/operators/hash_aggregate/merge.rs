@@ -34,12 +34,17 @@ pub(super) fn ordered_bytes(groups: &[RowRef]) -> usize {
     size_of_val(groups)
 }
 
-/// Merges the rows of a lane whose hashes share the upper `skip` bits. The answer is one row per
-/// group, in the order of hashes (then keys), charged to `memory`; the other rows are of no use
-/// any more.
+/// Bytes that merging so many rows takes: a directory, and the list of groups.
+pub(super) fn merge_bytes(rows: usize) -> usize {
+    Directory::bytes_for(Directory::places_for(rows)) + rows * size_of::<RowRef>()
+}
+
+/// Merges the rows of a lane whose hashes share the upper `skip` bits; [`merge_bytes`] of them have
+/// been charged to `memory`. The answer is one row per group, in the order of hashes (then keys),
+/// which stays charged; the other rows are of no use any more.
 ///
 /// # Errors
-/// `OutOfMemory`, an overflowing sum, or what the visitor says.
+/// An overflowing sum, or what the visitor says.
 pub(super) fn merge_lane(
     plan: &Plan,
     rows: &mut RowPages,
@@ -48,13 +53,10 @@ pub(super) fn merge_lane(
     visitor: &mut dyn Visitor,
     memory: &mut Reservation,
 ) -> Result<Vec<RowRef>> {
-    let places = Directory::places_for(rows.rows());
-    memory.grow(Directory::bytes_for(places))?;
     let mut merge = Merge {
         plan,
-        directory: Directory::new(places, skip),
+        directory: Directory::new(Directory::places_for(rows.rows()), skip),
         keys: (0..plan.keys.len()).collect(),
-        groups: 0,
     };
     let mut into = Vec::new();
     for page in 0..rows.pages() {
@@ -78,10 +80,8 @@ pub(super) fn merge_lane(
             }
         }
     }
-    memory.grow(merge.groups * size_of::<RowRef>())?;
-    let directory_bytes = merge.directory.bytes();
     let ordered = merge.into_ordered(rows);
-    memory.shrink(directory_bytes);
+    memory.shrink(merge_bytes(rows.rows()) - ordered_bytes(&ordered));
     Ok(ordered)
 }
 
@@ -89,7 +89,6 @@ struct Merge<'a> {
     plan: &'a Plan,
     directory: Directory,
     keys: Vec<usize>,
-    groups: usize,
 }
 
 impl Merge<'_> {
@@ -116,7 +115,6 @@ impl Merge<'_> {
                     _ => {
                         self.directory.occupy(place, hashes[at], members[at]);
                         into[at] = members[at];
-                        self.groups += 1;
                     }
                 }
             }

@@ -5,7 +5,7 @@
 //!    into the group's states (`table`, `fold`). The way to a group is the shortest that the chunk
 //!    allows: an index for keys of few values (`direct`), otherwise a directory by hash
 //!    (`directory`). Where groups are few, rows are sorted by group first (`cluster`).
-//! 2. `combine`, `prepare` (`sink`): the workers hand their rows over; small tables are one
+//! 2. `combine`, `prepare` (`sink`, `handed`): the workers hand their rows over; small tables are one
 //!    partition, larger ones are partitioned by hash.
 //! 3. `finish`: a task per partition merges the rows of all workers in place (`merge`).
 //! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
@@ -18,9 +18,11 @@
 //! Memory: charged to one reservation a worker, then to the shared state. A worker asks for what a
 //! chunk can need (`need`) before it takes it in. When that is refused or others press for memory,
 //! it writes all its groups to a tape, by partition (`spill`), and begins anew; at the end the
-//! other workers write theirs as well, and there is nothing to `finish`. The source then reads a
-//! partition at a time (`reload`), splitting those that do not fit (`partition`). How much is
-//! written depends on the number of groups, not of rows. Without keys nothing is written. Rows are
+//! groups of the other workers are written as well, a task each. Where all groups have room, but
+//! not what merging them takes, partitions are written by themselves (`handed`). The source then
+//! reads a partition at a time (`reload`), splitting those that do not fit (`partition`). What
+//! writing and reading take is set aside before it is needed. How much is written depends on the
+//! number of groups, not of rows. Without keys nothing is written. Rows are
 //! appended without merging only where that at most doubles them.
 //! Concurrency: workers own their tables; finish tasks own their partition.
 //!
@@ -34,6 +36,7 @@ mod cluster;
 mod direct;
 mod directory;
 mod fold;
+mod handed;
 mod merge;
 mod need;
 mod output;
@@ -55,7 +58,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::expr::{AggregateCall, AggregateKind, Functions};
-use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, take_inputs, to_fields};
 use output::AggregateSource;
 use plan::Plan;
 use sink::{AggregateSink, Shared};
@@ -92,9 +95,7 @@ impl Spec for HashAggregate {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("hash aggregate has one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "hash aggregate")?;
         if self.names.len() != self.keys.len() + self.aggregates.len() {
             return Err(Error::internal("hash aggregate needs a name for every column"));
         }
@@ -141,9 +142,7 @@ impl Spec for HashAggregate {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("hash aggregate has one input"));
-        };
+        let [input] = take_inputs(inputs, "hash aggregate")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         let shared = Shared::new(Plan::new(self, &input.schema, schema.clone())?);
         let after = build.sink(input, Arc::new(AggregateSink(shared.clone())));

@@ -1,6 +1,8 @@
 //! The source over finished groups: a morsel is a few thousand groups of one partition, in the
 //! order of their hashes, which depends on the keys alone.
 
+use std::mem;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Int64Array};
@@ -8,9 +10,11 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, i256};
 
+use super::handed::number;
+use super::partition::Partition;
 use super::plan::{ExtremeKind, Fold, Output, Plan, State};
 use super::reload::Reload;
-use super::sink::{FinishedLane, Shared, number};
+use super::sink::{Finished, FinishedLane, Shared};
 use super::stores::reference;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, physical_type, to_physical};
 use crate::error::{Error, Result};
@@ -55,24 +59,20 @@ impl Source for AggregateSource {
             shared: self.shared.clone(),
             cursor: self.cursor.clone(),
             current: None,
-            is_spilled: self.shared.state().partitions.is_some(),
             reading: None,
         }))
     }
 
     fn parallelism(&self) -> usize {
         let state = self.shared.state();
-        if let Some(partitions) = &state.partitions {
-            return partitions.len().max(1);
-        }
-        let lanes = state.finished.iter().flatten();
-        lanes.map(|lane| lane.groups.len().div_ceil(CHUNK_ROWS)).sum::<usize>().max(1)
+        state.finished.iter().map(Finished::morsels).sum::<usize>().max(1)
     }
 
     fn reset(&self) -> Result<()> {
         let mut cursor = self.cursor.lock().unwrap_or_else(|e| e.into_inner());
         let state = self.shared.state();
-        let gone = state.partitions.is_some() || state.finished.iter().any(Option::is_none);
+        let gone = |groups: &Finished| !matches!(groups, Finished::Lane(_));
+        let gone = state.finished.iter().any(gone);
         drop(state);
         if cursor.read && gone {
             return Err(Error::internal("groups are read a second time without a second run"));
@@ -88,10 +88,26 @@ struct AggregateReader {
     cursor: Arc<Mutex<Cursor>>,
     /// The lane of the morsel that was handed out last; the next pull is done with it.
     current: Option<usize>,
-    /// Whether the groups are on tapes.
-    is_spilled: bool,
     /// What is read from tapes.
     reading: Option<Reading>,
+}
+
+/// What a worker does next.
+enum Next {
+    /// Groups in memory: the number of their morsel, their lane, and which of it they are.
+    Groups(u64, Arc<FinishedLane>, Range<usize>),
+    /// Groups on tapes, and the number of their morsel.
+    Taped(u64, Partition),
+}
+
+impl Finished {
+    fn morsels(&self) -> usize {
+        match self {
+            Finished::None => 0,
+            Finished::Lane(lane) => lane.groups.len().div_ceil(CHUNK_ROWS),
+            Finished::Taped(_) => 1,
+        }
+    }
 }
 
 /// Groups that are read from tapes.
@@ -103,21 +119,18 @@ struct Reading {
 }
 
 impl AggregateReader {
-    /// Takes the next morsel: its number, its lane, and its groups.
-    fn next(&mut self) -> Option<(u64, Arc<FinishedLane>, std::ops::Range<usize>)> {
+    /// Takes the next morsel.
+    fn next(&mut self) -> Option<Next> {
         let mut cursor = self.cursor.lock().unwrap_or_else(|e| e.into_inner());
         let mut state = self.shared.state();
         cursor.read = true;
         if cursor.open.is_empty() {
-            let morsels = |lane: &Option<Arc<FinishedLane>>| {
-                lane.as_ref().map_or(0, |lane| lane.groups.len().div_ceil(CHUNK_ROWS))
-            };
-            cursor.open = state.finished.iter().map(morsels).collect();
+            cursor.open = state.finished.iter().map(Finished::morsels).collect();
         }
         if let Some(lane) = self.current.take() {
             cursor.open[lane] -= 1;
             if cursor.open[lane] == 0
-                && let Some(lane) = state.finished[lane].take()
+                && let Finished::Lane(lane) = mem::take(&mut state.finished[lane])
             {
                 let bytes = lane.bytes();
                 drop(lane);
@@ -126,31 +139,36 @@ impl AggregateReader {
                 }
             }
         }
-        while let Some(lane) = state.finished.get(cursor.lane) {
-            let groups = lane.as_ref().map_or(0, |lane| lane.groups.len());
-            if let (Some(lane), true) = (lane, cursor.group < groups) {
-                let range = cursor.group..groups.min(cursor.group + CHUNK_ROWS);
-                let morsel = cursor.morsel;
-                self.current = Some(cursor.lane);
-                cursor.group = range.end;
-                cursor.morsel += 1;
-                return Some((morsel, lane.clone(), range));
+        while let Some(groups) = state.finished.get_mut(cursor.lane) {
+            let morsel = cursor.morsel;
+            match groups {
+                Finished::Lane(lane) if cursor.group < lane.groups.len() => {
+                    let range = cursor.group..lane.groups.len().min(cursor.group + CHUNK_ROWS);
+                    self.current = Some(cursor.lane);
+                    cursor.group = range.end;
+                    cursor.morsel += 1;
+                    return Some(Next::Groups(morsel, lane.clone(), range));
+                }
+                Finished::Taped(_) => {
+                    if let Finished::Taped(partition) = mem::take(groups) {
+                        cursor.lane += 1;
+                        cursor.morsel += 1;
+                        return Some(Next::Taped(morsel, partition));
+                    }
+                }
+                _ => (),
             }
             cursor.lane += 1;
             cursor.group = 0;
         }
         None
     }
-}
 
-impl AggregateReader {
-    /// Groups from tapes; `None` when all have been read.
+    /// Groups of the partition on tapes that is read; `None` when there is none, or all have been
+    /// read.
     fn read(&mut self, cx: &Context) -> Result<Option<Chunk>> {
         let plan = &self.shared.plan;
-        let reading = match &mut self.reading {
-            Some(reading) => reading,
-            none => none.insert(Reading { reload: Reload::new(cx)?, morsel: 0, lane: None }),
-        };
+        let Some(reading) = &mut self.reading else { return Ok(None) };
         loop {
             cx.check()?;
             if let Some((lane, given)) = &mut reading.lane {
@@ -164,30 +182,44 @@ impl AggregateReader {
             if let Some((lane, _)) = reading.lane.take() {
                 reading.reload.release(lane);
             }
-            reading.lane = reading.reload.next(plan, cx)?.map(|lane| (lane, 0));
-            if reading.lane.is_some() {
-                continue;
+            match reading.reload.next(plan, cx)? {
+                Some(lane) => reading.lane = Some((lane, 0)),
+                None => return Ok(None),
             }
-            let mut cursor = self.cursor.lock().unwrap_or_else(|e| e.into_inner());
-            let partition = self.shared.state().partitions.as_mut().and_then(Vec::pop);
-            let Some(partition) = partition else { return Ok(None) };
-            cursor.read = true;
-            reading.morsel = cursor.morsel;
-            cursor.morsel += 1;
-            reading.reload.take(partition);
         }
+    }
+
+    /// Begins with a partition on tapes.
+    fn begin(&mut self, morsel: u64, partition: Partition, cx: &Context) -> Result<()> {
+        let reading = match &mut self.reading {
+            Some(reading) => reading,
+            none => {
+                let kept = self.shared.state().reader_memory();
+                none.insert(Reading { reload: Reload::new(kept, cx)?, morsel, lane: None })
+            }
+        };
+        reading.morsel = morsel;
+        reading.reload.take(partition);
+        Ok(())
     }
 }
 
 impl SourceWorker for AggregateReader {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
-        if self.is_spilled {
-            return Ok(self.read(cx)?.map_or(Pull::Finished, Pull::Chunk));
+        loop {
+            if let Some(chunk) = self.read(cx)? {
+                return Ok(Pull::Chunk(chunk));
+            }
+            match self.next() {
+                None => return Ok(Pull::Finished),
+                Some(Next::Taped(morsel, partition)) => self.begin(morsel, partition, cx)?,
+                Some(Next::Groups(morsel, lane, range)) => {
+                    let place = Place { morsel, sequence: 0 };
+                    let results = Results { plan: &self.shared.plan, lane: &lane };
+                    return Ok(Pull::Chunk(results.chunk(range, place)?));
+                }
+            }
         }
-        let Some((morsel, lane, range)) = self.next() else { return Ok(Pull::Finished) };
-        let place = Place { morsel, sequence: 0 };
-        let chunk = Results { plan: &self.shared.plan, lane: &lane }.chunk(range, place)?;
-        Ok(Pull::Chunk(chunk))
     }
 }
 
@@ -198,7 +230,7 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
-    fn chunk(&self, range: std::ops::Range<usize>, place: Place) -> Result<Chunk> {
+    fn chunk(&self, range: Range<usize>, place: Place) -> Result<Chunk> {
         let groups = &self.lane.groups[range];
         let mut columns = Vec::with_capacity(self.plan.schema.fields().len());
         for (number, field) in self.plan.schema.fields().iter().enumerate() {

@@ -7,23 +7,21 @@ use arrow::array::ArrayRef;
 
 use super::directory::Directory;
 use super::plan::{Fold, Plan};
-use super::spill::{
-    CustomStates, Groups, HOLDER, SPILL_BYTES, Spill, Spilled, StateRows, Stretch, Tag, distribute,
-};
+use super::spill::{CustomStates, Groups, Spill, Spilled, StateRows, Stretch, by_lane};
 use super::stores::{Stores, reference};
 use super::table::{LANE_BITS, LANES};
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
-use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, RowPages, RowRef};
-use crate::memory::spill::{Tape, TapeReader};
-use crate::memory::{Governor, Reservation};
+use crate::memory::Reservation;
+use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, PageReader, RowPages, RowRef, TapedPage};
+use crate::memory::spill::Tape;
 use crate::pipeline::Context;
 
 /// Bytes of the window through which tapes are read.
-const WINDOW_BYTES: usize = 64 << 10;
+pub(super) const WINDOW_BYTES: usize = 64 << 10;
 
-/// What reading a partition needs at least.
-pub(super) const READER_MINIMUM: usize = SPILL_BYTES + LANES * FIRST_PAGE_BYTES;
+/// What groups in memory need at least so that a partition can be split.
+pub(super) const HELD_MINIMUM: usize = LANES * FIRST_PAGE_BYTES + (64 << 10);
 
 /// Bits of the hash from which on partitions are not split any more.
 const SKIP_MAX: u32 = u64::BITS - LANE_BITS;
@@ -33,6 +31,8 @@ pub(super) struct Partition {
     pub(super) skip: u32,
     stretches: Vec<(Arc<Tape>, Stretch)>,
     customs: Arc<Vec<StateRows>>,
+    /// What the stretches are charged to.
+    _memory: Arc<Vec<Reservation>>,
 }
 
 /// Groups in memory with what they refer to.
@@ -45,25 +45,31 @@ pub(super) struct Held {
 }
 
 impl Partition {
-    /// The partitions that several workers have written, in the order of hashes; those without
-    /// groups are left out.
-    pub(super) fn of(parts: Vec<Spilled>, skip: u32) -> Vec<Partition> {
+    /// The partitions that several workers have written, with their numbers, in the order of
+    /// hashes; those without groups are left out.
+    pub(super) fn of(parts: Vec<Spilled>, skip: u32) -> Vec<(usize, Partition)> {
         let customs = parts.iter().map(|part| &part.customs).find(|customs| !customs.is_empty());
         let customs = Arc::new(customs.cloned().unwrap_or_default());
-        let lanes = (0..LANES).map(|lane| {
-            let stretches = parts.iter().flat_map(|part| {
-                let stretches = part.stretches.get(lane).into_iter().flatten();
-                stretches.map(|stretch| (part.tape.clone(), *stretch))
-            });
-            Partition { skip, stretches: stretches.collect(), customs: customs.clone() }
-        });
-        lanes.filter(|partition| !partition.stretches.is_empty()).collect()
+        let (mut lanes, mut memory) = (vec![Vec::new(); LANES], Vec::new());
+        for part in parts {
+            for (lane, stretches) in lanes.iter_mut().zip(part.stretches) {
+                lane.extend(stretches.into_iter().map(|stretch| (part.tape.clone(), stretch)));
+            }
+            memory.push(part.memory);
+        }
+        let memory = Arc::new(memory);
+        let lanes = lanes.into_iter().enumerate().filter(|(_, stretches)| !stretches.is_empty());
+        let partition = |(lane, stretches)| {
+            let (customs, _memory) = (customs.clone(), memory.clone());
+            (lane, Partition { skip, stretches, customs, _memory })
+        };
+        lanes.map(partition).collect()
     }
 
     /// Bytes it takes to hold all of it and to merge it.
     pub(super) fn needed_bytes(&self) -> usize {
-        let rows: usize = self.stretches.iter().map(|(_, stretch)| stretch.rows).sum();
-        let bytes: usize = self.stretches.iter().map(|(_, stretch)| stretch.bytes).sum();
+        let rows: usize = self.stretches.iter().map(|(_, stretch)| stretch.span.rows).sum();
+        let bytes: usize = self.stretches.iter().map(|(_, stretch)| stretch.span.bytes).sum();
         // Custom states are rows first, then columns, then results.
         let bytes = if self.customs.is_empty() { bytes } else { 3 * bytes };
         let directory = Directory::bytes_for(Directory::places_for(rows));
@@ -79,9 +85,15 @@ impl Partition {
     ///
     /// # Errors
     /// `Io` when a tape cannot be read, `OutOfMemory`.
-    pub(super) fn load(&self, plan: &Plan, memory: &mut Reservation, cx: &Context) -> Result<Held> {
+    pub(super) fn load(
+        &self,
+        plan: &Plan,
+        reader: &mut PageReader,
+        memory: &mut Reservation,
+        cx: &Context,
+    ) -> Result<Held> {
         let mut held = Held::new(plan, &self.customs, 1);
-        let mut units = Units::new(cx.memory());
+        let mut units = Units { reader, ahead: None };
         for (tape, stretch) in &self.stretches {
             units.turn_to(tape, stretch)?;
             while units.next(plan, &mut held, memory)? {
@@ -91,20 +103,22 @@ impl Partition {
         Ok(held)
     }
 
-    /// Splits it by the next bits of the hash; the parts are in the order of hashes.
+    /// Splits it by the next bits of the hash, by means of `spill`; the parts are in the order of
+    /// hashes. Gives back what the writing has left of its memory.
     ///
     /// # Errors
     /// `OutOfMemory` when memory or the disk is full; `Io`.
     pub(super) fn split(
         &self,
         plan: &Plan,
+        reader: &mut PageReader,
+        spill: Spill,
         memory: &mut Reservation,
         cx: &Context,
-    ) -> Result<Vec<Partition>> {
-        memory.grow(SPILL_BYTES)?;
-        let mut spill = Spill::new(cx.memory().spill()).with_customs(self.customs.to_vec());
+    ) -> Result<(Vec<Partition>, Reservation)> {
+        let mut spill = spill.with_customs(self.customs.to_vec());
         let (mut unit, mut lanes) = (Held::new(plan, &self.customs, 1), self.lanes(plan));
-        let mut units = Units::new(cx.memory());
+        let mut units = Units { reader, ahead: None };
         let flush_bytes = cx.memory().limit() / (8 * cx.query.threads.max(1));
         for (tape, stretch) in &self.stretches {
             units.turn_to(tape, stretch)?;
@@ -115,6 +129,8 @@ impl Partition {
                 if lanes.bytes() > flush_bytes || !memory.ensure(more) {
                     lanes.write(plan, &mut spill, self.skip, memory, cx)?;
                     lanes = self.lanes(plan);
+                    // What is set aside is there again.
+                    let _ = memory.ensure(more);
                 }
                 if !units.next(plan, &mut unit, memory)? {
                     break;
@@ -124,9 +140,9 @@ impl Partition {
         }
         lanes.write(plan, &mut spill, self.skip, memory, cx)?;
         let _ = memory.ensure(0);
-        let parts = vec![spill.finish()?];
-        memory.shrink(SPILL_BYTES);
-        Ok(Partition::of(parts, self.skip + LANE_BITS))
+        let (parts, writing) = spill.finish()?;
+        let parts = Partition::of(vec![parts], self.skip + LANE_BITS);
+        Ok((parts.into_iter().map(|(_, partition)| partition).collect(), writing))
     }
 
     fn lanes(&self, plan: &Plan) -> Held {
@@ -178,7 +194,9 @@ impl Held {
         for (number, &row) in (numbers as u32..).zip(&members) {
             number.put(&mut unit.rows.row_mut(row)[plan.number.offset..]);
         }
-        distribute(plan, &unit.rows, &members, skip, &mut self.rows, memory)?;
+        let order = by_lane(plan, &unit.rows, &members, skip);
+        let (members, mut refs) = (order.pick(&members), Vec::with_capacity(members.len()));
+        self.rows.append_rows_by_lane(&unit.rows, &members, order.ends(), memory, &mut refs)?;
         memory.shrink(unit.bytes());
         unit.rows.clear();
         unit.stores.pages.iter_mut().chain(&mut unit.customs).for_each(RowPages::clear);
@@ -226,43 +244,28 @@ impl Held {
 
 /// Reads units.
 struct Units<'a> {
-    governor: &'a Governor,
-    reader: Option<TapeReader>,
+    reader: &'a mut PageReader,
     /// The page that showed that a unit is over.
-    ahead: Option<(Tag, Vec<u8>)>,
+    ahead: Option<TapedPage>,
 }
 
-impl<'a> Units<'a> {
-    fn new(governor: &'a Governor) -> Self {
-        Units { governor, reader: None, ahead: None }
-    }
-
+impl Units<'_> {
     fn turn_to(&mut self, tape: &Arc<Tape>, stretch: &Stretch) -> Result<()> {
-        match &mut self.reader {
-            Some(reader) => reader.turn_to(tape.clone()),
-            None => {
-                let charge = self.governor.reserve(HOLDER, 0)?;
-                self.reader = Some(TapeReader::new(tape.clone(), WINDOW_BYTES, charge)?);
-            }
-        }
-        if let Some(reader) = &mut self.reader {
-            reader.seek(stretch.from, stretch.until, 0);
-        }
-        Ok(())
+        self.reader.seek(tape, stretch.span.from, stretch.span.until)
     }
 
     /// Adds the next unit of the stretch to what is held; false at the end.
     fn next(&mut self, plan: &Plan, held: &mut Held, memory: &mut Reservation) -> Result<bool> {
-        let Some((tag, bytes)) = self.page(memory)? else { return Ok(false) };
-        if tag.beside.is_some() {
+        let Some(page) = self.page(memory)? else { return Ok(false) };
+        if page.beside.is_some() {
             return Err(Error::internal("a spilled unit without its groups"));
         }
         let first = u32::try_from(held.rows.rows()).ok();
-        let Some(first) = first.filter(|&first| first.checked_add(tag.rows as u32).is_some())
+        let Some(first) = first.filter(|&first| first.checked_add(page.rows as u32).is_some())
         else {
             return Err(Error::input("more than 4 billion groups"));
         };
-        held.rows.push_image(tag.rows, bytes)?;
+        held.rows.push_taped(page)?;
         let members: Vec<RowRef> = held.rows.page_refs(held.rows.pages() - 1).collect();
         for state in &plan.states {
             let Fold::Stored { store, .. } = state.fold else { continue };
@@ -278,35 +281,22 @@ impl<'a> Units<'a> {
         for (number, &row) in (first..).zip(&members) {
             number.put(&mut held.rows.row_mut(row)[plan.number.offset..]);
         }
-        while let Some((tag, bytes)) = self.page(memory)? {
-            let Some(beside) = tag.beside else {
-                self.ahead = Some((tag, bytes));
+        while let Some(page) = self.page(memory)? {
+            let Some(beside) = page.beside else {
+                self.ahead = Some(page);
                 break;
             };
-            let pages = held.beside(beside);
-            let pages = pages.ok_or_else(|| Error::internal("spilled values of no store"))?;
-            pages.push_image(tag.rows, bytes)?;
+            let pages = held.beside(usize::from(beside));
+            pages.ok_or_else(|| Error::internal("spilled values of no store"))?.push_taped(page)?;
         }
         Ok(true)
     }
 
     /// The next page, charged.
-    fn page(&mut self, memory: &mut Reservation) -> Result<Option<(Tag, Vec<u8>)>> {
-        if let Some(ahead) = self.ahead.take() {
-            return Ok(Some(ahead));
+    fn page(&mut self, memory: &mut Reservation) -> Result<Option<TapedPage>> {
+        match self.ahead.take() {
+            None => self.reader.next(|bytes| memory.grow(bytes)),
+            ahead => Ok(ahead),
         }
-        let Some(reader) = &mut self.reader else { return Ok(None) };
-        let Some(block) = reader.next_block()? else { return Ok(None) };
-        let tag = Tag::from_bits(block.tag);
-        memory.grow(block.bytes.len())?;
-        let mut bytes = block.bytes.to_vec();
-        if tag.has_heap {
-            let heap = reader.next_block()?;
-            let heap = heap.ok_or_else(|| Error::internal("a spilled page without its heap"))?;
-            memory.grow(heap.bytes.len())?;
-            bytes.reserve_exact(heap.bytes.len());
-            bytes.extend_from_slice(heap.bytes);
-        }
-        Ok(Some((tag, bytes)))
     }
 }

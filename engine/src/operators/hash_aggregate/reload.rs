@@ -4,28 +4,44 @@
 //! parts are read in turn: all chunks of a partition belong to one morsel, so that groups come out
 //! in the order of their hashes as they do from memory.
 
-use super::merge::merge_lane;
-use super::partition::{Partition, READER_MINIMUM};
+use super::handed::MergeParts;
+use super::merge::{merge_bytes, merge_lane};
+use super::partition::{HELD_MINIMUM, Partition, WINDOW_BYTES};
 use super::plan::Plan;
-use super::sink::{FinishedLane, MergeParts, array_bytes};
-use super::spill::HOLDER;
-use crate::error::Result;
+use super::sink::{FinishedLane, array_bytes};
+use super::spill::{HOLDER, Spill, WRITING_BYTES};
+use crate::error::{Error, Result};
 use crate::memory::Reservation;
+use crate::memory::rows::PageReader;
 use crate::pipeline::Context;
+
+/// What reading takes at least: a window, what partitions are split with, and some groups.
+pub(super) const READER_BYTES: usize = WINDOW_BYTES + WRITING_BYTES + HELD_MINIMUM;
 
 /// One worker's partitions.
 pub(super) struct Reload {
     /// What is left of the partition it has taken; the next is last.
     pending: Vec<Partition>,
     memory: Reservation,
+    reader: PageReader,
+    /// What partitions are split with; `None` while one is.
+    writing: Option<Reservation>,
 }
 
 impl Reload {
+    /// A reader with memory that was kept for it, if there is any.
+    ///
     /// # Errors
     /// `OutOfMemory` when there is not even room for splitting partitions.
-    pub(super) fn new(cx: &Context) -> Result<Self> {
-        let memory = cx.memory().reserve(HOLDER, READER_MINIMUM)?;
-        Ok(Reload { pending: Vec::new(), memory })
+    pub(super) fn new(kept: Option<Reservation>, cx: &Context) -> Result<Self> {
+        let mut memory = match kept {
+            Some(memory) => memory,
+            None => cx.memory().reserve(HOLDER, READER_BYTES)?,
+        };
+        memory.grow(WINDOW_BYTES + WRITING_BYTES)?;
+        let writing = Some(memory.cede(WRITING_BYTES));
+        let reader = PageReader::new(memory.cede(WINDOW_BYTES), WINDOW_BYTES);
+        Ok(Reload { pending: Vec::new(), memory, reader, writing })
     }
 
     /// Takes a partition to be read.
@@ -42,9 +58,9 @@ impl Reload {
         while let Some(partition) = self.pending.pop() {
             let needed = partition.needed_bytes();
             // The minimum is room that nobody else has. What cannot be split is tried all the same.
-            let fits = needed <= share.max(READER_MINIMUM) && self.memory.ensure(needed);
+            let fits = needed <= share.max(HELD_MINIMUM) && self.memory.ensure(needed);
             if !fits && partition.can_split() {
-                let parts = partition.split(plan, &mut self.memory, cx)?;
+                let parts = self.split(plan, &partition, cx)?;
                 self.pending.extend(parts.into_iter().rev());
                 continue;
             }
@@ -62,12 +78,31 @@ impl Reload {
         self.memory.shrink(bytes);
     }
 
+    fn split(
+        &mut self,
+        plan: &Plan,
+        partition: &Partition,
+        cx: &Context,
+    ) -> Result<Vec<Partition>> {
+        let Some(writing) = self.writing.take() else {
+            return Err(Error::internal("a partition is split after an error"));
+        };
+        let (reader, memory) = (&mut self.reader, &mut self.memory);
+        let split = partition.split(plan, reader, Spill::new(writing)?, memory, cx)?;
+        let (parts, mut writing) = split;
+        // What the list of parts takes is made good if it can be.
+        let _ = writing.set_minimum(WRITING_BYTES);
+        self.writing = Some(writing);
+        Ok(parts)
+    }
+
     fn merge(&mut self, plan: &Plan, partition: &Partition, cx: &Context) -> Result<FinishedLane> {
         let memory = &mut self.memory;
-        let mut held = partition.load(plan, memory, cx)?;
+        let mut held = partition.load(plan, &mut self.reader, memory, cx)?;
         let customs = held.take_customs(partition, memory)?;
         let mut visitor = MergeParts::of_one(plan, cx, customs)?;
         let (rows, stores) = (&mut held.rows, &held.stores);
+        memory.grow(merge_bytes(rows.rows()))?;
         let groups = merge_lane(plan, rows, stores, partition.skip, &mut visitor, memory)?;
         let customs = visitor.results()?;
         memory.grow(array_bytes(&customs))?;

@@ -1,25 +1,34 @@
 //! The sink of an aggregate: every worker fills a table of its own (`worker`), then the tables are
 //! merged partition by partition, side by side. When one of them has written groups to a tape, all
-//! groups are written, and merged when they are read.
+//! groups are written, and merged when they are read. A partition that has no room to be merged is
+//! written by itself.
+//!
+//! Concurrency: a finish task takes a worker's groups, or a partition, and works on it without a
+//! lock. Partitions without room are written by one of the tasks that found none; the others leave
+//! theirs to it and end.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use arrow::array::{Array, ArrayRef, UInt32Array, new_empty_array};
-use arrow::compute::take;
+use arrow::array::{Array, ArrayRef, new_empty_array};
 
-use super::merge::{Visitor, merge_lane, ordered_bytes};
+use super::handed::{Handed, Lane, MergeParts};
+use super::merge::{merge_bytes, merge_lane, ordered_bytes};
 use super::partition::Partition;
-use super::plan::{Fold, Plan};
-use super::spill::{CustomStates, Groups, HOLDER, SPILL_BYTES, Spill, Spilled};
-use super::stores::{Stores, reference};
+use super::plan::Plan;
+use super::reload::READER_BYTES;
+use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled, WRITING_BYTES};
+use super::stores::Stores;
 use super::table::{GroupTable, LANE_BITS, LANES};
 use super::worker::{AggregateWorker, can_spill};
-use crate::error::{Error, Result};
-use crate::expr::GroupStates;
+use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{DEFAULT_PAGE_BYTES, Fixed, RowPages, RowRef};
+use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
 use crate::pipeline::{Context, Sink, SinkWorker};
+
+/// Memory that a partition is asked for by all means before it is written instead: it takes more
+/// to read it back.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// What sink and source share.
 pub(super) struct Shared {
@@ -34,19 +43,34 @@ pub(super) struct State {
     pub(super) parts: Vec<Part>,
     /// Whether some worker has written groups to a tape.
     pub(super) is_spilling: bool,
-    /// What workers wrote.
+    /// What has been written.
     pub(super) spilled: Vec<Spilled>,
-    /// Everything, when some of it was written: partitions that are still to be read, the next
-    /// last.
-    pub(super) partitions: Option<Vec<Partition>>,
     /// What is to be merged, by lane.
     lanes: Vec<Option<Lane>>,
+    /// Lanes that have no room to be merged, with their numbers, until they are written.
+    unmerged: Vec<(usize, Lane)>,
+    /// What they are written with; nothing while somebody does.
+    writing: Vec<Reservation>,
+    /// Finish tasks that have not ended.
+    left: usize,
     /// Custom states by worker, and the values that rows refer to.
     handed: Arc<Handed>,
-    /// The merged lanes, in order; `None` once all their groups have been read.
-    pub(super) finished: Vec<Option<Arc<FinishedLane>>>,
+    /// The finished groups, in the order of their hashes.
+    pub(super) finished: Vec<Finished>,
     /// What all of this is charged to, between workers and readers.
     pub(super) memory: Option<Reservation>,
+    /// What readers of tapes get, out of what was written.
+    kept: Option<Reservation>,
+}
+
+/// Groups of one partition, and where they are.
+#[derive(Default)]
+pub(super) enum Finished {
+    /// There are none, or they have been read.
+    #[default]
+    None,
+    Lane(Arc<FinishedLane>),
+    Taped(Partition),
 }
 
 /// One worker's groups.
@@ -55,35 +79,18 @@ pub(super) struct Part {
     pub(super) stores: Stores,
     pub(super) customs: Vec<Vec<ArrayRef>>,
     pub(super) memory: Reservation,
+    /// What they can be written with.
+    pub(super) writing: Option<Reservation>,
 }
 
-/// The rows of one partition before they are merged.
-struct Lane {
-    rows: RowPages,
-    /// The first page of each worker's rows.
-    origins: Vec<usize>,
-}
-
-/// What finish tasks read side by side.
-#[derive(Default)]
-struct Handed {
-    stores: Option<Stores>,
-    /// By worker and store, the pages before those of the worker.
-    behind: Vec<Vec<usize>>,
-    /// By worker and custom function, its states.
-    customs: Vec<Vec<Vec<ArrayRef>>>,
-    /// Bits of the hash that lanes are chosen by.
-    lane_bits: u32,
-}
-
-/// The groups of one partition.
+/// The merged groups of one partition.
 pub(super) struct FinishedLane {
     pub(super) rows: RowPages,
     pub(super) groups: Vec<RowRef>,
     /// Results of the custom functions by group number.
     pub(super) customs: Vec<ArrayRef>,
     stores: Arc<Handed>,
-    /// Bytes of the stores and of the custom results, when no other lane has them.
+    /// Bytes of the custom results, and of the stores when no other lane has them.
     own_bytes: usize,
 }
 
@@ -96,7 +103,7 @@ impl FinishedLane {
         stores: Stores,
     ) -> Self {
         let own_bytes = stores.bytes() + array_bytes(&customs);
-        let stores = Arc::new(Handed { stores: Some(stores), ..Handed::default() });
+        let stores = Arc::new(Handed::of_stores(stores));
         FinishedLane { rows, groups, customs, stores, own_bytes }
     }
 
@@ -141,78 +148,35 @@ impl Sink for AggregateSink {
     fn prepare(&self, cx: &Context) -> Result<usize> {
         let mut state = self.0.state();
         if state.is_spilling {
-            let partitions = self.0.write_all(&mut state, cx)?;
-            state.partitions = Some(partitions);
-            return Ok(0);
+            state.left = state.parts.len();
+            state.end();
+            return Ok(state.left);
         }
-        let mut memory = cx.memory().reserve(HOLDER, 0)?;
         let mut parts = mem::take(&mut state.parts);
         if parts.is_empty() && self.0.plan.keys.is_empty() {
-            // No worker ever started: the one group is there all the same.
-            let mut table = GroupTable::new(&self.0.plan, DEFAULT_PAGE_BYTES);
-            table.only_group(&self.0.plan, &mut memory)?;
-            let (rows, stores) = table.into_rows(&mut memory);
-            let customs = self.0.empty_customs()?;
-            let memory = cx.memory().reserve(HOLDER, 0)?;
-            parts.push(Part { rows, stores, customs, memory });
+            parts.push(self.0.only_part(cx)?);
         }
-        let lanes = parts.iter().map(|part| part.rows.lanes()).max().unwrap_or(1);
-        let lane_bits = lanes.trailing_zeros();
-        let mut handed = Handed { lane_bits, ..Handed::default() };
-        let mut merged: Vec<Option<Lane>> = (0..lanes).map(|_| None).collect();
-        for part in parts {
-            memory.absorb(part.memory);
-            if can_spill(&self.0.plan) {
-                // No tape is written any more.
-                memory.shrink(SPILL_BYTES);
-            }
-            handed.take_stores(part.stores);
-            handed.customs.push(part.customs);
-            let rows = match part.rows.lanes() == lanes {
-                true => part.rows,
-                false => self.0.distribute(part.rows, &mut memory)?,
-            };
-            for (lane, rows) in merged.iter_mut().zip(rows.into_lanes()) {
-                match lane {
-                    None => *lane = Some(Lane { rows, origins: vec![0] }),
-                    Some(lane) => {
-                        let first = lane.rows.absorb(rows);
-                        lane.origins.push(first);
-                    }
-                }
-            }
-        }
-        memory.settle();
-        state.memory = Some(memory);
-        state.handed = Arc::new(handed);
-        state.finished = merged.iter().map(|_| None).collect();
-        state.lanes = merged;
-        Ok(lanes)
+        self.0.begin_merging(&mut state, parts, cx)
     }
 
     fn finish(&self, task: usize, cx: &Context) -> Result<()> {
-        let (lane, handed) = {
+        let (part, lane, handed) = {
             let mut state = self.0.state();
             let lane = state.lanes.get_mut(task).and_then(Option::take);
-            (lane, state.handed.clone())
+            (state.parts.pop(), lane, state.handed.clone())
         };
-        let Some(Lane { mut rows, origins }) = lane else { return Ok(()) };
-        let plan = &self.0.plan;
-        let mut memory = cx.memory().reserve(HOLDER, 0)?;
-        let mut visitor = MergeParts::new(plan, cx, handed.clone(), origins)?;
-        let no_stores = Stores::new(plan, 0);
-        let stores = handed.stores.as_ref().unwrap_or(&no_stores);
-        let skip = handed.lane_bits;
-        let groups = merge_lane(plan, &mut rows, stores, skip, &mut visitor, &mut memory)?;
-        let customs = visitor.results()?;
+        if let Some(part) = part {
+            self.0.write_part(part, cx)?;
+        }
+        if let Some(lane) = lane
+            && let Some(lane) = self.0.merge(task, lane, &handed, cx)?
+        {
+            self.0.state().unmerged.push((task, lane));
+            self.0.write_unmerged(&handed, cx)?;
+        }
         let mut state = self.0.state();
-        if let Some(shared) = &mut state.memory {
-            shared.absorb(memory);
-        }
-        let lane = FinishedLane { rows, groups, customs, stores: handed, own_bytes: 0 };
-        if let Some(place) = state.finished.get_mut(task) {
-            *place = Some(Arc::new(lane));
-        }
+        state.left = state.left.saturating_sub(1);
+        state.end();
         Ok(())
     }
 
@@ -222,7 +186,61 @@ impl Sink for AggregateSink {
     }
 }
 
+impl State {
+    /// Brings what was written into its place, when all tasks have ended.
+    fn end(&mut self) {
+        if self.left > 0 {
+            return;
+        }
+        self.writing.clear();
+        let partitions = Partition::of(mem::take(&mut self.spilled), LANE_BITS);
+        if self.finished.len() == LANES {
+            for (lane, partition) in partitions {
+                self.finished[lane] = Finished::Taped(partition);
+            }
+        } else if !partitions.is_empty() {
+            let partitions = partitions.into_iter();
+            self.finished = partitions.map(|(_, groups)| Finished::Taped(groups)).collect();
+        }
+        if !self.finished.iter().any(|groups| matches!(groups, Finished::Lane(_))) {
+            // Nothing in memory refers to it.
+            (self.handed, self.memory) = (Arc::default(), None);
+        }
+    }
+
+    /// Gives back `bytes` that were written, but for what readers will need; they are in use in
+    /// `memory`.
+    fn give_back(&mut self, memory: &mut Reservation, bytes: usize, cx: &Context) {
+        let kept = self.kept.as_ref().map_or(0, Reservation::minimum);
+        let missing = (READER_BYTES * cx.query.threads.max(1)).saturating_sub(kept);
+        let keep = bytes.min(missing).min(memory.bytes());
+        let piece = memory.cede(keep);
+        memory.shrink(bytes - keep);
+        match &mut self.kept {
+            None => self.kept = Some(piece),
+            Some(kept) => kept.absorb(piece),
+        }
+    }
+
+    /// What a reader of tapes begins with, when it was kept.
+    pub(super) fn reader_memory(&mut self) -> Option<Reservation> {
+        let kept = self.kept.as_mut().filter(|kept| kept.minimum() >= READER_BYTES)?;
+        // Within the minimum.
+        kept.try_grow(READER_BYTES).then(|| kept.cede(READER_BYTES))
+    }
+}
+
 impl Shared {
+    /// The one group of an aggregate without keys of which no worker has ever started: it is there
+    /// all the same.
+    fn only_part(&self, cx: &Context) -> Result<Part> {
+        let mut memory = cx.memory().reserve(HOLDER, 0)?;
+        let mut table = GroupTable::new(&self.plan, DEFAULT_PAGE_BYTES);
+        table.only_group(&self.plan, &mut memory)?;
+        let (rows, stores) = table.into_rows(&mut memory);
+        Ok(Part { rows, stores, customs: self.empty_customs()?, memory, writing: None })
+    }
+
     /// The states of custom functions that saw one group and no row.
     fn empty_customs(&self) -> Result<Vec<Vec<ArrayRef>>> {
         let states = self.plan.customs.iter().map(|call| {
@@ -234,19 +252,36 @@ impl Shared {
         states.collect()
     }
 
-    /// Writes what workers handed over, when others have written theirs.
-    fn write_all(&self, state: &mut State, cx: &Context) -> Result<Vec<Partition>> {
-        let mut spilled = mem::take(&mut state.spilled);
-        for Part { rows, stores, customs, mut memory } in mem::take(&mut state.parts) {
-            let mut spill = Spill::new(cx.memory().spill());
-            let customs = CustomStates::Arrays(&customs);
-            let groups = Groups { plan: &self.plan, stores: &stores, customs };
-            spill.write(&groups, rows, 0, &mut memory, cx)?;
-            spilled.push(spill.finish()?);
+    /// Puts the workers' rows together by lane; the number of lanes.
+    fn begin_merging(&self, state: &mut State, parts: Vec<Part>, cx: &Context) -> Result<usize> {
+        let mut memory = cx.memory().reserve(HOLDER, 0)?;
+        let lanes = parts.iter().map(|part| part.rows.lanes()).max().unwrap_or(1);
+        let mut handed = Handed::new(lanes.trailing_zeros());
+        let mut merged: Vec<Option<Lane>> = (0..lanes).map(|_| None).collect();
+        for part in parts {
+            memory.absorb(part.memory);
+            state.writing.extend(part.writing);
+            handed.add(part.rows.rows(), part.stores, part.customs);
+            let rows = match part.rows.lanes() == lanes {
+                true => part.rows,
+                false => self.distribute(part.rows, &mut memory)?,
+            };
+            for (lane, rows) in merged.iter_mut().zip(rows.into_lanes()) {
+                match lane {
+                    None => *lane = Some(Lane::new(rows)),
+                    Some(lane) => lane.absorb(rows),
+                }
+            }
         }
-        let mut partitions = Partition::of(spilled, LANE_BITS);
-        partitions.reverse();
-        Ok(partitions)
+        memory.settle();
+        state.memory = Some(memory);
+        state.handed = Arc::new(handed);
+        state.finished = merged.iter().map(|_| Finished::None).collect();
+        state.lanes = merged;
+        state.left = lanes;
+        // One tape is enough.
+        state.writing.truncate(1);
+        Ok(lanes)
     }
 
     /// The rows of a worker that had too few to partition them.
@@ -256,112 +291,93 @@ impl Shared {
         table.partition(&self.plan, memory)?;
         Ok(table.rows)
     }
-}
 
-impl Handed {
-    fn take_stores(&mut self, stores: Stores) {
-        match &mut self.stores {
-            None => {
-                self.behind.push(vec![0; stores.pages.len()]);
-                self.stores = Some(stores);
-            }
-            Some(own) => {
-                let pages = own.pages.iter_mut().zip(stores.pages);
-                self.behind.push(pages.map(|(own, other)| own.absorb(other)).collect());
+    /// Writes what a worker handed over, when others have written theirs.
+    fn write_part(&self, part: Part, cx: &Context) -> Result<()> {
+        let Part { rows, stores, customs, mut memory, writing } = part;
+        let writing = match writing {
+            Some(writing) => writing,
+            None => cx.memory().reserve(HOLDER, WRITING_BYTES)?,
+        };
+        let mut spill = Spill::new(writing)?;
+        let groups =
+            Groups { plan: &self.plan, stores: &stores, customs: CustomStates::Arrays(&customs) };
+        let bytes = memory.bytes();
+        spill.write(&groups, rows, 0, &mut memory.split(0), cx)?;
+        drop((stores, customs));
+        let (spilled, _) = spill.finish()?;
+        let mut state = self.state();
+        state.give_back(&mut memory, bytes, cx);
+        state.spilled.push(spilled);
+        Ok(())
+    }
+
+    /// Merges a lane; gives it back when there is no room.
+    fn merge(
+        &self,
+        task: usize,
+        lane: Lane,
+        handed: &Arc<Handed>,
+        cx: &Context,
+    ) -> Result<Option<Lane>> {
+        let (plan, mut lane) = (&self.plan, lane);
+        let mut memory = cx.memory().reserve(HOLDER, 0)?;
+        let customs = handed.custom_bytes(lane.rows.rows());
+        let needed = merge_bytes(lane.rows.rows()) + customs;
+        if !memory.try_grow(needed) {
+            let asked = match can_spill(plan) {
+                true if needed > SMALL_BYTES => return Ok(Some(lane)),
+                _ => memory.grow(needed),
+            };
+            match asked {
+                Err(_) if can_spill(plan) => return Ok(Some(lane)),
+                asked => asked?,
             }
         }
-    }
-}
-
-/// What merging the rows of several workers has to do beside merging rows: their references go to
-/// the stores of all workers, and their custom states are merged by number.
-pub(super) struct MergeParts<'a> {
-    plan: &'a Plan,
-    cx: &'a Context,
-    handed: Arc<Handed>,
-    origins: Vec<usize>,
-    customs: Vec<Box<dyn GroupStates>>,
-    /// The numbers that the page's rows had in their worker's table.
-    numbers: Vec<u32>,
-    worker: usize,
-    groups: usize,
-}
-
-impl<'a> MergeParts<'a> {
-    fn new(
-        plan: &'a Plan,
-        cx: &'a Context,
-        handed: Arc<Handed>,
-        origins: Vec<usize>,
-    ) -> Result<Self> {
-        let (numbers, worker, groups) = (Vec::new(), 0, 0);
-        let customs = plan.new_states()?;
-        Ok(MergeParts { plan, cx, handed, origins, customs, numbers, worker, groups })
+        let mut visitor = MergeParts::new(plan, cx, handed.clone(), lane.take_origins())?;
+        let no_stores = Stores::new(plan, 0);
+        let stores = handed.stores.as_ref().unwrap_or(&no_stores);
+        let (rows, skip) = (&mut lane.rows, handed.lane_bits);
+        let groups = merge_lane(plan, rows, stores, skip, &mut visitor, &mut memory)?;
+        let customs_of_groups = visitor.results()?;
+        let own_bytes = array_bytes(&customs_of_groups);
+        memory.resize_to(memory.bytes() - customs + own_bytes)?;
+        let (rows, stores, customs) = (lane.rows, handed.clone(), customs_of_groups);
+        let lane = FinishedLane { rows, groups, customs, stores, own_bytes };
+        let mut state = self.state();
+        if let Some(shared) = &mut state.memory {
+            shared.absorb(memory);
+        }
+        if let Some(place) = state.finished.get_mut(task) {
+            *place = Finished::Lane(Arc::new(lane));
+        }
+        Ok(None)
     }
 
-    /// For rows that refer to stores of their own, and their custom states by number.
-    pub(super) fn of_one(
-        plan: &'a Plan,
-        cx: &'a Context,
-        customs: Vec<Vec<ArrayRef>>,
-    ) -> Result<Self> {
-        let handed = Handed { customs: vec![customs], ..Handed::default() };
-        MergeParts::new(plan, cx, Arc::new(handed), vec![0])
-    }
-
-    /// The results of the custom functions.
-    pub(super) fn results(&mut self) -> Result<Vec<ArrayRef>> {
-        self.customs.iter_mut().map(|custom| custom.evaluate()).collect()
-    }
-}
-
-impl Visitor for MergeParts<'_> {
-    fn page(&mut self, rows: &mut RowPages, page: usize, members: &[RowRef]) -> Result<()> {
-        self.cx.check()?;
-        self.worker = self.origins.partition_point(|&first| first <= page).saturating_sub(1);
-        for state in &self.plan.states {
-            let Fold::Stored { store, .. } = state.fold else { continue };
-            let behind = self.handed.behind.get(self.worker).and_then(|b| b.get(store));
-            let behind = behind.copied().unwrap_or(0);
-            for &row in members {
-                let slot = rows.slot(row, state.value);
-                if slot != 0 && behind != 0 {
-                    let moved = reference(slot).behind(behind);
-                    rows.set_slot(row, state.value, moved.to_bits() + 1);
+    /// Writes lanes that have no room to be merged, unless another task is at it.
+    fn write_unmerged(&self, handed: &Handed, cx: &Context) -> Result<()> {
+        let Some(writing) = self.state().writing.pop() else { return Ok(()) };
+        let mut spill = Spill::new(writing)?;
+        loop {
+            let next = {
+                let mut state = self.state();
+                let next = state.unmerged.pop();
+                if next.is_none() {
+                    let (spilled, writing) = spill.finish()?;
+                    state.spilled.push(spilled);
+                    state.writing.push(writing);
+                    return Ok(());
                 }
+                next
+            };
+            let Some((number, lane)) = next else { return Ok(()) };
+            let bytes = lane.rows.bytes();
+            lane.write(number, &self.plan, handed, &mut spill, cx)?;
+            let mut state = self.state();
+            if let Some(mut memory) = state.memory.take() {
+                state.give_back(&mut memory, bytes, cx);
+                state.memory = Some(memory);
             }
         }
-        if !self.customs.is_empty() {
-            self.numbers.clear();
-            let numbers = members.iter().map(|&row| number(self.plan, rows, row));
-            self.numbers.extend(numbers);
-        }
-        Ok(())
     }
-
-    fn merged(&mut self, rows: &mut RowPages, members: &[RowRef], into: &[RowRef]) -> Result<()> {
-        if self.customs.is_empty() {
-            return Ok(());
-        }
-        for (&member, &into) in members.iter().zip(into) {
-            if member == into {
-                let next = u32::try_from(self.groups)
-                    .map_err(|_| Error::input("more than 4 billion groups"))?;
-                next.put(&mut rows.row_mut(member)[self.plan.number.offset..]);
-                self.groups += 1;
-            }
-        }
-        let groups: Vec<u32> = into.iter().map(|&row| number(self.plan, rows, row)).collect();
-        let from = UInt32Array::from(self.numbers.clone());
-        for (custom, states) in self.customs.iter_mut().zip(&self.handed.customs[self.worker]) {
-            let states = states.iter().map(|state| Ok(take(state, &from, None)?));
-            custom.merge(&states.collect::<Result<Vec<_>>>()?, &groups, self.groups)?;
-        }
-        Ok(())
-    }
-}
-
-/// The number of a row's group.
-pub(super) fn number(plan: &Plan, rows: &RowPages, row: RowRef) -> u32 {
-    u32::take(&rows.row(row)[plan.number.offset..])
 }

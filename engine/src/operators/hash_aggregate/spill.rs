@@ -3,80 +3,55 @@
 //! ```text
 //! stretch = the groups of one partition that were written together: one unit after another
 //! unit    = | page of groups | pages of values beside them … |
-//! page    = | block of rows | block of the heap, if there is any |
 //! ```
 //!
 //! What stands beside a page of groups: for every store the values that its groups refer to, their
 //! references counting the unit's own pages; and for every custom function the states of its
 //! groups, in their order. A unit can therefore be read without any other.
 //!
-//! Memory: the tape's buffer ([`SPILL_BYTES`]) is the owner's to reserve; the copies of what
-//! stands beside one page are charged while they are written.
+//! Memory: what writing takes, [`WRITING_BYTES`], is set aside before there is anything to write
+//! and is no part of what the groups are charged to: the tape's buffer, copies of the groups of a
+//! partition, and of what stands beside a page. What it takes to find the stretches again is
+//! charged with them.
 
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+use super::handed::number;
 use super::plan::{Fold, Plan};
-use super::sink::number;
 use super::stores::{Stores, reference};
-use super::table::{LANES, by_lane};
+use super::table::{LANES, lane_of};
 use crate::batch::{Picked, to_physical};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, RowLayout, RowPages, RowRef};
-use crate::memory::spill::{SpillSpace, Tape, TapeWriter};
+use crate::memory::rows::{
+    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, PageSpan, PageWriter, RowLayout, RowPages,
+    RowRef,
+};
+use crate::memory::spill::Tape;
 use crate::pipeline::Context;
 
 /// The name in errors and figures.
 pub(super) const HOLDER: &str = "hash aggregate";
 
 /// Bytes of a tape's buffer.
-pub(super) const SPILL_BYTES: usize = 64 << 10;
+const TAPE_BYTES: usize = 64 << 10;
+
+/// What writing takes: the buffer, and copies of what is written next.
+pub(super) const WRITING_BYTES: usize = 2 * TAPE_BYTES;
 
 /// The most stores and custom functions whose values can stand beside groups.
-pub(super) const BESIDE_MAX: usize = 2000;
+pub(super) const BESIDE_MAX: usize = crate::memory::rows::BESIDE_MAX as usize;
 
-const ROWS_BITS: u32 = 20;
-const HEAP_BIT: u32 = 1 << ROWS_BITS;
-
-/// What a block of rows says about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag {
-    pub(super) rows: usize,
-    /// Whether a block with the heap follows.
-    pub(super) has_heap: bool,
-    /// Beside the groups, the number of the store or (after them) of the custom function.
-    pub(super) beside: Option<usize>,
-}
-
-impl Tag {
-    /// As the number beside a block.
-    fn to_bits(self) -> u32 {
-        let beside = self.beside.map_or(0, |beside| beside as u32 + 1);
-        let heap = if self.has_heap { HEAP_BIT } else { 0 };
-        self.rows as u32 | heap | beside << (ROWS_BITS + 1)
-    }
-
-    /// The tag of that number.
-    pub(super) fn from_bits(bits: u32) -> Self {
-        Tag {
-            rows: (bits & (HEAP_BIT - 1)) as usize,
-            has_heap: bits & HEAP_BIT != 0,
-            beside: (bits >> (ROWS_BITS + 1)).checked_sub(1).map(|beside| beside as usize),
-        }
-    }
-}
+/// Rows that are brought into the order of their partitions together.
+const SORTED_ROWS: usize = 8192;
 
 /// Groups of one partition, one after another on a tape.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stretch {
-    pub(super) from: u64,
-    pub(super) until: u64,
-    pub(super) rows: usize,
-    /// Bytes of the pages.
-    pub(super) bytes: usize,
+    pub(super) span: PageSpan,
     /// Bytes of the largest unit's pages.
     pub(super) unit_bytes: usize,
 }
@@ -98,7 +73,7 @@ pub(super) enum CustomStates<'a> {
 
 /// The partitions that one worker has written.
 pub(super) struct Spill {
-    tape: TapeWriter,
+    tape: PageWriter,
     stretches: Vec<Vec<Stretch>>,
     customs: Vec<StateRows>,
 }
@@ -109,6 +84,8 @@ pub(super) struct Spilled {
     /// By lane.
     pub(super) stretches: Vec<Vec<Stretch>>,
     pub(super) customs: Vec<StateRows>,
+    /// What the stretches are charged to.
+    pub(super) memory: Reservation,
 }
 
 /// Groups to be written: those of a table, and what they refer to.
@@ -119,20 +96,32 @@ pub(super) struct Groups<'a> {
 }
 
 impl Spill {
-    pub(super) fn new(space: &SpillSpace) -> Self {
-        Spill {
-            tape: TapeWriter::new(space, HOLDER, SPILL_BYTES),
+    /// Nothing is written yet; the minimum of `memory` is [`WRITING_BYTES`].
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the minimum is not there.
+    pub(super) fn new(memory: Reservation) -> Result<Self> {
+        Ok(Spill {
+            tape: PageWriter::new(memory, TAPE_BYTES)?,
             stretches: vec![Vec::new(); LANES],
             customs: Vec::new(),
-        }
+        })
     }
 
-    pub(super) fn finish(self) -> Result<Spilled> {
+    /// What has been written, and the memory that is left.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when the tape cannot be written.
+    pub(super) fn finish(self) -> Result<(Spilled, Reservation)> {
         let (stretches, customs) = (self.stretches, self.customs);
-        Ok(Spilled { tape: Arc::new(self.tape.finish()?), stretches, customs })
+        let (tape, mut memory) = self.tape.finish()?;
+        let held = stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
+        let spilled = Spilled { tape, stretches, customs, memory: memory.split(held) };
+        Ok((spilled, memory))
     }
 
-    /// Writes all rows, whose hashes share the upper `skip` bits, and gives their memory back.
+    /// Writes all rows, whose hashes share the upper `skip` bits, and gives the memory back that
+    /// they are charged to.
     ///
     /// # Errors
     /// `Io` or `OutOfMemory` when the tape cannot be written.
@@ -144,86 +133,111 @@ impl Spill {
         memory: &mut Reservation,
         cx: &Context,
     ) -> Result<()> {
-        self.know_customs(groups)?;
         if rows.lanes() == LANES {
-            return self.write_lanes(groups, rows, memory, cx);
+            for (lane, mut rows) in rows.into_lanes().into_iter().enumerate() {
+                cx.check()?;
+                for page in 0..rows.pages() {
+                    self.write_page(groups, lane, &mut rows, page)?;
+                }
+                memory.shrink(rows.bytes());
+            }
+            return Ok(());
         }
-        // Few groups, or little memory: a page at a time.
-        for page in 0..rows.pages() {
-            let page_bytes = FIRST_PAGE_BYTES;
-            let empty = RowPages::with_lanes(groups.plan.layout.clone(), page_bytes, LANES);
-            let mut lanes = empty.strict();
-            let members: Vec<RowRef> = rows.page_refs(page).collect();
-            distribute(groups.plan, &rows, &members, skip, &mut lanes, memory)?;
-            self.write_lanes(groups, lanes, memory, cx)?;
+        let mut page = 0;
+        while page < rows.pages() {
+            let mut members: Vec<RowRef> = rows.page_refs(page).collect();
+            page += 1;
+            while page < rows.pages() && members.len() + rows.page_rows(page) <= SORTED_ROWS {
+                members.extend(rows.page_refs(page));
+                page += 1;
+            }
+            self.distribute(groups, &rows, &members, skip, cx)?;
         }
         memory.shrink(rows.bytes());
         Ok(())
     }
 
-    fn write_lanes(
+    /// Writes copies of rows, whose hashes share the upper `skip` bits, to the partitions of the
+    /// next bits.
+    ///
+    /// # Errors
+    /// As [`Spill::write`].
+    pub(super) fn distribute(
         &mut self,
         groups: &Groups<'_>,
-        rows: RowPages,
-        memory: &mut Reservation,
+        from: &RowPages,
+        members: &[RowRef],
+        skip: u32,
         cx: &Context,
     ) -> Result<()> {
-        for (lane, mut rows) in rows.into_lanes().into_iter().enumerate() {
-            cx.check()?;
-            if rows.is_empty() {
-                continue;
+        let order = by_lane(groups.plan, from, members, skip);
+        let members = order.pick(members);
+        let mut start = 0;
+        for (lane, &end) in order.ends().iter().enumerate() {
+            while start < end {
+                cx.check()?;
+                let layout = groups.plan.layout.clone();
+                let mut copies = RowPages::new(layout, FIRST_PAGE_BYTES);
+                let (rest, mut refs) = (&members[start..end], Vec::new());
+                let memory = self.tape.memory();
+                let mut copied = copies.append_rows(from, rest, 0, memory, &mut refs)?;
+                if copied == 0 {
+                    // One row that is larger than what is set aside.
+                    copies = copies.strict();
+                    copied = copies.append_rows(from, &rest[..1], 0, memory, &mut refs)?;
+                }
+                for page in 0..copies.pages() {
+                    self.write_page(groups, lane, &mut copies, page)?;
+                }
+                self.tape.memory().shrink(copies.bytes());
+                start += copied;
             }
-            let (mut from, mut bytes, mut unit_bytes) = (None, 0, 0);
-            for page in 0..rows.pages() {
-                let (position, written) = self.write_unit(groups, &mut rows, page, memory)?;
-                from = from.or(position);
-                bytes += written;
-                unit_bytes = written.max(unit_bytes);
-            }
-            memory.shrink(rows.bytes());
-            let Some(from) = from else { continue };
-            let (until, rows) = (self.tape.len(), rows.rows());
-            self.stretches[lane].push(Stretch { from, until, rows, bytes, unit_bytes });
         }
         Ok(())
     }
 
-    /// Writes a page and what stands beside it; where that begins, and how much it is.
-    fn write_unit(
+    /// Writes a page of rows of one partition, and what stands beside it.
+    ///
+    /// # Errors
+    /// As [`Spill::write`].
+    pub(super) fn write_page(
         &mut self,
         groups: &Groups<'_>,
+        lane: usize,
         rows: &mut RowPages,
         page: usize,
-        memory: &mut Reservation,
-    ) -> Result<(Option<u64>, usize)> {
+    ) -> Result<()> {
+        self.know_customs(groups)?;
         let members: Vec<RowRef> = rows.page_refs(page).collect();
+        let memory = self.tape.memory();
         let stores = groups.copy_stores(rows, &members, memory)?;
         let customs = groups.copy_customs(&self.customs, rows, &members, memory)?;
-        let (position, mut bytes) = self.write_page(rows, page, None)?;
-        for (number, pages) in stores.into_iter().chain(customs).enumerate() {
+        let Some(mut span) = self.tape.append(rows, page, None)? else { return Ok(()) };
+        for (number, pages) in (0..).zip(stores.into_iter().chain(customs)) {
             for page in 0..pages.pages() {
-                bytes += self.write_page(&pages, page, Some(number))?.1;
+                if let Some(beside) = self.tape.append(&pages, page, Some(number))? {
+                    (span.until, span.bytes) = (beside.until, span.bytes + beside.bytes);
+                }
             }
-            memory.shrink(pages.bytes());
+            self.tape.memory().shrink(pages.bytes());
         }
-        Ok((position, bytes))
+        self.note(lane, span)
     }
 
-    fn write_page(
-        &mut self,
-        pages: &RowPages,
-        page: usize,
-        beside: Option<usize>,
-    ) -> Result<(Option<u64>, usize)> {
-        let Some(image) = pages.image(page).filter(|image| image.rows > 0) else {
-            return Ok((None, 0));
-        };
-        let tag = Tag { rows: image.rows, has_heap: !image.heap.is_empty(), beside };
-        let position = self.tape.append(image.fixed, tag.to_bits())?;
-        if tag.has_heap {
-            self.tape.append(image.heap, 0)?;
+    /// Notes where a unit is.
+    fn note(&mut self, lane: usize, unit: PageSpan) -> Result<()> {
+        let stretches = &mut self.stretches[lane];
+        if let Some(Stretch { span, unit_bytes }) = stretches.last_mut()
+            && span.until == unit.from
+        {
+            span.until = unit.until;
+            span.rows += unit.rows;
+            span.bytes += unit.bytes;
+            *unit_bytes = unit.bytes.max(*unit_bytes);
+            return Ok(());
         }
-        Ok((Some(position), image.fixed.len() + image.heap.len()))
+        stretches.push(Stretch { span: unit, unit_bytes: unit.bytes });
+        self.tape.memory().grow(size_of::<Stretch>())
     }
 
     /// Learns the types of custom states from the first ones.
@@ -324,40 +338,7 @@ fn missing(custom: usize) -> Error {
     Error::internal(format!("no states of custom function {custom}"))
 }
 
-/// Appends copies of rows, whose hashes share the upper `skip` bits, to the lanes of the next bits.
-pub(super) fn distribute(
-    plan: &Plan,
-    from: &RowPages,
-    members: &[RowRef],
-    skip: u32,
-    lanes: &mut RowPages,
-    memory: &mut Reservation,
-) -> Result<()> {
-    let hashes: Vec<u64> = members.iter().map(|&row| from.slot(row, plan.hash) << skip).collect();
-    let (order, ends) = by_lane(&hashes);
-    let (mut start, mut moved) = (0, Vec::new());
-    for (lane, end) in ends.into_iter().enumerate() {
-        let rows: Vec<RowRef> =
-            order[start..end].iter().map(|&row| members[row as usize]).collect();
-        lanes.append_rows(from, &rows, lane, memory, &mut moved)?;
-        start = end;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_survive_as_numbers() {
-        for rows in [0, 1, (1 << ROWS_BITS) - 1] {
-            for has_heap in [false, true] {
-                for beside in [None, Some(0), Some(BESIDE_MAX)] {
-                    let tag = Tag { rows, has_heap, beside };
-                    assert_eq!(Tag::from_bits(tag.to_bits()), tag);
-                }
-            }
-        }
-    }
+/// The order of rows by the partitions of the bits of their hashes behind the upper `skip`.
+pub(super) fn by_lane(plan: &Plan, rows: &RowPages, members: &[RowRef], skip: u32) -> LaneOrder {
+    LaneOrder::of(LANES, members.iter().map(|&row| lane_of(rows.slot(row, plan.hash) << skip)))
 }

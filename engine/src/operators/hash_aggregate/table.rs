@@ -13,14 +13,15 @@
 use std::mem;
 
 use super::directory::{Directory, Entry};
-use super::merge::{merge_lane, ordered_bytes};
+use super::merge::{merge_bytes, merge_lane, ordered_bytes};
 use super::plan::Plan;
 use super::sketch::Sketch;
+use super::spill::by_lane;
 use super::stores::Stores;
 use crate::batch::{Column, pick};
 use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, RowPages, RowRef};
+use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, LaneOrder, RowPages, RowRef};
 
 /// Partitions of a partitioned table, as bits of the hash.
 pub(super) const LANE_BITS: u32 = 6;
@@ -52,6 +53,7 @@ pub(super) struct GroupTable {
     may_append: bool,
     review: Review,
     scratch: Scratch,
+    order: LaneOrder,
 }
 
 /// What decides on the next phase.
@@ -93,6 +95,7 @@ impl GroupTable {
             may_append: plan.customs.is_empty() && !plan.keys.is_empty(),
             review: Review::default(),
             scratch: Scratch::default(),
+            order: LaneOrder::default(),
         }
     }
 
@@ -230,13 +233,13 @@ impl GroupTable {
             self.count_new(plan, refs, hashes);
             return Ok(());
         }
-        let (order, ends) = by_lane(hashes);
-        let by_lane: Vec<u32> = order.iter().map(|&row| positions[row as usize]).collect();
+        self.order.sort(LANES, hashes.iter().map(|&hash| lane_of(hash)));
+        let by_lane = self.order.pick(positions);
         let picked = pick(keys.iter().copied(), &by_lane);
         let mut stored = Vec::with_capacity(positions.len());
-        self.rows.append_picked(&picked, &ends, memory, &mut stored)?;
+        self.rows.append_picked(&picked, self.order.ends(), memory, &mut stored)?;
         refs.resize(positions.len(), RowRef::NONE);
-        for (&row, &stored) in order.iter().zip(&stored) {
+        for (&row, &stored) in self.order.order().iter().zip(&stored) {
             refs[row as usize] = stored;
         }
         self.count_new(plan, refs, hashes);
@@ -321,15 +324,10 @@ impl GroupTable {
         let mut moved = Vec::new();
         for page in 0..self.rows.pages() {
             let rows: Vec<RowRef> = self.rows.page_refs(page).collect();
-            let hashes: Vec<u64> = rows.iter().map(|&row| self.rows.slot(row, plan.hash)).collect();
-            let (order, ends) = by_lane(&hashes);
-            let mut start = 0;
-            for (lane, end) in ends.into_iter().enumerate() {
-                let rows: Vec<RowRef> =
-                    order[start..end].iter().map(|&row| rows[row as usize]).collect();
-                lanes.append_rows(&self.rows, &rows, lane, memory, &mut moved)?;
-                start = end;
-            }
+            let order = by_lane(plan, &self.rows, &rows, 0);
+            moved.clear();
+            let rows = order.pick(&rows);
+            lanes.append_rows_by_lane(&self.rows, &rows, order.ends(), memory, &mut moved)?;
         }
         memory.shrink(self.rows.bytes());
         self.rows = lanes;
@@ -360,6 +358,7 @@ impl GroupTable {
         let full = mem::replace(&mut self.rows, empty);
         let mut moved = Vec::new();
         for (lane, mut rows) in full.into_lanes().into_iter().enumerate() {
+            memory.grow(merge_bytes(rows.rows()))?;
             let live = merge_lane(plan, &mut rows, &self.stores, LANE_BITS, &mut (), memory)?;
             moved.clear();
             self.rows.append_rows(&rows, &live, lane, memory, &mut moved)?;
@@ -427,24 +426,4 @@ impl Scratch {
 /// The lane of a hash.
 pub(super) fn lane_of(hash: u64) -> usize {
     (hash >> (u64::BITS - LANE_BITS)) as usize
-}
-
-/// Row numbers in the order of the lanes of their hashes, and where each lane ends.
-pub(super) fn by_lane(hashes: &[u64]) -> (Vec<u32>, Vec<usize>) {
-    let mut ends = vec![0; LANES];
-    hashes.iter().for_each(|&hash| ends[lane_of(hash)] += 1);
-    let mut next = Vec::with_capacity(LANES);
-    let mut start = 0;
-    for end in &mut ends {
-        next.push(start);
-        start += *end;
-        *end = start;
-    }
-    let mut order = vec![0; hashes.len()];
-    for (row, &hash) in (0..).zip(hashes) {
-        let at = &mut next[lane_of(hash)];
-        order[*at] = row;
-        *at += 1;
-    }
-    (order, ends)
 }

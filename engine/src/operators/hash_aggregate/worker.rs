@@ -12,13 +12,14 @@ use arrow::array::{ArrayRef, AsArray, new_empty_array};
 use super::cluster::Clusters;
 use super::direct::DirectMap;
 use super::fold::{Folding, Targets};
+use super::handed::number;
 use super::need::needed_bytes;
 use super::plan::{self, CustomCall, Fold, Plan};
-use super::sink::{Part, Shared, number};
-use super::spill::{BESIDE_MAX, CustomStates, Groups, HOLDER, SPILL_BYTES, Spill};
+use super::sink::{Part, Shared};
+use super::spill::{BESIDE_MAX, CustomStates, Groups, HOLDER, Spill, WRITING_BYTES};
 use super::table::{GroupTable, LANES};
 use crate::batch::{Chunk, Column, Indices, KeyHasher, pick, to_logical, with_float_keys};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expr::GroupStates;
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, RowRef};
@@ -28,8 +29,8 @@ use crate::scheduler::Token;
 /// Pages of one worker are at most this part of the memory limit, all lanes together.
 const PAGES_SHARE: usize = 32;
 
-/// What a worker begins with: the tape's buffer, and a page in every lane.
-const MINIMUM_BYTES: usize = SPILL_BYTES + LANES * FIRST_PAGE_BYTES;
+/// What the table begins with: a page in every lane. What writing groups out takes comes to that.
+const MINIMUM_BYTES: usize = LANES * FIRST_PAGE_BYTES;
 
 /// One worker's part of the sink.
 pub(super) struct AggregateWorker {
@@ -39,6 +40,8 @@ pub(super) struct AggregateWorker {
     custom_bytes: usize,
     memory: Reservation,
     spill: Option<Spill>,
+    /// What it is made with, where groups can be written out.
+    writing: Option<Reservation>,
     filters: Vec<Option<usize>>,
     hasher: KeyHasher,
     direct: DirectMap,
@@ -64,16 +67,15 @@ impl AggregateWorker {
         let page_bytes = limit.min(DEFAULT_PAGE_BYTES);
         let plan = &shared.plan;
         let minimum = if can_spill(plan) { MINIMUM_BYTES } else { 0 };
-        let mut memory = cx.memory().reserve(HOLDER, minimum)?;
-        if can_spill(plan) {
-            memory.grow(SPILL_BYTES)?;
-        }
+        let memory = cx.memory().reserve(HOLDER, minimum)?;
+        let writing = can_spill(plan).then(|| memory.child(WRITING_BYTES)).transpose()?;
         Ok(AggregateWorker {
             table: GroupTable::new(plan, page_bytes),
             customs: plan.new_states()?,
             custom_bytes: 0,
             memory,
             spill: None,
+            writing,
             filters: plan.filters(),
             hasher: KeyHasher::new(),
             direct: DirectMap::default(),
@@ -128,7 +130,11 @@ impl AggregateWorker {
         self.shared.state().is_spilling = true;
         let states = self.take_states(plan)?;
         let (rows, stores) = self.table.take_out(plan, &mut self.memory);
-        let spill = self.spill.get_or_insert_with(|| Spill::new(cx.memory().spill()));
+        let spill = match (&mut self.spill, self.writing.take()) {
+            (Some(spill), _) => spill,
+            (none, Some(memory)) => none.insert(Spill::new(memory)?),
+            (None, None) => return Err(Error::internal("groups have nowhere to go")),
+        };
         let groups = Groups { plan, stores: &stores, customs: CustomStates::Arrays(&states) };
         spill.write(&groups, rows, 0, &mut self.memory, cx)?;
         self.memory.shrink(stores.bytes() + mem::take(&mut self.custom_bytes));
@@ -167,9 +173,9 @@ impl SinkWorker for AggregateWorker {
         if can_spill(plan) && shared.state().is_spilling {
             self.write_out(plan, cx)?;
             if let Some(spill) = self.spill.take() {
-                shared.state().spilled.push(spill.finish()?);
+                let (spilled, _) = spill.finish()?;
+                shared.state().spilled.push(spilled);
             }
-            self.memory.shrink(SPILL_BYTES);
             return Ok(None);
         }
         let _ = self.memory.ensure(0);
@@ -178,7 +184,8 @@ impl SinkWorker for AggregateWorker {
         let (rows, stores) = mem::replace(&mut self.table, empty).into_rows(&mut self.memory);
         let mut memory = self.memory.split(self.memory.bytes());
         memory.settle();
-        shared.state().parts.push(Part { rows, stores, customs, memory });
+        let writing = self.writing.take();
+        shared.state().parts.push(Part { rows, stores, customs, memory, writing });
         Ok(None)
     }
 }

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use super::finish::{Building, Built};
+use super::finish::{Begun, Building, Built, Making};
 use super::lanes::{LaneSet, LaneWriter, WRITER_BYTES};
 use super::shape::{HOLDER, Shape, Shared, State};
 use super::store::{Part, Run};
@@ -104,14 +104,21 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
     let rows: usize = parts.iter().map(|part| part.pages.rows()).sum();
     shared.hold(rows.saturating_mul(DIRECTORY_ROW_BYTES), cx.memory());
     if shared.is_spilling() {
-        (state.tasks, state.moving) = (parts.len(), parts.len());
-        (state.parts, state.memory) = (parts, Some(memory));
-        state.end_moving();
-        return Ok(state.tasks);
+        return Ok(state.begin_moving(parts, memory));
     }
-    let ordinals = shared.shape.ordinals && !state.beyond_ordinals;
-    let filter = shared.filter_slot.is_some();
-    let building = Building::new(shared, memory, parts, ordinals, filter, cx.query.threads)?;
+    let making = Making {
+        may_fail: shared.spills,
+        ordinals: shared.shape.ordinals && !state.beyond_ordinals,
+        filter: shared.filter_slot.is_some(),
+        threads: cx.query.threads,
+    };
+    let building = match Building::new(shared, memory, parts, &making)? {
+        Begun::Building(building) => building,
+        Begun::NoRoom(parts, memory) => {
+            shared.spill();
+            return Ok(state.begin_moving(parts, memory));
+        }
+    };
     state.tasks = building.tasks();
     if state.tasks == 0 {
         let table = building.into_empty_table(shared);
@@ -128,8 +135,8 @@ fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
         let mut state = shared.state();
         (if state.moving > 0 { state.parts.pop() } else { None }, state.building.clone())
     };
-    if let Some(Part { pages, runs, memory }) = part {
-        let moved = move_all(shared, &pages, &runs, cx)?;
+    if let Some(Part { pages, runs, memory, lane_memory }) = part {
+        let moved = move_all(shared, &pages, &runs, lane_memory, cx)?;
         drop((pages, memory));
         let mut state = shared.state();
         state.moved.absorb(moved);
@@ -150,7 +157,8 @@ fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
         Built::NoRoom => {
             shared.spill();
             let (store, memory) = building.rows();
-            let moved = move_all(shared, store.pages(), store.runs(), cx)?;
+            let with = building.lane_memory();
+            let moved = move_all(shared, store.pages(), store.runs(), with, cx)?;
             let mut state = shared.state();
             state.building = None;
             drop((building, store, memory));
@@ -161,12 +169,21 @@ fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Moves rows of the build side out of memory.
-fn move_all(shared: &Shared, pages: &RowPages, runs: &[Run], cx: &Context) -> Result<LaneSet> {
-    let memory = cx.memory().reserve(HOLDER, WRITER_BYTES)?;
+/// Moves rows of the build side out of memory, with what was set aside for that.
+fn move_all(
+    shared: &Shared,
+    pages: &RowPages,
+    runs: &[Run],
+    memory: Option<Reservation>,
+    cx: &Context,
+) -> Result<LaneSet> {
+    let memory = match memory {
+        Some(memory) => memory,
+        None => cx.memory().reserve(HOLDER, WRITER_BYTES)?,
+    };
     let mut writer = LaneWriter::new(&shared.shape.layout, 0, memory)?;
     move_rows(&shared.shape, pages, runs, &mut writer, cx)?;
-    writer.finish()
+    Ok(writer.finish()?.0)
 }
 
 /// Copies rows of the build side into lanes.
@@ -190,6 +207,14 @@ fn move_rows(
 }
 
 impl State {
+    /// All rows are moved out of memory, a part a task; the number of tasks.
+    fn begin_moving(&mut self, parts: Vec<Part>, memory: Reservation) -> usize {
+        (self.tasks, self.moving) = (parts.len(), parts.len());
+        (self.parts, self.memory) = (parts, Some(memory));
+        self.end_moving();
+        self.tasks
+    }
+
     /// Notes that all rows are out of memory, if they are.
     fn end_moving(&mut self) {
         if self.moving == 0 {
@@ -278,16 +303,16 @@ impl BuildWorker {
             self.move_out(cx)?;
         }
         let lanes = self.lanes.take().map(LaneWriter::finish).transpose()?;
-        self.lane_memory = None;
+        let lane_memory = self.lane_memory.take();
         let none = RowPages::new(self.shared.shape.layout.clone(), DEFAULT_PAGE_BYTES);
         let pages = std::mem::replace(&mut self.pages, none);
         let runs = std::mem::take(&mut self.runs);
         let mut state = self.shared.state();
         if let Some(lanes) = lanes {
-            state.moved.absorb(lanes);
+            state.moved.absorb(lanes.0);
         }
         if let Some(memory) = self.memory.take().filter(|_| !pages.is_empty()) {
-            state.parts.push(Part { pages, runs, memory });
+            state.parts.push(Part { pages, runs, memory, lane_memory });
         }
         state.beyond_ordinals |= self.beyond_ordinals;
         Ok(())

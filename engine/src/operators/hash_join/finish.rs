@@ -18,7 +18,7 @@ use super::table::{Directory, Table};
 use crate::batch::{KeyFilterBuilder, widest};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages};
+use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowMarks, RowPages};
 use crate::pipeline::Context;
 
 /// Fewer build rows than this are one piece: starting a task costs more.
@@ -35,6 +35,8 @@ pub(super) struct Building {
     /// What the filter is charged to, until it is published.
     filter_memory: Mutex<Option<Reservation>>,
     memory: Mutex<Option<Reservation>>,
+    /// What the rows are moved with when there is no room.
+    lane_memory: Mutex<Option<Reservation>>,
     pieces: Mutex<Vec<Option<Piece>>>,
     left: AtomicUsize,
     /// Whether there is another way when the directory has no room.
@@ -51,6 +53,24 @@ pub(super) enum Built {
     NoRoom,
 }
 
+/// How a table is made.
+pub(super) struct Making {
+    /// Whether there is another way when it has no room.
+    pub(super) may_fail: bool,
+    /// Whether all keys have ordinals.
+    pub(super) ordinals: bool,
+    /// Whether a key filter is made as well.
+    pub(super) filter: bool,
+    pub(super) threads: usize,
+}
+
+/// What comes of beginning with a directory.
+pub(super) enum Begun {
+    Building(Building),
+    /// There is no room for what it takes beside the rows: the rows, and what is theirs together.
+    NoRoom(Vec<Part>, Reservation),
+}
+
 enum Method {
     Dense { dimensions: Dimensions, form: DenseForm, cut: Cut },
     Hashed { piece_bits: u32 },
@@ -62,42 +82,47 @@ enum Piece {
 }
 
 impl Building {
-    /// Looks at all rows stored and chooses a directory for them; `ordinals` says whether all keys
-    /// have one, `filter` whether a key filter is to be made.
+    /// Looks at all rows stored and chooses a directory for them.
     ///
     /// # Errors
-    /// `OutOfMemory` when there are too many rows.
+    /// `OutOfMemory` when there are too many rows and there is no other way.
     pub(super) fn new(
         shared: &Shared,
         mut memory: Reservation,
-        parts: Vec<Part>,
-        ordinals: bool,
-        filter: bool,
-        threads: usize,
-    ) -> Result<Self> {
+        mut parts: Vec<Part>,
+        making: &Making,
+    ) -> Result<Begun> {
         let shape = &shared.shape;
+        let rows: usize = parts.iter().map(|part| part.pages.rows()).sum();
+        let marks = if shape.kind.gives_build_rows() { RowMarks::size_bytes(rows) } else { 0 };
+        match Store::extra_bytes_for(&parts) {
+            Ok(extra) if memory.try_grow(extra + marks) => (),
+            _ if making.may_fail => return Ok(Begun::NoRoom(parts, memory)),
+            extra => memory.grow(extra? + marks)?,
+        }
+        let lane_memory = parts.iter_mut().find_map(|part| part.lane_memory.take());
         let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
         let store = Store::new(pages, parts, &mut memory)?;
-        memory.grow(store.extra_bytes())?;
-        let ranges = match ordinals {
+        let ranges = match making.ordinals {
             true => merged_ranges(store.runs(), shape.build_keys.len()),
             false => vec![None; shape.build_keys.len()],
         };
-        let filter = filter.then(|| filter_builder(&store, &ranges, shape, &mut memory));
+        let filter = making.filter.then(|| filter_builder(&store, &ranges, shape, &mut memory));
         let (filter, filter_memory) = filter.unzip();
-        let method = Method::choose(&store, &ranges, shape, ordinals, threads);
+        let method = Method::choose(&store, &ranges, shape, making.ordinals, making.threads);
         let tasks = if store.rows() == 0 { 0 } else { method.pieces() };
-        Ok(Building {
+        Ok(Begun::Building(Building {
             store: Arc::new(store),
             method,
             filter,
             filter_memory: Mutex::new(filter_memory),
             memory: Mutex::new(Some(memory)),
+            lane_memory: Mutex::new(lane_memory.filter(|_| making.may_fail)),
             pieces: Mutex::new((0..tasks).map(|_| None).collect()),
             left: AtomicUsize::new(tasks),
-            may_fail: shared.spills,
+            may_fail: making.may_fail,
             failed: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Number of tasks; none when there are no rows.
@@ -143,6 +168,11 @@ impl Building {
             memory.shrink(memory.bytes().saturating_sub(rows));
         }
         (self.store.clone(), memory)
+    }
+
+    /// What the rows are moved with when there was no room.
+    pub(super) fn lane_memory(&self) -> Option<Reservation> {
+        lock(&self.lane_memory).take()
     }
 
     fn fill(&self, task: usize, shared: &Shared, cx: &Context) -> Result<Piece> {
@@ -195,6 +225,7 @@ impl Building {
         let Some(memory) = lock(&self.memory).take() else {
             return Err(Error::internal("a join's directory is made twice"));
         };
+        drop(self.lane_memory());
         Table::new(directory, self.store.clone(), shape, memory)
     }
 }

@@ -106,7 +106,7 @@ impl GroupsBuilder {
         let group = self.firsts.len() as u64;
         let number = group << self.piece_bits | u64::from(self.piece);
         if number >= u64::from(NONE & !GROUP) {
-            return Err(too_many_rows(self.firsts.len()));
+            return Err(too_many_rows(self.firsts.len(), 0));
         }
         self.firsts.push(entry);
         self.more.push((group as u32, row));
@@ -162,13 +162,16 @@ impl GroupsBuilder {
     }
 }
 
-/// The error for a build side that is longer than row numbers reach.
-pub(super) fn too_many_rows(rows: usize) -> Error {
+/// The error for a build side that is longer than row numbers reach; pages of few large rows take
+/// more of them.
+pub(super) fn too_many_rows(rows: usize, pages: usize) -> Error {
+    let pages = if pages == 0 { String::new() } else { format!(" in {pages} pages") };
     Error::OutOfMemory {
         who: "hash join build".to_string(),
         asked_bytes: rows,
         detail: format!(
-            "the smaller side of a join may have {ROWS_MAX} rows; filter it or join in parts"
+            "{rows} rows{pages} of the smaller side of a join have no room in {ROWS_MAX} row \
+             numbers; filter it or join in parts"
         ),
     }
 }

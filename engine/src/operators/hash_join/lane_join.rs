@@ -71,7 +71,7 @@ impl AtOnce {
             self.more = false;
         }
         let shared = self.prober.matcher.shared.clone();
-        let Some((_, chunk)) = self.probe.next(&mut workshop.reader, &shared.shape)? else {
+        let Some((_, chunk)) = self.probe.next(workshop, &shared.shape)? else {
             return Ok(self.end(&shared));
         };
         Ok(match self.prober.push(chunk, cx)? {
@@ -190,7 +190,7 @@ impl ByBlocks {
             }
             return Ok(Next::Again);
         };
-        let Some((row, chunk)) = self.probe.next(&mut workshop.reader, &self.shared.shape)? else {
+        let Some((row, chunk)) = self.probe.next(workshop, &self.shared.shape)? else {
             if asked == Asked::Match && self.shared.shape.kind.gives_build_rows() {
                 self.build_rows = Some(Unmatched::all(&self.shared, &matcher.table));
             }
@@ -239,7 +239,7 @@ impl ByBlocks {
         if !kind.adds_nulls_to_build() && (kind.gives_pairs() || kind.gives_build_rows()) {
             return Ok(Next::Done);
         }
-        let Some((first, chunk)) = self.probe.next(&mut workshop.reader, shape)? else {
+        let Some((first, chunk)) = self.probe.next(workshop, shape)? else {
             return Ok(Next::Done);
         };
         let bits = |marks: &RowMarks| -> Vec<bool> {

@@ -6,28 +6,26 @@
 //! unless it is cheaper to read its probe rows several times, or dividing does not help.
 //!
 //! Memory: a worker's table takes its share of what is free when it starts, or less when there is
-//! less; a window and the probe rows at hand come to it.
+//! less; what it takes to go on by all means is there from the start (see `lane_table`). What the
+//! budget is too short to divide is joined by blocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::lane_join::{AtOnce, ByBlocks, Next};
-use super::lane_reader::{LaneReader, ProbeRows};
+use super::lane_reader::ProbeRows;
 use super::lane_table::{Blocks, Workshop, table_bytes};
 use super::lanes::{LANES, Lane, LaneSet, LaneWriter, WRITER_BYTES};
 use super::null_aware::Members;
-use super::shape::{HOLDER, Shared};
+use super::shape::Shared;
 use crate::batch::{KeyHasher, Place};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{RowLayout, RowPages, RowRef};
 use crate::pipeline::{Context, Pull, SourceWorker};
 
 /// Levels of lanes; deeper ones would be of equal hashes.
 const LEVELS_MAX: u32 = 8;
-
-/// Bytes that a table may always take.
-const SHARE_BYTES_MIN: usize = 256 << 10;
 
 /// Build and probe rows that belong together.
 struct Job {
@@ -69,8 +67,6 @@ impl LaneRows {
         next: &Arc<AtomicUsize>,
         cx: &Context,
     ) -> Result<Self> {
-        let memory = cx.memory().reserve(HOLDER, 0)?;
-        let share = (cx.memory().free() / (cx.query.threads + 1)).max(SHARE_BYTES_MIN);
         Ok(LaneRows {
             shared: shared.clone(),
             members: members.cloned(),
@@ -78,7 +74,7 @@ impl LaneRows {
             probe: shared.probe_lanes(),
             next: next.clone(),
             morsel: 0,
-            workshop: Workshop { reader: LaneReader::new(memory.child(0)?), memory, share },
+            workshop: Workshop::new(cx)?,
             jobs: Vec::new(),
             running: None,
         })
@@ -108,10 +104,7 @@ impl LaneRows {
     fn begin(&mut self, job: Job, cx: &Context) -> Result<()> {
         let (shared, members) = (self.shared.clone(), self.members.clone());
         let shape = &shared.shape;
-        let probe = || {
-            let charge = self.workshop.memory.child(0)?;
-            ProbeRows::new(job.probe.clone(), shape, charge)
-        };
+        let probe = || ProbeRows::new(job.probe.clone(), shape);
         let Some(build) = &job.build else {
             let blocks = Blocks::all(&shared)?;
             return self.begin_blocks(blocks, probe()?);
@@ -139,13 +132,16 @@ impl LaneRows {
             return Ok(());
         }
         if self.is_worth_dividing(&job, build) {
-            return self.divide(&job, build, cx);
+            match self.divide(&job, build, cx) {
+                Err(Error::OutOfMemory { .. }) => (),
+                done => return done,
+            }
         }
         self.begin_blocks(Blocks::of(&shared, build.clone()), probe)
     }
 
     fn begin_blocks(&mut self, build: Blocks, probe: ProbeRows) -> Result<()> {
-        let charge = self.workshop.memory.child(0)?;
+        let charge = self.workshop.root.child(0)?;
         let lane = ByBlocks::new(&self.shared, self.members.as_ref(), build, probe, charge)?;
         self.running = Some(Running::ByBlocks(Box::new(lane)));
         Ok(())
@@ -193,26 +189,47 @@ impl LaneRows {
         layout: &Arc<RowLayout>,
         level: u32,
         cx: &Context,
-        mut hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
+        hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
     ) -> Result<LaneSet> {
-        let Workshop { reader, memory, .. } = &mut self.workshop;
-        let mut writer = LaneWriter::new(layout, level, memory.child(WRITER_BYTES)?)?;
-        let mut charge = memory.child(0)?;
+        let memory = self.workshop.lender.lend(WRITER_BYTES)?;
+        let mut writer = LaneWriter::new(layout, level, memory)?;
+        if let Err(error) = self.workshop.move_lane(lane, layout, hash, &mut writer, cx) {
+            self.workshop.lender.take_back(writer.abandon());
+            return Err(error);
+        }
+        let (lanes, memory) = writer.finish()?;
+        self.workshop.lender.take_back(memory);
+        Ok(lanes)
+    }
+}
+
+impl Workshop {
+    /// Adds the rows of a lane to a writer, page by page.
+    fn move_lane(
+        &mut self,
+        lane: &Lane,
+        layout: &Arc<RowLayout>,
+        mut hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
+        writer: &mut LaneWriter,
+        cx: &Context,
+    ) -> Result<()> {
+        let Workshop { reader, probe: memory, .. } = self;
         let mut pages = RowPages::new(layout.clone(), 0);
         let mut hashes = Vec::new();
         for stretch in &lane.stretches {
-            let mut at = stretch.from;
-            while at < stretch.until {
+            reader.seek(&stretch.tape, stretch.span.from, stretch.span.until)?;
+            loop {
                 cx.check()?;
-                charge.resize_to(0)?;
-                at = reader.load(stretch, at, &mut pages, |bytes| charge.grow(bytes))?;
+                memory.shrink(memory.bytes());
+                let Some(page) = reader.next(|bytes| memory.grow(bytes))? else { break };
+                pages.push_taped(page)?;
                 let rows: Vec<RowRef> = pages.refs().collect();
                 hash(&pages, &rows, &mut hashes)?;
                 writer.add(&pages, &rows, &hashes)?;
                 pages.clear();
             }
         }
-        writer.finish()
+        Ok(())
     }
 }
 

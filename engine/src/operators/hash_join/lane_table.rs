@@ -1,32 +1,109 @@
 //! Tables of build rows that come from tape: of a lane, or of as much of it as fits.
+//!
+//! Memory: a worker has from the start what it takes to go on by all means: a window, a page of
+//! probe rows, and a table of few rows or else, while there is no table, what a lane is divided
+//! with. What a table had comes back when it is dropped, and is not free in between.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::finish::{Building, Built};
-use super::lane_reader::LaneReader;
-use super::lanes::{Lane, Stretch};
-use super::shape::Shared;
+use super::finish::{Begun, Building, Built, Making};
+use super::lane_reader::PROBE_BYTES;
+use super::lanes::{Lane, Stretch, WRITER_BYTES};
+use super::shape::{HOLDER, Shared};
 use super::store::{Part, Run};
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
+use crate::memory::rows::{DEFAULT_PAGE_BYTES, PageReader, RowPages, RowRef};
 use crate::pipeline::Context;
 
 /// What a row takes of a directory, of groups and of marks.
 const TABLE_ROW_BYTES: usize = 24;
 
+/// The window through which tapes are read.
+const WINDOW_BYTES: usize = 64 << 10;
+
+/// Bytes that a table may always take.
+const SHARE_BYTES_MIN: usize = 256 << 10;
+
+/// What is there for a table or for a writer, whoever else asks for memory.
+const LENT_BYTES: usize = WRITER_BYTES;
+
+/// What a worker needs to go on by all means.
+pub(super) const READING_BYTES: usize = WINDOW_BYTES + PROBE_BYTES + LENT_BYTES;
+
 /// What a table of these rows takes, more or less.
 pub(super) fn table_bytes(stretches: &[Stretch]) -> usize {
-    stretches.iter().map(|stretch| stretch.bytes + stretch.rows * TABLE_ROW_BYTES).sum()
+    let bytes = |stretch: &Stretch| stretch.span.bytes + stretch.span.rows * TABLE_ROW_BYTES;
+    stretches.iter().map(bytes).sum()
+}
+
+/// Memory that is lent to one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Lender(Arc<Mutex<Reservation>>);
+
+impl Lender {
+    fn memory(&self) -> MutexGuard<'_, Reservation> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// A reservation with a minimum of `bytes`; `None` when there are not so many.
+    fn try_lend(&self, bytes: usize) -> Option<Reservation> {
+        let mut memory = self.memory();
+        memory.try_grow(bytes).then(|| memory.cede(bytes))
+    }
+
+    /// The same for who cannot do without.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there are not so many bytes; there are [`WRITER_BYTES`].
+    pub(super) fn lend(&self, bytes: usize) -> Result<Reservation> {
+        let mut memory = self.memory();
+        memory.grow(bytes)?;
+        Ok(memory.cede(bytes))
+    }
+
+    /// Takes back what was lent.
+    pub(super) fn take_back(&self, mut lent: Reservation) {
+        lent.shrink(lent.bytes());
+        let mut memory = self.memory();
+        memory.absorb(lent);
+        // Less comes back where something else was split off, and is made good if it can be.
+        let _ = memory.set_minimum(LENT_BYTES);
+    }
 }
 
 /// What a worker reads and makes tables with.
 pub(super) struct Workshop {
-    pub(super) reader: LaneReader,
-    pub(super) memory: Reservation,
+    pub(super) reader: PageReader,
+    /// What the probe rows at hand are charged to, or a page that is read to be moved.
+    pub(super) probe: Reservation,
+    /// What tables are made of, or lanes divided with.
+    pub(super) lender: Lender,
     /// Bytes that a table may take, so that others have their share.
     pub(super) share: usize,
+    /// What all of this is under.
+    pub(super) root: Reservation,
+}
+
+impl Workshop {
+    /// # Errors
+    /// `OutOfMemory` when there is not enough to go on with by all means.
+    pub(super) fn new(cx: &Context) -> Result<Self> {
+        let share = (cx.memory().free() / (cx.query.threads + 1)).max(SHARE_BYTES_MIN);
+        let mut root = cx.memory().reserve(HOLDER, READING_BYTES)?;
+        let mut part = |bytes| {
+            root.grow(bytes)?;
+            Ok::<_, Error>(root.cede(bytes))
+        };
+        Ok(Workshop {
+            reader: PageReader::new(part(WINDOW_BYTES)?, WINDOW_BYTES),
+            probe: part(PROBE_BYTES)?,
+            lender: Lender(Arc::new(Mutex::new(part(LENT_BYTES)?))),
+            share,
+            root,
+        })
+    }
 }
 
 /// Build rows, as one table after the other.
@@ -110,23 +187,22 @@ impl Blocks {
     }
 }
 
-/// The table of these rows; `None` when there is no room for it.
+/// The table of these rows; `None` when there is no room for it, and they are several stretches.
 fn table(
     shared: &Arc<Shared>,
     stored: &[Stretch],
     workshop: &mut Workshop,
     cx: &Context,
 ) -> Result<Option<Arc<Table>>> {
-    let needed = table_bytes(stored);
-    let bytes: usize = stored.iter().map(|stretch| stretch.bytes).sum();
-    if !workshop.memory.try_grow(needed) {
-        if stored.len() > 1 {
-            return Ok(None);
-        }
-        workshop.memory.grow(needed)?;
-    }
-    let mut memory = workshop.memory.cede(needed);
-    memory.grow(bytes)?;
+    let may_fail = stored.len() > 1;
+    let lender = workshop.lender.clone();
+    let needed = table_bytes(stored).max(LENT_BYTES);
+    let mut memory = match lender.try_lend(needed) {
+        Some(memory) => memory,
+        None if may_fail => return Ok(None),
+        None => lender.lend(needed)?,
+    };
+    memory.grow(stored.iter().map(|stretch| stretch.span.bytes).sum())?;
     let shape = &shared.shape;
     let mut pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
     let mut runs: Vec<Run> = Vec::new();
@@ -135,22 +211,40 @@ fn table(
         if runs.last().is_none_or(|run| run.morsel() != stretch.morsel()) {
             runs.push(Run::new(stretch.morsel(), shape.build_keys.len()));
         }
-        let mut at = stretch.from;
-        while at < stretch.until {
-            at = workshop.reader.load(stretch, at, &mut pages, |_| Ok(()))?;
+        workshop.reader.seek(&stretch.tape, stretch.span.from, stretch.span.until)?;
+        while let Some(page) = workshop.reader.next(|_| Ok(()))? {
+            pages.push_taped(page)?;
             let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
             if let Some(run) = runs.last_mut() {
                 run.add(&rows, shape.layout.width());
             }
         }
     }
-    let parts = vec![Part { pages, runs, memory: memory.split(0) }];
-    let building = Building::new(shared, memory, parts, false, false, 1)?;
-    match building.tasks() {
-        0 => Ok(Some(Arc::new(Table::empty()))),
-        _ => match building.run(0, shared, cx)? {
-            Built::Table(table) => Ok(Some(table)),
-            Built::Part | Built::NoRoom => Ok(None),
-        },
+    let parts = vec![Part { pages, runs, memory: memory.split(0), lane_memory: None }];
+    let making = Making { may_fail, ordinals: false, filter: false, threads: 1 };
+    let building = match Building::new(shared, memory, parts, &making)? {
+        Begun::Building(building) => building,
+        Begun::NoRoom(parts, memory) => {
+            drop(parts);
+            lender.take_back(memory);
+            return Ok(None);
+        }
+    };
+    if building.tasks() == 0 {
+        return Ok(Some(Arc::new(Table::empty())));
+    }
+    match building.run(0, shared, cx)? {
+        Built::Table(mut table) => {
+            if let Some(table) = Arc::get_mut(&mut table) {
+                table.gives_back_to(lender);
+            }
+            Ok(Some(table))
+        }
+        Built::Part | Built::NoRoom => {
+            let (store, memory) = building.rows();
+            drop((building, store));
+            memory.into_iter().for_each(|memory| lender.take_back(memory));
+            Ok(None)
+        }
     }
 }

@@ -6,29 +6,25 @@
 //! input is that of the stretches by morsel. A lane too large for memory is divided again: each
 //! level takes the hash apart in its own way.
 //!
-//! ```text
-//! stretch = one page after another
-//! page    = | block of rows | block of the heap, if there is any |
-//! ```
-//!
 //! Memory: a writer has [`WRITER_BYTES`] from the start, with which it can always go on; what it
 //! takes to find stretches again is charged with the [`LaneSet`].
 
 use std::sync::Arc;
 
-use super::shape::HOLDER;
 use crate::batch::{Column, hash_word, pick};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{FIRST_PAGE_BYTES, RowLayout, RowPages, RowRef, Slot};
-use crate::memory::spill::{Tape, TapeWriter};
+use crate::memory::rows::{
+    FIRST_PAGE_BYTES, LaneOrder, PageSpan, PageWriter, RowLayout, RowPages, RowRef, Slot,
+};
+use crate::memory::spill::Tape;
 
 /// Lanes of a level.
 pub(super) const LANES: usize = 1 << LANE_BITS;
 const LANE_BITS: u32 = 6;
 
 /// The pages of a lane, until they are written.
-const PAGE_BYTES: usize = 32 << 10;
+pub(super) const PAGE_BYTES: usize = 32 << 10;
 
 /// Bytes of pages from which on they are written even if there is memory for more: about a morsel
 /// of narrow rows.
@@ -44,14 +40,6 @@ const TAPE_BYTES: usize = 64 << 10;
 /// What a writer needs to work at all: a page for each lane, and the tape's buffer.
 pub(super) const WRITER_BYTES: usize = TAPE_BYTES + LANES * FIRST_PAGE_BYTES;
 
-/// Set in a block's number when the page's heap follows; the others are its number of rows.
-const HEAP_BIT: u32 = 1 << 31;
-
-/// Rows of a page whose block has this number, and whether its heap follows.
-pub(super) fn page_of(tag: u32) -> (usize, bool) {
-    ((tag & !HEAP_BIT) as usize, tag & HEAP_BIT != 0)
-}
-
 /// Which lane of a level a hash belongs to.
 pub(super) fn lane_of(hash: u64, level: u32) -> usize {
     // Not bits of the hash itself: directories and the levels above use those.
@@ -64,11 +52,7 @@ pub(super) fn lane_of(hash: u64, level: u32) -> usize {
 pub(super) struct Stretch {
     pub(super) tape: Arc<Tape>,
     morsel: u64,
-    pub(super) from: u64,
-    pub(super) until: u64,
-    pub(super) rows: usize,
-    /// Bytes of its pages.
-    pub(super) bytes: usize,
+    pub(super) span: PageSpan,
 }
 
 impl Stretch {
@@ -89,11 +73,11 @@ impl Lane {
     }
 
     pub(super) fn rows(&self) -> usize {
-        self.stretches.iter().map(|stretch| stretch.rows).sum()
+        self.stretches.iter().map(|stretch| stretch.span.rows).sum()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.stretches.iter().map(|stretch| stretch.bytes).sum()
+        self.stretches.iter().map(|stretch| stretch.span.bytes).sum()
     }
 }
 
@@ -138,25 +122,77 @@ impl LaneSet {
 struct Written {
     lane: usize,
     morsel: u64,
-    from: u64,
-    until: u64,
-    rows: usize,
-    bytes: usize,
+    span: PageSpan,
+}
+
+/// Rows that go to lanes, in the order of those.
+trait LaneRows {
+    /// Stores copies of the rows from number `start` on, of which those before `ends[l]` (counted
+    /// from there) go to lane `l`, as many as `memory` has room for; how many.
+    fn store(
+        &self,
+        start: usize,
+        ends: &[usize],
+        pages: &mut RowPages,
+        memory: &mut Reservation,
+    ) -> Result<usize>;
+}
+
+/// Rows of other pages.
+struct StoredRows<'a> {
+    from: &'a RowPages,
+    rows: Vec<RowRef>,
+}
+
+impl LaneRows for StoredRows<'_> {
+    fn store(
+        &self,
+        start: usize,
+        ends: &[usize],
+        pages: &mut RowPages,
+        memory: &mut Reservation,
+    ) -> Result<usize> {
+        let rows = &self.rows[start..];
+        let mut refs = Vec::with_capacity(rows.len());
+        pages.append_rows_by_lane(self.from, rows, ends, memory, &mut refs)
+    }
+}
+
+/// Rows of columns, by physical position.
+struct ColumnRows<'a> {
+    columns: &'a [&'a Column],
+    rows: Vec<u32>,
+    /// Where a stored row keeps its hash, and the hashes of the rows.
+    slot: Option<(Slot, Vec<u64>)>,
+}
+
+impl LaneRows for ColumnRows<'_> {
+    fn store(
+        &self,
+        start: usize,
+        ends: &[usize],
+        pages: &mut RowPages,
+        memory: &mut Reservation,
+    ) -> Result<usize> {
+        let end = ends.last().map_or(start, |end| start + end);
+        let picked = pick(self.columns.iter().copied(), &self.rows[start..end]);
+        let mut refs = Vec::with_capacity(end - start);
+        let stored = pages.append_picked(&picked, ends, memory, &mut refs)?;
+        if let Some((slot, hashes)) = &self.slot {
+            pages.set_slots(&refs, *slot, &hashes[start..]);
+        }
+        Ok(stored)
+    }
 }
 
 /// Moves rows to tape; see the module documentation.
 pub(super) struct LaneWriter {
     pages: RowPages,
-    tape: TapeWriter,
+    writer: PageWriter,
     written: Vec<Written>,
     morsel: u64,
     level: u32,
-    memory: Reservation,
-    /// The lane of each row added, the rows' numbers by lane, and where each lane ends.
-    lanes: Vec<u8>,
-    order: Vec<u32>,
-    ends: Vec<usize>,
-    refs: Vec<RowRef>,
+    order: LaneOrder,
 }
 
 impl LaneWriter {
@@ -164,24 +200,14 @@ impl LaneWriter {
     ///
     /// # Errors
     /// `OutOfMemory` when the minimum is not there.
-    pub(super) fn new(
-        layout: &Arc<RowLayout>,
-        level: u32,
-        mut memory: Reservation,
-    ) -> Result<Self> {
-        memory.grow(TAPE_BYTES)?;
-        let tape = TapeWriter::new(memory.governor().spill(), HOLDER, TAPE_BYTES);
+    pub(super) fn new(layout: &Arc<RowLayout>, level: u32, memory: Reservation) -> Result<Self> {
         Ok(LaneWriter {
             pages: RowPages::with_lanes(layout.clone(), PAGE_BYTES, LANES),
-            tape,
+            writer: PageWriter::new(memory, TAPE_BYTES)?,
             written: Vec::new(),
             morsel: 0,
             level,
-            memory,
-            lanes: Vec::new(),
-            order: Vec::new(),
-            ends: Vec::new(),
-            refs: Vec::new(),
+            order: LaneOrder::default(),
         })
     }
 
@@ -203,24 +229,8 @@ impl LaneWriter {
     /// `Io` or `OutOfMemory` when the tape cannot be written, or one row has no room.
     pub(super) fn add(&mut self, from: &RowPages, rows: &[RowRef], hashes: &[u64]) -> Result<()> {
         self.sort(hashes);
-        let sorted: Vec<RowRef> = self.order.iter().map(|&row| rows[row as usize]).collect();
-        let mut start = 0;
-        for lane in 0..LANES {
-            let end = self.ends[lane];
-            while start < end {
-                self.refs.clear();
-                let (rest, memory) = (&sorted[start..end], &mut self.memory);
-                start += self.pages.append_rows(from, rest, lane, memory, &mut self.refs)?;
-                if start < end && self.flush()? == 0 {
-                    let mut alone = self.page_for_one();
-                    let row = &sorted[start..start + 1];
-                    alone.append_rows(from, row, 0, &mut self.memory, &mut self.refs)?;
-                    self.write_alone(lane, &alone)?;
-                    start += 1;
-                }
-            }
-        }
-        self.flush_if_much()
+        let rows = self.order.pick(rows);
+        self.store(&StoredRows { from, rows })
     }
 
     /// Adds the rows at these physical positions of columns, whose keys have these hashes; `slot`
@@ -236,75 +246,55 @@ impl LaneWriter {
         slot: Option<Slot>,
     ) -> Result<()> {
         self.sort(hashes);
-        let sorted: Vec<u32> = self.order.iter().map(|&row| rows[row as usize]).collect();
-        let by_lane: Vec<u64> = match slot {
-            Some(_) => self.order.iter().map(|&row| hashes[row as usize]).collect(),
-            None => Vec::new(),
-        };
-        let mut start = 0;
-        while start < sorted.len() {
-            let picked = pick(columns.iter().copied(), &sorted[start..]);
-            let ends: Vec<usize> = self.ends.iter().map(|end| end.saturating_sub(start)).collect();
-            self.refs.clear();
-            let (memory, refs) = (&mut self.memory, &mut self.refs);
-            let stored = self.pages.append_picked(&picked, &ends, memory, refs)?;
-            if let Some(slot) = slot {
-                self.pages.set_slots(&self.refs, slot, &by_lane[start..]);
-            }
-            start += stored;
-            if start < sorted.len() && self.flush()? == 0 {
-                let mut alone = self.page_for_one();
-                self.refs.clear();
-                let (row, memory) = (&sorted[start..start + 1], &mut self.memory);
-                alone.append(columns, row, memory, &mut self.refs)?;
-                if let Some(slot) = slot {
-                    alone.set_slots(&self.refs, slot, &by_lane[start..]);
-                }
-                self.write_alone(self.ends.partition_point(|&end| end <= start), &alone)?;
-                start += 1;
-            }
-        }
-        self.flush_if_much()
+        let (rows, slot) = (self.order.pick(rows), slot.map(|s| (s, self.order.pick(hashes))));
+        self.store(&ColumnRows { columns, rows, slot })
     }
 
-    /// What has been written, as lanes.
+    /// What has been written, as lanes, and the memory that is left.
     ///
     /// # Errors
     /// As [`LaneWriter::begin`].
-    pub(super) fn finish(mut self) -> Result<LaneSet> {
+    pub(super) fn finish(mut self) -> Result<(LaneSet, Reservation)> {
         self.flush()?;
-        let tape = Arc::new(self.tape.finish()?);
+        let (tape, mut memory) = self.writer.finish()?;
         let mut lanes: Vec<Lane> = (0..LANES).map(|_| Lane::default()).collect();
         let held = self.written.len() * size_of::<Stretch>();
-        for Written { lane, morsel, from, until, rows, bytes } in self.written {
+        for Written { lane, morsel, span } in self.written {
             let tape = tape.clone();
-            lanes[lane].stretches.push(Stretch { tape, morsel, from, until, rows, bytes });
+            lanes[lane].stretches.push(Stretch { tape, morsel, span });
         }
-        Ok(LaneSet { lanes, memory: Some(self.memory.split(held)) })
+        Ok((LaneSet { lanes, memory: Some(memory.split(held)) }, memory))
     }
 
-    /// Puts the numbers of rows in the order of their lanes.
+    /// Gives up what has been written; what is left is the memory.
+    #[must_use]
+    pub(super) fn abandon(self) -> Reservation {
+        self.writer.abandon()
+    }
+
     fn sort(&mut self, hashes: &[u64]) {
-        self.lanes.clear();
-        self.lanes.extend(hashes.iter().map(|&hash| lane_of(hash, self.level) as u8));
-        self.ends.clear();
-        self.ends.resize(LANES, 0);
-        self.lanes.iter().for_each(|&lane| self.ends[usize::from(lane)] += 1);
-        let mut end = 0;
-        // From counts to where each lane begins; placing the rows moves them to its end.
-        for count in &mut self.ends {
-            end += std::mem::replace(count, end);
-        }
-        self.order.clear();
-        self.order.resize(hashes.len(), 0);
-        for (row, &lane) in (0..).zip(&self.lanes) {
-            let place = &mut self.ends[usize::from(lane)];
-            self.order[*place] = row;
-            *place += 1;
-        }
+        let level = self.level;
+        self.order.sort(LANES, hashes.iter().map(|&hash| lane_of(hash, level)));
     }
 
-    fn flush_if_much(&mut self) -> Result<()> {
+    /// Stores rows in the order that was just made.
+    fn store(&mut self, rows: &impl LaneRows) -> Result<()> {
+        let (mut start, count) = (0, self.order.order().len());
+        let mut ends = self.order.ends().to_vec();
+        while start < count {
+            let stored = rows.store(start, &ends, &mut self.pages, self.writer.memory())?;
+            advance(&mut ends, stored);
+            start += stored;
+            if start < count && self.flush()? == 0 {
+                // Not even a page could be had, but by asking for it by all means.
+                let lane = ends.partition_point(|&end| end == 0);
+                let mut alone = RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
+                rows.store(start, &[1], &mut alone, self.writer.memory())?;
+                self.write(&alone, Some(lane))?;
+                advance(&mut ends, 1);
+                start += 1;
+            }
+        }
         if self.pages.bytes() >= HELD_BYTES_MAX {
             self.flush()?;
         }
@@ -313,60 +303,40 @@ impl LaneWriter {
 
     /// Writes all pages; the bytes that they had.
     fn flush(&mut self) -> Result<usize> {
-        let bytes = self.pages.bytes();
-        let before = self.written.len();
-        write(&self.pages, None, self.morsel, &mut self.tape, &mut self.written)?;
-        self.pages.clear();
-        self.memory.shrink(bytes);
-        self.memory.grow((self.written.len() - before) * size_of::<Stretch>())?;
-        Ok(bytes)
+        let none = RowPages::with_lanes(self.pages.layout().clone(), PAGE_BYTES, LANES);
+        let pages = std::mem::replace(&mut self.pages, none);
+        self.write(&pages, None)?;
+        Ok(pages.bytes())
     }
 
-    /// A page that one row can have by all means.
-    fn page_for_one(&self) -> RowPages {
-        RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict()
-    }
-
-    /// Writes a row for which not even a page could be had without asking for it by all means.
-    fn write_alone(&mut self, lane: usize, pages: &RowPages) -> Result<()> {
-        let before = self.written.len();
-        write(pages, Some(lane), self.morsel, &mut self.tape, &mut self.written)?;
-        self.memory.shrink(pages.bytes());
-        self.memory.grow((self.written.len() - before) * size_of::<Stretch>())
+    /// Writes pages as pages of `lane`, or of the lanes that they have, and gives back what they
+    /// are charged with.
+    fn write(&mut self, pages: &RowPages, lane: Option<usize>) -> Result<()> {
+        let (first, morsel) = (self.written.len(), self.morsel);
+        // The pages of a lane side by side, as they are read.
+        let mut order: Vec<usize> = (0..pages.pages()).collect();
+        order.sort_by_key(|&page| pages.page_lane(page));
+        for page in order {
+            let Some(span) = self.writer.append(pages, page, None)? else { continue };
+            let lane = lane.unwrap_or_else(|| pages.page_lane(page));
+            match self.written[first..].last_mut() {
+                Some(last)
+                    if last.lane == lane && last.span.bytes + span.bytes <= STRETCH_BYTES =>
+                {
+                    last.span.until = span.until;
+                    last.span.rows += span.rows;
+                    last.span.bytes += span.bytes;
+                }
+                _ => self.written.push(Written { lane, morsel, span }),
+            }
+        }
+        let memory = self.writer.memory();
+        memory.shrink(pages.bytes());
+        memory.grow((self.written.len() - first) * size_of::<Stretch>())
     }
 }
 
-/// Appends pages to a tape, as pages of `lane` or of the lanes that they have.
-fn write(
-    pages: &RowPages,
-    lane: Option<usize>,
-    morsel: u64,
-    tape: &mut TapeWriter,
-    written: &mut Vec<Written>,
-) -> Result<()> {
-    let first = written.len();
-    // The pages of a lane side by side, as they are read.
-    let mut order: Vec<usize> = (0..pages.pages()).collect();
-    order.sort_by_key(|&page| pages.page_lane(page));
-    for page in order {
-        let Some(image) = pages.image(page) else { continue };
-        let (rows, bytes) = (image.rows, image.fixed.len() + image.heap.len());
-        let tag = u32::try_from(rows).ok().filter(|rows| rows & HEAP_BIT == 0);
-        let tag = tag.ok_or_else(|| Error::internal("a page of too many rows"))?;
-        let has_heap = !image.heap.is_empty();
-        let from = tape.append(image.fixed, if has_heap { tag | HEAP_BIT } else { tag })?;
-        if has_heap {
-            tape.append(image.heap, 0)?;
-        }
-        let (lane, until) = (lane.unwrap_or_else(|| pages.page_lane(page)), tape.len());
-        match written[first..].last_mut() {
-            Some(last) if last.lane == lane && last.bytes + bytes <= STRETCH_BYTES => {
-                last.until = until;
-                last.rows += rows;
-                last.bytes += bytes;
-            }
-            _ => written.push(Written { lane, morsel, from, until, rows, bytes }),
-        }
-    }
-    Ok(())
+/// Where lanes end for who leaves out the first `rows` rows.
+fn advance(ends: &mut [usize], rows: usize) {
+    ends.iter_mut().for_each(|end| *end = end.saturating_sub(rows));
 }

@@ -81,7 +81,7 @@ use crate::batch::{KeyFilterId, physical_type};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
 use crate::operators::JoinKind;
-use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
 use build::BuildSink;
 use build_rows::BuildRows;
@@ -202,9 +202,7 @@ impl Spec for HashJoin {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [probe, build] = inputs else {
-            return Err(Error::internal("hash join has two inputs"));
-        };
+        let [probe, build] = &take_inputs(inputs.to_vec(), "hash join")?;
         self.check(probe, build)?;
         let probe = (probe.as_ref(), &self.probe_output[..]);
         let build = (build.as_ref(), &self.build_output[..]);
@@ -239,9 +237,7 @@ impl Spec for HashJoin {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([probe, build_side]) = <[Stream; 2]>::try_from(inputs) else {
-            return Err(Error::internal("hash join has two inputs"));
-        };
+        let [probe, build_side] = take_inputs(inputs, "hash join")?;
         let schema = self.schema(&[probe.schema.clone(), build_side.schema.clone()])?;
         let shape = Shape::new(self, &probe.schema, &build_side.schema)?;
         // Without a limit nothing is ever refused.

@@ -92,6 +92,8 @@ pub(super) struct Part {
     pub(super) runs: Vec<Run>,
     /// What the pages are charged to.
     pub(super) memory: Reservation,
+    /// What the rows can be moved out of memory with.
+    pub(super) lane_memory: Option<Reservation>,
 }
 
 /// Where a walk over consecutive runs stands.
@@ -122,16 +124,26 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Puts the workers' parts together; what they are charged to goes into `memory`.
+    /// Bytes that the store of these rows takes beside those of the pages.
     ///
     /// # Errors
     /// `OutOfMemory` when there are more rows than numbers.
+    pub(super) fn extra_bytes_for(parts: &[Part]) -> Result<usize> {
+        row_bits(parts.iter().map(|part| &part.pages))?;
+        let pages: usize = parts.iter().map(|part| part.pages.pages()).sum();
+        Ok(extra_bytes(parts.iter().flat_map(|part| &part.runs), pages))
+    }
+
+    /// Puts the workers' parts together; what they are charged to goes into `memory`.
+    ///
+    /// # Errors
+    /// As [`Store::extra_bytes_for`].
     pub(super) fn new(
         mut pages: RowPages,
         parts: Vec<Part>,
         memory: &mut Reservation,
     ) -> Result<Self> {
-        let mut runs = Vec::new();
+        let mut runs = Vec::with_capacity(parts.iter().map(|part| part.runs.len()).sum());
         for part in parts {
             memory.absorb(part.memory);
             let behind = pages.absorb(part.pages);
@@ -142,11 +154,7 @@ impl Store {
         }
         // One worker has each morsel, and may have begun several runs of it.
         runs.sort_by_key(|run| run.morsel);
-        let longest = (0..pages.pages()).map(|page| pages.page_rows(page)).max().unwrap_or(0);
-        let row_bits = longest.next_power_of_two().trailing_zeros();
-        if pages.pages().checked_shl(row_bits).is_none_or(|numbers| numbers > ROWS_MAX) {
-            return Err(too_many_rows(pages.rows()));
-        }
+        let row_bits = row_bits([&pages].into_iter())?;
         let mut starts = Vec::with_capacity(pages.pages());
         let mut start = 0;
         for page in 0..pages.pages() {
@@ -175,8 +183,7 @@ impl Store {
 
     /// Bytes beside those of the pages.
     pub(super) fn extra_bytes(&self) -> usize {
-        let extents: usize = self.runs.iter().map(|run| run.extents.capacity()).sum();
-        extents * size_of::<Extent>() + self.runs.len() * size_of::<Run>() + self.starts.len() * 4
+        extra_bytes(self.runs.iter(), self.starts.len())
     }
 
     /// The number of a row.
@@ -242,4 +249,24 @@ impl Store {
         }
         false
     }
+}
+
+/// Bits of a number that say where in its page a row is.
+fn row_bits<'a>(pages: impl Iterator<Item = &'a RowPages> + Clone) -> Result<u32> {
+    let longest = |pages: &RowPages| (0..pages.pages()).map(|page| pages.page_rows(page)).max();
+    let longest = pages.clone().filter_map(longest).max().unwrap_or(0);
+    let bits = longest.next_power_of_two().trailing_zeros();
+    let count: usize = pages.clone().map(RowPages::pages).sum();
+    // Of pages with few rows the numbers of many stay unused.
+    let numbers = u32::try_from(count).ok().and_then(|count| u64::from(count).checked_shl(bits));
+    match numbers.is_none_or(|numbers| numbers > ROWS_MAX as u64) {
+        true => Err(too_many_rows(pages.map(RowPages::rows).sum(), count)),
+        false => Ok(bits),
+    }
+}
+
+/// Bytes of runs, and of what is known of so many pages.
+fn extra_bytes<'a>(runs: impl Iterator<Item = &'a Run>, pages: usize) -> usize {
+    let bytes = |run: &Run| run.extents.capacity() * size_of::<Extent>() + size_of::<Run>();
+    runs.map(bytes).sum::<usize>() + pages * size_of::<u32>()
 }

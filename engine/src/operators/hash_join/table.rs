@@ -11,6 +11,7 @@ use arrow::array::ArrayRef;
 use super::dense::DenseDirectory;
 use super::groups::{Entry, Groups, NONE, group_of};
 use super::hashed::{Compare, HashDirectory, Search};
+use super::lane_table::Lender;
 use super::shape::{Payload, Shape};
 use super::store::Store;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, NULL_INDEX, Ordinals, Picked, pick};
@@ -40,7 +41,18 @@ pub(super) struct Table {
     arrays: Vec<Option<ArrayRef>>,
     /// The rows that have had a match, by position, where that decides what comes out.
     marks: Option<RowMarks>,
-    _memory: Option<Reservation>,
+    memory: Option<Reservation>,
+    /// Who gets the memory back.
+    lender: Option<Lender>,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if let (Some(lender), Some(memory)) = (self.lender.take(), self.memory.take()) {
+            *self = Table::empty();
+            lender.take_back(memory);
+        }
+    }
 }
 
 impl Table {
@@ -52,15 +64,15 @@ impl Table {
             store: None,
             arrays: Vec::new(),
             marks: None,
-            _memory: None,
+            memory: None,
+            lender: None,
         }
     }
 
-    /// The table of these rows, which `memory` is charged with.
+    /// The table of these rows, which `memory` is charged with, and with marks for them.
     ///
     /// # Errors
-    /// `OutOfMemory` when marks for the rows have no room, `Internal` when the rows are not what
-    /// the shape says.
+    /// `Internal` when the rows are not what the shape says.
     pub(super) fn new(
         directory: Directory,
         store: Arc<Store>,
@@ -78,11 +90,7 @@ impl Table {
                 }
             }
         }
-        let mut marks = None;
-        if shape.kind.gives_build_rows() {
-            memory.grow(RowMarks::size_bytes(store.rows()))?;
-            marks = Some(RowMarks::new(store.rows()));
-        }
+        let marks = shape.kind.gives_build_rows().then(|| RowMarks::new(store.rows()));
         let is_hashed = matches!(directory, Directory::Hashed(_));
         let keeps_rows = shape.reads_rows() || marks.is_some() || is_hashed;
         let store = if keeps_rows {
@@ -92,7 +100,13 @@ impl Table {
             None
         };
         let groups_of_none = Groups::default();
-        Ok(Table { directory, groups_of_none, store, arrays, marks, _memory: Some(memory) })
+        let (memory, lender) = (Some(memory), None);
+        Ok(Table { directory, groups_of_none, store, arrays, marks, memory, lender })
+    }
+
+    /// Its memory goes there when it is dropped.
+    pub(super) fn gives_back_to(&mut self, lender: Lender) {
+        self.lender = Some(lender);
     }
 
     /// Whether there is no build row.

@@ -7,8 +7,7 @@ use super::store::{BLOCK_ROWS, Block, BuildSide, Part};
 use crate::batch::{Chunk, Column};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{FIRST_PAGE_BYTES, RowPages};
-use crate::memory::spill::TapeWriter;
+use crate::memory::rows::{FIRST_PAGE_BYTES, PageWriter, RowPages};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::scheduler::Token;
 
@@ -39,7 +38,9 @@ struct BuildWorker {
     blocks: Vec<Block>,
     /// Blocks before this one have no page in memory.
     spilled: usize,
-    tape: Option<TapeWriter>,
+    tape: Option<PageWriter>,
+    /// What it is made with.
+    tape_memory: Option<Reservation>,
 }
 
 impl Sink for BuildSink {
@@ -52,8 +53,14 @@ impl Sink for BuildSink {
         let threads = cx.query.threads;
         let mut memory = shared.state().builder(cx.memory(), threads, MINIMUM_BYTES)?;
         memory.grow(SPILL_BYTES)?;
-        let memory = Some(memory);
-        Ok(Box::new(BuildWorker { shared, memory, blocks: Vec::new(), spilled: 0, tape: None }))
+        Ok(Box::new(BuildWorker {
+            shared,
+            tape_memory: Some(memory.cede(SPILL_BYTES)),
+            memory: Some(memory),
+            blocks: Vec::new(),
+            spilled: 0,
+            tape: None,
+        }))
     }
 
     fn prepare(&self, _: &Context) -> Result<usize> {
@@ -87,9 +94,10 @@ impl SinkWorker for BuildWorker {
     }
 
     fn combine(&mut self, _: &Context) -> Result<Option<Token>> {
-        if let Some(mut memory) = self.memory.take() {
-            let tape = self.tape.take().map(TapeWriter::finish).transpose()?;
-            memory.shrink(SPILL_BYTES);
+        if let Some(memory) = self.memory.take() {
+            let tape = self.tape.take().map(PageWriter::finish).transpose()?;
+            let tape = tape.map(|(tape, _)| tape);
+            self.tape_memory = None;
             let blocks = std::mem::take(&mut self.blocks);
             self.shared.state().parts.push(Part { blocks, tape, memory });
         }
@@ -150,8 +158,11 @@ impl BuildWorker {
     fn spill(&mut self, memory: &mut Reservation, cx: &Context) -> Result<usize> {
         let mut freed = 0;
         if self.blocks.iter().skip(self.spilled).any(|block| !block.pages.is_empty()) {
-            let space = memory.governor().spill();
-            let tape = self.tape.get_or_insert_with(|| TapeWriter::new(space, HOLDER, SPILL_BYTES));
+            let tape = match (&mut self.tape, self.tape_memory.take()) {
+                (Some(tape), _) => tape,
+                (none, Some(memory)) => none.insert(PageWriter::new(memory, SPILL_BYTES)?),
+                (None, None) => return Err(Error::internal("a join's rows have nowhere to go")),
+            };
             for block in self.blocks.iter_mut().skip(self.spilled) {
                 cx.check()?;
                 freed += block.write(tape)?;

@@ -40,7 +40,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
 use crate::operators::JoinKind;
-use crate::plan::{Build, Field, Spec, Stream, from_fields_with, to_fields};
+use crate::plan::{Build, Field, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
 use build::BuildSink;
 use build_rows::BuildRows;
@@ -108,9 +108,7 @@ impl Spec for NestedLoopJoin {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [probe, build] = inputs else {
-            return Err(Error::internal("nested loop join has two inputs"));
-        };
+        let [probe, build] = &take_inputs(inputs.to_vec(), "nested loop join")?;
         self.check(probe, build)?;
         let probe = (probe.as_ref(), &self.probe_output[..]);
         let build = (build.as_ref(), &self.build_output[..]);
@@ -133,9 +131,7 @@ impl Spec for NestedLoopJoin {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([probe, build_side]) = <[Stream; 2]>::try_from(inputs) else {
-            return Err(Error::internal("nested loop join has two inputs"));
-        };
+        let [probe, build_side] = take_inputs(inputs, "nested loop join")?;
         let schema = self.schema(&[probe.schema.clone(), build_side.schema.clone()])?;
         let shape = Shape::new(self, &probe.schema, &build_side.schema)?;
         let shared = Arc::new(Shared::new(shape));

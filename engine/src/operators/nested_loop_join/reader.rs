@@ -6,11 +6,10 @@
 use std::sync::Arc;
 
 use super::shape::{PAIRS_BYTES, READ_BYTES, Shape, Shared, WINDOW_BYTES};
-use super::store::{Block, BuildSide, Columns, Group, PageOnTape};
+use super::store::{Block, BuildSide, Columns, Group};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{Pages, RowRef};
-use crate::memory::spill::TapeReader;
+use crate::memory::rows::{PageReader, PageSpan, Pages, RowRef, TapedPage};
 use crate::pipeline::Context;
 
 /// One worker's view of the build side.
@@ -18,8 +17,8 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     pub(super) side: Arc<BuildSide>,
     memory: Reservation,
-    /// The tape read last and its number.
-    tape: Option<(usize, TapeReader)>,
+    /// Has its window from the start, if there are tapes.
+    tape: PageReader,
     /// The group read last.
     current: Option<(usize, Columns)>,
 }
@@ -29,8 +28,10 @@ impl Reader {
     /// `Internal` when the build side is not done, `OutOfMemory` when nothing is left to read with.
     pub(super) fn new(shared: &Arc<Shared>, cx: &Context) -> Result<Self> {
         let side = shared.side()?;
-        let memory = shared.state().reader(cx.memory())?;
-        Ok(Reader { shared: shared.clone(), side, memory, tape: None, current: None })
+        let mut memory = shared.state().reader(cx.memory())?;
+        let window = if side.tapes.is_empty() { 0 } else { WINDOW_BYTES };
+        let tape = PageReader::new(memory.cede(window), WINDOW_BYTES);
+        Ok(Reader { shared: shared.clone(), side, memory, tape, current: None })
     }
 
     /// The columns of group number `number`.
@@ -64,41 +65,21 @@ impl Reader {
         Ok(columns)
     }
 
-    /// A page from its tape: its rows, then its heap.
-    fn load(&mut self, block: &Block, page: PageOnTape) -> Result<Vec<u8>> {
-        let reader = match &mut self.tape {
-            Some((number, reader)) => {
-                if *number != block.tape {
-                    reader.turn_to(tape(&self.side, block.tape)?);
-                    *number = block.tape;
-                }
-                reader
-            }
-            none => {
-                // Its window takes what the reservation was just lowered by.
-                self.memory.settle();
-                let charge = self.memory.child(0)?;
-                let reader = TapeReader::new(tape(&self.side, block.tape)?, WINDOW_BYTES, charge)?;
-                &mut none.insert((block.tape, reader)).1
-            }
+    /// A page from its tape, which is charged for.
+    fn load(&mut self, block: &Block, page: PageSpan) -> Result<TapedPage> {
+        let Some(tape) = self.side.tapes.get(block.tape) else {
+            return Err(Error::internal("a join's tape is missing"));
         };
-        let mut bytes = Vec::with_capacity(page.fixed + page.heap);
-        reader.seek(page.position, u64::MAX, 0);
-        while bytes.len() < page.fixed + page.heap {
-            let Some(part) = reader.next_block()? else { break };
-            bytes.extend_from_slice(part.bytes);
-        }
-        match bytes.len() == page.fixed + page.heap {
-            true => Ok(bytes),
-            false => Err(Error::internal("a page on a tape is not as long as it was")),
-        }
+        self.tape.seek(tape, page.from, page.until)?;
+        let page = self.tape.next(|_| Ok(()))?;
+        page.ok_or_else(|| Error::internal("a page of a join's tape is missing"))
     }
 
     /// The columns of a group; `loaded` has its pages that are on tapes, in order.
     ///
     /// # Errors
     /// `Internal` when pages are missing.
-    pub(super) fn decode(shape: &Shape, group: &Group, loaded: &[Vec<u8>]) -> Result<Columns> {
+    pub(super) fn decode(shape: &Shape, group: &Group, loaded: &[TapedPage]) -> Result<Columns> {
         let width = shape.layout.width();
         let (mut pages, mut refs): (Vec<&[u8]>, Vec<RowRef>) = (Vec::new(), Vec::new());
         let mut add = |bytes, rows: usize| {
@@ -108,9 +89,9 @@ impl Reader {
         };
         let mut loaded = loaded.iter();
         for block in &group.blocks {
-            for page in &block.written {
-                let bytes = loaded.next().ok_or_else(|| Error::internal("a page is missing"))?;
-                add(bytes, page.rows);
+            for _ in &block.written {
+                let page = loaded.next().ok_or_else(|| Error::internal("a page is missing"))?;
+                add(&page.bytes, page.rows);
             }
             for page in 0..block.pages.pages() {
                 add(block.pages.page_bytes(page), block.pages.page_rows(page));
@@ -120,9 +101,4 @@ impl Reader {
         let columns = columns.map(|column| shape.layout.gather(&pages[..], column, &refs));
         Ok(Arc::new(columns.collect::<Result<_>>()?))
     }
-}
-
-fn tape(side: &BuildSide, number: usize) -> Result<Arc<crate::memory::spill::Tape>> {
-    let tape = side.tapes.get(number).cloned();
-    tape.ok_or_else(|| Error::internal("a join's tape is missing"))
 }

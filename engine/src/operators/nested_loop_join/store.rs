@@ -12,8 +12,8 @@ use super::reader::Reader;
 use super::shape::Shape;
 use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{RowMarks, RowPages};
-use crate::memory::spill::{Tape, TapeWriter};
+use crate::memory::rows::{PageSpan, PageWriter, RowMarks, RowPages};
+use crate::memory::spill::Tape;
 
 /// Rows of a full block: a vector that conditions are evaluated over.
 pub(super) const BLOCK_ROWS: usize = 4096;
@@ -24,15 +24,6 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// Bytes of rows up to which all groups are decoded once.
 const DECODED_BYTES_MAX: usize = 8 << 20;
 
-/// A page on a tape: a tape block with the rows, and one with the heap if there is any.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PageOnTape {
-    pub(super) position: u64,
-    pub(super) rows: usize,
-    pub(super) fixed: usize,
-    pub(super) heap: usize,
-}
-
 /// Consecutive rows of one morsel.
 #[derive(Debug)]
 pub(super) struct Block {
@@ -40,7 +31,7 @@ pub(super) struct Block {
     sequence: usize,
     /// Which tape the first pages are on.
     pub(super) tape: usize,
-    pub(super) written: Vec<PageOnTape>,
+    pub(super) written: Vec<PageSpan>,
     pub(super) pages: RowPages,
 }
 
@@ -61,7 +52,7 @@ impl Block {
     }
 
     pub(super) fn bytes_on_tape(&self) -> usize {
-        self.written.iter().map(|page| page.fixed + page.heap).sum()
+        self.written.iter().map(|page| page.bytes).sum()
     }
 
     /// Whether no more rows of this morsel go into it.
@@ -85,17 +76,11 @@ impl Block {
     ///
     /// # Errors
     /// `Io` or `OutOfMemory` when the tape cannot be written.
-    pub(super) fn write(&mut self, tape: &mut TapeWriter) -> Result<usize> {
+    pub(super) fn write(&mut self, tape: &mut PageWriter) -> Result<usize> {
         for page in 0..self.pages.pages() {
-            let Some(image) = self.pages.image(page) else { continue };
-            let position = tape.append(image.fixed, 0)?;
-            if !image.heap.is_empty() {
-                tape.append(image.heap, 0)?;
-            }
-            let (fixed, heap) = (image.fixed.len(), image.heap.len());
-            self.written.push(PageOnTape { position, rows: image.rows, fixed, heap });
+            self.written.extend(tape.append(&self.pages, page, None)?);
         }
-        let kept = self.pages.pages() * size_of::<PageOnTape>();
+        let kept = self.pages.pages() * size_of::<PageSpan>();
         let bytes = self.pages.bytes();
         self.pages.clear();
         Ok(bytes.saturating_sub(kept))
@@ -105,7 +90,7 @@ impl Block {
 /// What one worker has stored.
 pub(super) struct Part {
     pub(super) blocks: Vec<Block>,
-    pub(super) tape: Option<Tape>,
+    pub(super) tape: Option<Arc<Tape>>,
     pub(super) memory: Reservation,
 }
 
@@ -153,7 +138,7 @@ impl BuildSide {
         for mut part in parts {
             part.blocks.iter_mut().for_each(|block| block.tape = tapes.len());
             blocks.append(&mut part.blocks);
-            tapes.extend(part.tape.map(Arc::new));
+            tapes.extend(part.tape);
             match &mut memory {
                 None => memory = Some(part.memory),
                 Some(memory) => memory.absorb(part.memory),

@@ -31,7 +31,7 @@ use crate::expr::SortKey;
 use crate::memory::rows::RowOrder;
 use crate::memory::runs::Sorting;
 use crate::operators::SortSink;
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 use source::SortSource;
 
@@ -109,7 +109,7 @@ fn keys_text(keys: &[SortKey]) -> String {
 }
 
 fn sorted_schema(name: &str, keys: &[SortKey], inputs: &[SchemaRef]) -> Result<SchemaRef> {
-    let [input] = inputs else { return Err(Error::internal(format!("{name} has one input"))) };
+    let [input] = &take_inputs(inputs.to_vec(), name)?;
     match keys.iter().find(|key| key.column >= input.fields().len()) {
         Some(key) => Err(Error::internal(format!("{name} by column {}", key.column))),
         None => Ok(input.clone()),
@@ -123,9 +123,7 @@ fn build_sort(
     inputs: Vec<Stream>,
     build: &mut Build,
 ) -> Result<Stream> {
-    let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-        return Err(Error::internal(format!("{name} has one input")));
-    };
+    let [input] = take_inputs(inputs, name)?;
     let schema = input.schema.clone();
     let types = schema.fields().iter().map(|field| field.data_type().clone()).collect();
     let order = keys.iter().map(|key| RowOrder {

@@ -30,7 +30,7 @@ use crate::expr::{OrderedCall, SortKey};
 use crate::memory::rows::RowOrder;
 use crate::memory::runs::Sorting;
 use crate::operators::SortSink;
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 use groups::{GroupSource, HELD_BYTES_MIN};
 
 /// `array_agg(x ORDER BY y)` and its like, for each group.
@@ -60,9 +60,7 @@ impl Spec for SortAggregate {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("sort_aggregate has one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "sort_aggregate")?;
         if let Some(key) = self.sort_keys().iter().find(|k| k.column >= input.fields().len()) {
             return Err(Error::internal(format!("sort_aggregate by column {}", key.column)));
         }
@@ -104,9 +102,7 @@ impl Spec for SortAggregate {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("sort_aggregate has one input"));
-        };
+        let [input] = take_inputs(inputs, "sort_aggregate")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         let types: Vec<DataType> =
             schema.fields().iter().map(|field| field.data_type().clone()).collect();

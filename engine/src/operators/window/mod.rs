@@ -54,7 +54,7 @@ use crate::error::{Error, Result};
 use crate::expr::{AggregateKind, Functions, SortKey, WindowArgument, WindowCall, WindowKind};
 use crate::memory::runs::Sorting;
 use crate::operators::SortSink;
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 use plan::Plan;
 use source::WindowSource;
@@ -142,7 +142,7 @@ impl Spec for Window {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else { return Err(Error::internal("window has one input")) };
+        let [input] = &take_inputs(inputs.to_vec(), "window")?;
         self.check(input)?;
         let mut fields: Vec<ArrowField> =
             input.fields().iter().map(|field| field.as_ref().clone()).collect();
@@ -176,9 +176,7 @@ impl Spec for Window {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("window has one input"));
-        };
+        let [input] = take_inputs(inputs, "window")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         let plan = Arc::new(Plan::new(self, &input.schema, schema.clone())?);
         let sorting = Sorting::new("window", plan.types.clone(), plan.order(), plan.partition())?;

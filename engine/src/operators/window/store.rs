@@ -11,8 +11,8 @@
 //! one at a time, when somebody asks for a column of theirs.
 //!
 //! Memory: blocks are charged with the bytes of their arrays. The minimum of the reservation,
-//! [`STORE_BYTES`], is enough to write blocks and to read them back. Readers are charged for
-//! columns that they hold of blocks on tape.
+//! [`STORE_BYTES`], is enough to write blocks and to read them back; what that takes is set aside
+//! from the start. Readers are charged for columns that they hold of blocks on tape.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -24,9 +24,9 @@ use arrow::datatypes::DataType;
 use crate::batch::{Column, all_rows};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{RowLayout, RowPages, RowRef};
+use crate::memory::rows::{PageReader, PageWriter, RowLayout, RowPages, RowRef};
 use crate::memory::runs::Check;
-use crate::memory::spill::{Tape, TapeReader, TapeWriter};
+use crate::memory::spill::Tape;
 
 /// What a store needs to work: a few blocks, and what writing and reading them takes.
 pub(super) const STORE_BYTES: usize = 3 << 20;
@@ -37,11 +37,14 @@ const TAPE_BUFFER_BYTES: usize = 128 << 10;
 /// Pages of rows that are written next.
 const PAGES_BYTES: usize = 256 << 10;
 
-/// Held for writing, so that making room does not ask for much.
+/// What writing takes: the buffer, and pages that grow up to their size.
 const WRITING_BYTES: usize = TAPE_BUFFER_BYTES + 2 * PAGES_BYTES;
 
 /// Window of a tape that is read.
 const WINDOW_BYTES: usize = 64 << 10;
+
+/// What reading takes: a page that is larger than the window.
+const READING_BYTES: usize = PAGES_BYTES + (4 << 10);
 
 /// Blocks read back that are kept, because several readers are near each other.
 const LOADED_MAX: usize = 2;
@@ -56,6 +59,9 @@ pub(super) struct Store {
     end: u64,
     is_complete: bool,
     memory: Reservation,
+    /// `None` while blocks are written.
+    writing: Option<Reservation>,
+    reader: PageReader,
 }
 
 struct Block {
@@ -69,7 +75,7 @@ enum Body {
         columns: Vec<ArrayRef>,
         bytes: usize,
     },
-    /// Its pages are the blocks of the tape in this range.
+    /// Its pages are those of the tape in this range.
     Tape {
         tape: Arc<Tape>,
         range: Range<u64>,
@@ -107,7 +113,9 @@ impl Store {
     /// # Errors
     /// `Input` when a type cannot be stored, `OutOfMemory` when the minimum is not there.
     pub(super) fn new(types: Arc<[DataType]>, mut memory: Reservation) -> Result<Self> {
-        memory.grow(WRITING_BYTES)?;
+        memory.grow(WRITING_BYTES + READING_BYTES)?;
+        let writing = Some(memory.cede(WRITING_BYTES));
+        let reader = PageReader::new(memory.cede(READING_BYTES), WINDOW_BYTES);
         Ok(Store {
             layout: Arc::new(RowLayout::new(&types, &[])?),
             types,
@@ -116,6 +124,8 @@ impl Store {
             end: 0,
             is_complete: false,
             memory,
+            writing,
+            reader,
         })
     }
 
@@ -235,34 +245,31 @@ impl Store {
 
     /// Writes all blocks that are in memory.
     fn spill(&mut self, check: Check<'_>) -> Result<()> {
-        self.memory.shrink(WRITING_BYTES);
-        let space = self.memory.governor().spill().clone();
-        let mut writer = TapeWriter::new(&space, self.memory.who().clone(), TAPE_BUFFER_BYTES);
-        self.memory.grow(TAPE_BUFFER_BYTES)?;
+        let Some(writing) = self.writing.take() else {
+            return Err(Error::internal("a window writes after an error"));
+        };
+        let mut writer = PageWriter::new(writing, TAPE_BUFFER_BYTES)?;
         let mut written = Vec::new();
         for (at, block) in self.blocks.iter().enumerate() {
             if let Body::Memory { columns, .. } = &block.body {
                 check()?;
-                let (layout, memory) = (&self.layout, &mut self.memory);
                 let columns = columns.iter().zip(&self.types[..]);
                 let columns =
                     columns.map(|(array, logical)| Column::flat(logical.clone(), array.clone()));
                 let columns: Vec<Column> = columns.collect();
-                write_block(layout, &columns, block.rows, &mut writer, memory)?;
-                written.push((at, writer.len()));
+                let range = write_block(&self.layout, &columns, block.rows, &mut writer)?;
+                written.push((at, range));
             }
         }
-        let tape = Arc::new(writer.finish()?);
-        let mut start = 0;
-        for (at, end) in written {
-            let body = Body::Tape { tape: tape.clone(), range: start..end };
+        let (tape, writing) = writer.finish()?;
+        self.writing = Some(writing);
+        for (at, range) in written {
+            let body = Body::Tape { tape: tape.clone(), range };
             if let Body::Memory { bytes, .. } = std::mem::replace(&mut self.blocks[at].body, body) {
                 self.memory.shrink(bytes);
             }
-            start = end;
         }
-        self.memory.shrink(TAPE_BUFFER_BYTES);
-        self.memory.grow(WRITING_BYTES)
+        Ok(())
     }
 
     /// Reads a block back.
@@ -275,16 +282,18 @@ impl Store {
             return Err(Error::internal("a block in memory is read back"));
         };
         let mut pages = RowPages::new(self.layout.clone(), PAGES_BYTES);
-        let mut reader = TapeReader::new(tape.clone(), WINDOW_BYTES, self.memory.child(0)?)?;
-        reader.seek(range.start, range.end, 0);
-        while let Some(page) = reader.next_block()? {
-            if !self.memory.try_grow(page.bytes.len()) {
-                while let Some(loaded) = self.loaded.pop_front() {
-                    self.memory.shrink(loaded.pages.bytes());
-                }
-                self.memory.grow(page.bytes.len())?;
+        self.reader.seek(tape, range.start, range.end)?;
+        let mut charge = |bytes| {
+            if self.memory.try_grow(bytes) {
+                return Ok(());
             }
-            pages.push_image(page.tag as usize, page.bytes.to_vec())?;
+            while let Some(loaded) = self.loaded.pop_front() {
+                self.memory.shrink(loaded.pages.bytes());
+            }
+            self.memory.grow(bytes)
+        };
+        while let Some(page) = self.reader.next(&mut charge)? {
+            pages.push_taped(page)?;
         }
         if pages.rows() != block.rows {
             return Err(Error::internal("a block of a window has lost rows"));
@@ -301,32 +310,36 @@ impl Store {
     }
 }
 
-/// Writes the rows of a block as pages.
+/// Writes the rows of a block as pages; where they are on the tape.
 fn write_block(
     layout: &Arc<RowLayout>,
     columns: &[Column],
     rows: usize,
-    writer: &mut TapeWriter,
-    memory: &mut Reservation,
-) -> Result<()> {
+    writer: &mut PageWriter,
+) -> Result<Range<u64>> {
     let columns: Vec<&Column> = columns.iter().collect();
     let bytes: usize = columns.iter().map(|column| column.values().get_array_memory_size()).sum();
     // So many rows that their pages are about as large as they should be.
     let step = (rows * PAGES_BYTES / bytes.max(1)).clamp(1, rows.max(1));
-    let mut image = Vec::new();
-    for rows in all_rows(rows).chunks(step) {
-        let mut pages = RowPages::new(layout.clone(), PAGES_BYTES).strict();
-        pages.append(&columns, rows, memory, &mut Vec::new())?;
-        for page in 0..pages.pages() {
-            let Some(part) = pages.image(page) else { continue };
-            image.clear();
-            image.extend_from_slice(part.fixed);
-            image.extend_from_slice(part.heap);
-            writer.append(&image, part.rows as u32)?;
+    let mut range = writer.len()..writer.len();
+    let mut rest = all_rows(rows);
+    while !rest.is_empty() {
+        let mut pages = RowPages::new(layout.clone(), PAGES_BYTES);
+        let (mut refs, step) = (Vec::new(), step.min(rest.len()));
+        let mut stored = pages.append(&columns, &rest[..step], writer.memory(), &mut refs)?;
+        if stored == 0 {
+            // One row that is larger than what is set aside.
+            pages = pages.strict();
+            stored = pages.append(&columns, &rest[..1], writer.memory(), &mut refs)?;
         }
-        memory.shrink(pages.bytes());
+        for page in 0..pages.pages() {
+            writer.append(&pages, page, None)?;
+        }
+        writer.memory().shrink(pages.bytes());
+        rest = &rest[stored..];
     }
-    Ok(())
+    range.end = writer.len();
+    Ok(range)
 }
 
 /// Reads one column, mostly forwards, and keeps the block it is at.
@@ -351,5 +364,51 @@ impl Reader {
             store.hold(&mut self.piece, Some(piece))?;
         }
         self.piece.as_ref().ok_or_else(|| Error::internal("a reader without its block"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringViewArray};
+
+    use super::*;
+    use crate::memory::hoard::beside_hoard;
+    use crate::memory::{Governor, GovernorOptions};
+
+    #[test]
+    fn blocks_are_written_and_read_within_the_minimum_beside_somebody_who_takes_the_rest() {
+        let text = |row: usize| "text ".repeat(row % 41) + &row.to_string();
+        let block = |number: usize| -> Vec<ArrayRef> {
+            let rows = number * 2000..(number + 1) * 2000;
+            let texts: StringViewArray = rows.clone().map(|row| Some(text(row))).collect();
+            let numbers: Int64Array = rows.map(|row| Some(row as i64)).collect();
+            vec![Arc::new(texts), Arc::new(numbers)]
+        };
+        let types: Arc<[DataType]> = Arc::from([DataType::Utf8, DataType::Int64]);
+        for more in [0, 40 << 10, 1 << 20, 100 << 20] {
+            let limit = Some(STORE_BYTES + more);
+            let options = GovernorOptions { limit_bytes: limit, ..Default::default() };
+            let governor = Governor::new(options);
+            let memory = governor.reserve("window", STORE_BYTES).expect("fits");
+            beside_hoard(&governor, 0, || {
+                let mut store = Store::new(types.clone(), memory).expect("has its minimum");
+                for number in 0..60 {
+                    store.append(block(number), 2000, &|| Ok(())).expect("has another way");
+                }
+                for column in [0, 1] {
+                    let mut reader = Reader::new(column);
+                    for number in (0..60).chain([3, 50, 7]) {
+                        let piece = reader.piece(&mut store, number * 2000 + 7);
+                        let piece = piece.expect("is read back");
+                        assert_eq!(piece.values(), &block(number as usize)[column]);
+                    }
+                    store.hold(&mut reader.piece, None).expect("gives back");
+                }
+                assert_eq!(store.end(), 120_000);
+                store.forget_before(120_000);
+            });
+            assert_eq!((governor.reserved(), governor.spill().usage().used), (0, 0));
+            assert!(governor.spill().usage().written > 0 || more > 10 << 20);
+        }
     }
 }

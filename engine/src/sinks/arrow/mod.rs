@@ -23,7 +23,7 @@ use super::count::{count_schema, counted};
 use super::groups::GroupSink;
 use crate::batch::MORSEL_ROWS;
 use crate::error::{Error, Result};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// Bytes of memory that a record batch takes when it ends, about.
 const BATCH_BYTES: usize = 16 << 20;
@@ -100,9 +100,7 @@ impl Spec for WriteArrow {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("an Arrow file is written from one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "an Arrow file")?;
         if input.fields().is_empty() {
             return Err(Error::input("an Arrow file needs a column at least"));
         }
@@ -136,9 +134,7 @@ impl Spec for WriteArrow {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("an Arrow file is written from one input"));
-        };
+        let [input] = take_inputs(inputs, "an Arrow file")?;
         let sink = self.sink(&input.schema)?;
         let count = sink.count().clone();
         Ok(counted(input, sink, count, build))

@@ -20,7 +20,7 @@ use super::count::{count_schema, counted};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
 use crate::error::{Error, Result};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// `COPY … TO 'path'` as CSV; gives one row, `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,9 +61,7 @@ impl Spec for WriteCsv {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("a CSV file is written from one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "a CSV file")?;
         self.text()?;
         if let Some(field) = input.fields().iter().find(|f| !format::is_writable(f.data_type())) {
             return Err(Error::input(format!(
@@ -99,9 +97,7 @@ impl Spec for WriteCsv {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("a CSV file is written from one input"));
-        };
+        let [input] = take_inputs(inputs, "a CSV file")?;
         let sink = self.sink(input.schema.clone())?;
         let count = sink.count().clone();
         Ok(counted(input, sink, count, build))

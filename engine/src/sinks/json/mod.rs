@@ -21,7 +21,7 @@ use super::count::{count_schema, counted};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
 use crate::error::{Error, Result};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// `COPY … TO 'path'` as JSON; gives one row, `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +58,7 @@ impl Spec for WriteJson {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("a JSON file is written from one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "a JSON file")?;
         if let Some(field) = input.fields().iter().find(|f| !format::is_writable(f.data_type())) {
             return Err(Error::input(format!(
                 "column `{}` of type {} cannot be written as JSON; turn it into text",
@@ -88,9 +86,7 @@ impl Spec for WriteJson {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("a JSON file is written from one input"));
-        };
+        let [input] = take_inputs(inputs, "a JSON file")?;
         let sink = self.sink(input.schema.clone());
         let count = sink.count().clone();
         Ok(counted(input, sink, count, build))

@@ -29,7 +29,7 @@ use super::count::{count_schema, counted};
 use super::groups::GroupSink;
 use crate::batch::MORSEL_ROWS;
 use crate::error::{Error, Result};
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// Bytes of a row group unless the statement says otherwise.
 const GROUP_BYTES: usize = 16 << 20;
@@ -123,9 +123,7 @@ impl Spec for WriteParquet {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("a Parquet file is written from one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "a Parquet file")?;
         if input.fields().is_empty() {
             return Err(Error::input("a Parquet file needs a column at least"));
         }
@@ -159,9 +157,7 @@ impl Spec for WriteParquet {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("a Parquet file is written from one input"));
-        };
+        let [input] = take_inputs(inputs, "a Parquet file")?;
         let sink = self.sink(&input.schema)?;
         let count = sink.count().clone();
         Ok(counted(input, sink, count, build))

@@ -36,7 +36,7 @@ use super::count::counted;
 use super::{WriteArrow, WriteCsv, WriteJson, WriteParquet};
 use crate::error::{Error, Result};
 use crate::pipeline::Sink;
-use crate::plan::{Build, Field, Intake, Spec, Stream, to_fields};
+use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// `COPY … TO 'directory' PARTITIONED BY (…)`; gives one row, `count`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,9 +142,7 @@ impl Spec for WritePartitioned {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        let [input] = inputs else {
-            return Err(Error::internal("a directory is written from one input"));
-        };
+        let [input] = &take_inputs(inputs.to_vec(), "a directory")?;
         if self.partition_by.is_empty() {
             return Err(Error::input("PARTITIONED BY needs a column at least"));
         }
@@ -189,9 +187,7 @@ impl Spec for WritePartitioned {
     }
 
     fn build(&self, inputs: Vec<Stream>, build: &mut Build) -> Result<Stream> {
-        let Ok([input]) = <[Stream; 1]>::try_from(inputs) else {
-            return Err(Error::internal("a directory is written from one input"));
-        };
+        let [input] = take_inputs(inputs, "a directory")?;
         let sink = PartitionedSink::new(self.clone(), &input.schema, &build.query.memory)?;
         let count = sink.count().clone();
         Ok(counted(input, sink, count, build))

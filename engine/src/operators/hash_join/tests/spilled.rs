@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::lane_rows::LaneRows;
+use super::super::lane_table::READING_BYTES;
+use super::super::lanes::WRITER_BYTES;
 use super::super::null_aware::is_spilled;
 use super::*;
 use crate::batch::Place;
 use crate::memory::GovernorOptions;
+use crate::memory::hoard::beside_hoard;
 use crate::memory::spill::{Map, SpillIo, SystemIo};
 use crate::pipeline::{SourceWorker, TransformWorker};
 
@@ -181,6 +184,48 @@ fn joins_spill_when_their_budget_ends() {
             assert!(!spilled[2], "{kind:?} {types:?} {spilled:?}");
         }
     }
+}
+
+#[test]
+fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
+    let mut random = Random::new(16);
+    // What two workers need to store rows, or to read them back.
+    let minimum = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES);
+    let (mut ended, mut spilled) = (0, 0);
+    for (types, spread) in [(vec![DataType::Int64], 30_000), (vec![DataType::Utf8View], 300)] {
+        let probe = data::table(&types, 3_000, spread, &mut random);
+        let build = data::table(&types, 20_000, spread, &mut random);
+        for kind in [JoinKind::Inner, JoinKind::Full, JoinKind::Anti, JoinKind::RightSemi] {
+            let spec = join(kind, types.len(), &probe, &build);
+            let expected = reference(&spec, &probe, &build).map(sorted).expect("no error");
+            for (step, forced) in (0..11).map(|step| (step, step % 4 == 3)) {
+                let limit = (200 << 10) * (step + 1) * (step + 4) / 4;
+                let forced = [forced; 3];
+                let way = Way { workers: 2, most: 4096, limit, forced, share: None };
+                for is_alone in [true, false] {
+                    let cx = context(governor(limit), way.workers);
+                    let mut run = || run(&spec, &probe, &build, &way, &mut random, &cx);
+                    let outcome = match is_alone {
+                        true => run(),
+                        false => beside_hoard(cx.memory(), minimum, run),
+                    };
+                    let what = format!("{spec:?}, limit {limit}, alone {is_alone}");
+                    assert_eq!(cx.memory().reserved(), 0, "{what}");
+                    match outcome {
+                        Ok((out, moved)) => {
+                            let found = sorted(out.iter().flat_map(cells));
+                            assert!(found == expected, "{what}");
+                            (ended, spilled) = (ended + 1, spilled + usize::from(moved));
+                        }
+                        // It takes some more to find again what was written.
+                        Err(Error::OutOfMemory { .. }) if limit < minimum + (128 << 10) => (),
+                        Err(error) => panic!("{error}, {what}"),
+                    }
+                }
+            }
+        }
+    }
+    assert!(ended > 90 && spilled > 40, "{ended} ended, {spilled} of them spilled");
 }
 
 #[test]

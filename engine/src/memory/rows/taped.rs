@@ -1,0 +1,322 @@
+//! Row pages on tape: how they are written, and how they are read back.
+//!
+//! ```text
+//! page = | block of rows | block of the heap, if there is any |
+//! ```
+//!
+//! The number beside the block of rows says how many they are, whether the heap follows, and what
+//! the owner calls the page, where it writes pages of several kinds.
+//!
+//! Memory: what writing takes is set aside before there is anything to write, so that pages can be
+//! moved out of memory when there is none left. A [`PageWriter`] owns that reservation: it has the
+//! tape's buffer in use, and the rest is for the pages that its owner makes to write them next. It
+//! is given back with the tape. A [`PageReader`] owns what its window is charged to; the pages that
+//! it reads are charged by whoever takes them.
+
+use std::sync::Arc;
+
+use super::pages::RowPages;
+use crate::error::{Error, Result};
+use crate::memory::Reservation;
+use crate::memory::spill::{Tape, TapeReader, TapeWriter};
+
+/// Bits for the number of rows less one: a page has no more, whatever its layout.
+const ROWS_BITS: u32 = 20;
+
+const HEAP_BIT: u32 = 1 << ROWS_BITS;
+
+/// The greatest name of a page.
+pub const BESIDE_MAX: u16 = (1 << (u32::BITS - ROWS_BITS - 1)) - 2;
+
+/// What a block of rows says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tag {
+    rows: usize,
+    has_heap: bool,
+    beside: Option<u16>,
+}
+
+impl Tag {
+    /// As the number beside a block; `None` when there is none for it.
+    fn to_bits(self) -> Option<u32> {
+        let last = u32::try_from(self.rows).ok()?.checked_sub(1)?;
+        let beside = self.beside.map_or(0, |beside| u32::from(beside) + 1);
+        if last >= HEAP_BIT || beside > u32::from(BESIDE_MAX) + 1 {
+            return None;
+        }
+        let heap = if self.has_heap { HEAP_BIT } else { 0 };
+        Some(last | heap | beside << (ROWS_BITS + 1))
+    }
+
+    fn from_bits(bits: u32) -> Self {
+        Tag {
+            rows: (bits & (HEAP_BIT - 1)) as usize + 1,
+            has_heap: bits & HEAP_BIT != 0,
+            // Fewer bits than a name has.
+            beside: (bits >> (ROWS_BITS + 1)).checked_sub(1).map(|beside| beside as u16),
+        }
+    }
+}
+
+/// Where a page is on its tape, or several that were written one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSpan {
+    /// Position of the first block.
+    pub from: u64,
+    /// Position behind the last one.
+    pub until: u64,
+    /// Number of rows.
+    pub rows: usize,
+    /// Bytes of rows and heap.
+    pub bytes: usize,
+}
+
+/// Appends pages to a tape; see the module documentation.
+pub struct PageWriter {
+    tape: TapeWriter,
+    buffer_bytes: usize,
+    memory: Reservation,
+}
+
+impl PageWriter {
+    /// A new tape with a buffer of `buffer_bytes`, in the name of `memory`, whose minimum is that
+    /// and what the owner needs for pages.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no room for the buffer.
+    pub fn new(mut memory: Reservation, buffer_bytes: usize) -> Result<Self> {
+        memory.grow(buffer_bytes)?;
+        let space = memory.governor().spill();
+        let tape = TapeWriter::new(space, memory.who().clone(), buffer_bytes);
+        Ok(PageWriter { tape, buffer_bytes, memory })
+    }
+
+    /// What pages that are written next are charged to.
+    pub fn memory(&mut self) -> &mut Reservation {
+        &mut self.memory
+    }
+
+    /// Appends page number `page`, with the owner's name for it, and says where it is; `None` when
+    /// it has no rows.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when the tape cannot be written, `Internal` when the name is beyond
+    /// [`BESIDE_MAX`].
+    pub fn append(
+        &mut self,
+        pages: &RowPages,
+        page: usize,
+        beside: Option<u16>,
+    ) -> Result<Option<PageSpan>> {
+        let Some(image) = pages.image(page).filter(|image| image.rows > 0) else {
+            return Ok(None);
+        };
+        let tag = Tag { rows: image.rows, has_heap: !image.heap.is_empty(), beside };
+        let Some(bits) = tag.to_bits() else {
+            return Err(Error::internal(format!("a page that no tape can hold: {tag:?}")));
+        };
+        let from = self.tape.append(image.fixed, bits)?;
+        if tag.has_heap {
+            self.tape.append(image.heap, 0)?;
+        }
+        let bytes = image.fixed.len() + image.heap.len();
+        Ok(Some(PageSpan { from, until: self.tape.len(), rows: image.rows, bytes }))
+    }
+
+    /// Bytes on the tape so far.
+    pub fn len(&self) -> u64 {
+        self.tape.len()
+    }
+
+    /// Whether nothing has been appended.
+    pub fn is_empty(&self) -> bool {
+        self.tape.is_empty()
+    }
+
+    /// Gives up the tape; what is left is the memory.
+    #[must_use]
+    pub fn abandon(mut self) -> Reservation {
+        self.memory.shrink(self.memory.bytes());
+        self.memory
+    }
+
+    /// The finished tape, and the memory that is not needed for writing any more.
+    ///
+    /// # Errors
+    /// `Io` or `OutOfMemory` when the tape cannot be written.
+    pub fn finish(mut self) -> Result<(Arc<Tape>, Reservation)> {
+        let tape = Arc::new(self.tape.finish()?);
+        self.memory.shrink(self.buffer_bytes);
+        Ok((tape, self.memory))
+    }
+}
+
+/// A page that was read.
+#[derive(Debug)]
+pub struct TapedPage {
+    /// Number of rows.
+    pub rows: usize,
+    /// What the owner called it.
+    pub beside: Option<u16>,
+    /// Its rows, then its heap.
+    pub bytes: Vec<u8>,
+}
+
+impl RowPages {
+    /// Adds a page that was read from a tape, and charged for, as the last one.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be a page of this layout.
+    pub fn push_taped(&mut self, page: TapedPage) -> Result<()> {
+        self.push_image(page.rows, page.bytes)
+    }
+}
+
+/// Reads pages of one tape after another through one window; see the module documentation.
+pub struct PageReader {
+    reader: Option<TapeReader>,
+    window_bytes: usize,
+    /// What the window will be charged to.
+    memory: Option<Reservation>,
+}
+
+impl PageReader {
+    /// A reader whose window of `window_bytes` is charged to `memory` from the first page on, and
+    /// what a page is larger. It is sure of the window if that is the minimum.
+    pub fn new(memory: Reservation, window_bytes: usize) -> Self {
+        PageReader { reader: None, window_bytes, memory: Some(memory) }
+    }
+
+    /// Goes on with the page at `from`, and ends before the first one at or behind `until`.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no room for the window.
+    pub fn seek(&mut self, tape: &Arc<Tape>, from: u64, until: u64) -> Result<()> {
+        let reader = match (&mut self.reader, self.memory.take()) {
+            (Some(reader), _) => reader,
+            (none, Some(memory)) => {
+                none.insert(TapeReader::new(tape.clone(), self.window_bytes, memory)?)
+            }
+            (None, None) => return Err(Error::internal("a tape is read after an error")),
+        };
+        reader.turn_to(tape);
+        reader.seek(from, until, 0);
+        Ok(())
+    }
+
+    /// The next page; `None` at the end. `charge` is called before so many bytes are taken.
+    ///
+    /// # Errors
+    /// `Io` when the tape cannot be read, `OutOfMemory` when a page is larger than the window and
+    /// the difference has no room, and those of `charge`.
+    pub fn next(
+        &mut self,
+        mut charge: impl FnMut(usize) -> Result<()>,
+    ) -> Result<Option<TapedPage>> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let Some(block) = reader.next_block()? else { return Ok(None) };
+        let Tag { rows, has_heap, beside } = Tag::from_bits(block.tag);
+        charge(block.bytes.len())?;
+        let mut bytes = block.bytes.to_vec();
+        if has_heap {
+            let heap = reader.next_block()?;
+            let heap = heap.ok_or_else(|| Error::internal("a page on a tape without its heap"))?;
+            charge(heap.bytes.len())?;
+            bytes.reserve_exact(heap.bytes.len());
+            bytes.extend_from_slice(heap.bytes);
+        }
+        Ok(Some(TapedPage { rows, beside, bytes }))
+    }
+
+    /// Where the next page is looked for.
+    pub fn position(&self) -> u64 {
+        self.reader.as_ref().map_or(0, TapeReader::position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::rows::{PAGE_BYTES_MAX, RowLayout};
+    use crate::memory::{Governor, GovernorOptions};
+
+    #[test]
+    fn tags_survive_as_numbers() {
+        for rows in [1, 2, PAGE_BYTES_MAX / 8] {
+            for has_heap in [false, true] {
+                for beside in [None, Some(0), Some(1), Some(BESIDE_MAX)] {
+                    let tag = Tag { rows, has_heap, beside };
+                    assert_eq!(tag.to_bits().map(Tag::from_bits), Some(tag));
+                }
+            }
+        }
+        let tag = Tag { rows: 1, has_heap: false, beside: None };
+        assert_eq!(Tag { rows: 0, ..tag }.to_bits(), None);
+        assert_eq!(Tag { rows: PAGE_BYTES_MAX / 8 + 1, ..tag }.to_bits(), None);
+        assert_eq!(Tag { beside: Some(BESIDE_MAX + 1), ..tag }.to_bits(), None);
+    }
+
+    #[test]
+    fn pages_of_two_tapes_come_back_with_their_names_within_the_minimum() {
+        use crate::batch::Column;
+        use arrow::array::StringViewArray;
+        use arrow::datatypes::DataType;
+        let limit = (8 << 10) + (64 << 10) + (4 << 10);
+        let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
+        let governor = Governor::new(options);
+        let reading = governor.reserve("reads", 4 << 10).expect("fits");
+        let mut writing = Some(governor.reserve("writes", (8 << 10) + (64 << 10)).expect("fits"));
+        let layout = Arc::new(RowLayout::new(&[DataType::Utf8View], &[]).expect("is one"));
+        let text = |n: usize| "a text that grows ".repeat(n % 50);
+        let mut tapes = Vec::new();
+        for tape in 0..2 {
+            let memory = writing.take().expect("came back");
+            let mut writer = PageWriter::new(memory, 8 << 10).expect("is sure of its minimum");
+            let mut pages = RowPages::new(layout.clone(), 16 << 10);
+            let (mut rest, mut spans): (Vec<u32>, Vec<PageSpan>) = ((0..500).collect(), Vec::new());
+            let values: StringViewArray = (0..500).map(|n| Some(text(n + tape))).collect();
+            let column = Column::flat(DataType::Utf8View, Arc::new(values));
+            while !rest.is_empty() {
+                let memory = writer.memory();
+                let stored = pages.append(&[&column], &rest, memory, &mut Vec::new());
+                let stored = stored.expect("stores");
+                assert!(stored > 0, "what was written is free again");
+                drop(rest.drain(..stored));
+                for page in 0..pages.pages() {
+                    let span = writer.append(&pages, page, Some(tape as u16)).expect("writes");
+                    spans.extend(span);
+                }
+                writer.memory().shrink(pages.bytes());
+                pages.clear();
+            }
+            let (tape, memory) = writer.finish().expect("ends");
+            assert_eq!(memory.bytes(), 0);
+            writing = Some(memory);
+            tapes.push((tape, spans));
+        }
+        let mut reader = PageReader::new(reading, 4 << 10);
+        drop(writing);
+        for (number, (tape, spans)) in tapes.iter().enumerate().rev() {
+            let (mut pages, mut charged) = (RowPages::new(layout.clone(), 0), 0);
+            for span in spans {
+                reader.seek(tape, span.from, span.until).expect("has its window");
+                let charge = |bytes: usize| {
+                    charged += bytes;
+                    Ok(())
+                };
+                let page = reader.next(charge).expect("reads").expect("a page");
+                assert_eq!((page.rows, page.bytes.len()), (span.rows, span.bytes));
+                assert_eq!(page.beside, Some(number as u16));
+                assert!(reader.next(|_| Ok(())).expect("reads").is_none());
+                assert!(reader.position() >= span.until);
+                pages.push_taped(page).expect("is one");
+            }
+            assert_eq!(charged, pages.bytes());
+            let values = pages.gather(0, &pages.refs().collect::<Vec<_>>()).expect("gathers");
+            let expected: StringViewArray = (0..500).map(|n| Some(text(n + number))).collect();
+            assert_eq!(values.as_ref(), &expected as &dyn arrow::array::Array);
+        }
+        drop((reader, tapes));
+        assert_eq!((governor.reserved(), governor.spill().usage().used), (0, 0));
+    }
+}

@@ -1,0 +1,232 @@
+//! What workers have handed over, as it is merged lane by lane, or written when it has no room.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+
+use super::merge::Visitor;
+use super::plan::{Fold, Plan};
+use super::sink::array_bytes;
+use super::spill::{CustomStates, Groups, Spill};
+use super::stores::{Stores, reference};
+use super::table::LANE_BITS;
+use crate::error::{Error, Result};
+use crate::expr::GroupStates;
+use crate::memory::rows::{Fixed, RowPages, RowRef};
+use crate::pipeline::Context;
+
+/// The rows of one partition before they are merged.
+pub(super) struct Lane {
+    pub(super) rows: RowPages,
+    /// The first page of each worker's rows.
+    origins: Vec<usize>,
+}
+
+/// What finish tasks read side by side.
+#[derive(Default)]
+pub(super) struct Handed {
+    pub(super) stores: Option<Stores>,
+    /// By worker and store, the pages before those of the worker.
+    behind: Vec<Vec<usize>>,
+    /// By worker and custom function, its states.
+    customs: Vec<Vec<Vec<ArrayRef>>>,
+    /// Rows of all workers, and bytes of all states.
+    rows: usize,
+    custom_bytes: usize,
+    /// Bits of the hash that lanes are chosen by.
+    pub(super) lane_bits: u32,
+}
+
+impl Lane {
+    /// The rows of the first worker.
+    pub(super) fn new(rows: RowPages) -> Self {
+        Lane { rows, origins: vec![0] }
+    }
+
+    /// Adds those of the next one.
+    pub(super) fn absorb(&mut self, rows: RowPages) {
+        let first = self.rows.absorb(rows);
+        self.origins.push(first);
+    }
+
+    /// Writes all rows, as partition number `lane` or, when all rows are one lane, as those of
+    /// their hashes.
+    ///
+    /// # Errors
+    /// As [`Spill::write`].
+    pub(super) fn write(
+        mut self,
+        lane: usize,
+        plan: &Plan,
+        handed: &Handed,
+        spill: &mut Spill,
+        cx: &Context,
+    ) -> Result<()> {
+        let no_stores = Stores::new(plan, 0);
+        let stores = handed.stores.as_ref().unwrap_or(&no_stores);
+        for page in 0..self.rows.pages() {
+            cx.check()?;
+            let members: Vec<RowRef> = self.rows.page_refs(page).collect();
+            let worker = self.worker(page);
+            handed.make_known(plan, worker, &mut self.rows, &members);
+            let customs = handed.customs.get(worker).map_or(&[][..], Vec::as_slice);
+            let groups = Groups { plan, stores, customs: CustomStates::Arrays(customs) };
+            match handed.lane_bits == LANE_BITS {
+                true => spill.write_page(&groups, lane, &mut self.rows, page)?,
+                false => spill.distribute(&groups, &self.rows, &members, 0, cx)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn worker(&self, page: usize) -> usize {
+        worker_of(&self.origins, page)
+    }
+
+    /// The first page of each worker's rows.
+    pub(super) fn take_origins(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.origins)
+    }
+}
+
+/// Whose rows a page has.
+fn worker_of(origins: &[usize], page: usize) -> usize {
+    origins.partition_point(|&first| first <= page).saturating_sub(1)
+}
+
+impl Handed {
+    /// For lanes by so many bits of the hash.
+    pub(super) fn new(lane_bits: u32) -> Self {
+        Handed { lane_bits, ..Handed::default() }
+    }
+
+    /// Of rows that have everything they refer to.
+    pub(super) fn of_stores(stores: Stores) -> Self {
+        Handed { stores: Some(stores), ..Handed::default() }
+    }
+
+    /// Takes over what the rows of the next worker, so many of them, refer to.
+    pub(super) fn add(&mut self, rows: usize, stores: Stores, customs: Vec<Vec<ArrayRef>>) {
+        match &mut self.stores {
+            None => {
+                self.behind.push(vec![0; stores.pages.len()]);
+                self.stores = Some(stores);
+            }
+            Some(own) => {
+                let pages = own.pages.iter_mut().zip(stores.pages);
+                self.behind.push(pages.map(|(own, other)| own.absorb(other)).collect());
+            }
+        }
+        self.rows += rows;
+        self.custom_bytes += customs.iter().map(|states| array_bytes(states)).sum::<usize>();
+        self.customs.push(customs);
+    }
+
+    /// What the states of custom functions may take as `rows` of the rows are merged, and then
+    /// their results.
+    pub(super) fn custom_bytes(&self, rows: usize) -> usize {
+        let share = self.custom_bytes as u128 * rows as u128 / self.rows.max(1) as u128;
+        // At most the bytes of all states.
+        2 * share as usize
+    }
+
+    /// Makes rows of a worker refer to the stores of all.
+    fn make_known(&self, plan: &Plan, worker: usize, rows: &mut RowPages, members: &[RowRef]) {
+        for state in &plan.states {
+            let Fold::Stored { store, .. } = state.fold else { continue };
+            let behind = self.behind.get(worker).and_then(|b| b.get(store));
+            let behind = behind.copied().unwrap_or(0);
+            for &row in members {
+                let slot = rows.slot(row, state.value);
+                if slot != 0 && behind != 0 {
+                    let moved = reference(slot).behind(behind);
+                    rows.set_slot(row, state.value, moved.to_bits() + 1);
+                }
+            }
+        }
+    }
+}
+
+/// What merging the rows of several workers has to do beside merging rows: their references go to
+/// the stores of all workers, and their custom states are merged by number.
+pub(super) struct MergeParts<'a> {
+    plan: &'a Plan,
+    cx: &'a Context,
+    handed: Arc<Handed>,
+    origins: Vec<usize>,
+    customs: Vec<Box<dyn GroupStates>>,
+    /// The numbers that the page's rows had in their worker's table.
+    numbers: Vec<u32>,
+    worker: usize,
+    groups: usize,
+}
+
+impl<'a> MergeParts<'a> {
+    /// For rows of several workers, with the first page of each.
+    pub(super) fn new(
+        plan: &'a Plan,
+        cx: &'a Context,
+        handed: Arc<Handed>,
+        origins: Vec<usize>,
+    ) -> Result<Self> {
+        let (numbers, worker, groups) = (Vec::new(), 0, 0);
+        let customs = plan.new_states()?;
+        Ok(MergeParts { plan, cx, handed, origins, customs, numbers, worker, groups })
+    }
+
+    /// For rows that refer to stores of their own, and their custom states by number.
+    pub(super) fn of_one(
+        plan: &'a Plan,
+        cx: &'a Context,
+        customs: Vec<Vec<ArrayRef>>,
+    ) -> Result<Self> {
+        let handed = Handed { customs: vec![customs], ..Handed::default() };
+        MergeParts::new(plan, cx, Arc::new(handed), vec![0])
+    }
+
+    /// The results of the custom functions.
+    pub(super) fn results(&mut self) -> Result<Vec<ArrayRef>> {
+        self.customs.iter_mut().map(|custom| custom.evaluate()).collect()
+    }
+}
+
+impl Visitor for MergeParts<'_> {
+    fn page(&mut self, rows: &mut RowPages, page: usize, members: &[RowRef]) -> Result<()> {
+        self.cx.check()?;
+        self.worker = worker_of(&self.origins, page);
+        self.handed.make_known(self.plan, self.worker, rows, members);
+        if !self.customs.is_empty() {
+            self.numbers.clear();
+            let numbers = members.iter().map(|&row| number(self.plan, rows, row));
+            self.numbers.extend(numbers);
+        }
+        Ok(())
+    }
+
+    fn merged(&mut self, rows: &mut RowPages, members: &[RowRef], into: &[RowRef]) -> Result<()> {
+        if self.customs.is_empty() {
+            return Ok(());
+        }
+        for (&member, &into) in members.iter().zip(into) {
+            if member == into {
+                let next = u32::try_from(self.groups)
+                    .map_err(|_| Error::input("more than 4 billion groups"))?;
+                next.put(&mut rows.row_mut(member)[self.plan.number.offset..]);
+                self.groups += 1;
+            }
+        }
+        let groups: Vec<u32> = into.iter().map(|&row| number(self.plan, rows, row)).collect();
+        let from = UInt32Array::from(self.numbers.clone());
+        for (custom, states) in self.customs.iter_mut().zip(&self.handed.customs[self.worker]) {
+            let states = states.iter().map(|state| Ok(take(state, &from, None)?));
+            custom.merge(&states.collect::<Result<Vec<_>>>()?, &groups, self.groups)?;
+        }
+        Ok(())
+    }
+}
+
+/// The number of a row's group.
+pub(super) fn number(plan: &Plan, rows: &RowPages, row: RowRef) -> u32 {
+    u32::take(&rows.row(row)[plan.number.offset..])
+}
