@@ -112,7 +112,7 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
         filter: shared.filter_slot.is_some(),
         threads: cx.query.threads,
     };
-    let building = match Building::new(shared, memory, parts, &making)? {
+    let building = match Building::begin(shared, memory, parts, &making)? {
         Begun::Building(building) => building,
         Begun::NoRoom(parts, memory) => {
             shared.spill();
@@ -124,7 +124,7 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
         let table = building.into_empty_table(shared);
         state.table = Some(Arc::new(table));
     } else {
-        state.building = Some(Arc::new(building));
+        state.building = Some(Arc::from(building));
     }
     Ok(state.tasks)
 }

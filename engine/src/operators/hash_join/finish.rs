@@ -66,7 +66,7 @@ pub(super) struct Making {
 
 /// What comes of beginning with a directory.
 pub(super) enum Begun {
-    Building(Building),
+    Building(Box<Building>),
     /// There is no room for what it takes beside the rows: the rows, and what is theirs together.
     NoRoom(Vec<Part>, Reservation),
 }
@@ -86,7 +86,7 @@ impl Building {
     ///
     /// # Errors
     /// `OutOfMemory` when there are too many rows and there is no other way.
-    pub(super) fn new(
+    pub(super) fn begin(
         shared: &Shared,
         mut memory: Reservation,
         mut parts: Vec<Part>,
@@ -111,7 +111,7 @@ impl Building {
         let (filter, filter_memory) = filter.unzip();
         let method = Method::choose(&store, &ranges, shape, making.ordinals, making.threads);
         let tasks = if store.rows() == 0 { 0 } else { method.pieces() };
-        Ok(Begun::Building(Building {
+        Ok(Begun::Building(Box::new(Building {
             store: Arc::new(store),
             method,
             filter,
@@ -122,7 +122,7 @@ impl Building {
             left: AtomicUsize::new(tasks),
             may_fail: making.may_fail,
             failed: AtomicBool::new(false),
-        }))
+        })))
     }
 
     /// Number of tasks; none when there are no rows.

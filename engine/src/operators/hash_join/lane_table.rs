@@ -222,7 +222,7 @@ fn table(
     }
     let parts = vec![Part { pages, runs, memory: memory.split(0), lane_memory: None }];
     let making = Making { may_fail, ordinals: false, filter: false, threads: 1 };
-    let building = match Building::new(shared, memory, parts, &making)? {
+    let building = match Building::begin(shared, memory, parts, &making)? {
         Begun::Building(building) => building,
         Begun::NoRoom(parts, memory) => {
             drop(parts);
