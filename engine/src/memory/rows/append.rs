@@ -147,6 +147,12 @@ impl RowPages {
         Ok(rows.len())
     }
 
+    /// Bytes of a row and of what it has in the heap.
+    pub fn stored_bytes(&self, row: RowRef) -> usize {
+        let heap = self.layout().heap_slots(self.row(row)).map(|(_, slot)| slot.len());
+        self.layout().width() + heap.sum::<usize>()
+    }
+
     /// [`RowPages::append_rows`] for rows without a heap: page by page.
     fn append_fixed_rows(
         &mut self,

@@ -8,7 +8,7 @@ use arrow::compute::take;
 use super::merge::Visitor;
 use super::plan::{Fold, Plan};
 use super::sink::array_bytes;
-use super::spill::{CustomStates, Groups, Spill};
+use super::spill::{CustomStates, Groups, SORTED_ROWS, Spill};
 use super::stores::{Stores, reference};
 use super::table::LANE_BITS;
 use crate::error::{Error, Result};
@@ -65,15 +65,26 @@ impl Lane {
     ) -> Result<()> {
         let no_stores = Stores::new(plan, 0);
         let stores = handed.stores.as_ref().unwrap_or(&no_stores);
-        for page in 0..self.rows.pages() {
+        let mut page = 0;
+        while page < self.rows.pages() {
             cx.check()?;
-            let members: Vec<RowRef> = self.rows.page_refs(page).collect();
-            let worker = self.worker(page);
+            let (first, worker) = (page, self.worker(page));
+            let mut members: Vec<RowRef> = self.rows.page_refs(page).collect();
+            page += 1;
+            // Where rows are distributed, many at once: each time has its own stretches.
+            while handed.lane_bits < LANE_BITS
+                && page < self.rows.pages()
+                && self.worker(page) == worker
+                && members.len() + self.rows.page_rows(page) <= SORTED_ROWS
+            {
+                members.extend(self.rows.page_refs(page));
+                page += 1;
+            }
             handed.make_known(plan, worker, &mut self.rows, &members);
             let customs = handed.customs.get(worker).map_or(&[][..], Vec::as_slice);
             let groups = Groups { plan, stores, customs: CustomStates::Arrays(customs) };
             match handed.lane_bits == LANE_BITS {
-                true => spill.write_page(&groups, lane, &mut self.rows, page)?,
+                true => spill.write_page(&groups, lane, &mut self.rows, first)?,
                 false => spill.distribute(&groups, &self.rows, &members, 0, cx)?,
             }
         }

@@ -161,6 +161,7 @@ impl AggregateReader {
             cursor.lane += 1;
             cursor.group = 0;
         }
+        state.end_reading();
         None
     }
 
@@ -191,11 +192,12 @@ impl AggregateReader {
 
     /// Begins with a partition on tapes.
     fn begin(&mut self, morsel: u64, partition: Partition, cx: &Context) -> Result<()> {
+        let plan = &self.shared.plan;
         let reading = match &mut self.reading {
             Some(reading) => reading,
             none => {
-                let kept = self.shared.state().reader_memory();
-                none.insert(Reading { reload: Reload::new(kept, cx)?, morsel, lane: None })
+                let kept = self.shared.state().reader_memory(plan);
+                none.insert(Reading { reload: Reload::new(plan, kept, cx)?, morsel, lane: None })
             }
         };
         reading.morsel = morsel;

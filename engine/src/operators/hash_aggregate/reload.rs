@@ -9,14 +9,16 @@ use super::merge::{merge_bytes, merge_lane};
 use super::partition::{HELD_MINIMUM, Partition, WINDOW_BYTES};
 use super::plan::Plan;
 use super::sink::{FinishedLane, array_bytes};
-use super::spill::{HOLDER, Spill, WRITING_BYTES};
+use super::spill::{HOLDER, Spill, writing_bytes};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::PageReader;
 use crate::pipeline::Context;
 
 /// What reading takes at least: a window, what partitions are split with, and some groups.
-pub(super) const READER_BYTES: usize = WINDOW_BYTES + WRITING_BYTES + HELD_MINIMUM;
+pub(super) fn reader_bytes(plan: &Plan) -> usize {
+    WINDOW_BYTES + writing_bytes(plan) + HELD_MINIMUM
+}
 
 /// One worker's partitions.
 pub(super) struct Reload {
@@ -33,13 +35,14 @@ impl Reload {
     ///
     /// # Errors
     /// `OutOfMemory` when there is not even room for splitting partitions.
-    pub(super) fn new(kept: Option<Reservation>, cx: &Context) -> Result<Self> {
+    pub(super) fn new(plan: &Plan, kept: Option<Reservation>, cx: &Context) -> Result<Self> {
         let mut memory = match kept {
             Some(memory) => memory,
-            None => cx.memory().reserve(HOLDER, READER_BYTES)?,
+            None => cx.memory().reserve(HOLDER, reader_bytes(plan))?,
         };
-        memory.grow(WINDOW_BYTES + WRITING_BYTES)?;
-        let writing = Some(memory.cede(WRITING_BYTES));
+        let writing = writing_bytes(plan);
+        memory.grow(WINDOW_BYTES + writing)?;
+        let writing = Some(memory.cede(writing));
         let reader = PageReader::new(memory.cede(WINDOW_BYTES), WINDOW_BYTES);
         Ok(Reload { pending: Vec::new(), memory, reader, writing })
     }
@@ -88,11 +91,11 @@ impl Reload {
             return Err(Error::internal("a partition is split after an error"));
         };
         let (reader, memory) = (&mut self.reader, &mut self.memory);
-        let split = partition.split(plan, reader, Spill::new(writing)?, memory, cx)?;
-        let (parts, mut writing) = split;
-        // What the list of parts takes is made good if it can be.
-        let _ = writing.set_minimum(WRITING_BYTES);
+        let minimum = memory.minimum();
+        let (parts, writing) = partition.split(plan, reader, Spill::new(writing)?, memory, cx)?;
         self.writing = Some(writing);
+        // What the list of parts takes is made good if it can be.
+        let _ = memory.set_minimum(minimum);
         Ok(parts)
     }
 

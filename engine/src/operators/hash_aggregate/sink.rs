@@ -16,8 +16,8 @@ use super::handed::{Handed, Lane, MergeParts};
 use super::merge::{merge_bytes, merge_lane, ordered_bytes};
 use super::partition::Partition;
 use super::plan::Plan;
-use super::reload::READER_BYTES;
-use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled, WRITING_BYTES};
+use super::reload::reader_bytes;
+use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled, writing_bytes};
 use super::stores::Stores;
 use super::table::{GroupTable, LANE_BITS, LANES};
 use super::worker::{AggregateWorker, can_spill};
@@ -210,9 +210,9 @@ impl State {
 
     /// Gives back `bytes` that were written, but for what readers will need; they are in use in
     /// `memory`.
-    fn give_back(&mut self, memory: &mut Reservation, bytes: usize, cx: &Context) {
+    fn give_back(&mut self, plan: &Plan, memory: &mut Reservation, bytes: usize, cx: &Context) {
         let kept = self.kept.as_ref().map_or(0, Reservation::minimum);
-        let missing = (READER_BYTES * cx.query.threads.max(1)).saturating_sub(kept);
+        let missing = (reader_bytes(plan) * cx.query.threads.max(1)).saturating_sub(kept);
         let keep = bytes.min(missing).min(memory.bytes());
         let piece = memory.cede(keep);
         memory.shrink(bytes - keep);
@@ -223,10 +223,16 @@ impl State {
     }
 
     /// What a reader of tapes begins with, when it was kept.
-    pub(super) fn reader_memory(&mut self) -> Option<Reservation> {
-        let kept = self.kept.as_mut().filter(|kept| kept.minimum() >= READER_BYTES)?;
+    pub(super) fn reader_memory(&mut self, plan: &Plan) -> Option<Reservation> {
+        let bytes = reader_bytes(plan);
+        let kept = self.kept.as_mut().filter(|kept| kept.minimum() >= bytes)?;
         // Within the minimum.
-        kept.try_grow(READER_BYTES).then(|| kept.cede(READER_BYTES))
+        kept.try_grow(bytes).then(|| kept.cede(bytes))
+    }
+
+    /// No more readers begin.
+    pub(super) fn end_reading(&mut self) {
+        self.kept = None;
     }
 }
 
@@ -297,17 +303,18 @@ impl Shared {
         let Part { rows, stores, customs, mut memory, writing } = part;
         let writing = match writing {
             Some(writing) => writing,
-            None => cx.memory().reserve(HOLDER, WRITING_BYTES)?,
+            None => cx.memory().reserve(HOLDER, writing_bytes(&self.plan))?,
         };
         let mut spill = Spill::new(writing)?;
         let groups =
             Groups { plan: &self.plan, stores: &stores, customs: CustomStates::Arrays(&customs) };
-        let bytes = memory.bytes();
         spill.write(&groups, rows, 0, &mut memory.split(0), cx)?;
+        spill.charge_index(&mut memory);
         drop((stores, customs));
         let (spilled, _) = spill.finish()?;
+        let bytes = memory.bytes();
         let mut state = self.state();
-        state.give_back(&mut memory, bytes, cx);
+        state.give_back(&self.plan, &mut memory, bytes, cx);
         state.spilled.push(spilled);
         Ok(())
     }
@@ -375,7 +382,8 @@ impl Shared {
             lane.write(number, &self.plan, handed, &mut spill, cx)?;
             let mut state = self.state();
             if let Some(mut memory) = state.memory.take() {
-                state.give_back(&mut memory, bytes, cx);
+                let bytes = bytes.saturating_sub(spill.charge_index(&mut memory));
+                state.give_back(&self.plan, &mut memory, bytes, cx);
                 state.memory = Some(memory);
             }
         }

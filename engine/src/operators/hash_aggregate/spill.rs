@@ -9,14 +9,15 @@
 //! references counting the unit's own pages; and for every custom function the states of its
 //! groups, in their order. A unit can therefore be read without any other.
 //!
-//! Memory: what writing takes, [`WRITING_BYTES`], is set aside before there is anything to write
-//! and is no part of what the groups are charged to: the tape's buffer, copies of the groups of a
-//! partition, and of what stands beside a page. What it takes to find the stretches again is
-//! charged with them.
+//! Memory: what writing takes, [`writing_bytes`], is set aside before there is anything to write
+//! and is no part of what the groups are charged to: the tape's buffer, copies of groups, and
+//! copies of what stands beside them. Where what stands beside a page has no room at once, the page
+//! is written as several units. What it takes to find the stretches again is kept back of what the
+//! groups were charged to.
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use super::handed::number;
@@ -39,14 +40,23 @@ pub(super) const HOLDER: &str = "hash aggregate";
 /// Bytes of a tape's buffer.
 const TAPE_BYTES: usize = 64 << 10;
 
-/// What writing takes: the buffer, and copies of what is written next.
-pub(super) const WRITING_BYTES: usize = 2 * TAPE_BYTES;
+/// Bytes of copies of groups that there is always room for.
+const COPIED_BYTES: usize = 32 << 10;
+
+/// Bytes of copies of what stands beside them, over and above a page for each kind.
+const BESIDE_BYTES: usize = 32 << 10;
 
 /// The most stores and custom functions whose values can stand beside groups.
 pub(super) const BESIDE_MAX: usize = crate::memory::rows::BESIDE_MAX as usize;
 
 /// Rows that are brought into the order of their partitions together.
-const SORTED_ROWS: usize = 8192;
+pub(super) const SORTED_ROWS: usize = 8192;
+
+/// What writing takes.
+pub(super) fn writing_bytes(plan: &Plan) -> usize {
+    let kinds = plan.stores.len() + plan.customs.len();
+    TAPE_BYTES + COPIED_BYTES + BESIDE_BYTES + kinds * FIRST_PAGE_BYTES
+}
 
 /// Groups of one partition, one after another on a tape.
 #[derive(Debug, Clone, Copy)]
@@ -73,8 +83,13 @@ pub(super) enum CustomStates<'a> {
 
 /// The partitions that one worker has written.
 pub(super) struct Spill {
+    /// Its memory is for what stands beside groups.
     tape: PageWriter,
+    /// What copies of groups are charged to.
+    copying: Reservation,
     stretches: Vec<Vec<Stretch>>,
+    /// What they are charged to.
+    index: Option<Reservation>,
     customs: Vec<StateRows>,
 }
 
@@ -96,14 +111,17 @@ pub(super) struct Groups<'a> {
 }
 
 impl Spill {
-    /// Nothing is written yet; the minimum of `memory` is [`WRITING_BYTES`].
+    /// Nothing is written yet; the minimum of `memory` is [`writing_bytes`].
     ///
     /// # Errors
     /// `OutOfMemory` when the minimum is not there.
-    pub(super) fn new(memory: Reservation) -> Result<Self> {
+    pub(super) fn new(mut memory: Reservation) -> Result<Self> {
+        memory.grow(COPIED_BYTES)?;
         Ok(Spill {
+            copying: memory.cede(COPIED_BYTES),
             tape: PageWriter::new(memory, TAPE_BYTES)?,
             stretches: vec![Vec::new(); LANES],
+            index: None,
             customs: Vec::new(),
         })
     }
@@ -115,9 +133,29 @@ impl Spill {
     pub(super) fn finish(self) -> Result<(Spilled, Reservation)> {
         let (stretches, customs) = (self.stretches, self.customs);
         let (tape, mut memory) = self.tape.finish()?;
-        let held = stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
-        let spilled = Spilled { tape, stretches, customs, memory: memory.split(held) };
-        Ok((spilled, memory))
+        memory.absorb(self.copying);
+        let index = self.index.unwrap_or_else(|| memory.split(0));
+        Ok((Spilled { tape, stretches, customs, memory: index }, memory))
+    }
+
+    /// Takes what the list of stretches has grown by over from what groups that are written now
+    /// are charged to; how much.
+    pub(super) fn charge_index(&mut self, memory: &mut Reservation) -> usize {
+        let held = self.stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
+        let piece =
+            memory.split(held - self.index.as_ref().map_or(0, Reservation::bytes).min(held));
+        let bytes = piece.bytes();
+        match &mut self.index {
+            Some(index) => index.absorb(piece),
+            none => *none = Some(piece),
+        }
+        bytes
+    }
+
+    /// Gives back what written rows are charged to.
+    fn give_back(&mut self, rows: &RowPages, memory: &mut Reservation) {
+        let kept = self.charge_index(memory);
+        memory.shrink(rows.bytes().saturating_sub(kept));
     }
 
     /// Writes all rows, whose hashes share the upper `skip` bits, and gives the memory back that
@@ -139,7 +177,7 @@ impl Spill {
                 for page in 0..rows.pages() {
                     self.write_page(groups, lane, &mut rows, page)?;
                 }
-                memory.shrink(rows.bytes());
+                self.give_back(&rows, memory);
             }
             return Ok(());
         }
@@ -153,7 +191,7 @@ impl Spill {
             }
             self.distribute(groups, &rows, &members, skip, cx)?;
         }
-        memory.shrink(rows.bytes());
+        self.give_back(&rows, memory);
         Ok(())
     }
 
@@ -174,24 +212,9 @@ impl Spill {
         let members = order.pick(members);
         let mut start = 0;
         for (lane, &end) in order.ends().iter().enumerate() {
-            while start < end {
-                cx.check()?;
-                let layout = groups.plan.layout.clone();
-                let mut copies = RowPages::new(layout, FIRST_PAGE_BYTES);
-                let (rest, mut refs) = (&members[start..end], Vec::new());
-                let memory = self.tape.memory();
-                let mut copied = copies.append_rows(from, rest, 0, memory, &mut refs)?;
-                if copied == 0 {
-                    // One row that is larger than what is set aside.
-                    copies = copies.strict();
-                    copied = copies.append_rows(from, &rest[..1], 0, memory, &mut refs)?;
-                }
-                for page in 0..copies.pages() {
-                    self.write_page(groups, lane, &mut copies, page)?;
-                }
-                self.tape.memory().shrink(copies.bytes());
-                start += copied;
-            }
+            cx.check()?;
+            self.write_copies(groups, lane, from, &members[start..end])?;
+            start = end;
         }
         Ok(())
     }
@@ -201,6 +224,57 @@ impl Spill {
     /// # Errors
     /// As [`Spill::write`].
     pub(super) fn write_page(
+        &mut self,
+        groups: &Groups<'_>,
+        lane: usize,
+        rows: &mut RowPages,
+        page: usize,
+    ) -> Result<()> {
+        let members: Vec<RowRef> = rows.page_refs(page).collect();
+        let beside: usize = groups.beside_bytes(rows, &members).iter().sum();
+        match self.tape.memory().ensure(room_for(groups.plan, beside)) {
+            true => self.write_unit(groups, lane, rows, page),
+            false => self.write_copies(groups, lane, rows, &members),
+        }
+    }
+
+    /// Writes copies of rows of one partition: of so many at a time that there is room for what
+    /// stands beside them.
+    fn write_copies(
+        &mut self,
+        groups: &Groups<'_>,
+        lane: usize,
+        from: &RowPages,
+        members: &[RowRef],
+    ) -> Result<()> {
+        let beside = groups.beside_bytes(from, members);
+        let mut start = 0;
+        while start < members.len() {
+            let (mut end, mut bytes) = (start, 0);
+            while end < members.len() && (end == start || 4 * (bytes + beside[end]) <= BESIDE_BYTES)
+            {
+                bytes += beside[end];
+                end += 1;
+            }
+            let mut copies = RowPages::new(groups.plan.layout.clone(), FIRST_PAGE_BYTES);
+            let (rows, mut refs) = (&members[start..end], Vec::with_capacity(end - start));
+            let mut copied = copies.append_rows(from, rows, 0, &mut self.copying, &mut refs)?;
+            if copied == 0 {
+                // One row that is larger than what is set aside.
+                copies = copies.strict();
+                copied = copies.append_rows(from, &rows[..1], 0, &mut self.copying, &mut refs)?;
+            }
+            for page in 0..copies.pages() {
+                self.write_unit(groups, lane, &mut copies, page)?;
+            }
+            self.copying.shrink(copies.bytes());
+            start += copied;
+        }
+        Ok(())
+    }
+
+    /// Writes a page and what stands beside it, for which there is room.
+    fn write_unit(
         &mut self,
         groups: &Groups<'_>,
         lane: usize,
@@ -221,11 +295,14 @@ impl Spill {
             }
             self.tape.memory().shrink(pages.bytes());
         }
-        self.note(lane, span)
+        // Ends what was seen to for this page.
+        let _ = self.tape.memory().ensure(0);
+        self.note(lane, span);
+        Ok(())
     }
 
     /// Notes where a unit is.
-    fn note(&mut self, lane: usize, unit: PageSpan) -> Result<()> {
+    fn note(&mut self, lane: usize, unit: PageSpan) {
         let stretches = &mut self.stretches[lane];
         if let Some(Stretch { span, unit_bytes }) = stretches.last_mut()
             && span.until == unit.from
@@ -234,10 +311,9 @@ impl Spill {
             span.rows += unit.rows;
             span.bytes += unit.bytes;
             *unit_bytes = unit.bytes.max(*unit_bytes);
-            return Ok(());
+            return;
         }
         stretches.push(Stretch { span: unit, unit_bytes: unit.bytes });
-        self.tape.memory().grow(size_of::<Stretch>())
     }
 
     /// Learns the types of custom states from the first ones.
@@ -258,7 +334,48 @@ impl Spill {
     }
 }
 
+/// Bytes of pages for so many bytes of what stands beside groups: pages that are not full, and one
+/// at least of every kind.
+fn room_for(plan: &Plan, beside: usize) -> usize {
+    match plan.stores.len() + plan.customs.len() {
+        0 => 0,
+        kinds => 4 * beside + kinds * FIRST_PAGE_BYTES,
+    }
+}
+
 impl Groups<'_> {
+    /// Bytes of what stands beside each of the groups, more or less.
+    fn beside_bytes(&self, rows: &RowPages, members: &[RowRef]) -> Vec<usize> {
+        let mut bytes = vec![0; members.len()];
+        for state in &self.plan.states {
+            let Fold::Stored { store, .. } = state.fold else { continue };
+            let Some(values) = self.stores.pages.get(store) else { continue };
+            for (bytes, &row) in bytes.iter_mut().zip(members) {
+                let slot = rows.slot(row, state.value);
+                *bytes += if slot == 0 { 0 } else { values.stored_bytes(reference(slot)) };
+            }
+        }
+        match &self.customs {
+            CustomStates::Arrays(arrays) => {
+                let average = |array: &ArrayRef| match array.len() {
+                    0 => 0,
+                    len => array.get_array_memory_size().div_ceil(len) + size_of::<u128>(),
+                };
+                let average: usize = arrays.iter().flatten().map(average).sum();
+                bytes.iter_mut().for_each(|bytes| *bytes += average);
+            }
+            CustomStates::Rows(pages, refs) => {
+                for (bytes, &row) in bytes.iter_mut().zip(members) {
+                    let number = number(self.plan, rows, row) as usize;
+                    let states = pages.iter().zip(*refs);
+                    let states = states.filter_map(|(p, r)| Some(p.stored_bytes(*r.get(number)?)));
+                    *bytes += states.sum::<usize>();
+                }
+            }
+        }
+        bytes
+    }
+
     /// Copies the values that the groups refer to, and makes them refer to the copies.
     fn copy_stores(
         &self,

@@ -16,7 +16,7 @@ use super::handed::number;
 use super::need::needed_bytes;
 use super::plan::{self, CustomCall, Fold, Plan};
 use super::sink::{Part, Shared};
-use super::spill::{BESIDE_MAX, CustomStates, Groups, HOLDER, Spill, WRITING_BYTES};
+use super::spill::{BESIDE_MAX, CustomStates, Groups, HOLDER, Spill, writing_bytes};
 use super::table::{GroupTable, LANES};
 use crate::batch::{Chunk, Column, Indices, KeyHasher, pick, to_logical, with_float_keys};
 use crate::error::{Error, Result};
@@ -68,7 +68,7 @@ impl AggregateWorker {
         let plan = &shared.plan;
         let minimum = if can_spill(plan) { MINIMUM_BYTES } else { 0 };
         let memory = cx.memory().reserve(HOLDER, minimum)?;
-        let writing = can_spill(plan).then(|| memory.child(WRITING_BYTES)).transpose()?;
+        let writing = can_spill(plan).then(|| memory.child(writing_bytes(plan))).transpose()?;
         Ok(AggregateWorker {
             table: GroupTable::new(plan, page_bytes),
             customs: plan.new_states()?,
@@ -138,7 +138,8 @@ impl AggregateWorker {
         let groups = Groups { plan, stores: &stores, customs: CustomStates::Arrays(&states) };
         spill.write(&groups, rows, 0, &mut self.memory, cx)?;
         self.memory.shrink(stores.bytes() + mem::take(&mut self.custom_bytes));
-        self.memory.settle();
+        // What the list of what is written takes is made good if it can be.
+        let _ = self.memory.set_minimum(MINIMUM_BYTES);
         Ok(())
     }
 

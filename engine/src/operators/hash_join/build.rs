@@ -121,10 +121,10 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
     };
     state.tasks = building.tasks();
     if state.tasks == 0 {
-        let table = building.into_empty_table(shared);
-        state.table = Some(Arc::new(table));
+        building.publish(shared);
+        state.table = Some(Arc::new(Table::empty()));
     } else {
-        state.building = Some(Arc::from(building));
+        state.building = Some(building);
     }
     Ok(state.tasks)
 }
@@ -469,12 +469,4 @@ fn stored_columns(shape: &Shape, input: &Chunk) -> Result<Vec<Column>> {
         Ok(Column::flat(column.logical().clone(), array))
     });
     columns.collect()
-}
-
-/// The table of a build side without rows.
-impl Building {
-    fn into_empty_table(self, shared: &Shared) -> Table {
-        self.publish(shared);
-        Table::empty()
-    }
 }

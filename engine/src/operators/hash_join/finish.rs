@@ -66,7 +66,7 @@ pub(super) struct Making {
 
 /// What comes of beginning with a directory.
 pub(super) enum Begun {
-    Building(Box<Building>),
+    Building(Arc<Building>),
     /// There is no room for what it takes beside the rows: the rows, and what is theirs together.
     NoRoom(Vec<Part>, Reservation),
 }
@@ -111,7 +111,7 @@ impl Building {
         let (filter, filter_memory) = filter.unzip();
         let method = Method::choose(&store, &ranges, shape, making.ordinals, making.threads);
         let tasks = if store.rows() == 0 { 0 } else { method.pieces() };
-        Ok(Begun::Building(Box::new(Building {
+        let building = Building {
             store: Arc::new(store),
             method,
             filter,
@@ -122,7 +122,8 @@ impl Building {
             left: AtomicUsize::new(tasks),
             may_fail: making.may_fail,
             failed: AtomicBool::new(false),
-        })))
+        };
+        Ok(Begun::Building(Arc::new(building)))
     }
 
     /// Number of tasks; none when there are no rows.
