@@ -12,6 +12,7 @@
 //! * `runs`: sorted runs, formed within a budget and merged in parallel.
 //! * `chunks`: chunks kept to be read again, in memory or on tape.
 //! * `allocator`: the counting allocator that cross-checks the reservations.
+//! * `hoard`: for tests, somebody who takes what memory there is.
 
 mod allocator;
 pub mod chunks;

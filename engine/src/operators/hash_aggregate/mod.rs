@@ -5,8 +5,8 @@
 //!    into the group's states (`table`, `fold`). The way to a group is the shortest that the chunk
 //!    allows: an index for keys of few values (`direct`), otherwise a directory by hash
 //!    (`directory`). Where groups are few, rows are sorted by group first (`cluster`).
-//! 2. `combine`, `prepare` (`sink`, `handed`): the workers hand their rows over; small tables are one
-//!    partition, larger ones are partitioned by hash.
+//! 2. `combine`, `prepare` (`sink`, `handed`): the workers hand their rows over; small tables are
+//!    one partition, larger ones are partitioned by hash.
 //! 3. `finish`: a task per partition merges the rows of all workers in place (`merge`).
 //! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
 //!

@@ -41,10 +41,10 @@ pub(super) const HOLDER: &str = "hash aggregate";
 const TAPE_BYTES: usize = 64 << 10;
 
 /// Bytes of copies of groups that there is always room for.
-const COPIED_BYTES: usize = 32 << 10;
+const COPIED_BYTES: usize = 16 << 10;
 
 /// Bytes of copies of what stands beside them, over and above a page for each kind.
-const BESIDE_BYTES: usize = 32 << 10;
+const BESIDE_BYTES: usize = 16 << 10;
 
 /// The most stores and custom functions whose values can stand beside groups.
 pub(super) const BESIDE_MAX: usize = crate::memory::rows::BESIDE_MAX as usize;

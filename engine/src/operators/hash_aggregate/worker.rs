@@ -29,8 +29,8 @@ use crate::scheduler::Token;
 /// Pages of one worker are at most this part of the memory limit, all lanes together.
 const PAGES_SHARE: usize = 32;
 
-/// What the table begins with: a page in every lane. What writing groups out takes comes to that.
-const MINIMUM_BYTES: usize = LANES * FIRST_PAGE_BYTES;
+/// What the table begins with: a page in most lanes. What writing groups out takes comes to that.
+pub(super) const MINIMUM_BYTES: usize = LANES * FIRST_PAGE_BYTES / 4 * 3;
 
 /// One worker's part of the sink.
 pub(super) struct AggregateWorker {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::super::plan::Plan;
 use super::super::reload::reader_bytes;
 use super::super::spill::writing_bytes;
-use super::super::table::LANES;
+use super::super::worker::MINIMUM_BYTES;
 use super::data::{KEYS, Kind, Random, bit_xor, call, calls, chunks, input, schema_of, spec};
 use super::reference::text;
 use super::{Tuning, feed, limited, read, run};
@@ -17,7 +17,6 @@ use crate::batch::{Chunk, Column, Place};
 use crate::error::Error;
 use crate::expr::AggregateKind;
 use crate::memory::hoard::beside_hoard;
-use crate::memory::rows::FIRST_PAGE_BYTES;
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::Sink;
 use crate::plan::Spec;
@@ -159,8 +158,7 @@ fn aggregates_end_over_every_budget_beside_somebody_who_takes_the_rest() {
         // What a worker of the source needs, and one of the sink.
         let plan = Plan::new(&spec, &schema, spec.schema(from_ref(&schema)).expect("fits"));
         let plan = plan.expect("is one");
-        let (reading, storing) =
-            (reader_bytes(&plan), writing_bytes(&plan) + LANES * FIRST_PAGE_BYTES);
+        let (reading, storing) = (reader_bytes(&plan), writing_bytes(&plan) + MINIMUM_BYTES);
         let (mut ended, mut written) = (0, 0);
         for step in 0..14 {
             let (workers, budget) = (1 + step % 2, (150 << 10) * (step + 2) * (step + 4) / 8);
