@@ -53,7 +53,9 @@ impl BlockColumns for NextRows<'_> {
             Some(kept) => reader.read_selected(self.rows, kept),
             None => reader.read(self.rows),
         }?;
-        self.held.grow(reader.held_bytes().saturating_sub(before))?;
+        let after = reader.held_bytes();
+        self.held.shrink(before.saturating_sub(after).min(self.held.bytes()));
+        self.held.grow(after.saturating_sub(before))?;
         Ok(column)
     }
 
@@ -169,11 +171,22 @@ impl SourceWorker for ScanWorker {
                 open.left.pop_front();
             }
             open.readers.iter_mut().try_for_each(|reader| reader.skip(gap))?;
+            // The chunk that was given last is its taker's.
+            charge(&mut self.held, &open.readers, &self.blocks)?;
             let (readers, held) = (&mut open.readers[..], &mut self.held);
             let mut columns = NextRows { rows, readers, reads: &self.shared.reads, held };
             self.blocks.read(&self.shared.plan, &mut columns, rows)?;
-            let readers: usize = open.readers.iter().map(|r| r.held_bytes()).sum();
-            self.held.resize_to(readers + self.blocks.held_bytes())?;
+            charge(&mut self.held, &open.readers, &self.blocks)?;
         }
     }
+}
+
+/// Reserves what a worker holds, no less and no more.
+fn charge(
+    held: &mut Reservation,
+    readers: &[Box<dyn ColumnReader>],
+    blocks: &BlockReader,
+) -> Result<()> {
+    let readers: usize = readers.iter().map(|reader| reader.held_bytes()).sum();
+    held.resize_to(readers + blocks.held_bytes())
 }
