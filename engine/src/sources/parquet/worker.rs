@@ -3,7 +3,7 @@
 //!
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
 //! What a column takes more is reserved before the next one is read, and everything held is looked
-//! at again after each block: at no time more than a page is not reserved.
+//! at again after each block: at no time more than a page and [`OWED_BYTES_MAX`] is not reserved.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -24,6 +24,10 @@ use crate::sources::file::InputFile;
 /// What a worker needs whatever it reads.
 const MINIMUM_BYTES: usize = 64 << 10;
 
+/// Bytes that columns of one block may take before they are reserved: columns that come later in
+/// the block often give as much back.
+const OWED_BYTES_MAX: usize = 1 << 20;
+
 /// The morsel that a worker is at.
 pub(super) struct Open {
     number: u64,
@@ -40,6 +44,8 @@ struct NextRows<'a> {
     readers: &'a mut [Box<dyn ColumnReader>],
     reads: &'a [ColumnReads],
     held: &'a mut Reservation,
+    /// Bytes that could not be reserved yet.
+    owed: usize,
 }
 
 impl BlockColumns for NextRows<'_> {
@@ -55,7 +61,15 @@ impl BlockColumns for NextRows<'_> {
         }?;
         let after = reader.held_bytes();
         self.held.shrink(before.saturating_sub(after).min(self.held.bytes()));
-        self.held.grow(after.saturating_sub(before))?;
+        let more = after.saturating_sub(before);
+        if !self.held.try_grow(more) {
+            // Others may give back as much before the block is read; if not, that is refused.
+            self.owed += more;
+            if self.owed > OWED_BYTES_MAX {
+                self.held.grow(self.owed)?;
+                self.owed = 0;
+            }
+        }
         Ok(column)
     }
 
@@ -174,7 +188,7 @@ impl SourceWorker for ScanWorker {
             // The chunk that was given last is its taker's.
             charge(&mut self.held, &open.readers, &self.blocks)?;
             let (readers, held) = (&mut open.readers[..], &mut self.held);
-            let mut columns = NextRows { rows, readers, reads: &self.shared.reads, held };
+            let mut columns = NextRows { rows, readers, reads: &self.shared.reads, held, owed: 0 };
             self.blocks.read(&self.shared.plan, &mut columns, rows)?;
             charge(&mut self.held, &open.readers, &self.blocks)?;
         }
