@@ -225,9 +225,14 @@ impl State {
     /// What a reader of tapes begins with, when it was kept.
     pub(super) fn reader_memory(&mut self, plan: &Plan) -> Option<Reservation> {
         let bytes = reader_bytes(plan);
-        let kept = self.kept.as_mut().filter(|kept| kept.minimum() >= bytes)?;
-        // Within the minimum.
-        kept.try_grow(bytes).then(|| kept.cede(bytes))
+        let kept = self.kept.as_mut()?;
+        if kept.minimum() > bytes {
+            // Within the minimum.
+            return kept.try_grow(bytes).then(|| kept.cede(bytes));
+        }
+        // The last of it, and what is missing.
+        let mut kept = self.kept.take()?;
+        kept.set_minimum(bytes).then_some(kept)
     }
 
     /// No more readers begin.

@@ -5,7 +5,7 @@ mod data;
 mod reference;
 mod spilled;
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
@@ -69,12 +69,16 @@ fn feed(
     plan.tuning = tuning;
     let sink = AggregateSink(Shared::new(plan));
     let cx = context(memory.clone(), workers);
+    // Whoever begins late finds no room where the others have taken all.
+    let begun = Barrier::new(workers);
     let fed = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers)
             .map(|number| {
-                let (sink, cx) = (&sink, &cx);
+                let (sink, cx, begun) = (&sink, &cx, &begun);
                 scope.spawn(move || -> Result<()> {
-                    let mut worker = sink.worker(cx)?;
+                    let worker = sink.worker(cx);
+                    begun.wait();
+                    let mut worker = worker?;
                     for chunk in chunks.iter().skip(number).step_by(workers) {
                         worker.consume(chunk.clone(), cx)?;
                     }

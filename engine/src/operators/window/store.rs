@@ -75,10 +75,11 @@ enum Body {
         columns: Vec<ArrayRef>,
         bytes: usize,
     },
-    /// Its pages are those of the tape in this range.
+    /// Its pages are those of the tape in this range, of so many bytes together.
     Tape {
         tape: Arc<Tape>,
         range: Range<u64>,
+        bytes: usize,
     },
 }
 
@@ -213,7 +214,7 @@ impl Store {
             self.memory.shrink(before.bytes);
         }
         if let Some(piece) = &piece {
-            self.memory.grow(piece.bytes)?;
+            self.make_room(piece.bytes)?;
         }
         *held = piece;
         Ok(())
@@ -243,6 +244,24 @@ impl Store {
         at.ok_or_else(|| Error::internal(format!("row {position} of a window is gone")))
     }
 
+    /// Charges so many bytes, if need be after blocks have been moved out of memory: what is set
+    /// aside for reading may be taken by blocks that are not on tape.
+    fn make_room(&mut self, bytes: usize) -> Result<()> {
+        loop {
+            if self.memory.try_grow(bytes) {
+                return Ok(());
+            }
+            if self.loaded.is_empty() {
+                break;
+            }
+            self.unload();
+        }
+        if self.blocks.iter().any(|block| matches!(block.body, Body::Memory { .. })) {
+            self.spill(&|| Ok(()))?;
+        }
+        self.memory.grow(bytes)
+    }
+
     /// Writes all blocks that are in memory.
     fn spill(&mut self, check: Check<'_>) -> Result<()> {
         let Some(writing) = self.writing.take() else {
@@ -257,14 +276,14 @@ impl Store {
                 let columns =
                     columns.map(|(array, logical)| Column::flat(logical.clone(), array.clone()));
                 let columns: Vec<Column> = columns.collect();
-                let range = write_block(&self.layout, &columns, block.rows, &mut writer)?;
-                written.push((at, range));
+                let on_tape = write_block(&self.layout, &columns, block.rows, &mut writer)?;
+                written.push((at, on_tape));
             }
         }
         let (tape, writing) = writer.finish()?;
         self.writing = Some(writing);
-        for (at, range) in written {
-            let body = Body::Tape { tape: tape.clone(), range };
+        for (at, (range, bytes)) in written {
+            let body = Body::Tape { tape: tape.clone(), range, bytes };
             if let Body::Memory { bytes, .. } = std::mem::replace(&mut self.blocks[at].body, body) {
                 self.memory.shrink(bytes);
             }
@@ -277,25 +296,18 @@ impl Store {
         if self.loaded.len() == LOADED_MAX {
             self.unload();
         }
-        let block = &self.blocks[at];
-        let Body::Tape { tape, range } = &block.body else {
+        let Body::Tape { tape, range, bytes } = &self.blocks[at].body else {
             return Err(Error::internal("a block in memory is read back"));
         };
+        let (tape, range, bytes) = (tape.clone(), range.clone(), *bytes);
+        self.make_room(bytes)?;
         let mut pages = RowPages::new(self.layout.clone(), PAGES_BYTES);
-        self.reader.seek(tape, range.start, range.end)?;
-        let mut charge = |bytes| {
-            if self.memory.try_grow(bytes) {
-                return Ok(());
-            }
-            while let Some(loaded) = self.loaded.pop_front() {
-                self.memory.shrink(loaded.pages.bytes());
-            }
-            self.memory.grow(bytes)
-        };
-        while let Some(page) = self.reader.next(&mut charge)? {
+        self.reader.seek(&tape, range.start, range.end)?;
+        while let Some(page) = self.reader.next(|_| Ok(()))? {
             pages.push_taped(page)?;
         }
-        if pages.rows() != block.rows {
+        let block = &self.blocks[at];
+        if pages.bytes() != bytes || pages.rows() != block.rows {
             return Err(Error::internal("a block of a window has lost rows"));
         }
         let refs = pages.refs().collect();
@@ -310,18 +322,18 @@ impl Store {
     }
 }
 
-/// Writes the rows of a block as pages; where they are on the tape.
+/// Writes the rows of a block as pages; where they are on the tape, and their bytes.
 fn write_block(
     layout: &Arc<RowLayout>,
     columns: &[Column],
     rows: usize,
     writer: &mut PageWriter,
-) -> Result<Range<u64>> {
+) -> Result<(Range<u64>, usize)> {
     let columns: Vec<&Column> = columns.iter().collect();
     let bytes: usize = columns.iter().map(|column| column.values().get_array_memory_size()).sum();
     // So many rows that their pages are about as large as they should be.
     let step = (rows * PAGES_BYTES / bytes.max(1)).clamp(1, rows.max(1));
-    let mut range = writer.len()..writer.len();
+    let (start, mut on_tape) = (writer.len(), 0);
     let mut rest = all_rows(rows);
     while !rest.is_empty() {
         let mut pages = RowPages::new(layout.clone(), PAGES_BYTES);
@@ -333,13 +345,12 @@ fn write_block(
             stored = pages.append(&columns, &rest[..1], writer.memory(), &mut refs)?;
         }
         for page in 0..pages.pages() {
-            writer.append(&pages, page, None)?;
+            on_tape += writer.append(&pages, page, None)?.map_or(0, |span| span.bytes);
         }
         writer.memory().shrink(pages.bytes());
         rest = &rest[stored..];
     }
-    range.end = writer.len();
-    Ok(range)
+    Ok((start..writer.len(), on_tape))
 }
 
 /// Reads one column, mostly forwards, and keeps the block it is at.

@@ -136,7 +136,7 @@ fn stored_values_nobody_refers_to_are_dropped() {
 #[test]
 fn aggregates_end_over_every_budget_beside_somebody_who_takes_the_rest() {
     let mut random = Random(5);
-    let rows = 24_000;
+    let rows = 60_000;
     let inputs = [
         input(&mut random, Kind::Int64, rows, 1 << 40, false),
         input(&mut random, Kind::Text, rows, 1 << 40, true),
