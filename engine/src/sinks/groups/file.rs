@@ -27,6 +27,9 @@ use crate::sinks::commit::Output;
 /// Most bytes that wait for pieces before them.
 const WINDOW_BYTES: usize = 16 << 20;
 
+/// The common group has something set aside for it when that is at most this part of what is free.
+const FREE_SHARE: usize = 4;
+
 /// Rows of a contiguous part of the input.
 pub(super) enum Piece<E> {
     /// A group, and the bytes it takes.
@@ -210,10 +213,13 @@ impl<F: GroupFormat> OrderedFile<F> {
 }
 
 impl<F: GroupFormat> Common<F> {
-    /// An empty group, with as much set aside for it as for that of a worker if it can be had.
+    /// An empty group, with as much set aside for it as for that of a worker where there is plenty:
+    /// of many files that are written at once each has one.
     fn begin(format: &F, memory: &Governor) -> Result<Self> {
-        let charge = memory.reserve(format.name(), format.minimum_bytes());
-        let charge = charge.or_else(|_| memory.reserve(format.name(), 0))?;
+        let mut charge = memory.reserve(format.name(), 0)?;
+        let minimum = format.minimum_bytes();
+        // Without it the group may have to end early, which is no error.
+        let _ = memory.free() / FREE_SHARE >= minimum && charge.ensure(minimum);
         Ok(Common { group: format.begin()?, charge })
     }
 }
