@@ -253,7 +253,8 @@ fn write_integer(value: i64, out: &mut Vec<u8>) {
     write_varint((value << 1 ^ value >> 63) as u64, out);
 }
 
-fn write_varint(mut value: u64, out: &mut Vec<u8>) {
+/// Appends seven bits a byte, the lowest first.
+pub(crate) fn write_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

@@ -72,14 +72,18 @@ pub trait DataSource: Send + Sync + fmt::Debug {
         conditions: Vec<gristmill_engine::expr::Expr>,
     ) -> Result<Arc<dyn Spec>>;
 
-    /// Whether the files are still those that were opened.
+    /// Whether the files are still those that were opened; there may be none.
     ///
     /// # Errors
     /// `Io` when they cannot be looked at.
-    fn is_current(&self) -> Result<bool>;
+    fn is_current(&self) -> Result<bool> {
+        Ok(true)
+    }
 
     /// The files it reads, for the check that no statement writes what it reads.
-    fn paths(&self) -> Vec<PathBuf>;
+    fn paths(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// A file that is a table, and what was said about it.

@@ -386,8 +386,7 @@ impl Session {
     }
 
     fn plan(&self, statement: &Statement, parameters: &Parameters) -> Result<Planned> {
-        let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
-        statements::plan(statement, parameters, &self.scope, &shared, false)
+        statements::plan(statement, parameters, &self.scope, &self.shared(), false)
     }
 
     /// The rows of a frame, or the file that they go to.
@@ -397,8 +396,7 @@ impl Session {
         target: Option<CopyTarget>,
         explained: bool,
     ) -> Result<Planned> {
-        let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
-        statements::plan_frame(frame, target, &self.scope, &shared, explained)
+        statements::plan_frame(frame, target, &self.scope, &self.shared(), explained)
     }
 
     /// A statement planned in a scope, with the rules that changed it.
@@ -408,8 +406,11 @@ impl Session {
         parameters: &Parameters,
         scope: &Scope,
     ) -> Result<Planned> {
-        let shared = Shared { functions: &self.functions, memory: self.engine.memory() };
-        statements::plan(statement, parameters, scope, &shared, true)
+        statements::plan(statement, parameters, scope, &self.shared(), true)
+    }
+
+    fn shared(&self) -> Shared<'_> {
+        Shared { functions: &self.functions, memory: self.engine.memory() }
     }
 
     fn run(&self, plan: &Plan, cancel: Cancel) -> Result<Running> {

@@ -1,6 +1,5 @@
 //! Tables of the session's own as sources of rows.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -50,14 +49,6 @@ impl DataSource for StoredSource {
             projection: columns.to_vec(),
             predicates: conditions,
         }))
-    }
-
-    fn is_current(&self) -> Result<bool> {
-        Ok(true)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        Vec::new()
     }
 }
 

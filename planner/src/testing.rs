@@ -1,6 +1,5 @@
 //! Tables without rows, for the planner's unit tests.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -59,14 +58,6 @@ impl DataSource for FakeSource {
 
     fn scan(&self, _: &[usize], _: Vec<Expr>) -> Result<Arc<dyn Spec>> {
         Err(Error::internal("a fake table cannot be scanned"))
-    }
-
-    fn is_current(&self) -> Result<bool> {
-        Ok(true)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        Vec::new()
     }
 }
 

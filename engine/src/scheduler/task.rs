@@ -1,10 +1,10 @@
 //! The unit that a worker thread runs, and what is done with it whoever runs it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::cancel::Cancel;
 use super::gate::Token;
+use crate::error::panic_message;
 
 /// How a task stopped running.
 #[derive(Debug)]
@@ -62,7 +62,8 @@ impl Runnable {
             Ok(TaskState::Blocked(token)) => return Ran::Blocked(self, token),
             Ok(TaskState::Done) => {}
             Err(payload) => {
-                let message = message_of(payload.as_ref());
+                let said = panic_message(payload.as_ref());
+                let message = said.unwrap_or("a panic without a message").to_string();
                 // What panics a second time has been told; dropping it is all that is left.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.task.panicked(message)));
             }
@@ -75,10 +76,4 @@ impl Runnable {
     pub(super) fn discard(self) {
         let _ = catch_unwind(AssertUnwindSafe(move || drop(self)));
     }
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_string());
-    text.or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_string())
 }

@@ -1,21 +1,32 @@
-//! What all scans of files declare alike: the columns there are, those that are given, and the
-//! conditions on rows.
+//! What scans of files and tables declare alike: the columns there are, those that are given, and
+//! the conditions on rows.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field as ArrowField, FieldRef, Schema, SchemaRef};
 
-use crate::batch::KeyFilterUse;
+use crate::batch::{KeyFilterUse, logical_type};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::plan::Field;
 
 /// A column that a scan declares.
 pub(super) trait DeclaredColumn {
-    fn name(&self) -> &str;
+    fn column_name(&self) -> &str;
 
     /// The column as a field of what the scan gives.
     fn field(&self) -> ArrowField;
+}
+
+/// Of a table: its type is the logical one.
+impl DeclaredColumn for FieldRef {
+    fn column_name(&self) -> &str {
+        self.name()
+    }
+
+    fn field(&self) -> ArrowField {
+        ArrowField::new(self.name(), logical_type(self.data_type()), self.is_nullable())
+    }
 }
 
 /// The parts of a scan's spec that scans have in common.
@@ -73,7 +84,7 @@ impl<'a, C: DeclaredColumn> Declared<'a, C> {
 
     /// The columns that are given and the conditions, for explaining.
     pub(super) fn explain(&self) -> Vec<Field> {
-        let name = |&p: &usize| self.columns.get(p).map_or("?", DeclaredColumn::name);
+        let name = |&p: &usize| self.columns.get(p).map_or("?", DeclaredColumn::column_name);
         let names: Vec<&str> = self.projection.iter().map(name).collect();
         let mut fields = vec![("columns", names.join(", "))];
         if !self.predicates.is_empty() {

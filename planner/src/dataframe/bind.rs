@@ -26,8 +26,8 @@ use crate::sql::{
 
 /// The names of a step's inputs in its statement.
 const INPUT: &str = "__input";
-const LEFT: &str = "__left";
-const RIGHT: &str = "__right";
+pub(super) const LEFT: &str = "__left";
+pub(super) const RIGHT: &str = "__right";
 
 /// Begins the errors of a step.
 const IN: &str = "in ";
@@ -55,7 +55,8 @@ impl Step {
                             .and_then(|text| with_condition(&text, condition))
                     }
                     On::Nothing => {
-                        statement_of(&[Piece::Ours("SELECT * FROM __left l CROSS JOIN __right r")])
+                        let text = format!("SELECT * FROM {LEFT} l CROSS JOIN {RIGHT} r");
+                        statement_of(&[Piece::Ours(&text)])
                     }
                 };
                 statement.and_then(|statement| bind_one(&statement, two(l, r)?, binder))
@@ -73,7 +74,8 @@ impl Step {
             }
             What::File(file) => binder().catalog().file_as(file).and_then(|table| {
                 let source: Arc<dyn TableSource> = Arc::new(PlannedTable::new(table));
-                let statement = statement_of(&[Piece::Ours("SELECT * FROM __input")])?;
+                let text = format!("SELECT * FROM {INPUT}");
+                let statement = statement_of(&[Piece::Ours(&text)])?;
                 bind_one(&statement, vec![(INPUT.to_string(), source)], binder)
             }),
             What::Query { text, parameters } => bind_text(text, parameters, binder),

@@ -5,7 +5,7 @@ use std::fmt;
 use datafusion_expr::LogicalPlan;
 use gristmill_engine::{Error, Result};
 
-use super::bind::{column_named, names, quoted};
+use super::bind::{LEFT, RIGHT, column_named, names, quoted};
 
 /// Which rows a join gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ pub(super) fn by_columns(
     let on = keys.iter().map(|(l, r)| format!("l.{} = r.{}", quoted(l), quoted(r)));
     let (items, on) = (items.join(", "), on.collect::<Vec<_>>().join(" AND "));
     let words = kind.words();
-    Ok(format!("SELECT {items} FROM __left AS l {words} __right AS r ON {on}"))
+    Ok(format!("SELECT {items} FROM {LEFT} AS l {words} {RIGHT} AS r ON {on}"))
 }
 
 /// A name with a number behind it that no column has.
@@ -161,5 +161,5 @@ pub(super) fn by_condition(
         )));
     }
     let (l, r, words) = (quoted(l), quoted(r), kind.words());
-    Ok(format!("SELECT * FROM __left AS {l} {words} __right AS {r} ON "))
+    Ok(format!("SELECT * FROM {LEFT} AS {l} {words} {RIGHT} AS {r} ON "))
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -64,13 +63,5 @@ impl DataSource for OwnSource {
             projection: columns.to_vec(),
             predicates: conditions,
         }))
-    }
-
-    fn is_current(&self) -> Result<bool> {
-        Ok(true)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        Vec::new()
     }
 }

@@ -17,14 +17,14 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{Result, ScalarValue, exec_err, internal_err};
 use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion_optimizer::analyzer::AnalyzerRule;
+
+use super::renewed::{renewed, schema_below};
 
 /// `+`, `-` and `*` on two integers of one type; these and `/` on decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -160,22 +160,15 @@ impl AnalyzerRule for CheckArithmetic {
             if !node.expressions().iter().any(has_arithmetic) {
                 return Ok(Transformed::no(node));
             }
-            let schema = match &node {
-                LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
-                other => merge_schema(&other.inputs()),
-            };
+            let schema = schema_below(&node);
             // Windows are named after their keys, and aggregates after their filters, in a form
             // that shows functions as such.
-            let is_named = matches!(node, LogicalPlan::Window(_) | LogicalPlan::Aggregate(_));
-            let names = is_named.then(|| NamePreserver::new(&node));
-            node.map_expressions(|expr| {
-                let name = names.as_ref().map(|names| names.save(&expr));
-                let expr = expr.transform_up(|e| checked(e, &schema))?;
-                Ok(match name {
-                    Some(name) => expr.update_data(|e| name.restore(e)),
-                    None => expr,
-                })
-            })
+            match node {
+                LogicalPlan::Window(_) | LogicalPlan::Aggregate(_) => {
+                    renewed(node, |e| checked(e, &schema))
+                }
+                _ => node.map_expressions(|expr| expr.transform_up(|e| checked(e, &schema))),
+            }
         })
         .data()
     }

@@ -8,12 +8,12 @@
 
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{DFSchema, Result, plan_err};
-use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrameBound, WindowFrameUnits};
 use datafusion_optimizer::analyzer::AnalyzerRule;
+
+use super::renewed::{renewed, schema_below};
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -29,13 +29,8 @@ impl AnalyzerRule for PeerFrames {
             if !matches!(node, LogicalPlan::Window(_)) {
                 return Ok(Transformed::no(node));
             }
-            let schema = merge_schema(&node.inputs());
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let expr = expr.transform_up(|e| by_peers(e, &schema))?;
-                Ok(expr.update_data(|e| name.restore(e)))
-            })
+            let schema = schema_below(&node);
+            renewed(node, |e| by_peers(e, &schema))
         })
         .data()
     }

@@ -11,7 +11,7 @@
 //!   tree.
 //! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
 //!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet; `frames`: those
-//!   over keys without offsets; `grouping`: grouping().
+//!   over keys without offsets; `grouping`: grouping(); `renewed`: what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
 //!   wrong about some joins, kept away from them.
 //! * `unsupported`: what no plan exists for is refused before names are bound.
@@ -36,6 +36,7 @@ mod order;
 mod outer_types;
 mod placeholders;
 mod relations;
+mod renewed;
 mod script;
 mod stack;
 mod statement_set;

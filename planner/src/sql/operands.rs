@@ -19,11 +19,12 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
-use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, cast};
 use datafusion_optimizer::analyzer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
+
+use super::renewed::{renewed, schema_below};
 
 /// Functions whose result is one of their arguments.
 const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "nvl"];
@@ -53,16 +54,8 @@ impl AnalyzerRule for WidenOperands {
             if !node.expressions().iter().any(has_operands) {
                 return Ok(Transformed::no(node));
             }
-            let schema = match &node {
-                LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
-                other => merge_schema(&other.inputs()),
-            };
-            let names = NamePreserver::new(&node);
-            let node = node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let changed = expr.transform_up(|e| Ok(widened(e, &schema)))?;
-                Ok(changed.update_data(|expr| name.restore(expr)))
-            })?;
+            let schema = schema_below(&node);
+            let node = renewed(node, |e| Ok(widened(e, &schema)))?;
             if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
         })
         .data()

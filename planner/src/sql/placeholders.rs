@@ -12,7 +12,6 @@ use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DataFusionError, Result as DfResult, ScalarValue};
 use datafusion_expr::expr::Placeholder;
-use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion_sql::parser::{CopyToSource, Statement as Parsed};
 use datafusion_sql::sqlparser::ast::{
@@ -23,6 +22,7 @@ use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use gristmill_engine::{Error, Result};
 
 use super::diagnose::{at, nearest};
+use super::renewed::renewed;
 use super::syntax::double;
 use crate::parameters::{Parameter, Parameters};
 
@@ -133,17 +133,10 @@ pub(super) fn fill_plan(plan: LogicalPlan, parameters: &Parameters) -> DfResult<
         return Ok(plan);
     }
     plan.transform_up_with_subqueries(|node| {
-        let names = NamePreserver::new(&node);
         let counts = matches!(node, LogicalPlan::Limit(_));
-        let filled = node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let filled = expr.transform_up(|e| match e {
-                Expr::Placeholder(place) => {
-                    Ok(Transformed::yes(constant(&place, counts, parameters)?))
-                }
-                other => Ok(Transformed::no(other)),
-            })?;
-            Ok(filled.update_data(|expr| name.restore(expr)))
+        let filled = renewed(node, |e| match e {
+            Expr::Placeholder(place) => Ok(Transformed::yes(constant(&place, counts, parameters)?)),
+            other => Ok(Transformed::no(other)),
         })?;
         // A constant may have another type than the place it stands in was given.
         filled.map_data(|node| match node {

@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use gristmill_engine::error::panic_message;
 use gristmill_engine::{Error, Result};
 
 use super::script::Depth;
@@ -43,11 +44,7 @@ pub(crate) fn with_stack_for<R: Send>(
 }
 
 fn defect(panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown cause");
+    let message = panic_message(panic).unwrap_or("unknown cause");
     Error::internal(format!("planning panicked: {message}"))
 }
 

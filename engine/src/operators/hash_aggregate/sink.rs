@@ -337,13 +337,10 @@ impl Shared {
         let customs = handed.custom_bytes(lane.rows.rows());
         let needed = merge_bytes(lane.rows.rows()) + customs;
         if !memory.try_grow(needed) {
-            let asked = match can_spill(plan) {
-                true if needed > SMALL_BYTES => return Ok(Some(lane)),
-                _ => memory.grow(needed),
-            };
-            match asked {
-                Err(_) if can_spill(plan) => return Ok(Some(lane)),
-                asked => asked?,
+            if !can_spill(plan) {
+                memory.grow(needed)?;
+            } else if needed > SMALL_BYTES || memory.grow(needed).is_err() {
+                return Ok(Some(lane));
             }
         }
         let mut visitor = MergeParts::new(plan, cx, handed.clone(), lane.take_origins())?;

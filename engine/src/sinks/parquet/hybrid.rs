@@ -1,6 +1,8 @@
 //! Small numbers as runs: Parquet's hybrid of run-length and bit-packed encoding, for dictionary
 //! codes and definition levels.
 
+use crate::thrift::write_varint;
+
 /// A repetition shorter than this is bit-packed with its neighbours.
 const REPEAT_MIN: usize = 24;
 
@@ -29,7 +31,7 @@ pub(super) fn encode(values: &[u32], bits: u32, out: &mut Vec<u8>) {
 
 /// Appends a value that is repeated.
 pub(super) fn repeat(value: u32, times: usize, bits: u32, out: &mut Vec<u8>) {
-    varint((times as u64) << 1, out);
+    write_varint((times as u64) << 1, out);
     out.extend_from_slice(&value.to_le_bytes()[..bits.div_ceil(8) as usize]);
 }
 
@@ -39,7 +41,7 @@ fn pack(values: &[u32], bits: u32, out: &mut Vec<u8>) {
         return;
     }
     let groups = values.len().div_ceil(8);
-    varint((groups as u64) << 1 | 1, out);
+    write_varint((groups as u64) << 1 | 1, out);
     let end = out.len() + groups * bits as usize;
     out.reserve(groups * bits as usize + 8);
     let (mut word, mut used) = (0u64, 0);
@@ -54,14 +56,6 @@ fn pack(values: &[u32], bits: u32, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&word.to_le_bytes());
     out.resize(end, 0);
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl ArrowScan {
 }
 
 impl DeclaredColumn for ArrowColumn {
-    fn name(&self) -> &str {
+    fn column_name(&self) -> &str {
         &self.name
     }
 

@@ -9,14 +9,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use serde_json::{Value, json};
 
 use self::scan::Scan;
-use crate::batch::logical_type;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Functions};
 use crate::plan::{Build, Field, Spec, Stream};
+use crate::sources::declared::Declared;
 
 /// The batches of one partition, in the order of its rows.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
@@ -84,14 +84,13 @@ impl BatchScan {
         )))
     }
 
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&position| {
-            let found = self.schema.fields().get(position);
-            let field = found.ok_or_else(|| Error::internal(format!("no column {position}")))?;
-            let data_type = logical_type(field.data_type());
-            Ok(ArrowField::new(field.name(), data_type, field.is_nullable()))
-        });
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, FieldRef> {
+        Declared {
+            columns: self.schema.fields(),
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &[],
+        }
     }
 }
 
@@ -107,30 +106,12 @@ impl Spec for BatchScan {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
-        let width = self.schema.fields().len();
-        for predicate in &self.predicates {
-            if predicate.columns().into_iter().any(|column| column >= width) {
-                return Err(Error::internal(format!("{predicate} names no column of the table")));
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        self.output()
+        self.declared().schema(inputs)
     }
 
     fn explain(&self) -> Vec<Field> {
-        let fields = self.schema.fields();
-        let name = |&p: &usize| fields.get(p).map_or("?", |field| field.name().as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
-        let mut lines = vec![("table", self.name.clone()), ("columns", names.join(", "))];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            lines.push(("where", texts.join(" AND ")));
-        }
+        let mut lines = vec![("table", self.name.clone())];
+        lines.extend(self.declared().explain());
         lines
     }
 
@@ -145,6 +126,6 @@ impl Spec for BatchScan {
 
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let scan = Scan::new(self, build.query.threads)?;
-        Ok(Stream::new(self.output()?, Arc::new(scan), Vec::new()))
+        Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()))
     }
 }

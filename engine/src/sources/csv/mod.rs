@@ -128,7 +128,7 @@ impl CsvScan {
 }
 
 impl DeclaredColumn for CsvColumn {
-    fn name(&self) -> &str {
+    fn column_name(&self) -> &str {
         &self.name
     }
 

@@ -107,7 +107,7 @@ impl FilesScan {
 }
 
 impl DeclaredColumn for TableColumn {
-    fn name(&self) -> &str {
+    fn column_name(&self) -> &str {
         &self.name
     }
 

@@ -116,7 +116,7 @@ impl JsonColumn {
 }
 
 impl DeclaredColumn for JsonColumn {
-    fn name(&self) -> &str {
+    fn column_name(&self) -> &str {
         &self.name
     }
 

@@ -124,7 +124,7 @@ impl ScanColumn {
 }
 
 impl DeclaredColumn for ScanColumn {
-    fn name(&self) -> &str {
+    fn column_name(&self) -> &str {
         &self.name
     }
 

@@ -11,7 +11,7 @@ mod scan;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use serde_json::{Value, json};
 
 use self::scan::Scan;
@@ -21,6 +21,7 @@ use crate::expr::{Expr, Functions};
 use crate::memory::Governor;
 use crate::memory::chunks::{ChunkStore, ColumnFacts};
 use crate::plan::{Build, Field, Spec, Stream};
+use crate::sources::declared::Declared;
 
 /// A table; see the module documentation. Clones share all rows.
 #[derive(Clone)]
@@ -128,13 +129,13 @@ impl TableScan {
         )))
     }
 
-    fn output(&self) -> Result<SchemaRef> {
-        let fields = self.projection.iter().map(|&position| {
-            let found = self.table.schema.fields().get(position);
-            let field = found.ok_or_else(|| Error::internal(format!("no column {position}")))?;
-            Ok(ArrowField::new(field.name(), field.data_type().clone(), field.is_nullable()))
-        });
-        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    fn declared(&self) -> Declared<'_, FieldRef> {
+        Declared {
+            columns: self.table.schema.fields(),
+            projection: &self.projection,
+            predicates: &self.predicates,
+            key_filters: &[],
+        }
     }
 }
 
@@ -144,30 +145,12 @@ impl Spec for TableScan {
     }
 
     fn schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
-        if !inputs.is_empty() {
-            return Err(Error::internal("a scan has no input"));
-        }
-        let width = self.table.schema.fields().len();
-        for predicate in &self.predicates {
-            if predicate.columns().into_iter().any(|column| column >= width) {
-                return Err(Error::internal(format!("{predicate} names no column of the table")));
-            }
-            if predicate.data_type() != DataType::Boolean {
-                return Err(Error::internal(format!("{predicate} is no condition")));
-            }
-        }
-        self.output()
+        self.declared().schema(inputs)
     }
 
     fn explain(&self) -> Vec<Field> {
-        let fields = self.table.schema.fields();
-        let name = |&p: &usize| fields.get(p).map_or("?", |field| field.name().as_str());
-        let names: Vec<&str> = self.projection.iter().map(name).collect();
-        let mut lines = vec![("table", self.name.clone()), ("columns", names.join(", "))];
-        if !self.predicates.is_empty() {
-            let texts: Vec<_> = self.predicates.iter().map(ToString::to_string).collect();
-            lines.push(("where", texts.join(" AND ")));
-        }
+        let mut lines = vec![("table", self.name.clone())];
+        lines.extend(self.declared().explain());
         lines
     }
 
@@ -181,6 +164,6 @@ impl Spec for TableScan {
     }
 
     fn build(&self, _: Vec<Stream>, _: &mut Build) -> Result<Stream> {
-        Ok(Stream::new(self.output()?, Arc::new(Scan::new(self)), Vec::new()))
+        Ok(Stream::new(self.declared().output()?, Arc::new(Scan::new(self)), Vec::new()))
     }
 }

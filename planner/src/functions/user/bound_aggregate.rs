@@ -1,7 +1,5 @@
 //! An aggregate of the program's own as the front end declares it and the engine calls it.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_empty_array};
@@ -19,17 +17,11 @@ use gristmill_engine::expr::{
 use gristmill_engine::{Error, Result};
 
 use super::aggregate::{AggregateFunction, GroupStates};
-use super::arguments::Arguments;
+use super::bound::Bound;
 use super::guard::{checked, guarded, to_front_end};
 
-/// See the module documentation. Two are equal when they are one function.
-#[derive(Clone)]
-pub(crate) struct BoundAggregate {
-    name: String,
-    arguments: Arguments,
-    signature: Signature,
-    function: Arc<dyn AggregateFunction>,
-}
+/// See the module documentation.
+pub(crate) type BoundAggregate = Bound<dyn AggregateFunction>;
 
 impl BoundAggregate {
     /// # Errors
@@ -38,7 +30,7 @@ impl BoundAggregate {
         let (name, arguments) =
             guarded("of the program", || Ok((function.name().to_string(), function.arguments())))?;
         let signature = Signature::user_defined(Volatility::Immutable);
-        Ok(BoundAggregate { name, arguments, signature, function })
+        Ok(Bound { name, arguments, signature, function })
     }
 
     /// The function behind a name of the front end, if it is one of the program's own.
@@ -198,25 +190,5 @@ impl AggregateUDFImpl for BoundAggregate {
 
     fn accumulator(&self, _: AccumulatorArgs) -> FrontEnd<Box<dyn FrontEndAccumulator>> {
         internal_err!("{} is computed by the engine", self.name)
-    }
-}
-
-impl fmt::Debug for BoundAggregate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-impl PartialEq for BoundAggregate {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.function, &other.function)
-    }
-}
-
-impl Eq for BoundAggregate {}
-
-impl Hash for BoundAggregate {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
     }
 }

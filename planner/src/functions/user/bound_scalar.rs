@@ -1,7 +1,5 @@
 //! A scalar function of the program's own as the front end declares it and the engine calls it.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -15,18 +13,12 @@ use gristmill_engine::Result;
 use gristmill_engine::batch::{logical_type, to_logical};
 use gristmill_engine::expr::{Argument, ScalarFunction as EngineFunction};
 
-use super::arguments::Arguments;
+use super::bound::Bound;
 use super::guard::{checked, guarded, to_front_end};
 use super::scalar::ScalarFunction;
 
-/// See the module documentation. Two are equal when they are one function.
-#[derive(Clone)]
-pub(crate) struct BoundScalar {
-    name: String,
-    arguments: Arguments,
-    signature: Signature,
-    function: Arc<dyn ScalarFunction>,
-}
+/// See the module documentation.
+pub(crate) type BoundScalar = Bound<dyn ScalarFunction>;
 
 impl BoundScalar {
     /// # Errors
@@ -36,12 +28,7 @@ impl BoundScalar {
             Ok((function.name().to_string(), function.arguments(), function.is_volatile()))
         })?;
         let volatility = if volatile { Volatility::Volatile } else { Volatility::Immutable };
-        Ok(BoundScalar {
-            name,
-            arguments,
-            signature: Signature::user_defined(volatility),
-            function,
-        })
+        Ok(Bound { name, arguments, signature: Signature::user_defined(volatility), function })
     }
 
     /// The function behind a name of the front end, if it is one of the program's own.
@@ -109,25 +96,5 @@ impl ScalarUDFImpl for BoundScalar {
         let arrays = arrays.collect::<FrontEnd<Vec<_>>>()?;
         let result = self.call(&arrays, call.number_rows, call.return_field.data_type());
         result.map(ColumnarValue::Array).map_err(to_front_end)
-    }
-}
-
-impl fmt::Debug for BoundScalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-impl PartialEq for BoundScalar {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.function, &other.function)
-    }
-}
-
-impl Eq for BoundScalar {}
-
-impl Hash for BoundScalar {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
     }
 }

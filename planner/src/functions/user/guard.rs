@@ -1,11 +1,11 @@
 //! Calls of code that is not ours: panics become errors, and results are checked.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion_common::DataFusionError;
+use gristmill_engine::error::panic_message;
 use gristmill_engine::{Error, Result};
 
 /// Runs a call of the function `name`.
@@ -19,15 +19,10 @@ pub(super) fn guarded<T>(name: &str, call: impl FnOnce() -> Result<T>) -> Result
         }
         Ok(result) => result,
         Err(panic) => {
-            let said = said(panic.as_ref());
+            let said = panic_message(panic.as_ref()).unwrap_or("no message");
             Err(Error::input(format!("the function {name} panicked: {said}")))
         }
     }
-}
-
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 /// Checks what a function gave.

@@ -5,7 +5,7 @@
 //! * `scalar`: functions of one row; `aggregate`: of many rows, states of all groups at once;
 //!   `accumulator`: the same, a group at a time.
 //! * `bound_scalar`, `bound_aggregate`: the two as the front end declares and the engine calls
-//!   them.
+//!   them; `bound`: what both are.
 //! * `guard`: calls of code that is not ours.
 //!
 //! Invariant: what such a function does (a panic, a result of another type or length) ends the
@@ -14,6 +14,7 @@
 mod accumulator;
 mod aggregate;
 mod arguments;
+mod bound;
 mod bound_aggregate;
 mod bound_scalar;
 mod guard;

@@ -1,0 +1,32 @@
+//! The expressions of a plan's node, changed while the node's columns keep their names.
+
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DFSchema, Result};
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::utils::merge_schema;
+use datafusion_expr::{Expr, LogicalPlan};
+
+/// The columns that the expressions of a node are about.
+pub(super) fn schema_below(node: &LogicalPlan) -> DFSchema {
+    match node {
+        LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
+        other => merge_schema(&other.inputs()),
+    }
+}
+
+/// The node with every expression, and every part of one, as `change` makes it. Expressions that
+/// have another name afterwards get the old one as an alias.
+///
+/// # Errors
+/// Those of `change`.
+pub(super) fn renewed(
+    node: LogicalPlan,
+    change: impl Fn(Expr) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let changed = expr.transform_up(&change)?;
+        Ok(changed.update_data(|expr| name.restore(expr)))
+    })
+}
