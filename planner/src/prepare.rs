@@ -172,6 +172,31 @@ mod tests {
     }
 
     #[test]
+    fn trees_are_narrow_after_one_walk() {
+        let (catalog, functions) = (tpch(), FunctionTable::default());
+        let binder = Binder::new(&catalog, &functions);
+        let others = [
+            "select a + b from (select x + 1 a, x + 1 b, y from (select n_nationkey x, n_name y,
+               n_regionkey z from nation) n) m where y like 'A%' order by a limit 3",
+            "select sum(r) over (order by k), k from (select r_regionkey k, r_regionkey * 2 r,
+               upper(r_name) u from region) x where r > 0",
+            "select c from (select count(*) c, max(s) m, k from (select n_regionkey k, n_name s,
+               n_comment from nation union all select r_regionkey, r_name, r_comment from region)
+               group by k) x join region on k = r_regionkey and c + 1 > r_regionkey * 2",
+        ];
+        for text in (1..=22).map(tpch_query).chain(others.map(str::to_string)) {
+            let prepared = prepared(&text).expect(&text);
+            let shared = prepared.shared.into_iter().map(|shared| shared.plan);
+            for plan in std::iter::once(prepared.plan).chain(shared) {
+                let mut planning = Planning::new(binder.shared_options(), false);
+                let again = sql::after_join_order(plan.clone(), &mut planning).expect(&text);
+                let text = |plan: &LogicalPlan| plan.display_indent().to_string();
+                assert_eq!(text(&again), text(&plan));
+            }
+        }
+    }
+
+    #[test]
     fn the_first_relations_joined_are_the_selective_ones() {
         let plan = text_of(&tpch_query(3));
         let order = ["TableScan: lineitem", "TableScan: orders", "TableScan: customer"];

@@ -46,7 +46,7 @@ impl<'a> Rehearsal<'a> {
     /// # Errors
     /// `Input` with a place for what is wrong with it, `Io` for files that cannot be opened.
     pub fn plan(&mut self, statement: &Statement, parameters: &Parameters) -> Result<()> {
-        self.planned(statement, parameters)?.rehearse(&self.scope)
+        self.planned(statement, parameters, false)?.rehearse(&self.scope)
     }
 
     /// Plans a statement, and says how; as JSON too where that is wanted.
@@ -60,14 +60,19 @@ impl<'a> Rehearsal<'a> {
         parameters: &Parameters,
         json: bool,
     ) -> Result<Outline> {
-        let planned = self.planned(statement, parameters)?;
+        let planned = self.planned(statement, parameters, true)?;
         let text = planned.outline(false)?;
         let json = if json { planned.outline(true)? } else { String::new() };
         planned.rehearse(&self.scope)?;
         Ok(Outline { text, json })
     }
 
-    fn planned(&self, statement: &Statement, parameters: &Parameters) -> Result<Planned> {
-        self.session.plan_explained(statement, parameters, &self.scope)
+    fn planned(
+        &self,
+        statement: &Statement,
+        parameters: &Parameters,
+        explained: bool,
+    ) -> Result<Planned> {
+        self.session.plan_in(statement, parameters, &self.scope, explained)
     }
 }

@@ -336,7 +336,7 @@ impl Session {
     /// # Errors
     /// `Input` with a place for what is wrong with the statement.
     pub fn explain(&self, statement: &Statement) -> Result<String> {
-        self.plan_explained(statement, &Parameters::new(), &self.scope)?.outline(false)
+        self.plan_in(statement, &Parameters::new(), &self.scope, true)?.outline(false)
     }
 
     /// The plan of a statement as JSON, the form it can be read back from.
@@ -344,7 +344,7 @@ impl Session {
     /// # Errors
     /// As [`Session::explain`], and `Input` when it holds a function that is not registered.
     pub fn plan_json(&self, statement: &Statement) -> Result<String> {
-        self.plan_explained(statement, &Parameters::new(), &self.scope)?.outline(true)
+        self.plan_in(statement, &Parameters::new(), &self.scope, true)?.outline(true)
     }
 
     /// Runs a statement to its end, as EXPLAIN ANALYZE does: its plan as text or as JSON, with what
@@ -359,7 +359,7 @@ impl Session {
         json: bool,
         cancel: Cancel,
     ) -> Result<String> {
-        let planned = self.plan_explained(statement, parameters, &self.scope)?;
+        let planned = self.plan_in(statement, parameters, &self.scope, true)?;
         if planned.explain.is_some_and(|explain| !explain.analyze) {
             return planned.outline(json);
         }
@@ -386,7 +386,7 @@ impl Session {
     }
 
     fn plan(&self, statement: &Statement, parameters: &Parameters) -> Result<Planned> {
-        statements::plan(statement, parameters, &self.scope, &self.shared(), false)
+        self.plan_in(statement, parameters, &self.scope, false)
     }
 
     /// The rows of a frame, or the file that they go to.
@@ -399,14 +399,15 @@ impl Session {
         statements::plan_frame(frame, target, &self.scope, &self.shared(), explained)
     }
 
-    /// A statement planned in a scope, with the rules that changed it.
-    pub(crate) fn plan_explained(
+    /// A statement planned in a scope; with the rules that changed it where it is explained.
+    pub(crate) fn plan_in(
         &self,
         statement: &Statement,
         parameters: &Parameters,
         scope: &Scope,
+        explained: bool,
     ) -> Result<Planned> {
-        statements::plan(statement, parameters, scope, &self.shared(), true)
+        statements::plan(statement, parameters, scope, &self.shared(), explained)
     }
 
     fn shared(&self) -> Shared<'_> {

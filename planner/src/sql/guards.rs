@@ -7,7 +7,7 @@
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{JoinType, NullEquality, Result};
-use datafusion_expr::LogicalPlan;
+use datafusion_expr::{Join, LogicalPlan};
 use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
@@ -64,17 +64,35 @@ impl OptimizerRule for KeysFromFilters {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let is_null_safe = |node: &LogicalPlan| match node {
-            LogicalPlan::Join(join) => {
-                join.join_type == JoinType::Inner
-                    && join.null_equality == NullEquality::NullEqualsNull
-            }
-            _ => false,
-        };
-        match plan.exists(|node| Ok(is_null_safe(node)))? {
-            true => Ok(Transformed::no(plan)),
-            false => self.0.rewrite(plan, config),
+        match has_keys_to_find(&plan)? {
+            true => self.0.rewrite(plan, config),
+            false => Ok(Transformed::no(plan)),
         }
+    }
+}
+
+/// A condition above an inner join, or an inner join without keys, may have keys to find. Without
+/// them the rule would take all joins apart and build them again as they were.
+fn has_keys_to_find(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    let is_null_safe = plan.exists(|node| {
+        let node = match node {
+            LogicalPlan::Filter(filter) => {
+                found |= inner(&filter.input).is_some();
+                return Ok(false);
+            }
+            node => inner(node),
+        };
+        found |= node.is_some_and(|join| join.on.is_empty());
+        Ok(node.is_some_and(|join| join.null_equality == NullEquality::NullEqualsNull))
+    })?;
+    Ok(found && !is_null_safe)
+}
+
+fn inner(plan: &LogicalPlan) -> Option<&Join> {
+    match plan {
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => Some(join),
+        _ => None,
     }
 }
 

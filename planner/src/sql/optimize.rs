@@ -1,17 +1,18 @@
 //! The borrowed rules, picked one by one.
 //!
-//! Two lists with the join order between them: the first brings conditions to their relations, the
-//! second makes the tree narrow. Left out on purpose: what turns subqueries into joins (rules of
-//! ours have done that), `unions_to_filter` and the leaf-expression rules (no use yet),
-//! `eliminate_join` (makes semi joins whose sides are fixed before the join order is known),
-//! `filter_null_join_keys` (the join drops NULL keys itself),
+//! Two lists with the join order between them: the first brings conditions to their relations and
+//! runs until nothing changes, the second makes the tree narrow and runs once. Left out on purpose:
+//! what turns subqueries into joins (rules of ours have done that), `unions_to_filter` and the
+//! leaf-expression rules (no use yet), `eliminate_join` (makes semi joins whose sides are fixed
+//! before the join order is known), `filter_null_join_keys` (the join drops NULL keys itself),
 //! `single_distinct_aggregation_to_group_by` (lowering plans DISTINCT aggregates, any number).
 //!
 //! Three rules are kept from what they get wrong: see `guards`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
@@ -27,6 +28,7 @@ use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use hashbrown::DefaultHashBuilder;
 
 use super::guards::{ConditionsToRelations, KeysFromConditions, KeysFromFilters};
 
@@ -58,38 +60,54 @@ impl Planning {
         }
     }
 
-    fn run(
-        &mut self,
-        rules: Vec<Rule>,
-        plan: LogicalPlan,
-    ) -> datafusion_common::Result<LogicalPlan> {
+    /// Applies the rules one after another, and all of them again until nothing changes.
+    fn run(&mut self, rules: Vec<Rule>, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let mut seen = Changes::of(&plan, self.record);
         let mut fired = Vec::new();
-        let mut last = if self.record { fingerprint(&plan) } else { 0 };
-        let record = self.record;
         let plan = Optimizer::with_rules(rules).optimize(plan, &self.context, |plan, rule| {
-            if record {
-                let now = fingerprint(plan);
-                if std::mem::replace(&mut last, now) != now {
-                    fired.push(rule.name().to_string());
-                }
+            if seen.is_changed(plan) {
+                fired.push(rule.name().to_string());
             }
         })?;
         fired.iter().for_each(|rule| self.note(rule));
         Ok(plan)
     }
+
+    /// Applies a rule that walks the plan by itself, once.
+    fn once(&mut self, rule: &impl OptimizerRule, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let mut seen = Changes::of(&plan, self.record);
+        let plan = rule.rewrite(plan, &self.context)?.data;
+        if seen.is_changed(&plan) {
+            self.note(rule.name());
+        }
+        Ok(plan)
+    }
 }
 
-fn fingerprint(plan: &LogicalPlan) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    plan.hash(&mut hasher);
-    hasher.finish()
+/// Says whether a plan is another than the last: rules say that they changed a plan when they
+/// only built it anew.
+struct Changes {
+    hasher: DefaultHashBuilder,
+    /// The hash of the last plan; nothing is recorded without one.
+    last: Option<u64>,
+}
+
+impl Changes {
+    fn of(plan: &LogicalPlan, record: bool) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let last = record.then(|| hasher.hash_one(plan));
+        Changes { hasher, last }
+    }
+
+    fn is_changed(&mut self, plan: &LogicalPlan) -> bool {
+        let Some(last) = &mut self.last else { return false };
+        let now = self.hasher.hash_one(plan);
+        std::mem::replace(last, now) != now
+    }
 }
 
 /// Conditions to their relations.
-pub(crate) fn before_join_order(
-    plan: LogicalPlan,
-    planning: &mut Planning,
-) -> datafusion_common::Result<LogicalPlan> {
+pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> Result<LogicalPlan> {
     let rules: Vec<Rule> = vec![
         // `a UNION ALL b UNION ALL c` is one union of three.
         Arc::new(OptimizeUnions::new()),
@@ -122,15 +140,9 @@ pub(crate) fn before_join_order(
 }
 
 /// Each value computed once, and only the columns that are read.
-pub(crate) fn after_join_order(
-    plan: LogicalPlan,
-    planning: &mut Planning,
-) -> datafusion_common::Result<LogicalPlan> {
-    let rules: Vec<Rule> = vec![
-        // An expression used twice is computed below.
-        Arc::new(CommonSubexprEliminate::new()),
-        // Columns that nobody reads leave the tree as low as they can.
-        Arc::new(OptimizeProjections::new()),
-    ];
-    planning.run(rules, plan)
+pub(crate) fn after_join_order(plan: LogicalPlan, planning: &mut Planning) -> Result<LogicalPlan> {
+    // An expression used twice is computed below.
+    let plan = planning.once(&CommonSubexprEliminate::new(), plan)?;
+    // Columns that nobody reads leave the tree as low as they can.
+    planning.once(&OptimizeProjections::new(), plan)
 }
