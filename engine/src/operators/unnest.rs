@@ -19,11 +19,14 @@ use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
 /// Every row as often as the longest of its lists has elements, with an element of each instead of
 /// the list, and NULL where a list has no more. Rows whose lists are all NULL or empty do not come
-/// out.
+/// out, or once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unnest {
     /// Positions of the lists, ascending.
     pub columns: Vec<usize>,
+    /// Whether rows without elements come out, with NULLs for them.
+    #[serde(default)]
+    pub outer: bool,
 }
 
 impl Spec for Unnest {
@@ -51,7 +54,11 @@ impl Spec for Unnest {
 
     fn explain(&self) -> Vec<Field> {
         let columns: Vec<String> = self.columns.iter().map(|c| format!("#{c}")).collect();
-        vec![("lists", columns.join(", "))]
+        let mut fields = vec![("lists", columns.join(", "))];
+        if self.outer {
+            fields.push(("keeps", "rows without elements".to_string()));
+        }
+        fields
     }
 
     fn to_json(&self) -> Result<Value> {
@@ -65,13 +72,12 @@ impl Spec for Unnest {
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
         let [input] = take_inputs(inputs, "unnest")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
-        let columns = self.columns.clone();
-        Ok(input.then(schema, Arc::new(UnnestTransform { columns })))
+        Ok(input.then(schema, Arc::new(UnnestTransform { spec: self.clone() })))
     }
 }
 
 struct UnnestTransform {
-    columns: Vec<usize>,
+    spec: Unnest,
 }
 
 impl Transform for UnnestTransform {
@@ -80,7 +86,7 @@ impl Transform for UnnestTransform {
     }
 
     fn worker(&self, _: &Context) -> Result<Box<dyn TransformWorker>> {
-        Ok(Box::new(UnnestWorker { columns: self.columns.clone(), input: None }))
+        Ok(Box::new(UnnestWorker { spec: self.spec.clone(), input: None }))
     }
 
     fn reset(&self) -> Result<()> {
@@ -89,7 +95,7 @@ impl Transform for UnnestTransform {
 }
 
 struct UnnestWorker {
-    columns: Vec<usize>,
+    spec: Unnest,
     input: Option<Rows>,
 }
 
@@ -117,13 +123,15 @@ struct Lists {
 
 impl TransformWorker for UnnestWorker {
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
-        let lists = self.columns.iter().map(|&column| Lists::of(&input, column));
+        let unnested = &self.spec.columns;
+        let lists = unnested.iter().map(|&column| Lists::of(&input, column));
         let lists: Vec<Lists> = lists.collect::<Result<_>>()?;
         let positions = input.live_positions().to_vec();
-        let longest = |row: usize| lists.iter().map(|l| l.spans[row].1).max().unwrap_or(0);
+        let least = u32::from(self.spec.outer);
+        let longest = |row: usize| lists.iter().map(|l| l.spans[row].1).fold(least, u32::max);
         let lengths = (0..positions.len()).map(longest).collect();
         let others: Vec<usize> =
-            (0..input.columns().len()).filter(|column| !self.columns.contains(column)).collect();
+            (0..input.columns().len()).filter(|column| !unnested.contains(column)).collect();
         let others = input.project(&others)?;
         let mut rows = Rows { others, lists, positions, lengths, row: 0, element: 0 };
         let Some(chunk) = rows.next(cx)? else { return Ok(Pushed::NeedInput) };
@@ -300,11 +308,12 @@ mod tests {
             let chunk = Chunk::new(columns, rows, Place::default());
             let chunk = chunk.select(Selection::new(kept.clone()));
 
+            let outer = round % 2 == 1;
             let mut expected: VecDeque<[Option<i64>; 3]> = VecDeque::new();
             for row in kept.iter().map(|&row| row as usize) {
                 let (a, b) = (a[row].as_deref(), b[row].as_deref());
                 let (a, b) = (a.unwrap_or(&[]), b.unwrap_or(&[]));
-                for at in 0..a.len().max(b.len()) {
+                for at in 0..a.len().max(b.len()).max(usize::from(outer)) {
                     let of = |list: &[Option<i64>]| list.get(at).copied().flatten();
                     expected.push_back([of(a), Some(row as i64), of(b)]);
                 }
@@ -316,7 +325,8 @@ mod tests {
                 keep_order: true,
             };
             let cx = Context { query: Arc::new(query), order: Order::new(), worker: 0 };
-            let mut worker = UnnestWorker { columns: vec![0, 2], input: None };
+            let spec = Unnest { columns: vec![0, 2], outer };
+            let mut worker = UnnestWorker { spec, input: None };
             let mut check = |chunk: Chunk| {
                 assert!(chunk.rows() <= CHUNK_ROWS);
                 let [a, number, b] = [0, 1, 2].map(|column| values(&chunk, column));
@@ -341,12 +351,12 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused() {
         let schema = |data_type| Arc::new(Schema::new(vec![ArrowField::new("a", data_type, true)]));
-        let unnest = Unnest { columns: vec![0] };
+        let unnest = Unnest { columns: vec![0], outer: false };
         let error = unnest.schema(&[schema(DataType::Int64)]).expect_err("no list");
         assert!(error.to_string().contains("unnest takes lists, not Int64"), "{error}");
         let list = DataType::new_list(DataType::Utf8, true);
         let given = unnest.schema(&[schema(list)]).expect("a list");
         assert_eq!(*given.field(0).data_type(), DataType::Utf8);
-        assert!(Unnest { columns: vec![1] }.schema(&[given]).is_err());
+        assert!(Unnest { columns: vec![1], outer: false }.schema(&[given]).is_err());
     }
 }

@@ -2,23 +2,52 @@
 //! DataFusion's are in `lower`.
 //!
 //! * `declared`: aggregates; `grouping`: grouping().
+//! * `date_trunc`, `now`: functions of moments, in place of the borrowed ones; `calendar`: days as
+//!   dates.
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
-//! * `series`: functions whose calls are not folded; `window`: window functions.
+//! * `positions`: those of elements in lists.
+//! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `window`:
+//!   window functions.
+//! * `strict`: functions that are NULL when a list is; `list_text`: lists as texts.
 //! * `user`: functions of the program's own.
 
+mod calendar;
+mod date_trunc;
 mod declared;
 mod grouping;
+mod list_text;
+mod now;
 mod opaque;
+mod positions;
 mod series;
+mod stamps;
+mod strict;
 mod user;
 mod window;
 
+use std::sync::Arc;
+
+use datafusion_expr::ScalarUDF;
+
 pub(crate) use declared::{Declared, declared_aggregates};
 pub(crate) use grouping::grouping_bits;
+pub(crate) use list_text::list_text;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
-pub(crate) use series::{called, unfolded};
+pub(crate) use positions::positions;
+use series::unfolded;
+pub(crate) use series::{called, is_random};
+pub(crate) use strict::strict;
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };
 pub(crate) use user::{BoundAggregate, BoundScalar};
 pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
+
+/// The function that a name of a borrowed one stands for.
+pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    match borrowed.name() {
+        "date_trunc" => Arc::new(ScalarUDF::from(date_trunc::DateTrunc::new(borrowed))),
+        "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
+        _ => unfolded(borrowed),
+    }
+}

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::Result;
+use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+
+use super::stamps::{stamps, stamps_type};
 
 /// Their names.
 const SERIES: [&str; 3] = ["array_repeat", "generate_series", "range"];
@@ -20,8 +23,15 @@ struct Unfolded {
     signature: Signature,
 }
 
+impl Unfolded {
+    /// What the function makes of timestamps, where that is ours to make.
+    fn stamps_type(&self, start: Option<&DataType>) -> Option<DataType> {
+        if self.name() == "array_repeat" { None } else { stamps_type(start) }
+    }
+}
+
 /// The function as the borrowed rules shall see it.
-pub(crate) fn unfolded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+pub(super) fn unfolded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     if !SERIES.contains(&function.name()) {
         return function;
     }
@@ -30,12 +40,26 @@ pub(crate) fn unfolded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(Unfolded { inner: function, signature }))
 }
 
-/// The function that is called.
-pub(crate) fn called(function: &Arc<ScalarUDF>) -> &Arc<ScalarUDF> {
+/// The function that is called, which is as volatile as it is.
+pub(crate) fn called(function: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match function.inner().downcast_ref::<Unfolded>() {
-        Some(unfolded) => &unfolded.inner,
-        None => function,
+        Some(Unfolded { inner, .. }) => {
+            let signature = inner.signature().clone();
+            Arc::new(ScalarUDF::from(Unfolded { inner: inner.clone(), signature }))
+        }
+        None => function.clone(),
     }
+}
+
+/// Whether an expression may have another value each time.
+pub(crate) fn is_random(expr: &Expr) -> bool {
+    let is_volatile = |e: &Expr| match e {
+        Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Unfolded>().is_some() => {
+            false
+        }
+        other => other.is_volatile_node(),
+    };
+    expr.exists(|e| Ok(is_volatile(e))).unwrap_or(true)
 }
 
 impl ScalarUDFImpl for Unfolded {
@@ -52,10 +76,17 @@ impl ScalarUDFImpl for Unfolded {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        if let Some(stamps) = self.stamps_type(arguments.first()) {
+            return Ok(stamps);
+        }
         self.inner.return_type(arguments)
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let start = arguments.arg_fields.first().map(|field| field.data_type());
+        if let Some(stamps) = self.stamps_type(start) {
+            return Ok(Arc::new(Field::new(self.name(), stamps, true)));
+        }
         self.inner.return_field_from_args(arguments)
     }
 
@@ -64,6 +95,12 @@ impl ScalarUDFImpl for Unfolded {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let start = arguments.args.first().map(ColumnarValue::data_type);
+        if self.stamps_type(start.as_ref()).is_some() {
+            let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+            let includes_stop = self.name() == "generate_series";
+            return Ok(ColumnarValue::Array(stamps(&arrays, includes_stop)?));
+        }
         self.inner.invoke_with_args(arguments)
     }
 }

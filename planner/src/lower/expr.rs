@@ -245,7 +245,7 @@ impl ExprLowering<'_> {
             .map_err(|e| Error::internal(format!("type of {expr}: {}", e.strip_backtrace())))?;
         let function: Arc<dyn ScalarFunction> = match own {
             Some(own) => Arc::new(own.clone()),
-            None => Arc::new(UdfFunction::new(called(&call.func).clone(), self.options.clone())),
+            None => Arc::new(UdfFunction::new(called(&call.func), self.options.clone())),
         };
         Ok(Expr::Call { function: FunctionRef::registered(function), args, data_type })
     }

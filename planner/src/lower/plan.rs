@@ -30,6 +30,9 @@ use crate::statistics::{Profile, Profiles};
 /// the limit ends the merge, which several workers share.
 const TOP_K_ROWS_MAX: u64 = 1 << 20;
 
+/// Most rows of VALUES that are computed, each by a projection of its own.
+const COMPUTED_ROWS_MAX: usize = 1_000;
+
 /// Lowers one statement into one plan.
 pub(super) struct PlanLowering {
     pub(super) plan: Plan,
@@ -269,11 +272,15 @@ impl PlanLowering {
         if is_deep || columns.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Error::input("UNNEST of UNNEST is not supported; use a subquery for each"));
         }
-        if unnest.options.null_handling != NullHandling::Drop {
-            return Err(Error::input("UNNEST that keeps rows without elements is not supported"));
-        }
+        let outer = match unnest.options.null_handling {
+            NullHandling::Drop => false,
+            NullHandling::PreserveAndExpandEmpty => true,
+            NullHandling::Preserve => {
+                return Err(Error::input("UNNEST that keeps NULLs and drops empty lists"));
+            }
+        };
         let input = self.node(&unnest.input)?;
-        let node = self.plan.add(Arc::new(Unnest { columns }), &[input])?;
+        let node = self.plan.add(Arc::new(Unnest { columns, outer }), &[input])?;
         let given = all_columns(&self.plan.node(node)?.schema);
         let missing = || Error::internal("a column of UNNEST is missing");
         let from = unnest.dependency_indices.iter();
@@ -287,20 +294,17 @@ impl PlanLowering {
         for input in &union.inputs {
             let node = self.node(input)?;
             let given = self.plan.node(node)?.schema.clone();
-            let cast = |(column, field): (Expr, &Arc<Field>)| {
-                if column.data_type() == *field.data_type() {
-                    return column;
-                }
-                let data_type = field.data_type().clone();
-                Expr::Cast { input: Box::new(column), data_type, lenient: false }
-            };
-            let exprs = all_columns(&given).into_iter().zip(schema.fields()).map(cast).collect();
+            let columns = all_columns(&given).into_iter().zip(schema.fields());
+            let exprs = columns.map(|(column, field)| typed(column, field)).collect();
             inputs.push(self.project(node, exprs, field_names(schema))?);
         }
         self.plan.add(Arc::new(Union {}), &inputs)
     }
 
     fn values(&mut self, schema: &Schema, rows: Vec<Vec<Expr>>) -> Result<NodeId> {
+        if rows.iter().flatten().any(|expr| !matches!(expr, Expr::Literal(_))) {
+            return self.computed_rows(schema, rows);
+        }
         let literal = |(expr, field): (Expr, &Arc<Field>)| match expr {
             Expr::Literal(mut literal) => {
                 if literal.is_null() {
@@ -320,11 +324,35 @@ impl PlanLowering {
         let columns = schema.fields().iter().map(column).collect();
         self.plan.add(Arc::new(Values { columns, rows }), &[])
     }
+
+    /// Rows of which some values are no constants, such as lists.
+    fn computed_rows(&mut self, schema: &Schema, rows: Vec<Vec<Expr>>) -> Result<NodeId> {
+        if rows.len() > COMPUTED_ROWS_MAX {
+            let message = format!("more than {COMPUTED_ROWS_MAX} rows of VALUES take constants");
+            return Err(Error::input(message));
+        }
+        let mut inputs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let one = self.plan.add(Arc::new(Values::one_row()), &[])?;
+            let row = row.into_iter().zip(schema.fields());
+            let row = row.map(|(expr, field)| typed(expr, field)).collect();
+            inputs.push(self.project(one, row, field_names(schema))?);
+        }
+        self.plan.add(Arc::new(Union {}), &inputs)
+    }
 }
 
 pub(super) fn all_columns(schema: &Schema) -> Vec<Expr> {
     let column = |(i, f): (usize, &Arc<Field>)| Expr::column(i, f.data_type().clone());
     schema.fields().iter().enumerate().map(column).collect()
+}
+
+/// The expression with the type of a field.
+fn typed(expr: Expr, field: &Field) -> Expr {
+    if expr.data_type() == *field.data_type() {
+        return expr;
+    }
+    Expr::Cast { input: Box::new(expr), data_type: field.data_type().clone(), lenient: false }
 }
 
 pub(super) fn field_names(schema: &Schema) -> Vec<String> {

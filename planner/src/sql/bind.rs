@@ -23,6 +23,7 @@ use super::outer_types::retyped;
 use super::placeholders::fill_plan;
 use super::relations::finished;
 use super::script::{Statement, statements};
+use super::self_reading::{explained, self_readers};
 use super::windows;
 
 /// How often types are made to meet again after those of outer references have changed.
@@ -38,11 +39,12 @@ pub(crate) fn bind_query(
     position: &Position,
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
+    let readers = self_readers(&query);
     SqlToRel::new(binder)
         .sql_statement_to_plan(Sql::Query(query))
         .and_then(finished)
         .and_then(|plan| fill_plan(plan, binder.parameters()))
-        .map_err(|e| to_error(&e, position))
+        .map_err(|e| explained(to_error(&e, position), &readers))
 }
 
 /// `SELECT * FROM name`.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, Result, TableReference};
-use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
@@ -19,8 +19,10 @@ use gristmill_engine::memory::Governor;
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
+use super::lists::ListPlanner;
 use super::relations::Relations;
 use super::view::View;
+use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::files::{self, is_pattern};
 use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
@@ -54,6 +56,7 @@ impl<'a> Binder<'a> {
     /// A binder over a session's tables and functions.
     pub(crate) fn new(catalog: &'a Catalog, functions: &'a FunctionTable) -> Self {
         let expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![
+            Arc::new(ListPlanner),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(UnicodeFunctionPlanner),
@@ -104,7 +107,7 @@ impl<'a> Binder<'a> {
     ///
     /// # Errors
     /// `Input` when views read themselves.
-    pub(super) fn within(&self, view: &View) -> gristmill_engine::Result<Binder<'a>> {
+    pub(crate) fn within(&self, view: &View) -> gristmill_engine::Result<Binder<'a>> {
         if self.views.contains(&view.name) || self.views.len() >= VIEWS_DEEP_MAX {
             return Err(Error::input("it reads itself, through other views or directly"));
         }
@@ -177,6 +180,11 @@ impl<'a> Binder<'a> {
     }
 
     fn no_table(&self, table: &str) -> Error {
+        if self.views.iter().any(|view| view == table) {
+            let message =
+                format!("the view {table} cannot read itself, and there is no other {table}");
+            return Error::input(message);
+        }
         let names = self.catalog.names();
         let mut message = format!("there is no table {table}");
         match nearest(table, names.iter().map(String::as_str)) {
@@ -223,6 +231,10 @@ impl ContextProvider for Binder<'_> {
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
         &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(WrittenTypes { zone: self.options.execution.time_zone.clone() }))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

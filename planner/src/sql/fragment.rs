@@ -14,6 +14,7 @@ use super::diagnose::at;
 use super::script::{Depth, NESTING_MAX, Statement, depth_bound, syntax_error, tokens_of};
 use super::stack::with_stack_for;
 use super::syntax;
+use super::written_types::name_stamps;
 
 /// What a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,7 @@ fn parse(tokens: &[TokenWithSpan], part: Part) -> Result<usize> {
     let mut tokens = tokens.to_vec();
     let end = tokens.last().map_or(Location::empty(), |token| token.span.end);
     syntax::name_comparisons(&mut tokens);
+    name_stamps(&mut tokens);
     tokens.push(TokenWithSpan::at(Token::EOF, end, end));
     let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);
     let mut parser = builder.build().map_err(|e| syntax_error(e, end))?;

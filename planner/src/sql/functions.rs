@@ -13,7 +13,7 @@ use datafusion_sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement as Sql
 use gristmill_engine::{Error, Result};
 
 use crate::functions::{
-    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, declared_aggregates, is_opaque, unfolded,
+    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, declared_aggregates, is_opaque, ours,
 };
 
 /// What aggregates are called elsewhere.
@@ -27,6 +27,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("approx_count_distinct", "approx_distinct"),
     ("approx_quantile", "approx_percentile_cont"),
 ];
+
+/// What scalar functions are called elsewhere.
+const SCALAR_ALIASES: &[(&str, &str)] = &[("list_max", "array_max"), ("list_min", "array_min")];
 
 /// Scalar and aggregate functions by name.
 #[derive(Default)]
@@ -126,10 +129,15 @@ impl FunctionTable {
             let mut tables = Tables::default();
             let of_lists = datafusion_functions_nested::all_default_nested_functions();
             let scalars = datafusion_functions::all_default_functions().into_iter().chain(of_lists);
-            for function in scalars.map(unfolded) {
+            for function in scalars.map(ours) {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {
                     tables.scalars.insert(name, function.clone());
+                }
+            }
+            for (alias, name) in SCALAR_ALIASES {
+                if let Some(function) = tables.scalars.get(*name).cloned() {
+                    tables.scalars.entry(alias.to_string()).or_insert(function);
                 }
             }
             let borrowed = datafusion_functions_aggregate::all_default_aggregate_functions();

@@ -6,22 +6,26 @@
 //!   are written by themselves.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
-//!   `view`: queries with a name; `information`: tables about tables.
+//!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
+//!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
-//!   tree.
+//!   tree; `elements`: UNNEST in FROM.
 //! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
-//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet; `frames`: those
-//!   over keys without offsets; `grouping`: grouping(); `renewed`: what rules do to expressions.
+//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet, and `moments`
+//!   among them; `frames`: those over keys without offsets; `grouping`: grouping(); `renewed`: what
+//!   rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
 //!   wrong about some joins, kept away from them.
-//! * `unsupported`: what no plan exists for is refused before names are bound.
+//! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
+//!   that read themselves.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
-//! * `type_names`: what SQL calls the types.
+//! * `type_names`: what SQL calls the types; `written_types`: what it means by some names.
 
 mod arithmetic;
 mod bind;
 mod context;
 mod diagnose;
+mod elements;
 mod explain;
 mod fragment;
 mod frames;
@@ -29,6 +33,8 @@ mod functions;
 mod grouping;
 mod guards;
 mod information;
+mod lists;
+mod moments;
 mod names;
 mod operands;
 mod optimize;
@@ -38,6 +44,7 @@ mod placeholders;
 mod relations;
 mod renewed;
 mod script;
+mod self_reading;
 mod stack;
 mod statement_set;
 mod syntax;
@@ -46,6 +53,7 @@ mod unsupported;
 mod using;
 mod view;
 mod windows;
+mod written_types;
 
 pub(crate) use bind::{all_of, analyze, bind_query, renamed, shaped};
 pub(crate) use context::Binder;

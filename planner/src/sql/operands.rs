@@ -10,6 +10,10 @@
 //! **A date moved by hours is a timestamp.** The coercion leaves it a date, and the hours are lost.
 //! Moved by days or months it stays a date.
 //!
+//! **A date or a text meets a timestamp as one of its precision** (see `moments`).
+//!
+//! **A list that becomes a text** shows its NULLs.
+//!
 //! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
 //! are kept.
 
@@ -18,16 +22,25 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_common::utils::list_ndims;
+use datafusion_common::{Column, DFSchema, Result, ScalarValue};
+use datafusion_expr::expr::{Between, Cast, InSubquery, SetComparison, TryCast};
 use datafusion_expr::utils::merge_schema;
-use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, Projection, Union, cast};
+use datafusion_expr::{
+    Expr, ExprSchemable, LogicalPlan, Operator, Projection, Subquery, Union, cast,
+};
 use datafusion_optimizer::analyzer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
+use super::moments;
 use super::renewed::{renewed, schema_below};
+use crate::functions::list_text;
 
-/// Functions whose result is one of their arguments.
-const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "nvl"];
+/// Functions whose result is one of their arguments, or a list of them.
+const CHOOSING: [&str; 6] = ["coalesce", "greatest", "least", "make_array", "nullif", "nvl"];
+
+/// Functions whose second argument is a moment.
+const OF_MOMENTS: [&str; 2] = ["date_bin", "date_part"];
 
 /// The rule; see the module documentation.
 #[derive(Debug)]
@@ -45,7 +58,7 @@ impl AnalyzerRule for WidenOperands {
                 LogicalPlan::Join(mut join) => {
                     let schema = merge_schema(&[&join.left, &join.right]);
                     for (left, right) in &mut join.on {
-                        meet(&mut [left, right], &schema);
+                        meet(&mut [left, right], &schema, Meeting::Compared);
                     }
                     LogicalPlan::Join(join)
                 }
@@ -67,7 +80,14 @@ fn has_operands(expr: &Expr) -> bool {
     let found = expr.exists(|e| {
         Ok(match e {
             Expr::BinaryExpr(binary) => !binary.op.is_logic_operator(),
-            Expr::ScalarFunction(call) => CHOOSING.contains(&call.func.name()),
+            Expr::ScalarFunction(call) => {
+                CHOOSING.contains(&call.name()) || OF_MOMENTS.contains(&call.name())
+            }
+            Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => {
+                let target = field.data_type();
+                target.is_string() || matches!(target, DataType::Timestamp(..))
+            }
+            Expr::InSubquery(_) | Expr::SetComparison(_) => true,
             Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
             _ => false,
         })
@@ -79,28 +99,61 @@ fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let changed = match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
+            let meeting = Meeting::of(binary.op);
             move_date(left, right, schema)
                 || move_date(right, left, schema)
-                || meet(&mut [left, right], schema)
+                || moments::meet_time(left, right, schema)
+                || moments::meet_time(right, left, schema)
+                || meet(&mut [left, right], schema, meeting)
         }
-        Expr::Between(between) => {
-            meet(&mut [&mut between.expr, &mut between.low, &mut between.high], schema)
+        Expr::Between(between) if has_far_bound(between) => {
+            let (low, high) = (between.low.as_ref().clone(), between.high.as_ref().clone());
+            let value = between.expr.as_ref().clone();
+            let bounds = [value.clone().gt_eq(low), value.lt_eq(high)];
+            let [low, high] = bounds.map(|bound| widened(bound, schema).data);
+            expr = if between.negated { !low.and(high) } else { low.and(high) };
+            true
         }
+        Expr::Between(between) => meet(
+            &mut [&mut between.expr, &mut between.low, &mut between.high],
+            schema,
+            Meeting::Compared,
+        ),
         Expr::InList(list) => {
             let mut all: Vec<&mut Expr> = list.list.iter_mut().collect();
             all.push(&mut list.expr);
-            meet(&mut all, schema)
+            meet(&mut all, schema, Meeting::Compared)
         }
         Expr::Case(case) => {
             let (mut compared, mut results): (Vec<&mut Expr>, Vec<&mut Expr>) =
                 case.when_then_expr.iter_mut().map(|(w, t)| (w.as_mut(), t.as_mut())).unzip();
             results.extend(case.else_expr.as_deref_mut());
             compared.extend(case.expr.as_deref_mut());
-            let compared = meet(&mut compared, schema);
-            meet(&mut results, schema) || compared
+            let compared = meet(&mut compared, schema, Meeting::Compared);
+            meet(&mut results, schema, Meeting::Chosen) || compared
         }
-        Expr::ScalarFunction(call) if CHOOSING.contains(&call.func.name()) => {
-            meet(&mut call.args.iter_mut().collect::<Vec<_>>(), schema)
+        Expr::ScalarFunction(call) if CHOOSING.contains(&call.name()) => {
+            meet(&mut call.args.iter_mut().collect::<Vec<_>>(), schema, Meeting::Chosen)
+        }
+        Expr::ScalarFunction(call) if OF_MOMENTS.contains(&call.name()) => {
+            let is_part = call.name() == "date_part";
+            let stamped = call.args.get_mut(1).is_some_and(|moment| stamp(moment, is_part, schema));
+            match is_part.then(|| moments::part_of(call)).flatten() {
+                Some(part) => {
+                    expr = part;
+                    true
+                }
+                None => stamped,
+            }
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, .. })
+        | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
+            meet_column(expr, subquery, schema)
+        }
+        Expr::Cast(_) | Expr::TryCast(_) => {
+            moments::seconds_of(&mut expr, schema)
+                || moments::keep_precision(&mut expr, schema)
+                || write_list(&mut expr, schema)
         }
         _ => false,
     };
@@ -121,45 +174,141 @@ fn move_date(date: &mut Expr, by: &Expr, schema: &DFSchema) -> bool {
     true
 }
 
-/// Casts the decimals among operands of which others are doubles. Says whether there were any.
-fn meet(operands: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();
-    if !is_mixed(types.iter().flatten()) {
-        return false;
+/// Whether the bounds have to be compared with one by one.
+fn has_far_bound(between: &Between) -> bool {
+    let is_far = [&between.low, &between.high].iter().any(|bound| moments::is_far_constant(bound));
+    is_far && !between.expr.is_volatile()
+}
+
+/// Makes a timestamp of a text, and of a date unless that `is_date_fine`.
+fn stamp(moment: &mut Expr, is_date_fine: bool, schema: &DFSchema) -> bool {
+    let is_other = moment.get_type(schema).is_ok_and(|data_type| match data_type {
+        DataType::Date32 | DataType::Date64 => !is_date_fine,
+        other => other.is_string(),
+    });
+    if is_other {
+        let data_type = DataType::Timestamp(TimeUnit::Microsecond, None);
+        *moment = cast(std::mem::take(moment), data_type);
     }
-    for (operand, data_type) in operands.iter_mut().zip(&types) {
-        if data_type.as_ref().is_some_and(DataType::is_decimal) {
-            **operand = cast(std::mem::take(*operand), DataType::Float64);
+    is_other
+}
+
+/// What operands meet for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meeting {
+    /// Texts are moments where moments are.
+    Compared,
+    /// The result is one of them. Texts are moments if they are constants.
+    Chosen,
+    /// They are added, or subtracted: a text may be an interval.
+    Added,
+    Other,
+}
+
+impl Meeting {
+    fn of(op: Operator) -> Self {
+        match op {
+            Operator::Plus | Operator::Minus => Meeting::Added,
+            op if op.supports_propagation() => Meeting::Compared,
+            _ => Meeting::Other,
         }
     }
-    true
 }
 
-fn is_mixed<'a>(types: impl Iterator<Item = &'a DataType> + Clone) -> bool {
-    types.clone().any(DataType::is_floating) && types.clone().any(DataType::is_decimal)
+/// Casts operands that meet others of another kind. Says whether there were any.
+fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> bool {
+    if meeting == Meeting::Compared
+        && operands.len() == 2
+        && moments::meet_far_constant(operands, schema)
+    {
+        meet(operands, schema, meeting);
+        return true;
+    }
+    let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();
+    let mut changed = false;
+    for (operand, target) in operands.iter_mut().zip(targets(&types, meeting)) {
+        let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_string());
+        let is_constant = matches!(operand, Expr::Literal(..));
+        let stays = meeting == Meeting::Chosen && !is_constant && is_text(operand);
+        if let Some(target) = target.filter(|_| !stays) {
+            **operand = cast(std::mem::take(*operand), target);
+            changed = true;
+        }
+    }
+    changed
 }
 
-/// Casts the decimal columns of inputs that meet doubles of others.
+/// The same of an expression and the column of a subquery.
+fn meet_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> bool {
+    let below = subquery.subquery.schema();
+    let (Ok(data_type), [field]) = (expr.get_type(schema), &below.fields()[..]) else {
+        return false;
+    };
+    let types = [Some(data_type), Some(field.data_type().clone())];
+    let [of_expr, of_column] = &targets(&types, Meeting::Compared)[..] else { return false };
+    if let Some(target) = of_expr.clone() {
+        *expr = cast(std::mem::take(expr), target);
+    }
+    if let Some(target) = of_column.clone() {
+        let column = Expr::Column(Column::from(below.qualified_field(0)));
+        let column = cast(column, target).alias(field.name());
+        let Ok(projection) = Projection::try_new(vec![column], subquery.subquery.clone()) else {
+            return false;
+        };
+        subquery.subquery = Arc::new(LogicalPlan::Projection(projection));
+    }
+    of_expr.is_some() || of_column.is_some()
+}
+
+/// Writes a list that is cast to a text. Says whether it is one.
+fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let Expr::Cast(to) = expr else { return false };
+    let target = to.field.data_type().clone();
+    let is_list = to.expr.get_type(schema).is_ok_and(|data_type| list_ndims(&data_type) > 0);
+    if is_list && target.is_string() {
+        *expr = list_text(std::mem::take(to.expr.as_mut()), target);
+        return true;
+    }
+    false
+}
+
+/// What operands of these types are cast to, those that need it.
+fn targets(types: &[Option<DataType>], meeting: Meeting) -> Vec<Option<DataType>> {
+    let mut known = types.iter().flatten();
+    let has_double = known.clone().any(DataType::is_floating);
+    if !has_double || !known.any(DataType::is_decimal) {
+        return match meeting {
+            Meeting::Other => vec![None; types.len()],
+            meeting => moments::targets(types, meeting != Meeting::Added),
+        };
+    }
+    let is_decimal = |t: &Option<DataType>| t.as_ref().is_some_and(DataType::is_decimal);
+    types.iter().map(|t| is_decimal(t).then_some(DataType::Float64)).collect()
+}
+
+/// Casts the columns of inputs that meet those of others.
 fn unite(union: Union) -> Result<Transformed<LogicalPlan>> {
     let columns = union.schema.fields().len();
-    let same_width = union.inputs.iter().all(|input| input.schema().fields().len() == columns);
-    let mixed: Vec<bool> = (0..columns)
-        .map(|at| {
-            same_width
-                && is_mixed(union.inputs.iter().map(|input| input.schema().field(at).data_type()))
-        })
-        .collect();
-    if !mixed.contains(&true) {
+    if union.inputs.iter().any(|input| input.schema().fields().len() != columns) {
         return Ok(Transformed::no(LogicalPlan::Union(union)));
     }
-    let inputs = union.inputs.iter().map(|input| {
-        let columns = input.schema().columns().into_iter().zip(&mixed).enumerate();
-        let columns = columns.map(|(at, (column, &mixed))| {
-            let is_decimal = input.schema().field(at).data_type().is_decimal();
+    // By column, by input.
+    let casts: Vec<Vec<Option<DataType>>> = (0..columns)
+        .map(|at| {
+            let types = union.inputs.iter().map(|input| input.schema().field(at).data_type());
+            targets(&types.cloned().map(Some).collect::<Vec<_>>(), Meeting::Added)
+        })
+        .collect();
+    if casts.iter().flatten().all(Option::is_none) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let inputs = union.inputs.iter().enumerate().map(|(number, input)| {
+        let columns = input.schema().columns().into_iter().zip(&casts);
+        let columns = columns.map(|(column, casts)| {
             let name = column.name.clone();
-            match mixed && is_decimal {
-                true => cast(Expr::Column(column), DataType::Float64).alias(name),
-                false => Expr::Column(column),
+            match casts.get(number).cloned().flatten() {
+                Some(target) => cast(Expr::Column(column), target).alias(name),
+                None => Expr::Column(column),
             }
         });
         let projection = Projection::try_new(columns.collect(), input.clone())?;

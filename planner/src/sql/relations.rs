@@ -1,5 +1,5 @@
-//! Relations that the binder would bind otherwise: the queries of CTEs, and joins that merge
-//! columns (see `using`).
+//! Relations that the binder would bind otherwise: the queries of CTEs, UNNEST (see `elements`),
+//! and joins that merge columns (see `using`).
 //!
 //! A CTE's query becomes a table of its own right when it is bound: the binder copies the plan of
 //! a CTE to where it is named, and CTEs over CTEs named twice would double it at every level.
@@ -22,6 +22,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::bind::analyzed;
+use super::elements::elements;
 use super::order::resolve_order;
 use super::placeholders::fill_plan;
 use super::syntax::CTE_ALIAS;
@@ -69,6 +70,13 @@ impl RelationPlanner for Relations {
                 let plan = merging(*table_with_joins, &alias.name.value, context)?;
                 PlannedRelation::new(plan, None)
             }
+            TableFactor::UNNEST {
+                alias,
+                array_exprs,
+                with_offset: false,
+                with_offset_alias: None,
+                with_ordinality,
+            } => PlannedRelation::new(elements(array_exprs, with_ordinality, context)?, alias),
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         Ok(RelationPlanning::Planned(Box::new(planned)))

@@ -17,6 +17,7 @@ use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
 use super::syntax;
 use super::unsupported;
+use super::written_types::name_stamps;
 use crate::parameters::Parameters;
 
 /// Expressions deeper than this are refused: the binder's time grows with the square of the depth.
@@ -217,6 +218,7 @@ impl Statement {
         let explain = cut_explain(&mut tokens)?;
         // Before parameters: the FROM of a comparison has no path behind it.
         syntax::name_comparisons(&mut tokens);
+        name_stamps(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);
         let header_row = syntax::cut_header_row(&mut tokens);

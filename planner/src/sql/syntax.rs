@@ -5,7 +5,9 @@
 //! * `FROM t` and `FROM t |> …` mean `SELECT * FROM t`: the binder does not look at how a SELECT
 //!   was written and would see one without columns.
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
-//!   deep ones. All three are associative, and the terms keep their order.
+//!   deep ones. All three are associative, and the terms keep their order; where `||` is not, on
+//!   lists and their elements, `lists` knows such a chain by its operator.
+//! * `//` becomes `/`, lists become calls, and slices of them get the bounds that they leave out.
 //! * The options of COPY may stand right behind the path, and CREATE EXTERNAL TABLE may say WITH
 //!   HEADER ROW.
 //! * Columns without a name are named as they were written (`names`).
@@ -22,13 +24,15 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, DFParser, Statement};
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CteAsMaterialized, DataType, ExactNumberInfo, Expr, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, Statement as Sql, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut, WildcardAdditionalOptions,
+    AccessExpr, BinaryOperator, CastKind, CteAsMaterialized, DataType, ExactNumberInfo, Expr,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Sql, Subscript,
+    TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
 use super::{using, windows};
 
@@ -167,6 +171,7 @@ impl VisitorMut for Rewriter {
             *expr = double;
         }
         compare_distinct(expr);
+        write_lists_plainly(expr);
         let op = match expr {
             Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
             _ => return ControlFlow::Continue(()),
@@ -252,6 +257,52 @@ fn compare_distinct(expr: &mut Expr) {
     *expr = compare(take(left), take(right));
 }
 
+/// `//` as `/`, which divides integers so, lists as calls, in which the binder knows the columns of
+/// the query around, and the bounds that a slice leaves out.
+fn write_lists_plainly(expr: &mut Expr) {
+    match expr {
+        Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
+            *op = BinaryOperator::Divide;
+        }
+        Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            for access in access_chain {
+                if let AccessExpr::Subscript(Subscript::Slice {
+                    lower_bound, upper_bound, ..
+                }) = access
+                {
+                    lower_bound.get_or_insert_with(|| number("1"));
+                    upper_bound.get_or_insert_with(|| number("-1"));
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    let args = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: args.collect(),
+        clauses: Vec::new(),
+    };
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(args),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn number(digits: &str) -> Expr {
+    Expr::value(Value::Number(digits.to_string(), false))
+}
+
 /// A number with an exponent as a double.
 fn as_double(expr: &Expr) -> Option<Expr> {
     let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) = expr else {
@@ -319,7 +370,11 @@ fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
         (_, _, Some(last)) => {
             terms.push(last);
             let left = Box::new(balanced(terms, op));
-            Expr::BinaryOp { left, op: op.clone(), right: Box::new(balanced(right, op)) }
+            let op_of_joint = match op {
+                BinaryOperator::StringConcat => BinaryOperator::Custom(CHAINED_CONCAT.to_string()),
+                op => op.clone(),
+            };
+            Expr::BinaryOp { left, op: op_of_joint, right: Box::new(balanced(right, op)) }
         }
     }
 }

@@ -36,7 +36,7 @@ impl Planner<'_> {
             parameters: self.parameters.clone(),
         };
         // Planned once, to find what is wrong with it where it stands.
-        let bound = view.plan(self.binder)?;
+        let bound = view.plan(&self.binder.within(&view)?)?;
         self.lower(bound)?;
         let entry = Entry::View(Arc::new(view));
         Ok(Command::Change(Change::Define { name, entry, if_exists }))

@@ -12,7 +12,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::cast::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal64Type, Decimal128Type,
-    Decimal256Type, Int32Type, Int64Type,
+    Decimal256Type, Int32Type, Int64Type, TimeUnit,
 };
 use arrow::util::display::FormatOptions;
 
@@ -84,12 +84,22 @@ fn arrow_cast(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<Ar
     if !can_cast_types(source, physical) {
         return Err(Error::input(format!("{source} cannot be cast to {physical}")));
     }
-    let options = CastOptions { safe: lenient, format_options: FormatOptions::new() };
+    let options =
+        CastOptions { safe: lenient, format_options: FormatOptions::new().with_null("NULL") };
     // Some failures on data come as errors of other kinds.
     cast_with_options(array, physical, &options).map_err(|error| match Error::from(error) {
+        Error::Input { message, .. } if is_finer(source, physical) => Error::input(format!(
+            "{message}: nanoseconds hold the years from 1677 to 2262, a plain TIMESTAMP holds more"
+        )),
         Error::Internal(message) => Error::input(message),
         other => other,
     })
+}
+
+/// Whether moments of all years become nanoseconds.
+fn is_finer(source: &DataType, target: &DataType) -> bool {
+    let is_moment = matches!(source, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..));
+    is_moment && matches!(target, DataType::Timestamp(TimeUnit::Nanosecond, _))
 }
 
 fn decimal_to_decimal(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<ArrayRef> {

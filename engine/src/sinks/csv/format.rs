@@ -161,7 +161,10 @@ impl<'a> Cells<'a> {
             }
             T::Boolean => Cells::Bool(array.as_boolean()),
             T::Utf8View => Cells::Text(array.as_string_view()),
-            _ => Cells::Other(ArrayFormatter::try_new(array, &FormatOptions::new())?),
+            _ => Cells::Other(ArrayFormatter::try_new(
+                array,
+                &FormatOptions::new().with_null("NULL"),
+            )?),
         })
     }
 

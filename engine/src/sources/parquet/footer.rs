@@ -7,10 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Fields, Schema, SchemaRef};
-use parquet::arrow::parquet_to_arrow_schema;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
+use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{
-    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
     ParquetStatisticsPolicy,
 };
 
@@ -67,9 +68,12 @@ impl Footer {
         let facts = metadata.file_metadata();
         let arrow = parquet_to_arrow_schema(facts.schema_descr(), facts.key_value_metadata())
             .map_err(|e| from_parquet(path, e))?;
-        let schema = Schema::new(arrow.fields().iter().map(logical_field).collect::<Vec<_>>());
-        let physical = arrow.fields().iter().zip(schema.fields()).map(physical_field).collect();
-        let leaves = root_leaves(path, &metadata, schema.fields().len())?;
+        let leaves = root_leaves(path, &metadata, arrow.fields().len())?;
+        let fields = arrow.fields().iter().zip(&leaves);
+        let fields = fields.map(|(field, leaf)| coarse_field(field, *leaf, facts));
+        let fields: Vec<FieldRef> = fields.collect();
+        let schema = Schema::new(fields.iter().map(logical_field).collect::<Vec<_>>());
+        let physical = fields.iter().zip(schema.fields()).map(physical_field).collect();
         check_rows(path, &metadata)?;
         let schema = Arc::new(schema);
         Ok(Arc::new(Footer { file: file.clone(), metadata, schema, physical, leaves, _held: held }))
@@ -134,6 +138,23 @@ impl Footer {
             )));
         }
         Ok(position)
+    }
+}
+
+/// INT96 holds nanoseconds of all days, which 64 bits do not: they are read as microseconds unless
+/// the file says more of them.
+fn coarse_field(field: &FieldRef, leaf: Option<usize>, facts: &FileMetaData) -> FieldRef {
+    let is_wide = leaf.is_some_and(|leaf| {
+        facts.schema_descr().column(leaf).physical_type() == PhysicalType::INT96
+    });
+    let said = facts.key_value_metadata().into_iter().flatten();
+    let is_said = said.into_iter().any(|fact| fact.key == ARROW_SCHEMA_META_KEY);
+    match field.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) if is_wide && !is_said => {
+            let data_type = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            Arc::new(field.as_ref().clone().with_data_type(data_type))
+        }
+        _ => field.clone(),
     }
 }
 

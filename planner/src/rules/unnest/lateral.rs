@@ -6,10 +6,11 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, Tre
 use datafusion_common::{Column, DFSchemaRef, JoinType, NullEquality, Result};
 use datafusion_expr::logical_plan::{Join, LogicalPlan, Projection};
 use datafusion_expr::utils::split_conjunction_owned;
-use datafusion_expr::{BinaryExpr, Expr, Operator, Subquery};
+use datafusion_expr::{BinaryExpr, Expr, Operator, Subquery, lit};
 
 use super::conditions::filtered;
 use super::domain::{chosen, null_of};
+use super::elements::{is_made_of_a_row, is_plain_unnest};
 use super::join::joined;
 use super::lift::Use;
 use super::lifted::{Lifted, Pending, translated};
@@ -60,16 +61,23 @@ impl Unnesting<'_> {
         }
         let left_columns = column_exprs(left.schema());
         let mut scope = Scope::new(left);
-        let lifted = self.lift(right, &mut scope, Use::Rows)?;
-        let dependent = Dependent { lifted, scope, conditions, right_schema };
-        let (plan, right_columns) = match join.join_type {
-            JoinType::Inner => self.lateral_inner(dependent)?,
-            JoinType::Left => self.lateral_left(dependent)?,
-            kind @ (JoinType::LeftSemi | JoinType::LeftAnti) => {
-                let plan = self.lateral_semi(dependent, kind)?;
-                (plan, Vec::new())
-            }
-            other => return Err(self.refuse(&format!("LATERAL on the right of a {other} join"))),
+        let free = conditions.iter().all(|condition| *condition == lit(true));
+        let is_plain = match join.join_type {
+            JoinType::Inner => is_made_of_a_row(&right),
+            JoinType::Left => free && is_plain_unnest(&right) && is_made_of_a_row(&right),
+            _ => false,
+        };
+        let (plan, right_columns) = if is_plain {
+            let outer = join.join_type == JoinType::Left;
+            let (plan, outputs) = self.beside(right, &scope, outer)?;
+            let conditions = conditions.into_iter().map(|c| over(c, &right_schema, &outputs));
+            let conditions = conditions.collect::<Result<Vec<_>>>()?;
+            let plan = if free { plan } else { filtered(plan, conditions) };
+            (plan, outputs)
+        } else {
+            let lifted = self.lift(right, &mut scope, Use::Rows)?;
+            let dependent = Dependent { lifted, scope, conditions, right_schema };
+            self.lateral_join(dependent, join.join_type)?
         };
         let named = left_columns.into_iter().chain(right_columns).zip(schema.iter());
         let named = named.map(|(expr, (relation, field))| match &expr {
@@ -78,6 +86,21 @@ impl Unnesting<'_> {
         });
         let projection = Projection::try_new(named.collect(), Arc::new(plan))?;
         Ok(LogicalPlan::Projection(projection))
+    }
+
+    fn lateral_join(
+        &mut self,
+        dependent: Dependent,
+        kind: JoinType,
+    ) -> Result<(LogicalPlan, Vec<Expr>)> {
+        match kind {
+            JoinType::Inner => self.lateral_inner(dependent),
+            JoinType::Left => self.lateral_left(dependent),
+            JoinType::LeftSemi | JoinType::LeftAnti => {
+                Ok((self.lateral_semi(dependent, kind)?, Vec::new()))
+            }
+            other => Err(self.refuse(&format!("LATERAL on the right of a {other} join"))),
+        }
     }
 
     fn lateral_inner(&mut self, dependent: Dependent) -> Result<(LogicalPlan, Vec<Expr>)> {

@@ -26,7 +26,7 @@ use super::lifted::{Lifted, Pending, translated};
 use super::rows::{kind_of, rows_as_union};
 use super::scope::Scope;
 use crate::fallible::is_fallible;
-use crate::functions::in_place;
+use crate::functions::{in_place, is_random};
 use crate::rules::SingleJoin;
 
 /// What the rows of a subquery are for.
@@ -87,6 +87,7 @@ impl Unnesting<'_> {
             LogicalPlan::Window(window) => self.lift_window(window, scope),
             LogicalPlan::Join(join) => self.lift_join(join, scope, goal),
             LogicalPlan::Union(union) => self.lift_union(union, scope, goal),
+            LogicalPlan::Unnest(unnest) => self.lift_unnest(unnest, scope),
             LogicalPlan::Subquery(subquery) => {
                 self.lift(Arc::unwrap_or_clone(subquery.subquery), scope, goal)
             }
@@ -106,7 +107,7 @@ impl Unnesting<'_> {
     }
 
     fn refuse_volatile(&self, plan: &LogicalPlan) -> Result<()> {
-        match plan.expressions().iter().find(|expr| expr.is_volatile()) {
+        match plan.expressions().iter().find(|expr| is_random(expr)) {
             Some(_) => Err(self.refuse(
                 "a function like random() in a subquery that refers to the query around it",
             )),

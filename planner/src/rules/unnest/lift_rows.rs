@@ -1,12 +1,13 @@
 //! Operators that look at several rows of a subquery at once, made to look at those of one row of
-//! the query around: DISTINCT, window functions, LIMIT and UNION.
+//! the query around: DISTINCT, window functions, LIMIT and UNION. And UNNEST, which needs its lists
+//! as columns.
 
 use std::sync::Arc;
 
 use datafusion_common::{Column, Result};
 use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::logical_plan::{
-    Distinct, Filter, Limit, LogicalPlan, Projection, Union, Window,
+    Distinct, Filter, Limit, LogicalPlan, Projection, Union, Unnest, Window,
 };
 use datafusion_expr::{Expr, FetchType, SkipType, lit};
 
@@ -121,6 +122,18 @@ impl Unnesting<'_> {
             return Ok(lifted);
         }
         Err(self.refuse("LIMIT in a subquery that refers to the query around it"))
+    }
+
+    pub(super) fn lift_unnest(&mut self, unnest: Unnest, scope: &mut Scope) -> Result<Lifted> {
+        let names = unnest.input.schema().columns();
+        let lifted = self.lift(Arc::unwrap_or_clone(unnest.input), scope, Use::Rows)?;
+        let lifted = self.settled(lifted, scope)?;
+        let mut lifted = self.narrowed(lifted, names, scope)?;
+        let input = Arc::new(lifted.plan);
+        let elements = Unnest::try_new(input, unnest.exec_columns, unnest.options)?;
+        lifted.outputs = unnest.schema.columns().into_iter().map(Expr::Column).collect();
+        lifted.plan = LogicalPlan::Unnest(elements);
+        Ok(lifted)
     }
 
     pub(super) fn lift_union(

@@ -5,7 +5,8 @@
 //! value of a subquery used as one. As conditions of WHERE, IN and EXISTS are semi and anti joins.
 //! A subquery that depends on the query around it is made independent first (see `lift`).
 //!
-//! * `conditions`: WHERE; `nodes`: the other places of expressions; `lateral`: subqueries in FROM.
+//! * `conditions`: WHERE; `nodes`: the other places of expressions; `lateral`: subqueries in FROM;
+//!   `elements`: UNNEST in FROM.
 //! * `values`: a subquery inside an expression; `quantified`: ANY and ALL.
 //! * `scope`: the query around; `lifted`, `lift`, `lift_aggregate`, `lift_join`, `lift_rows`:
 //!   subqueries made independent; `domain`: the values of the query around as rows; `join`: the
@@ -19,6 +20,7 @@
 
 mod conditions;
 mod domain;
+mod elements;
 mod join;
 mod lateral;
 mod lift;

@@ -1,0 +1,56 @@
+//! UNNEST in FROM: the elements of lists as rows, with their positions if asked for.
+//!
+//! Columns without other names are `unnest` and `ordinality`.
+
+use std::sync::Arc;
+
+use datafusion_common::{Column, DFSchema, NullHandling, Result, UnnestOptions};
+use datafusion_expr::logical_plan::{LogicalPlan, Projection, Unnest};
+use datafusion_expr::planner::RelationPlannerContext;
+use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder};
+use datafusion_sql::sqlparser::ast;
+use gristmill_engine::Error;
+
+use super::type_names::type_name;
+use crate::functions::positions;
+
+/// The rows of `UNNEST(lists) [WITH ORDINALITY]`.
+///
+/// # Errors
+/// `Input` for what is no list.
+pub(super) fn elements(
+    lists: Vec<ast::Expr>,
+    with_ordinality: bool,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let nothing = DFSchema::empty();
+    let lists = lists.into_iter().map(|list| {
+        let list = context.sql_to_expr(list, &nothing)?;
+        let data_type = list.get_type(&nothing)?;
+        if datafusion_common::utils::list_ndims(&data_type) == 0 {
+            let message = format!("UNNEST takes lists, and this is {}", type_name(&data_type));
+            let error = Error::input(message);
+            return Err(datafusion_common::DataFusionError::External(Box::new(error)));
+        }
+        Ok(list)
+    });
+    let lists: Vec<Expr> = lists.collect::<Result<_>>()?;
+    let mut names: Vec<String> = (0..lists.len())
+        .map(|number| match number {
+            0 => "unnest".to_string(),
+            number => format!("unnest_{number}"),
+        })
+        .collect();
+    let mut columns = lists.clone();
+    if with_ordinality {
+        columns.push(positions(lists));
+        names.push("ordinality".to_string());
+    }
+    let columns = columns.into_iter().zip(&names).map(|(column, name)| column.alias(name));
+    let one_row = LogicalPlanBuilder::empty(true).build()?;
+    let row = Projection::try_new(columns.collect(), Arc::new(one_row))?;
+    let options = UnnestOptions::new().with_null_handling(NullHandling::Drop);
+    let names = names.into_iter().map(Column::new_unqualified).collect();
+    let row = Arc::new(LogicalPlan::Projection(row));
+    Ok(LogicalPlan::Unnest(Unnest::try_new(row, names, options)?))
+}
