@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray};
+use arrow::array::{Array, UInt32Array};
 use arrow::buffer::NullBuffer;
-use arrow::compute::nullif;
+use arrow::compute::take;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{
@@ -55,7 +55,9 @@ impl ScalarUDFImpl for Strict {
         let rows = arrays.first().map_or(call.number_rows, |array| array.len());
         let mut result = self.inner.invoke_with_args(call)?.into_array(rows)?;
         if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
-            result = nullif(&result, &BooleanArray::new(!nulls.inner(), None))?;
+            // Lists that are NULL are left without elements, which others would see.
+            let places = UInt32Array::new((0..rows as u32).collect(), Some(nulls));
+            result = take(&result, &places, None)?;
         }
         Ok(match is_constant {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
