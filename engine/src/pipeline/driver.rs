@@ -82,7 +82,7 @@ pub(super) struct Driver {
 
 impl Driver {
     /// One more worker on `source` and on the stages of `flow`. The lane stands at `first_morsel`,
-    /// which is added to the numbers of the source's morsels.
+    /// which is added to the numbers of the source's morsels; it is taken unless there is an error.
     ///
     /// # Errors
     /// What the roles say when they are asked for workers.
@@ -90,7 +90,7 @@ impl Driver {
         source: &dyn Source,
         first_morsel: u64,
         flow: Arc<Flow>,
-        lane: Lane,
+        lane: &mut Option<Lane>,
         cx: Context,
     ) -> Result<Self> {
         let source_name = source.name().to_string();
@@ -105,7 +105,7 @@ impl Driver {
             sequences: vec![0; stages.len()],
             stages,
             flow,
-            lane: Some(lane),
+            lane: lane.take(),
             at: At::Source,
             cx,
         })

@@ -8,9 +8,10 @@
 //! Failure: the first error is the query's. It raises the cancel flag, which wakes blocked tasks;
 //! each of them drops what it holds and leaves. Panics are errors that name the role.
 //!
-//! Memory: a pipeline's roles are dropped when its last worker has combined, a sink when it has
-//! finished, so what only they hold is freed while the query goes on. When a run says that it is
-//! over, no task holds anything of it any more.
+//! Memory: a worker that has no room to begin leaves its morsels to the others of its pipeline;
+//! only when none of them has room, the query fails. A pipeline's roles are dropped when its last
+//! worker has combined, a sink when it has finished, so what only they hold is freed while the
+//! query goes on. When a run says that it is over, no task holds anything of it any more.
 //!
 //! Order: the pipelines that feed a sink share an order. The run holds a lane at the first morsel
 //! of each pipeline that has not started, and opens the lanes of all workers before that one
@@ -70,9 +71,20 @@ struct Slot {
     /// What the source said when it started.
     morsels: Option<u64>,
     workers_left: usize,
+    /// Workers that have not begun yet, and whether one has.
+    to_begin: usize,
+    has_begun: bool,
 }
 
 impl Slot {
+    /// A worker has begun, or has had no room to; whether the others go on without it if it has
+    /// not.
+    fn begin(&mut self, has_begun: bool) -> bool {
+        self.to_begin = self.to_begin.saturating_sub(1);
+        self.has_begun |= has_begun;
+        self.has_begun || self.to_begin > 0
+    }
+
     /// The share of the morsels that are done.
     fn share_done(&self, order: &Order) -> f64 {
         let morsels = self.morsels.filter(|&morsels| morsels > 0 && self.place.is_none());
@@ -95,7 +107,9 @@ impl Run {
         let orders: Vec<Order> = pipelines.list.iter().map(|_| Order::new()).collect();
         let slot = |(id, pipeline): (usize, Pipeline)| {
             let place = orders[graph.group_of(id)].open(pipeline.first_morsel);
-            Some(Slot { pipeline, place: Some(place), morsels: None, workers_left: 0 })
+            let (morsels, workers_left, to_begin, has_begun) = (None, 0, 0, false);
+            let place = Some(place);
+            Some(Slot { pipeline, place, morsels, workers_left, to_begin, has_begun })
         };
         let state = State {
             steps: steps_of(&pipelines),
@@ -199,7 +213,7 @@ impl Shared {
         let flow = Arc::new(Flow::new(&pipeline.tree));
         let morsels = pipeline.source.morsels();
         if let Some(slot) = &mut self.lock().pipelines[id] {
-            (slot.workers_left, slot.morsels) = (workers, morsels);
+            (slot.workers_left, slot.to_begin, slot.morsels) = (workers, workers, morsels);
         }
         let worker = |number| {
             let pipeline = pipeline.clone();
@@ -217,7 +231,12 @@ impl Shared {
         Ok(())
     }
 
-    /// One worker of a pipeline has combined and is dropped.
+    /// What [`Slot::begin`] says of a pipeline.
+    fn begin(&self, id: usize, has_begun: bool) -> bool {
+        self.lock().pipelines[id].as_mut().is_some_and(|slot| slot.begin(has_begun))
+    }
+
+    /// One worker of a pipeline has combined, or never began, and is dropped.
     fn worker_done(self: &Arc<Self>, id: usize) -> Result<()> {
         let (next, slot) = {
             let mut state = self.lock();
@@ -359,12 +378,13 @@ impl Job {
     fn drive(&mut self, id: usize, state: WorkerState) -> Result<Option<TaskState>> {
         let driver = match state {
             WorkerState::Driving(driver) => driver,
-            WorkerState::New(start) => {
-                let cx = self.shared.context(start.order, start.number);
-                cx.check()?;
-                let Pipeline { source, first_morsel, .. } = &start.pipeline;
-                Box::new(Driver::new(&**source, *first_morsel, start.flow, start.lane, cx)?)
-            }
+            WorkerState::New(start) => match self.begin(id, *start)? {
+                Some(driver) => Box::new(driver),
+                None => {
+                    self.shared.worker_done(id)?;
+                    return Ok(None);
+                }
+            },
         };
         // In its place while it runs, so that a panic can be told with its name.
         let work = self.work.insert(Work::Worker(id, WorkerState::Driving(driver)));
@@ -378,6 +398,22 @@ impl Job {
                 Ok(None)
             }
         }
+    }
+
+    /// A worker as it begins; `None` when it has no room, and others go on without it.
+    fn begin(&self, id: usize, start: Start) -> Result<Option<Driver>> {
+        let Start { pipeline, flow, lane, order, number } = start;
+        let cx = self.shared.context(order, number);
+        cx.check()?;
+        let mut lane = Some(lane);
+        let begun = Driver::new(&*pipeline.source, pipeline.first_morsel, flow, &mut lane, cx);
+        let no_room = matches!(begun, Err(Error::OutOfMemory { .. }));
+        if begun.is_err() && !no_room || !self.shared.begin(id, !no_room) {
+            return begun.map(Some);
+        }
+        // It has had no morsel: there is nothing that others wait for.
+        lane.into_iter().for_each(Lane::close);
+        Ok(begun.ok())
     }
 
     fn finish(&mut self, round: Arc<Round>, worker: usize) -> Result<Option<TaskState>> {

@@ -26,8 +26,8 @@ impl Rig {
 
     fn driver_at(&self, first_morsel: u64) -> Driver {
         let cx = Context { order: self.order.clone(), ..context(&self.query, 0) };
-        let lane = self.order.open(first_morsel);
-        Driver::new(&*self.source, first_morsel, self.flow.clone(), lane, cx).expect("workers")
+        let mut lane = Some(self.order.open(first_morsel));
+        Driver::new(&*self.source, first_morsel, self.flow.clone(), &mut lane, cx).expect("workers")
     }
 
     fn driver(&self) -> Driver {
