@@ -16,6 +16,8 @@ pub mod code {
     pub const IO: u8 = 3;
     /// Memory or spill space is exhausted.
     pub const OUT_OF_MEMORY: u8 = 4;
+    /// The time limit is over.
+    pub const TIMED_OUT: u8 = 124;
     /// A defect of ours.
     pub const INTERNAL: u8 = 70;
     /// Interrupted.
@@ -29,6 +31,7 @@ pub fn exit_code(error: &Error) -> u8 {
         Error::Io { .. } => code::IO,
         Error::OutOfMemory { .. } => code::OUT_OF_MEMORY,
         Error::Cancelled { .. } => code::INTERRUPTED,
+        Error::TimedOut { .. } => code::TIMED_OUT,
         Error::Internal(_) => code::INTERNAL,
     }
 }

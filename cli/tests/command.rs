@@ -271,6 +271,17 @@ fn a_bar_is_shown_where_it_is_wanted_and_taken_away() {
     assert!(bar.contains(" %  ") && bar.ends_with("\r\x1b[K"), "{bar:?}");
 }
 
+#[test]
+fn a_time_limit_names_itself_and_has_an_exit_code_of_its_own() {
+    let sql = "create table t as select unnest(generate_series(1, n)) as x from (values (20000)) \
+               v(n); set time_limit = '30ms'; select count(*) from t a, t b where a.x + b.x > 3";
+    let output = gristmill().args(["query", sql]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(124));
+    let said = text(&output.stderr);
+    assert!(said.contains("limit of 30ms") && said.contains("time_limit"), "{said}");
+    assert_eq!(said.matches("error:").count(), 1, "{said}");
+}
+
 /// A sort of more rows than the budget holds, interrupted at several moments: it exits with 130
 /// and leaves neither spilled data nor an output.
 #[cfg(unix)]

@@ -4,7 +4,8 @@
 //! * [`Error::Io`]: a file or device failed; names the path and the operation.
 //! * [`Error::OutOfMemory`]: the budget (or the disk cap) is too small; says who holds what and
 //!   which knob to turn.
-//! * [`Error::Cancelled`]: the caller, a signal or a deadline stopped the query.
+//! * [`Error::Cancelled`]: the caller or a signal stopped the query.
+//! * [`Error::TimedOut`]: the query ran longer than it was allowed to.
 //! * [`Error::Internal`]: a broken invariant, hence a defect of this engine.
 //!
 //! Nothing in the engine panics on user input; a panic in a task is caught by the worker and
@@ -14,6 +15,7 @@ use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 
@@ -68,8 +70,13 @@ pub enum Error {
     },
     /// The query was stopped from outside.
     Cancelled {
-        /// `interrupted`, `deadline exceeded` or `result dropped`.
+        /// `interrupted` or `result dropped`.
         reason: &'static str,
+    },
+    /// The query ran longer than it was allowed to.
+    TimedOut {
+        /// How long it might have run.
+        limit: Duration,
     },
     /// A defect of the engine.
     Internal(String),
@@ -130,6 +137,11 @@ impl fmt::Display for Error {
                 write!(f, "out of memory: {who} asked for {asked_bytes} bytes; {detail}")
             }
             Error::Cancelled { reason } => f.write_str(reason),
+            Error::TimedOut { limit } => write!(
+                f,
+                "out of time: the query ran longer than the limit of {limit:?}; raise the limit \
+                 (time_limit)"
+            ),
             Error::Internal(message) => {
                 write!(f, "internal error, please report it: {message}")
             }

@@ -1,7 +1,7 @@
 //! What all queries of a process share: threads, memory and the clock.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::compile::compile;
 use super::handle::Running;
@@ -26,7 +26,7 @@ pub struct EngineOptions {
 pub struct RunOptions {
     /// Results and files may come in any order.
     pub any_order: bool,
-    /// The query ends with `Cancelled` when it has not finished after this time.
+    /// The query ends with `TimedOut` when it has not finished after this time.
     pub time_limit: Option<Duration>,
     /// The flag that stops the query, and others that are run with it.
     pub cancel: Cancel,
@@ -149,8 +149,8 @@ impl Engine {
         let stream = make(&mut build)?;
         let result = Collect::new(stream.schema.clone());
         build.sink(stream, Arc::new(result.clone()));
-        let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        let deadline = deadline.map(|at| self.timer.expire_at(at, &cancel)).transpose()?;
+        let expire = |limit| self.timer.expire_after(limit, &cancel);
+        let deadline = options.time_limit.map(expire).transpose()?.flatten();
         let run = Run::start(build.finish(), query, scheduler.clone())?;
         let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
         running.retain(|watch| watch.steps().is_some());

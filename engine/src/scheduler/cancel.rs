@@ -1,13 +1,16 @@
 //! The flag that stops a query.
 
-use std::sync::Weak;
+use std::sync::{OnceLock, Weak};
+use std::time::Duration;
 
 use super::gate::{Gate, Wake};
 use super::sync::{Arc, AtomicU8, Ordering};
 use crate::error::{Error, Result};
 
 const RUNNING: u8 = 0;
-const REASONS: [&str; 4] = ["", "interrupted", "deadline exceeded", "result dropped"];
+const INTERRUPTED: u8 = 1;
+const EXPIRED: u8 = 2;
+const ABANDONED: u8 = 3;
 
 /// Stops a query: one atomic read per chunk asks it. Clones are the same flag.
 #[derive(Clone, Default)]
@@ -18,6 +21,8 @@ pub struct Cancel {
 #[derive(Default)]
 struct Flag {
     state: AtomicU8,
+    /// How long the query might have run, once it is known that it did not.
+    limit: OnceLock<Duration>,
     gate: Gate,
 }
 
@@ -41,7 +46,7 @@ impl Cancel {
         let (up, down) = (Arc::downgrade(&self.flag), Arc::downgrade(&child.flag));
         let link = Arc::new(Link { parent: up, child: down });
         if self.is_raised() || !token.park(link) {
-            child.flag.raise(self.flag.state.load(Ordering::Acquire));
+            child.flag.follow(&self.flag);
         }
         child
     }
@@ -49,17 +54,17 @@ impl Cancel {
     /// The user (Ctrl-C, a signal, the library's caller) stops the query. Takes locks: a signal
     /// handler tells a thread to call it.
     pub fn interrupt(&self) {
-        self.flag.raise(1);
+        self.flag.raise(INTERRUPTED);
     }
 
-    /// The query's time is over.
-    pub fn expire(&self) {
-        self.flag.raise(2);
+    /// The query's time, which was `limit`, is over.
+    pub fn expire(&self, limit: Duration) {
+        self.flag.expire(limit);
     }
 
     /// Nobody wants the result any more, or the query failed elsewhere.
     pub fn abandon(&self) {
-        self.flag.raise(3);
+        self.flag.raise(ABANDONED);
     }
 
     /// Whether the query is to stop.
@@ -71,11 +76,13 @@ impl Cancel {
     /// thousand rows, calls this once per round.
     ///
     /// # Errors
-    /// `Cancelled` with the reason.
+    /// `Cancelled` with the reason, or `TimedOut`.
     pub fn check(&self) -> Result<()> {
         match self.flag.state.load(Ordering::Acquire) {
             RUNNING => Ok(()),
-            reason => Err(Error::Cancelled { reason: REASONS[usize::from(reason & 3)] }),
+            EXPIRED => Err(Error::TimedOut { limit: self.flag.limit() }),
+            INTERRUPTED => Err(Error::Cancelled { reason: "interrupted" }),
+            _ => Err(Error::Cancelled { reason: "result dropped" }),
         }
     }
 
@@ -93,12 +100,30 @@ impl Flag {
             self.gate.notify();
         }
     }
+
+    fn expire(&self, limit: Duration) {
+        // Before the state, whose readers look for it.
+        self.limit.get_or_init(|| limit);
+        self.raise(EXPIRED);
+    }
+
+    /// Raises the flag for the reason that another one was raised for.
+    fn follow(&self, other: &Flag) {
+        match other.state.load(Ordering::Acquire) {
+            EXPIRED => self.expire(other.limit()),
+            reason => self.raise(reason),
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        self.limit.get().copied().unwrap_or_default()
+    }
 }
 
 impl Wake for Link {
     fn wake(&self) {
         if let (Some(parent), Some(child)) = (self.parent.upgrade(), self.child.upgrade()) {
-            child.raise(parent.state.load(Ordering::Acquire));
+            child.follow(&parent);
         }
     }
 
@@ -130,10 +155,12 @@ mod tests {
         one.abandon();
         assert!(one.is_raised() && !two.is_raised() && !parent.is_raised());
         let grandchild = two.child();
-        parent.expire();
-        assert_eq!(grandchild.check().expect_err("raised").to_string(), "deadline exceeded");
+        parent.expire(Duration::from_millis(1500));
+        let error = grandchild.check().expect_err("raised");
+        assert!(matches!(error, Error::TimedOut { .. }));
+        assert!(error.to_string().contains("limit of 1.5s"), "{error}");
         assert_eq!(one.check().expect_err("raised").to_string(), "result dropped");
         let late = parent.child();
-        assert_eq!(late.check().expect_err("raised").to_string(), "deadline exceeded");
+        assert_eq!(late.check().expect_err("raised").to_string(), error.to_string());
     }
 }

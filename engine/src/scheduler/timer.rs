@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// By time; the number tells deadlines of the same moment apart.
-    open: BTreeMap<(Instant, u64), Cancel>,
+    open: BTreeMap<(Instant, u64), (Cancel, Duration)>,
     next_number: u64,
     stopping: bool,
 }
@@ -44,18 +44,20 @@ impl Timer {
         Timer::default()
     }
 
-    /// Calls [`Cancel::expire`] at the given time, unless the answer is dropped before.
+    /// Calls [`Cancel::expire`] after so much time, unless the answer is dropped before; `None`
+    /// when that is beyond all clocks.
     ///
     /// # Errors
     /// `Io` when the system refuses a thread.
-    pub fn expire_at(&self, at: Instant, cancel: &Cancel) -> Result<Deadline> {
+    pub fn expire_after(&self, limit: Duration, cancel: &Cancel) -> Result<Option<Deadline>> {
+        let Some(at) = Instant::now().checked_add(limit) else { return Ok(None) };
         self.start()?;
         let mut state = self.shared.lock();
         let key = (at, state.next_number);
         state.next_number += 1;
-        state.open.insert(key, cancel.clone());
+        state.open.insert(key, (cancel.clone(), limit));
         self.shared.changed.notify_one();
-        Ok(Deadline { shared: self.shared.clone(), key })
+        Ok(Some(Deadline { shared: self.shared.clone(), key }))
     }
 
     fn start(&self) -> Result<()> {
@@ -109,8 +111,8 @@ impl Shared {
                     let due = state.open.pop_first();
                     // Raising wakes tasks: not under the lock.
                     drop(state);
-                    if let Some((_, cancel)) = due {
-                        cancel.expire();
+                    if let Some((_, (cancel, limit))) = due {
+                        cancel.expire(limit);
                     }
                     self.lock()
                 }
@@ -122,20 +124,21 @@ impl Shared {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn expires_what_is_due_and_forgets_what_is_dropped() {
         let timer = Timer::new();
         let (soon, never, late) = (Cancel::new(), Cancel::new(), Cancel::new());
         let start = Instant::now();
-        let _late = timer.expire_at(start + Duration::from_secs(3600), &late).expect("starts");
-        drop(timer.expire_at(start + Duration::from_secs(3600), &never).expect("starts"));
+        let _late = timer.expire_after(Duration::from_secs(3600), &late).expect("starts");
+        drop(timer.expire_after(Duration::from_secs(3600), &never).expect("starts"));
+        assert!(timer.expire_after(Duration::MAX, &never).expect("does nothing").is_none());
         let token = soon.gate().token();
-        let _soon = timer.expire_at(start + Duration::from_millis(5), &soon).expect("starts");
+        let _soon = timer.expire_after(Duration::from_millis(5), &soon).expect("starts");
         assert!(super::super::signal::wait(&[token], Some(start + Duration::from_secs(10))));
         assert!(start.elapsed() >= Duration::from_millis(5));
-        assert_eq!(soon.check().expect_err("raised").to_string(), "deadline exceeded");
+        let limit = Duration::from_millis(5);
+        assert!(matches!(soon.check(), Err(Error::TimedOut { limit: l }) if l == limit));
         assert!(!late.is_raised() && !never.is_raised());
         assert_eq!(timer.shared.lock().open.len(), 1);
     }
