@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, Weak};
 use super::allocator;
 use super::reservation::{Holder, Reservation};
 use super::spill::{SpillIo, SpillSpace, SystemIo};
+use super::turns::Turns;
 use crate::error::{Error, Result};
 use crate::observe;
 
@@ -59,6 +60,7 @@ struct Shared {
     /// Reserved bytes at that moment.
     reserved_at_peak: AtomicUsize,
     holders: Mutex<Vec<Weak<Holder>>>,
+    turns: Turns,
 }
 
 /// What one holder has, its children included.
@@ -136,6 +138,7 @@ impl Governor {
                 peak_allocated: AtomicUsize::new(0),
                 reserved_at_peak: AtomicUsize::new(0),
                 holders: Mutex::new(Vec::new()),
+                turns: Turns::default(),
             }),
         }
     }
@@ -216,6 +219,11 @@ impl Governor {
     fn ceiling(&self, elastic: bool) -> usize {
         let limit = self.limit();
         if elastic && limit != usize::MAX { limit - limit / 8 } else { limit }
+    }
+
+    /// Turns of those who need much for a short time.
+    pub fn turns(&self) -> &Turns {
+        &self.shared.turns
     }
 
     /// Where state goes that has no room in memory.

@@ -4,13 +4,14 @@
 //! [`Reservation`] and grows it before it allocates. When the budget is short, the governor first
 //! asks idle state to shrink (its owner has registered a [`Revocable`]), then marks pressure on
 //! those who are running and hold most, and refuses: the requester sheds its own state and goes on.
-//! Nobody ever waits for memory.
+//! Nobody waits for memory, but where it ends with a step of somebody who runs ([`Turns`]).
 //!
 //! * `governor`: the budget and the policy; `reservation`: one holder's share of it.
 //! * `spill`: state on disk, in checksummed blocks, and how it is read back.
 //! * `rows`: the one layout in which operators keep rows.
 //! * `runs`: sorted runs, formed within a budget and merged in parallel.
 //! * `chunks`: chunks kept to be read again, in memory or on tape.
+//! * `turns`: turns of those who need much for a short time.
 //! * `allocator`: the counting allocator that cross-checks the reservations.
 //! * `hoard`: for tests, somebody who takes what memory there is.
 
@@ -23,7 +24,9 @@ mod reservation;
 pub mod rows;
 pub mod runs;
 pub mod spill;
+mod turns;
 
 pub use allocator::{Counting, live_bytes, peak_bytes};
 pub use governor::{Bytes, Governor, GovernorOptions, Holding, Usage};
 pub use reservation::{Reservation, Revocable};
+pub use turns::{Turn, Turns};

@@ -225,6 +225,7 @@ impl PageReader {
             bytes.reserve_exact(heap.bytes.len());
             bytes.extend_from_slice(heap.bytes);
         }
+        reader.release();
         Ok(Some(TapedPage { rows, beside, bytes }))
     }
 

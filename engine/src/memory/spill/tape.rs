@@ -289,6 +289,15 @@ impl TapeReader {
         self.at
     }
 
+    /// Gives back what the block that was read last is larger than a window.
+    pub fn release(&mut self) {
+        let more = self.charge.bytes().saturating_sub(self.window_bytes);
+        if more > 0 {
+            self.window = Window::default();
+            self.charge.shrink(more);
+        }
+    }
+
     /// The bytes that are in memory, until a block is asked for that is not among them.
     pub fn window(&self) -> &[u8] {
         self.window.bytes()

@@ -271,23 +271,26 @@ impl BuildWorker {
         if rows.is_empty() {
             return Ok(());
         }
-        let moves = shared.spills && shared.is_spilling();
-        if shape.hash_slot.is_some() || moves {
-            self.hasher.hash(&keys, &rows, &mut self.hashes)?;
-        }
         let columns = stored_columns(shape, input)?;
         let columns: Vec<&Column> = columns.iter().collect();
-        if moves {
+        let (before, mut stored) = (self.pages.bytes(), 0);
+        if !shared.spills || !shared.is_spilling() {
+            if shape.hash_slot.is_some() {
+                self.hasher.hash(&keys, &rows, &mut self.hashes)?;
+            }
+            stored = self.store(shape, &columns, &rows)?;
+        }
+        if stored < rows.len() {
+            shared.spill();
             self.move_out(cx)?;
-            let hashes = std::mem::take(&mut self.hashes);
+            let (rest, mut hashes) = (&rows[stored..], std::mem::take(&mut self.hashes));
+            self.hasher.hash(&keys, rest, &mut hashes)?;
             let writer = self.writer()?;
             writer.begin(input.place().morsel)?;
-            writer.add_columns(&columns, &rows, &hashes, shape.hash_slot)?;
+            writer.add_columns(&columns, rest, &hashes, shape.hash_slot)?;
             self.hashes = hashes;
             return Ok(());
         }
-        let before = self.pages.bytes();
-        self.store(shape, input.place().morsel, &columns, &rows, cx)?;
         if shared.spills && !shared.is_spilling() {
             shared.hold(self.pages.bytes() - before, cx.memory());
             if self.memory.as_ref().is_some_and(Reservation::pressed) {
@@ -408,48 +411,15 @@ impl BuildWorker {
         }
     }
 
-    /// Stores rows in memory, and moves all out when it has no room.
-    fn store(
-        &mut self,
-        shape: &Shape,
-        morsel: u64,
-        columns: &[&Column],
-        rows: &[u32],
-        cx: &Context,
-    ) -> Result<()> {
-        let mut done = 0;
-        loop {
-            done += self.append(shape, columns, &rows[done..], done)?;
-            if done == rows.len() {
-                return Ok(());
-            }
-            self.shared.spill();
-            // Not even a page for one row: it is asked for by all means.
-            if self.pages.is_empty() {
-                let pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
-                self.pages = pages.strict();
-                done += self.append(shape, columns, &rows[done..done + 1], done)?;
-            }
-            self.move_out(cx)?;
-            self.runs.push(Run::new(morsel, shape.build_keys.len()));
-        }
-    }
-
-    /// Stores rows in memory, as many as it has room for; `hashes` before `first` are of others.
-    fn append(
-        &mut self,
-        shape: &Shape,
-        columns: &[&Column],
-        rows: &[u32],
-        first: usize,
-    ) -> Result<usize> {
+    /// Stores rows in memory, as many as it has room for; how many.
+    fn store(&mut self, shape: &Shape, columns: &[&Column], rows: &[u32]) -> Result<usize> {
         let Some(memory) = &mut self.memory else {
             return Err(Error::internal("a join's build side goes on after its end"));
         };
         self.refs.clear();
         let stored = self.pages.append(columns, rows, memory, &mut self.refs)?;
         if let Some(slot) = shape.hash_slot {
-            self.pages.set_slots(&self.refs, slot, &self.hashes[first..]);
+            self.pages.set_slots(&self.refs, slot, &self.hashes);
         }
         if let Some(run) = self.runs.last_mut() {
             run.add(&self.refs, shape.layout.width());

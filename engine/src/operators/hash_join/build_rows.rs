@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::JoinKind;
 use super::lane_join::Next;
 use super::lane_rows::LaneRows;
+use super::lane_table::READING_BYTES;
 use super::lanes::LANES;
 use super::null_aware::{Members, is_spilled};
 use super::shape::Shared;
@@ -19,18 +20,31 @@ use super::store::{RunWalk, Store};
 use super::table::Table;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, MORSEL_ROWS, Place};
 use crate::error::Result;
+use crate::memory::Governor;
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
 /// See the module documentation.
 pub(super) struct BuildRows {
     shared: Arc<Shared>,
     members: Option<Members>,
+    memory: Governor,
     next: Arc<AtomicUsize>,
 }
 
 impl BuildRows {
-    pub(super) fn new(shared: Arc<Shared>, members: Option<Members>) -> Self {
-        BuildRows { shared, members, next: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, members: Option<Members>, memory: &Governor) -> Self {
+        BuildRows { shared, members, memory: memory.clone(), next: Arc::default() }
+    }
+
+    /// Workers that have room for the largest rows, each with as large a page of each side, both
+    /// as it comes from tape and as columns.
+    fn lane_workers(&self) -> usize {
+        let lanes = self.shared.lanes();
+        let build = lanes.map_or(0, |lanes| lanes.largest_bytes());
+        let probe = self.shared.probe_lanes().largest_bytes();
+        let needed = READING_BYTES + 2 * build + 2 * probe + build.max(probe);
+        let room = self.memory.free().max(self.memory.limit() / 2);
+        (room / needed).clamp(1, LANES)
     }
 
     fn is_spilled(&self) -> bool {
@@ -61,7 +75,7 @@ impl Source for BuildRows {
 
     fn parallelism(&self) -> usize {
         match self.is_spilled() {
-            true => LANES,
+            true => self.lane_workers(),
             false => self.shared.table().map_or(1, |table| morsels(&table).len().max(1)),
         }
     }

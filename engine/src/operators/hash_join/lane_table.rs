@@ -180,7 +180,7 @@ impl Blocks {
                     return Ok(Some(table));
                 }
                 Ok(None) | Err(Error::OutOfMemory { .. }) if count > 1 => count /= 2,
-                Ok(None) => return Err(Error::internal("a table of one stretch has no room")),
+                Ok(None) => return Err(no_room(&rest[..count])),
                 Err(error) => return Err(error),
             }
         }
@@ -203,23 +203,13 @@ fn table(
         None => lender.lend(needed)?,
     };
     memory.grow(stored.iter().map(|stretch| stretch.span.bytes).sum())?;
-    let shape = &shared.shape;
-    let mut pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
-    let mut runs: Vec<Run> = Vec::new();
-    for stretch in stored {
-        cx.check()?;
-        if runs.last().is_none_or(|run| run.morsel() != stretch.morsel()) {
-            runs.push(Run::new(stretch.morsel(), shape.build_keys.len()));
+    let (pages, runs) = match read(shared, stored, &mut workshop.reader, cx) {
+        Ok(read) => read,
+        Err(error) => {
+            lender.take_back(memory);
+            return Err(error);
         }
-        workshop.reader.seek(&stretch.tape, stretch.span.from, stretch.span.until)?;
-        while let Some(page) = workshop.reader.next(|_| Ok(()))? {
-            pages.push_taped(page)?;
-            let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
-            if let Some(run) = runs.last_mut() {
-                run.add(&rows, shape.layout.width());
-            }
-        }
-    }
+    };
     let parts = vec![Part { pages, runs, memory: memory.split(0), lane_memory: None }];
     let making = Making { may_fail, ordinals: false, filter: false, threads: 1 };
     let building = match Building::begin(shared, memory, parts, &making)? {
@@ -247,4 +237,38 @@ fn table(
             Ok(None)
         }
     }
+}
+
+/// The rows of stretches, which are charged for.
+fn read(
+    shared: &Shared,
+    stored: &[Stretch],
+    reader: &mut PageReader,
+    cx: &Context,
+) -> Result<(RowPages, Vec<Run>)> {
+    let shape = &shared.shape;
+    let mut pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
+    let mut runs: Vec<Run> = Vec::new();
+    for stretch in stored {
+        cx.check()?;
+        if runs.last().is_none_or(|run| run.morsel() != stretch.morsel()) {
+            runs.push(Run::new(stretch.morsel(), shape.build_keys.len()));
+        }
+        reader.seek(&stretch.tape, stretch.span.from, stretch.span.until)?;
+        while let Some(page) = reader.next(|_| Ok(()))? {
+            pages.push_taped(page)?;
+            let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
+            if let Some(run) = runs.last_mut() {
+                run.add(&rows, shape.layout.width());
+            }
+        }
+    }
+    Ok((pages, runs))
+}
+
+/// The error for the least number of rows that a table is made of.
+fn no_room(stored: &[Stretch]) -> Error {
+    let rows: usize = stored.iter().map(|stretch| stretch.span.rows).sum();
+    let detail = format!("a table of {rows} rows has no room; raise the limit (memory_limit)");
+    Error::OutOfMemory { who: HOLDER.to_string(), asked_bytes: table_bytes(stored), detail }
 }

@@ -112,6 +112,12 @@ impl LaneSet {
         Lane { stretches: stretches.collect() }
     }
 
+    /// Bytes of the largest stretch: a little more than [`STRETCH_BYTES`], or one large row.
+    pub(super) fn largest_bytes(&self) -> usize {
+        let stretches = self.lanes.iter().flat_map(|lane| &lane.stretches);
+        stretches.map(|stretch| stretch.span.bytes).max().unwrap_or(0)
+    }
+
     /// The lanes and what they are charged to.
     pub(super) fn into_parts(self) -> (Vec<Lane>, Option<Reservation>) {
         (self.lanes, self.memory)
@@ -279,6 +285,8 @@ impl LaneWriter {
 
     /// Stores rows in the order that was just made.
     fn store(&mut self, rows: &impl LaneRows) -> Result<()> {
+        let governor = self.writer.memory().governor().clone();
+        let mut turn = governor.turns().beside();
         let (mut start, count) = (0, self.order.order().len());
         let mut ends = self.order.ends().to_vec();
         while start < count {
@@ -288,8 +296,14 @@ impl LaneWriter {
             if start < count && self.flush()? == 0 {
                 // Not even a page could be had, but by asking for it by all means.
                 let lane = ends.partition_point(|&end| end == 0);
-                let mut alone = RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
-                rows.store(start, &[1], &mut alone, self.writer.memory())?;
+                let new = || RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
+                let mut alone = new();
+                if rows.store(start, &[1], &mut alone, self.writer.memory()).is_err() {
+                    // Others may be about to give as much back.
+                    turn.be_alone();
+                    alone = new();
+                    rows.store(start, &[1], &mut alone, self.writer.memory())?;
+                }
                 self.write(&alone, Some(lane))?;
                 advance(&mut ends, 1);
                 start += 1;

@@ -254,7 +254,10 @@ impl Spec for HashJoin {
         let transform = Arc::new(ProbeTransform::new(shared.clone(), members.clone()));
         let output = probe.after(&done).then(schema, transform);
         Ok(match self.kind.gives_build_rows() || shared.spills {
-            true => output.then_from(Arc::new(BuildRows::new(shared, members))),
+            true => {
+                let rows = BuildRows::new(shared, members, &build.query.memory);
+                output.then_from(Arc::new(rows))
+            }
             false => output,
         })
     }

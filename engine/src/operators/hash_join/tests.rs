@@ -108,7 +108,7 @@ fn run_build(shared: &Tables, input: &[Chunk], workers: usize, cx: &Context) -> 
 
 /// The build rows that come out behind the pairs.
 fn run_build_rows(shared: &Tables, cx: &Context) -> Result<Vec<Chunk>> {
-    let source = BuildRows::new(shared.main.clone(), shared.members.clone());
+    let source = BuildRows::new(shared.main.clone(), shared.members.clone(), cx.memory());
     let mut worker = source.worker(cx)?;
     let mut out = Vec::new();
     loop {

@@ -79,7 +79,7 @@ fn run(
 fn rest(tables: &Tables, way: &Way, spilled: bool, cx: &Context) -> Result<Vec<Chunk>> {
     let (mut out, mut workers) = (Vec::new(), Vec::<Box<dyn SourceWorker>>::new());
     let (source, next) = (
-        BuildRows::new(tables.main.clone(), tables.members.clone()),
+        BuildRows::new(tables.main.clone(), tables.members.clone(), cx.memory()),
         Arc::new(AtomicUsize::new(0)),
     );
     for _ in 0..way.workers.min(source.parallelism()) {
@@ -272,6 +272,28 @@ fn wide_rows_spill_one_by_one() {
 }
 
 #[test]
+fn large_rows_are_read_back_by_as_many_workers_as_have_room() {
+    let mut random = Random::new(23);
+    let types = [DataType::Utf8View];
+    // A few rows in a hundred are larger than all that a worker needs for others.
+    let uneven = |rows: usize, random: &mut Random| {
+        let mut table = data::table(&types, rows, 40, random);
+        for (number, row) in table.rows.iter_mut().enumerate() {
+            if let (Cell::Text(text), 0) = (&mut row[0], number % 16) {
+                *text = text.repeat(1 + 700_000 / text.len().max(1));
+            }
+        }
+        table
+    };
+    let (probe, build) = (uneven(60, &mut random), uneven(320, &mut random));
+    for kind in KINDS {
+        let spec = join(kind, 1, &probe, &build);
+        let way = Way { workers: 4, most: 40, limit: 8 << 20, forced: [true; 3], share: None };
+        check(&spec, &probe, &build, &way, &mut random);
+    }
+}
+
+#[test]
 fn a_cancelled_query_stops_between_lanes() {
     let mut random = Random::new(1);
     let types = [DataType::Int64];
@@ -288,7 +310,9 @@ fn a_cancelled_query_stops_between_lanes() {
     }
     worker.flush(&cx).expect("flushes");
     drop(worker);
-    let mut rows = BuildRows::new(tables.main.clone(), None).worker(&cx).expect("a worker");
+    let source = BuildRows::new(tables.main.clone(), None, cx.memory());
+    let mut rows = source.worker(&cx).expect("a worker");
+    drop(source);
     assert!(matches!(rows.pull(&cx), Ok(Pull::Morsel(0))));
     cx.query.cancel.interrupt();
     assert!(matches!(rows.pull(&cx), Err(Error::Cancelled { .. })));

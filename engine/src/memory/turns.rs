@@ -1,0 +1,75 @@
+//! Turns of those who need much for a short time.
+//!
+//! A worker in the middle of a step (a large row on its way to tape) cannot shed what it holds.
+//! Usually many are in one side by side; when memory is short, there may be room for one of them
+//! and not for two. Who is refused gives up what it can, and waits until it is the only one in a
+//! step: what the others needed for theirs is free then.
+//!
+//! Concurrency: a lock that many have at once, or one alone. Steps wait for nothing but this lock,
+//! so whoever waits, waits for somebody who runs.
+
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Who is in the middle of a step; see the module documentation.
+#[derive(Debug, Default)]
+pub struct Turns {
+    steps: RwLock<()>,
+}
+
+/// A step, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    turns: &'a Turns,
+    beside: Option<RwLockReadGuard<'a, ()>>,
+    alone: Option<RwLockWriteGuard<'a, ()>>,
+}
+
+impl Turns {
+    /// Begins a step beside those of others; waits while somebody is alone.
+    pub fn beside(&self) -> Turn<'_> {
+        let beside = self.steps.read().unwrap_or_else(|e| e.into_inner());
+        Turn { turns: self, beside: Some(beside), alone: None }
+    }
+}
+
+impl Turn<'_> {
+    /// Waits until the others are between two steps, and keeps them there to the end of this one.
+    pub fn be_alone(&mut self) {
+        if self.alone.is_none() {
+            self.beside = None;
+            self.alone = Some(self.turns.steps.write().unwrap_or_else(|e| e.into_inner()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn who_is_alone_has_nobody_beside() {
+        let turns = Turns::default();
+        // Two at once, or this would wait for ever.
+        drop((turns.beside(), turns.beside()));
+        let inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let (turns, inside) = (&turns, &inside);
+                scope.spawn(move || {
+                    for step in 0..200 {
+                        let mut turn = turns.beside();
+                        inside.fetch_add(1, Ordering::SeqCst);
+                        if (step + worker) % 3 == 0 {
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            turn.be_alone();
+                            turn.be_alone();
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        }
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+    }
+}
