@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, ListArray, StringViewBuilder, new_empty_array,
 };
-use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{concat, filter};
 use arrow::datatypes::{DataType, FieldRef};
 
@@ -14,6 +14,9 @@ use super::ranks::Ranks;
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
 use crate::expr::{OrderedCall, OrderedKind};
+
+/// Strings of so many bytes are results as they are.
+const LONG_BYTES: usize = 64 << 10;
 
 /// The values of one call that count, of some rows.
 pub(super) struct Values {
@@ -124,10 +127,7 @@ impl Fold {
     pub(super) fn close(&mut self) -> Result<()> {
         match self {
             Fold::Collect(collect) => collect.close(),
-            Fold::Concat(concat) => {
-                concat.close();
-                Ok(())
-            }
+            Fold::Concat(concat) => concat.close(),
             Fold::Ranks(ranks) => ranks.close(),
         }
     }
@@ -276,6 +276,12 @@ impl Concat {
     fn rows(&mut self, array: &ArrayRef, rows: Range<usize>) -> Result<()> {
         let strings = array.as_string_view_opt();
         let strings = strings.ok_or_else(|| Error::internal("text of no strings"))?;
+        let lengths = rows.clone().map(|row| strings.value(row).len() + self.separator.len());
+        let more: usize = lengths.sum();
+        if self.text.capacity() < self.text.len() + more {
+            // Less than twice as much: it may be most of what there is.
+            self.text.reserve_exact(more.max(self.text.len() / 8));
+        }
         for row in rows {
             if std::mem::replace(&mut self.is_begun, true) {
                 self.text.push_str(&self.separator);
@@ -288,16 +294,23 @@ impl Concat {
         }
     }
 
-    fn close(&mut self) {
-        if std::mem::take(&mut self.is_begun) {
-            self.bytes += self.text.len();
-            self.results.append_value(&self.text);
-        } else {
-            self.results.append_null();
+    fn close(&mut self) -> Result<()> {
+        match (std::mem::take(&mut self.is_begun), u32::try_from(self.text.len())) {
+            (false, _) => self.results.append_null(),
+            // One long string is not copied.
+            (true, Ok(length)) if self.text.len() >= LONG_BYTES => {
+                self.bytes += self.text.capacity();
+                let text = std::mem::take(&mut self.text).into_bytes();
+                let block = self.results.append_block(Buffer::from_vec(text));
+                self.results.try_append_view(block, 0, length)?;
+            }
+            (true, _) => {
+                self.bytes += self.text.len();
+                self.results.append_value(&self.text);
+            }
         }
         self.text.clear();
-        // One long string is no reason to keep so much for the others.
-        self.text.shrink_to(64 << 10);
+        Ok(())
     }
 
     fn finish(&mut self) -> ArrayRef {

@@ -18,8 +18,8 @@ use super::folds::{Fold, Values};
 use super::picks::Picks;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, physical_type, with_float_keys};
 use crate::error::{Error, Result};
-use crate::memory::Reservation;
 use crate::memory::runs::{Merged, Merger, SortReader, Sorting};
+use crate::memory::{Bytes, Reservation};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
 /// Arrays that results may hold on to before they are given out.
@@ -176,6 +176,8 @@ struct Groups {
     open_key: (Vec<ArrayRef>, usize),
     /// The key of the row before, as arrays of one value.
     last: Vec<ArrayRef>,
+    /// Whether results are given out though they are few.
+    is_short: bool,
     /// What the arrays are charged to that an open group holds on to.
     memory: Reservation,
 }
@@ -197,6 +199,7 @@ impl Groups {
             open: None,
             open_key: (Vec::new(), 0),
             last: Vec::new(),
+            is_short: false,
             memory,
         })
     }
@@ -342,7 +345,7 @@ impl Groups {
     }
 
     /// Charges what the open group and the results hold on to. What ranks keep is let go when it
-    /// is refused.
+    /// is refused, and results are given out before the open group has to have room by itself.
     fn charge(&mut self) -> Result<()> {
         let keys: usize = self.keys.iter().map(Picks::bytes).sum();
         let held: usize = self.folds.iter_mut().map(Fold::held_bytes).sum();
@@ -354,7 +357,25 @@ impl Groups {
             ranks.forget();
         }
         let held: usize = self.folds.iter_mut().map(Fold::held_bytes).sum();
-        self.memory.resize_to(keys + held)
+        self.is_short = self.rows > 0;
+        if self.is_short {
+            return Ok(());
+        }
+        self.memory.resize_to(keys + held).map_err(|error| self.too_large(error))
+    }
+
+    /// The error for an open group whose result has no room.
+    fn too_large(&mut self, error: Error) -> Error {
+        let Error::OutOfMemory { who, asked_bytes, detail } = error else { return error };
+        let folds = self.folds.iter_mut().zip(&self.spec.aggregates);
+        let largest = folds.map(|(fold, call)| (fold.held_bytes(), call)).max_by_key(|f| f.0);
+        let Some((bytes, call)) = largest else {
+            return Error::OutOfMemory { who, asked_bytes, detail };
+        };
+        let bytes = Bytes(bytes as u64);
+        let detail =
+            format!("{call} of one group takes {bytes} so far and must have room; {detail}");
+        Error::OutOfMemory { who, asked_bytes, detail }
     }
 
     fn arrays(&self) -> usize {
@@ -366,6 +387,7 @@ impl Groups {
         let text: usize = self.folds.iter().map(Fold::text_bytes).sum();
         let enough =
             self.rows >= CHUNK_ROWS || self.arrays() >= ARRAYS_MAX || text >= TEXT_BYTES_MAX;
+        let enough = enough || std::mem::take(&mut self.is_short);
         if self.rows == 0 || !(all || enough) {
             return Ok(None);
         }
@@ -479,6 +501,51 @@ mod tests {
                 check(&found, &by_group);
             }
         }
+    }
+
+    /// Folds rows that are given to it in batches, in one range.
+    fn fold(rows: &[(i64, Option<i64>)], limit: usize) -> Result<Vec<(Vec<ArrayRef>, usize)>> {
+        let types = [
+            DataType::Int64,
+            DataType::Int64,
+            DataType::Boolean,
+            DataType::Float64,
+            DataType::Utf8,
+        ];
+        let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
+        let memory = Governor::new(options).reserve("test", 0)?;
+        let mut spec = spec(true);
+        // Without those that may read a group twice.
+        spec.aggregates.drain(..3);
+        spec.names.drain(..3);
+        let mut groups = Groups::new(spec.into(), &types, memory)?;
+        groups.begin();
+        let mut found = Vec::new();
+        for batch in batches(rows, 100) {
+            assert_eq!(groups.take(batch)?, Taken::All);
+            found.extend(groups.results(false)?);
+        }
+        assert_eq!(groups.end(true)?, Taken::All);
+        found.extend(groups.results(true)?);
+        Ok(found)
+    }
+
+    #[test]
+    fn results_go_out_before_the_open_group_is_refused_its_room() {
+        let rows: Vec<(i64, Option<i64>)> = (0..8_000).map(|n| (n / 200, Some(n))).collect();
+        let found = fold(&rows, 40_000).expect("each group has room");
+        assert!(found.len() > 2, "{}", found.len());
+        let lists = found.iter().flat_map(|(columns, _)| columns[1].as_list::<i32>().iter());
+        let lists: Vec<ArrayRef> = lists.flatten().collect();
+        assert_eq!(lists.len(), 40);
+        let values = lists.iter().flat_map(|l| l.as_primitive::<Int64Type>().values().to_vec());
+        assert!(values.eq(0..8_000));
+        let one_group: Vec<(i64, Option<i64>)> = (0..8_000).map(|n| (1, Some(n))).collect();
+        let error = fold(&one_group, 40_000).expect_err("has no room").to_string();
+        assert!(error.contains(" of one group takes ") && error.contains("KB"), "{error}");
+        let found = fold(&one_group, 10 << 20).expect("has room");
+        let text = found[0].0[2].as_string_view().value(0).to_string();
+        assert_eq!(text, (0..8_000).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
     }
 
     fn check(found: &[(Vec<ArrayRef>, usize)], expected: &BTreeMap<i64, Vec<Option<i64>>>) {
