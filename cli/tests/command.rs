@@ -78,6 +78,21 @@ fn an_output_file_appears_when_all_is_done() {
 }
 
 #[test]
+fn a_stream_of_the_process_is_written_where_it_stands() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = directory.path().join("log.txt");
+    fs::write(&log, "before\n").expect("written");
+    let file = fs::OpenOptions::new().append(true).open(&log).expect("opened");
+    for target in ["/dev/stdout", "/dev/fd/1"] {
+        let arguments = ["query", "select 1 as a", "-o", target, "--format", "csv"];
+        let stdout = file.try_clone().expect("cloned");
+        let status = gristmill().args(arguments).stdout(stdout).status().expect("runs");
+        assert!(status.success());
+    }
+    assert_eq!(fs::read_to_string(&log).expect("read"), "before\na\n1\na\n1\n");
+}
+
+#[test]
 fn a_program_is_checked_and_not_run() {
     let directory = tempfile::tempdir().expect("directory");
     let (program, file) = (directory.path().join("p.sql"), directory.path().join("out.csv"));

@@ -4,7 +4,7 @@
 //! are written; `commit` renames it over the target. Dropping an output that was not committed
 //! removes the temporary file, so failure and cancellation leave nothing behind. Targets that are
 //! no regular files (pipes, terminals, `/dev/null`) cannot be renamed over and are written
-//! directly.
+//! directly; so are `/dev/stdout` and `/dev/stderr`, wherever they lead, from where they stand.
 //!
 //! A killed process leaves its temporary file but not its lock: the next output in the same
 //! directory removes every temporary file it can lock.
@@ -49,6 +49,10 @@ impl Output {
     /// # Errors
     /// `Input` when the target is a directory, `Io` when it cannot be created.
     pub fn create(target: &Path) -> Result<Output> {
+        if let Some(file) = stream_of(target) {
+            let file = file.map_err(|e| Error::io("open", target, e))?;
+            return Ok(Output { file, temporary: None, target: target.to_path_buf() });
+        }
         let target = resolve(target)?;
         match fs::metadata(&target) {
             Ok(meta) if meta.is_dir() => {
@@ -119,6 +123,27 @@ impl Drop for Output {
             let _ = fs::remove_file(temporary);
         }
     }
+}
+
+/// The stream of the process that a name stands for, which others may be writing to as well.
+#[cfg(unix)]
+fn stream_of(target: &Path) -> Option<io::Result<File>> {
+    use std::os::fd::AsFd;
+    let stream = match target.to_str()? {
+        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => {
+            io::stdout().as_fd().try_clone_to_owned()
+        }
+        "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => {
+            io::stderr().as_fd().try_clone_to_owned()
+        }
+        _ => return None,
+    };
+    Some(stream.map(File::from))
+}
+
+#[cfg(not(unix))]
+fn stream_of(_: &Path) -> Option<io::Result<File>> {
+    None
 }
 
 /// Follows a symbolic link to its end, so that the rename replaces the file and not the link.
