@@ -412,6 +412,10 @@ mod tests {
     use crate::expr::{OrderedCall, OrderedKind, SortKey};
     use crate::memory::{Governor, GovernorOptions};
 
+    /// Of the columns that `spec` reads.
+    const TYPES: [DataType; 5] =
+        [DataType::Int64, DataType::Int64, DataType::Boolean, DataType::Float64, DataType::Utf8];
+
     fn call(function: OrderedKind, argument: usize, data_type: DataType) -> OrderedCall {
         OrderedCall { function, argument, filter: None, data_type }
     }
@@ -463,19 +467,12 @@ mod tests {
                 by_group.entry(group).or_default().push(value);
             }
         }
-        let types = [
-            DataType::Int64,
-            DataType::Int64,
-            DataType::Boolean,
-            DataType::Float64,
-            DataType::Utf8,
-        ];
         for (size, little) in [(1, 20_000), (7, 20_000), (100, 20_000), (5000, 45_000)] {
             for limit in [None, Some(little)] {
                 let options = GovernorOptions { limit_bytes: limit, ..Default::default() };
                 let memory = Governor::new(options).reserve("test", 0).expect("fits");
                 let mut groups =
-                    Groups::new(spec(limit.is_none()).into(), &types, memory).expect("fits");
+                    Groups::new(spec(limit.is_none()).into(), &TYPES, memory).expect("fits");
                 groups.begin();
                 let mut found = Vec::new();
                 let mut at = 0;
@@ -505,20 +502,13 @@ mod tests {
 
     /// Folds rows that are given to it in batches, in one range.
     fn fold(rows: &[(i64, Option<i64>)], limit: usize) -> Result<Vec<(Vec<ArrayRef>, usize)>> {
-        let types = [
-            DataType::Int64,
-            DataType::Int64,
-            DataType::Boolean,
-            DataType::Float64,
-            DataType::Utf8,
-        ];
         let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
         let memory = Governor::new(options).reserve("test", 0)?;
         let mut spec = spec(true);
         // Without those that may read a group twice.
         spec.aggregates.drain(..3);
         spec.names.drain(..3);
-        let mut groups = Groups::new(spec.into(), &types, memory)?;
+        let mut groups = Groups::new(spec.into(), &TYPES, memory)?;
         groups.begin();
         let mut found = Vec::new();
         for batch in batches(rows, 100) {
