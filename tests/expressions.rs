@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal64Array};
 use arrow::datatypes::{DataType, Decimal128Type};
-use gristmill_engine::Error;
 use gristmill_engine::batch::{
     Chunk, Column, Domain, Indices, NULL_INDEX, Place, Selection, to_physical, widen_decimal,
 };
 use gristmill_engine::expr::{
     ArithmeticOp, CompareOp, Conjunction, Evaluator, Expr, Literal, MatchKind, Value as Exact,
 };
+use gristmill_engine::memory::Governor;
+use gristmill_engine::{Error, Result};
 use gristmill_tests::generate;
 use gristmill_tests::random::Random;
 use gristmill_tests::reference::expr::{Failure, evaluate};
@@ -34,6 +35,17 @@ const TYPES: &[DataType] = &[
     DataType::Utf8View,
 ];
 
+fn evaluator(expr: &Expr) -> Evaluator {
+    Evaluator::new(std::slice::from_ref(expr), &Governor::new(Default::default()))
+}
+
+/// The value of a single expression, for all rows at once.
+fn values_of(evaluator: &mut Evaluator, chunk: &Chunk) -> Result<Column> {
+    let piece = evaluator.evaluate(chunk, 0)?;
+    assert!(piece.rows.is_none());
+    Ok(piece.value.into_iter().next().expect("one column"))
+}
+
 #[test]
 fn expressions_mean_what_their_rows_say() {
     let mut errors = 0;
@@ -46,12 +58,12 @@ fn expressions_mean_what_their_rows_say() {
                 Generator { random: &mut random, types: &tables.types }.expr(&wanted, 4)
             })
             .collect();
-        let mut evaluators: Vec<Evaluator> = exprs.iter().cloned().map(Evaluator::new).collect();
+        let mut evaluators: Vec<Evaluator> = exprs.iter().map(evaluator).collect();
         for round in 0..4 {
             let (chunk, rows) = tables.chunk(&mut random);
             for (expr, evaluator) in exprs.iter().zip(&mut evaluators) {
                 let expected: Vec<_> = rows.iter().map(|row| evaluate(expr, row)).collect();
-                let found = evaluator.evaluate(&chunk).and_then(|c| chunk.live_values(&c));
+                let found = values_of(evaluator, &chunk).and_then(|c| chunk.live_values(&c));
                 let found = found.map(|array| value::column(array.as_ref()));
                 let context = format!("seed {seed}, round {round}: {expr}");
                 errors += usize::from(found.is_err());
@@ -74,7 +86,7 @@ fn conjunctions_pass_the_rows_for_which_all_is_true() {
                 generator.expr(&DataType::Boolean, 3)
             })
             .collect();
-        let mut filter = Conjunction::new(conditions.clone());
+        let mut filter = Conjunction::new(conditions.clone(), &Governor::new(Default::default()));
         for round in 0..40 {
             let (chunk, rows) = tables.chunk(&mut random);
             let expected: Vec<_> = rows.iter().map(|row| passes(&conditions, row)).collect();
@@ -464,7 +476,7 @@ fn dictionaries_may_be_empty() {
     let column = Column::indexed(DataType::Int64, indices, base, Some(Domain::unique()));
     let chunk = Chunk::new(vec![column], 3, Place::default());
     let expr = Expr::IsNull(Expr::column(0, DataType::Int64).into());
-    let column = Evaluator::new(expr).evaluate(&chunk).expect("evaluates");
+    let column = values_of(&mut evaluator(&expr), &chunk).expect("evaluates");
     let array = chunk.live_values(&column).expect("gathers");
     assert_eq!(array.as_boolean().true_count(), 3);
 }

@@ -24,36 +24,46 @@ use super::kernels::arithmetic::{arithmetic, negate};
 use super::kernels::cast::cast;
 use super::kernels::compare::compare;
 use super::kernels::pattern::{like, like_each};
-use super::memo::{Advice, Memo};
+use super::memo::{Advice, Constant, Memo};
+use super::pieces::{Piece, Pieces};
+use super::sizes::{content_bytes, is_fixed};
 use super::view::View;
 use super::{CompareOp, Expr};
 use crate::batch::{
     Chunk, Column, Form, Indexed, Indices, NULL_INDEX, gather, to_logical, to_physical,
 };
 use crate::error::{Error, Result};
+use crate::memory::{Governor, Reservation};
 
-/// An expression and what one worker remembers about it.
+/// Expressions over the same chunks, and what one worker remembers about them.
 pub struct Evaluator {
-    node: Result<Node>,
+    nodes: Result<Vec<Node>>,
+    pieces: Pieces,
 }
 
 impl Evaluator {
-    /// Prepares an expression. What is wrong with it comes out when it is evaluated.
-    pub fn new(expr: Expr) -> Evaluator {
-        Evaluator { node: Node::new(&expr) }
+    /// Prepares expressions, whose results have room in a budget. What is wrong with them comes
+    /// out when they are evaluated.
+    pub fn new(exprs: &[Expr], memory: &Governor) -> Evaluator {
+        let nodes = exprs.iter().map(Node::new).collect();
+        Evaluator { nodes, pieces: Pieces::new(memory) }
     }
 
-    /// The expression's values, aligned with the chunk's physical rows; values in rows that are
-    /// not live are unspecified.
+    /// The expressions' values for the chunk's live rows from number `from` on: for all of them,
+    /// or for as many as there is room for. The columns are aligned with the chunk's physical
+    /// rows; values in rows that are not of the piece are unspecified. They are to be let go
+    /// before the next call: their room is given to others then.
     ///
     /// # Errors
     /// `Input` when a live row has no result (overflow, division by zero, a failed cast),
-    /// `Internal` when the expression does not fit the chunk.
-    pub fn evaluate(&mut self, chunk: &Chunk) -> Result<Column> {
-        match &mut self.node {
-            Ok(node) => node.evaluate(&View::of(chunk)),
-            Err(error) => Err(error.clone()),
-        }
+    /// `OutOfMemory` when the results of one row have no room, `Internal` when an expression does
+    /// not fit the chunk.
+    pub fn evaluate(&mut self, chunk: &Chunk, from: usize) -> Result<Piece<Vec<Column>>> {
+        let nodes = match &mut self.nodes {
+            Ok(nodes) => nodes,
+            Err(error) => return Err(error.clone()),
+        };
+        self.pieces.run(chunk, from, |view| nodes.iter_mut().map(|n| n.evaluate(view)).collect())
     }
 }
 
@@ -71,7 +81,7 @@ impl Node {
         }
         if view.is_thin(self.cost, self.reads.len()) {
             let columns = view.gather(&self.reads)?;
-            let together = View::dense(&columns, view.live());
+            let together = view.dense(&columns, view.live());
             return Ok(view.spread(self.compute(&together)?));
         }
         self.compute(view)
@@ -81,11 +91,11 @@ impl Node {
     pub(super) fn remembered(&mut self, view: &View<'_>) -> Result<Option<Column>> {
         match &mut self.memo {
             Memo::Nothing => Ok(None),
-            Memo::Constant(Some(column)) => Ok(Some(column.clone())),
+            Memo::Constant(Some(constant)) => Ok(Some(constant.value().clone())),
             Memo::Constant(None) => {
-                let column = self.compute(&View::dense(&[], 1))?;
+                let column = self.compute(&view.dense(&[], 1))?;
                 let column = Column::constant(self.data_type.clone(), column.to_array(1)?);
-                self.memo = Memo::Constant(Some(column.clone()));
+                self.memo = Memo::Constant(Some(Constant::new(column.clone(), view.room())));
                 Ok(Some(column))
             }
             Memo::Dictionaries(dictionaries) => {
@@ -99,7 +109,7 @@ impl Node {
                     Advice::Known(known) => Some(known),
                     Advice::Learn => {
                         let position = dictionaries.column;
-                        let values = self.over_dictionary(position, column.logical(), base);
+                        let values = self.over_dictionary(position, column.logical(), base, view);
                         match &mut self.memo {
                             Memo::Dictionaries(d) => d.learn(*domain, values.ok()),
                             _ => None,
@@ -111,19 +121,24 @@ impl Node {
         }
     }
 
-    /// The results for all values of a dictionary, and behind them the result for NULL.
+    /// The results for all values of a dictionary, and behind them the result for NULL; with the
+    /// charge for them.
     fn over_dictionary(
         &mut self,
         position: usize,
         logical: &DataType,
         base: &ArrayRef,
-    ) -> Result<ArrayRef> {
+        view: &View<'_>,
+    ) -> Result<(ArrayRef, Option<Reservation>)> {
         let mut rows: Vec<u32> = (0..base.len() as u32).collect();
         rows.push(NULL_INDEX);
         let values = gather(base, &Indices::with_nulls(rows))?;
         let count = values.len();
         let columns = [(position, Column::flat(logical.clone(), values))];
-        self.compute(&View::dense(&columns, count))?.to_array(count)
+        let results = self.compute(&view.dense(&columns, count))?.to_array(count)?;
+        let bytes = content_bytes(&results);
+        view.room().take(bytes, count, "of a dictionary's values")?;
+        Ok((results, view.room().keep(bytes)))
     }
 
     /// The values, by the node's kind. Some row is live.
@@ -287,7 +302,8 @@ fn operands<const N: usize>(
     operands.try_into().map_err(|_| Error::internal("operands went missing"))
 }
 
-/// Calls a function with the live rows, or once if that gives the value of all of them.
+/// Calls a function with the live rows, or once if that gives the value of all of them. What it
+/// makes has room before it is made, as far as the function knows how much that is.
 fn call(
     function: &dyn ScalarFunction,
     args: &[Column],
@@ -301,7 +317,18 @@ fn call(
         _ => Ok(Argument::Array(to_logical(&view.live_values(column)?, column.logical())?)),
     });
     let arguments = arguments.collect::<Result<Vec<_>>>()?;
+    let expected = match is_fixed(data_type) {
+        true => None,
+        false => Some(function.result_bytes(&arguments, rows)),
+    };
+    if let Some(bytes) = expected {
+        view.room().take(bytes, rows, function.name())?;
+    }
     let array = function.invoke(&arguments, rows, data_type)?;
+    if let Some(bytes) = expected {
+        let beyond = content_bytes(&array).saturating_sub(bytes);
+        view.room().take(beyond, rows, function.name())?;
+    }
     if array.len() != rows || array.data_type() != data_type {
         return Err(Error::internal(format!(
             "function `{}` gave {} rows of {} instead of {rows} rows of {data_type}",

@@ -10,9 +10,11 @@ use std::time::Instant;
 
 use super::Expr;
 use super::compile::{Node, conditions};
+use super::pieces::Pieces;
 use super::view::View;
 use crate::batch::{Chunk, Selection};
 use crate::error::Result;
+use crate::memory::Governor;
 
 /// Chunks between two looks at the order.
 const REORDER_CHUNKS: u32 = 16;
@@ -22,6 +24,7 @@ const NEWEST: f64 = 0.125;
 /// Conditions that all must be true, and what one worker remembers about them.
 pub struct Conjunction {
     conditions: Result<Vec<Condition>>,
+    pieces: Pieces,
     chunks: u32,
 }
 
@@ -34,8 +37,9 @@ struct Condition {
 
 impl Conjunction {
     /// Prepares conditions in the order written; a condition that is an AND counts as several.
-    /// What is wrong with them comes out when rows are selected.
-    pub fn new(exprs: Vec<Expr>) -> Conjunction {
+    /// What their functions make has room in a budget. What is wrong with them comes out when rows
+    /// are selected.
+    pub fn new(exprs: Vec<Expr>, memory: &Governor) -> Conjunction {
         let mut flat = Vec::new();
         exprs.into_iter().for_each(|expr| flatten(expr, &mut flat));
         let conditions = conditions(&flat, false).map(|nodes| {
@@ -43,14 +47,15 @@ impl Conjunction {
             reorder(&mut conditions);
             conditions
         });
-        Conjunction { conditions, chunks: 0 }
+        Conjunction { conditions, pieces: Pieces::new(memory), chunks: 0 }
     }
 
     /// The live rows of a chunk that pass all conditions; `None` when all do.
     ///
     /// # Errors
-    /// `Input` when a condition fails on a row that passed everything before it, `Internal` when
-    /// the conditions do not fit the chunk.
+    /// `Input` when a condition fails on a row that passed everything before it, `OutOfMemory`
+    /// when what a function makes of one row has no room, `Internal` when the conditions do not
+    /// fit the chunk.
     pub fn select(&mut self, chunk: &Chunk) -> Result<Option<Selection>> {
         let conditions = match &mut self.conditions {
             Ok(conditions) => conditions,
@@ -60,18 +65,37 @@ impl Conjunction {
         if self.chunks.is_multiple_of(REORDER_CHUNKS) {
             reorder(conditions);
         }
-        let view = View::of(chunk);
-        let mut passed: Option<Selection> = None;
-        for condition in conditions {
-            let narrowed = match &passed {
-                Some(passed) if passed.is_empty() => break,
-                Some(passed) => condition.select(&view.narrowed(passed))?,
-                None => condition.select(&view)?,
-            };
-            passed = narrowed.or(passed);
+        let mut select = |from| self.pieces.run(chunk, from, |view| select_all(conditions, view));
+        let first = select(0)?;
+        if first.rows.is_none() {
+            return Ok(first.value);
         }
-        Ok(passed)
+        let live = chunk.live_rows();
+        let mut passed: Vec<u32> = Vec::new();
+        let mut piece = first;
+        loop {
+            let rows = piece.value.or(piece.rows);
+            passed.extend(rows.iter().flat_map(|rows| rows.as_slice()));
+            if piece.until >= live {
+                return Ok((passed.len() < live).then(|| Selection::new(passed)));
+            }
+            piece = select(piece.until)?;
+        }
     }
+}
+
+/// The live rows that pass all conditions; `None` when all do.
+fn select_all(conditions: &mut [Condition], view: &View<'_>) -> Result<Option<Selection>> {
+    let mut passed: Option<Selection> = None;
+    for condition in conditions {
+        let narrowed = match &passed {
+            Some(passed) if passed.is_empty() => break,
+            Some(passed) => condition.select(&view.narrowed(passed))?,
+            None => condition.select(view)?,
+        };
+        passed = narrowed.or(passed);
+    }
+    Ok(passed)
 }
 
 impl Condition {

@@ -39,6 +39,13 @@ pub trait ScalarFunction: Send + Sync {
         true
     }
 
+    /// Bytes that the results for these arguments take, where their type does not say it (texts,
+    /// binaries, lists): what the rows are given room for before the function is called, so it
+    /// should not be less than they take. Without anything better: what the arguments take.
+    fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
+        args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(rows)))
+    }
+
     /// The results for `rows` rows: an array of length `rows` and of type `returns`.
     ///
     /// # Errors

@@ -5,15 +5,18 @@
 //! many live rows as it has values. A dictionary may hold values that no live row refers to, and
 //! an error they cause does not count: then the expression is computed per row.
 //!
-//! Memory: results for the last few dictionaries, of [`DICTIONARY_VALUES_MAX`] values at most:
-//! nobody reserves them.
+//! Memory: results for the last few dictionaries, of [`DICTIONARY_VALUES_MAX`] values at most, and
+//! of constants; each has a charge of its own. Results that have no room are computed per row.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
+use super::room::Room;
+use super::sizes::content_bytes;
 use crate::batch::{Column, Domain, Indices};
+use crate::memory::Reservation;
 
 /// Dictionaries remembered at a time. One is enough within a row group; a few more serve unions
 /// of files and morsels that end in the next row group.
@@ -22,15 +25,26 @@ const DICTIONARIES: usize = 4;
 /// Values of the largest dictionary that results are remembered for.
 const DICTIONARY_VALUES_MAX: usize = 1 << 16;
 
+/// A constant that is not worth a charge.
+const SMALL_BYTES: usize = 4 << 10;
+
 /// What is remembered about a node.
 #[derive(Debug)]
 pub(super) enum Memo {
     /// Nothing: it reads several columns, or is volatile, or inside of one that remembers.
     Nothing,
     /// It reads no column: its value.
-    Constant(Option<Column>),
+    Constant(Option<Constant>),
     /// It reads one column: its values by dictionary.
     Dictionaries(Dictionaries),
+}
+
+/// The value of what reads no column.
+#[derive(Debug)]
+pub(super) struct Constant {
+    value: Column,
+    /// For what is not small.
+    _charge: Option<Reservation>,
 }
 
 /// Results per dictionary of one column.
@@ -62,6 +76,7 @@ pub(super) struct Known {
     values: ArrayRef,
     /// Names `values`, which are a dictionary too.
     domain: Domain,
+    _charge: Option<Reservation>,
 }
 
 /// What to do about a chunk's dictionary.
@@ -72,6 +87,19 @@ pub(super) enum Advice {
     Learn,
     /// Look up.
     Known(Arc<Known>),
+}
+
+impl Constant {
+    /// A value that is remembered from now on; what its function took of the room is its charge.
+    pub fn new(value: Column, room: &Room) -> Constant {
+        let bytes = content_bytes(value.values());
+        let _charge = if bytes > SMALL_BYTES { room.keep(bytes) } else { None };
+        Constant { value, _charge }
+    }
+
+    pub fn value(&self) -> &Column {
+        &self.value
+    }
 }
 
 impl Dictionaries {
@@ -103,9 +131,14 @@ impl Dictionaries {
     }
 
     /// Remembers the results for all values of a dictionary and for NULL; `None` when one failed.
-    pub fn learn(&mut self, domain: Domain, values: Option<ArrayRef>) -> Option<Arc<Known>> {
+    pub fn learn(
+        &mut self,
+        domain: Domain,
+        values: Option<(ArrayRef, Option<Reservation>)>,
+    ) -> Option<Arc<Known>> {
         let dictionary = self.known.iter_mut().find(|d| d.domain == domain)?;
-        let known = values.map(|values| Arc::new(Known { values, domain: Domain::unique() }));
+        let known = values
+            .map(|(values, _charge)| Arc::new(Known { values, domain: Domain::unique(), _charge }));
         dictionary.state = known.clone().map_or(State::Failed, State::Known);
         known
     }

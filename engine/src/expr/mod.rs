@@ -16,7 +16,7 @@
 //! * `check`: whether an expression fits a schema.
 //! * `compile`: from expressions to nodes that are evaluated.
 //! * `evaluate`, `logic`, `kernels`: evaluation; `view`: what it is over; `memo`: what it
-//!   remembers.
+//!   remembers; `room`, `pieces`: the memory of what functions make; `sizes`: bytes of values.
 //! * `select`, `filter`: conditions to selections.
 
 mod calls;
@@ -32,7 +32,10 @@ mod logic;
 mod memo;
 pub mod moments;
 mod node;
+mod pieces;
+mod room;
 mod select;
+mod sizes;
 pub mod totals;
 mod view;
 mod window;
@@ -47,6 +50,8 @@ pub use function::{
 };
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
+pub use pieces::Piece;
+pub use sizes::content_bytes;
 pub use window::{Frame, FrameBound, FrameUnits, Over, WindowArgument, WindowCall, WindowKind};
 
 #[cfg(test)]

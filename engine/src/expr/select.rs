@@ -39,7 +39,7 @@ impl Node {
             }
             _ if view.is_thin(self.cost, self.reads.len()) => {
                 let columns = view.gather(&self.reads)?;
-                let together = View::dense(&columns, view.live());
+                let together = view.dense(&columns, view.live());
                 let numbers = passing(&self.compute(&together)?, &together)?;
                 Ok(numbers.map(|numbers| match view.selection() {
                     Some(live) => live.pick(&numbers),

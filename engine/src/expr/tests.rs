@@ -13,6 +13,7 @@ use arrow::datatypes::{
 use super::*;
 use crate::batch::{Chunk, Column, Domain, Indices, NULL_INDEX, Place, Selection};
 use crate::error::Error;
+use crate::memory::Governor;
 
 fn ints(values: &[Option<i64>]) -> Column {
     Column::flat(DataType::Int64, Arc::new(Int64Array::from(values.to_vec())))
@@ -34,18 +35,27 @@ fn compare(op: CompareOp, left: Expr, right: Expr) -> Expr {
     Expr::Compare { op, left: left.into(), right: right.into() }
 }
 
+fn evaluator(expr: Expr) -> Evaluator {
+    Evaluator::new(&[expr], &Governor::new(Default::default()))
+}
+
+fn column(evaluator: &mut Evaluator, chunk: &Chunk) -> crate::Result<Column> {
+    let Piece { value, rows, .. } = evaluator.evaluate(chunk, 0)?;
+    assert!(rows.is_none(), "there is room for all");
+    Ok(value[0].clone())
+}
+
 fn live(evaluator: &mut Evaluator, chunk: &Chunk) -> crate::Result<ArrayRef> {
-    let column = evaluator.evaluate(chunk)?;
-    chunk.live_values(&column)
+    chunk.live_values(&column(evaluator, chunk)?)
 }
 
 fn live_ints(expr: Expr, chunk: &Chunk) -> crate::Result<Vec<Option<i64>>> {
-    let array = live(&mut Evaluator::new(expr), chunk)?;
+    let array = live(&mut evaluator(expr), chunk)?;
     Ok(array.as_primitive::<Int64Type>().iter().collect())
 }
 
 fn live_bools(expr: Expr, chunk: &Chunk) -> crate::Result<Vec<Option<bool>>> {
-    let array = live(&mut Evaluator::new(expr), chunk)?;
+    let array = live(&mut evaluator(expr), chunk)?;
     Ok(array.as_boolean().iter().collect())
 }
 
@@ -70,7 +80,7 @@ fn a_condition_that_can_fail_stays_behind_its_guard() {
     let both = Expr::And(vec![not_zero.clone(), above.clone()]);
     let expected = [Some(true), Some(false), None, Some(false)];
     assert_eq!(live_bools(both.clone(), &chunk).expect("guarded"), expected);
-    let mut filter = Conjunction::new(vec![both]);
+    let mut filter = Conjunction::new(vec![both], &Governor::new(Default::default()));
     let selection = filter.select(&chunk).expect("guarded").expect("narrows");
     assert_eq!(selection.as_slice(), [0]);
     let is_zero = Expr::Not(not_zero.into());
@@ -91,7 +101,7 @@ fn decimals_widen_when_they_must() {
     let b = Expr::column(1, price.clone());
     let times = arithmetic(ArithmeticOp::Multiply, a, b, product);
     let small = chunk(vec![column(vec![150, -205]), column(vec![95, 100])], 2);
-    let mut evaluator = Evaluator::new(times);
+    let mut evaluator = evaluator(times);
     let array = live(&mut evaluator, &small).expect("multiplies");
     assert_eq!(array.as_primitive::<Decimal64Type>().values(), &[14_250, -20_500]);
     let most = 999_999_999_999_999;
@@ -121,15 +131,17 @@ fn dictionaries_are_computed_once_and_fail_by_row_only() {
     let error = live_ints(cast, &over(vec![1])).expect_err("`x` is no number");
     assert!(error.to_string().contains('x'), "{error}");
     let is_null = Expr::IsNull(text());
-    let mut evaluator = Evaluator::new(is_null.clone());
+    let mut evaluator = evaluator(is_null.clone());
     for _ in 0..2 {
-        let column = evaluator.evaluate(&fine).expect("evaluates");
+        let column = column(&mut evaluator, &fine).expect("evaluates");
         assert!(matches!(column.form(), crate::batch::Form::Indexed(i) if i.domain.is_some()));
         let array = fine.live_values(&column).expect("gathers");
         let expected = BooleanArray::from(vec![false, false, true, false]);
         assert_eq!(array.as_boolean(), &expected);
     }
-    let selected = Conjunction::new(vec![is_null]).select(&fine).expect("selects");
+    let selected = Conjunction::new(vec![is_null], &Governor::new(Default::default()))
+        .select(&fine)
+        .expect("selects");
     assert_eq!(selected.expect("narrows").as_slice(), [2]);
 }
 
@@ -193,7 +205,7 @@ fn literal(data_type: DataType, value: Value) -> Expr {
 
 fn text_of(expr: Expr) -> crate::Result<String> {
     let one = chunk(vec![], 1);
-    let array = live(&mut Evaluator::new(expr), &one)?;
+    let array = live(&mut evaluator(expr), &one)?;
     Ok(arrow::util::display::array_value_to_string(&array, 0).expect("prints"))
 }
 

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::room::Room;
 use crate::batch::{Chunk, Column, Form, Indices, Selection};
 use crate::error::{Error, Result};
 use arrow::array::ArrayRef;
@@ -22,6 +23,7 @@ pub(super) struct View<'a> {
     columns: Columns<'a>,
     rows: usize,
     selection: Option<&'a Selection>,
+    room: &'a Room,
 }
 
 #[derive(Clone, Copy)]
@@ -32,18 +34,22 @@ enum Columns<'a> {
 }
 
 impl<'a> View<'a> {
-    /// All of a chunk.
-    pub fn of(chunk: &'a Chunk) -> View<'a> {
+    /// All of a chunk, and the room for what functions make of it.
+    pub fn of(chunk: &'a Chunk, room: &'a Room) -> View<'a> {
         View {
             columns: Columns::All(chunk.columns()),
             rows: chunk.rows(),
             selection: chunk.selection(),
+            room,
         }
     }
 
-    /// Some columns with all their rows.
-    pub fn dense(columns: &'a [(usize, Column)], rows: usize) -> View<'a> {
-        View { columns: Columns::Some(columns), rows, selection: None }
+    /// Some columns with all their rows, in the same room.
+    pub fn dense<'b>(&self, columns: &'b [(usize, Column)], rows: usize) -> View<'b>
+    where
+        'a: 'b,
+    {
+        View { columns: Columns::Some(columns), rows, selection: None, room: self.room }
     }
 
     /// The same columns with fewer rows live.
@@ -51,7 +57,12 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
-        View { columns: self.columns, rows: self.rows, selection: Some(selection) }
+        View { selection: Some(selection), ..*self }
+    }
+
+    /// The room for what functions make.
+    pub fn room(&self) -> &'a Room {
+        self.room
     }
 
     /// Physical rows.

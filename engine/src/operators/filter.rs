@@ -3,7 +3,7 @@
 //! A filter copies nothing: it narrows the chunk's selection. Only when few rows are left it
 //! copies them together, so that what comes after does not drag the dead ones along.
 //!
-//! Memory: none but the chunk at hand and results per dictionary.
+//! Memory: the conjunction's, which charges what it makes and remembers, and the chunk at hand.
 //! Concurrency: none; each worker has its own conditions and measures them itself.
 
 use std::sync::Arc;
@@ -82,8 +82,9 @@ impl Transform for FilterTransform {
         "filter"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn TransformWorker>> {
-        Ok(Box::new(FilterWorker { conjunction: Conjunction::new(self.conditions.clone()) }))
+    fn worker(&self, cx: &Context) -> Result<Box<dyn TransformWorker>> {
+        let conjunction = Conjunction::new(self.conditions.clone(), cx.memory());
+        Ok(Box::new(FilterWorker { conjunction }))
     }
 
     fn reset(&self) -> Result<()> {

@@ -2,7 +2,9 @@
 //!
 //! Columns that only pass through are shared, and the chunk keeps its selection.
 //!
-//! Memory: none but the chunk at hand and results per dictionary.
+//! A chunk comes out in pieces when there is no room for what functions make of all its rows.
+//!
+//! Memory: the evaluator's, which charges what it makes and remembers, and the chunk at hand.
 //! Concurrency: none; each worker has its own evaluators.
 
 use std::sync::Arc;
@@ -13,8 +15,8 @@ use serde_json::Value;
 
 use crate::batch::Chunk;
 use crate::error::{Error, Result};
-use crate::expr::{Evaluator, Expr, Functions};
-use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
+use crate::expr::{Evaluator, Expr, Functions, Piece};
+use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
 /// `SELECT expression AS name, …`.
@@ -88,7 +90,9 @@ struct ProjectTransform {
 }
 
 struct ProjectWorker {
-    evaluators: Vec<Evaluator>,
+    evaluator: Evaluator,
+    /// A chunk of which pieces are still to come, and how many of its live rows have been given.
+    rest: Option<(Chunk, usize)>,
 }
 
 impl Transform for ProjectTransform {
@@ -96,9 +100,9 @@ impl Transform for ProjectTransform {
         "project"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn TransformWorker>> {
-        let evaluators = self.exprs.iter().cloned().map(Evaluator::new).collect();
-        Ok(Box::new(ProjectWorker { evaluators }))
+    fn worker(&self, cx: &Context) -> Result<Box<dyn TransformWorker>> {
+        let evaluator = Evaluator::new(&self.exprs, cx.memory());
+        Ok(Box::new(ProjectWorker { evaluator, rest: None }))
     }
 
     fn reset(&self) -> Result<()> {
@@ -108,8 +112,30 @@ impl Transform for ProjectTransform {
 
 impl TransformWorker for ProjectWorker {
     fn push(&mut self, input: Chunk, _: &Context) -> Result<Pushed> {
-        let columns = self.evaluators.iter_mut().map(|evaluator| evaluator.evaluate(&input));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        Ok(Pushed::Chunk(input.with_columns(columns)))
+        let output = self.piece(input, 0)?;
+        Ok(match self.rest {
+            None => Pushed::Chunk(output),
+            Some(_) => Pushed::HaveMore(output),
+        })
+    }
+
+    fn resume(&mut self, _: &Context) -> Result<Step> {
+        match self.rest.take() {
+            Some((input, from)) => Ok(Step::Chunk(self.piece(input, from)?)),
+            None => Ok(Step::Exhausted),
+        }
+    }
+}
+
+impl ProjectWorker {
+    /// The values for the live rows of `input` from number `from` on, or for some of them; then
+    /// the others are kept.
+    fn piece(&mut self, input: Chunk, from: usize) -> Result<Chunk> {
+        let Piece { value: columns, rows, until } = self.evaluator.evaluate(&input, from)?;
+        let Some(rows) = rows else { return Ok(input.with_columns(columns)) };
+        if until < input.live_rows() {
+            self.rest = Some((input.clone(), until));
+        }
+        Ok(input.select(rows).with_columns(columns))
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct FileSet {
     /// A scan of all of them.
     scan: FilesScan,
     statistics: TableStatistics,
+    memory: Governor,
 }
 
 impl FileSet {
@@ -75,7 +76,7 @@ impl FileSet {
             }
         }
         let (pattern, reading) = (pattern.to_path_buf(), reading.clone());
-        Ok(FileSet { pattern, reading, scan, statistics })
+        Ok(FileSet { pattern, reading, scan, statistics, memory: memory.clone() })
     }
 }
 
@@ -133,7 +134,7 @@ impl DataSource for FileSet {
     fn scan(&self, columns: &[usize], conditions: Vec<Expr>) -> Result<Arc<dyn Spec>> {
         let mut scan = self.scan.clone();
         (scan.projection, scan.predicates) = (columns.to_vec(), conditions);
-        Ok(Arc::new(scan.pruned()?))
+        Ok(Arc::new(scan.pruned(&self.memory)?))
     }
 
     fn is_current(&self) -> Result<bool> {

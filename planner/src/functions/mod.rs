@@ -6,8 +6,8 @@
 //!   dates.
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
 //! * `positions`: those of elements in lists.
-//! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `window`:
-//!   window functions.
+//! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
+//!   of what functions make; `window`: window functions.
 //! * `strict`: functions that are NULL when a list is; `list_text`: lists as texts.
 //! * `user`: functions of the program's own.
 
@@ -20,6 +20,7 @@ mod now;
 mod opaque;
 mod positions;
 mod series;
+mod sizes;
 mod stamps;
 mod strict;
 mod user;
@@ -36,6 +37,7 @@ pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use positions::positions;
 use series::unfolded;
 pub(crate) use series::{called, is_random};
+pub(crate) use sizes::result_bytes;
 pub(crate) use strict::strict;
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,

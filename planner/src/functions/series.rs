@@ -1,43 +1,61 @@
-//! Functions that make long lists of few constants: folded, a list would be written out in the
-//! plan, element by element. They are called when rows are made.
+//! Functions that make much of few constants. Folded, a list would be written out in the plan,
+//! element by element, and a text would be made where no budget holds: they are called when rows
+//! are made.
+//!
+//! * Those of lists are never folded: to the borrowed rules they are volatile.
+//! * Those of texts are folded when their result is short.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion_common::Result;
 use datafusion_common::tree_node::TreeNode;
+use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
 
+use super::sizes::constant_bytes;
 use super::stamps::{stamps, stamps_type};
 
-/// Their names.
-const SERIES: [&str; 3] = ["array_repeat", "generate_series", "range"];
+/// Functions that make lists.
+const SERIES: [&str; 4] = ["array_repeat", "array_resize", "generate_series", "range"];
+/// Functions that make texts.
+const TEXTS: [&str; 3] = ["repeat", "lpad", "rpad"];
+/// What is folded of texts, in bytes.
+const SHORT_BYTES: usize = 64 << 10;
 
-/// A function that is not folded: to the borrowed rules it is volatile.
+/// A function that is not folded, or when its result is short alone.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Unfolded {
     inner: Arc<ScalarUDF>,
     signature: Signature,
+    /// What a call makes at most, in bytes.
+    most: Option<usize>,
 }
 
 impl Unfolded {
     /// What the function makes of timestamps, where that is ours to make.
     fn stamps_type(&self, start: Option<&DataType>) -> Option<DataType> {
-        if self.name() == "array_repeat" { None } else { stamps_type(start) }
+        match self.name() {
+            "generate_series" | "range" => stamps_type(start),
+            _ => None,
+        }
     }
 }
 
 /// The function as the borrowed rules shall see it.
 pub(super) fn unfolded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    if !SERIES.contains(&function.name()) {
-        return function;
-    }
     let mut signature = function.signature().clone();
-    signature.volatility = Volatility::Volatile;
-    Arc::new(ScalarUDF::from(Unfolded { inner: function, signature }))
+    let most = match function.name() {
+        name if SERIES.contains(&name) => None,
+        name if TEXTS.contains(&name) => Some(SHORT_BYTES),
+        _ => return function,
+    };
+    if most.is_none() {
+        signature.volatility = Volatility::Volatile;
+    }
+    Arc::new(ScalarUDF::from(Unfolded { inner: function, signature, most }))
 }
 
 /// The function that is called, which is as volatile as it is.
@@ -45,7 +63,7 @@ pub(crate) fn called(function: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match function.inner().downcast_ref::<Unfolded>() {
         Some(Unfolded { inner, .. }) => {
             let signature = inner.signature().clone();
-            Arc::new(ScalarUDF::from(Unfolded { inner: inner.clone(), signature }))
+            Arc::new(ScalarUDF::from(Unfolded { inner: inner.clone(), signature, most: None }))
         }
         None => function.clone(),
     }
@@ -95,6 +113,12 @@ impl ScalarUDFImpl for Unfolded {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let Some(most) = self.most {
+            let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+            if constant_bytes(self.name(), &arrays) > most {
+                return exec_err!("{} is called when rows are made", self.name());
+            }
+        }
         let start = arguments.args.first().map(ColumnarValue::data_type);
         if self.stamps_type(start.as_ref()).is_some() {
             let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;

@@ -10,6 +10,8 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
 use gristmill_engine::expr::{Argument, ScalarFunction};
 use gristmill_engine::{Error, Result};
 
+use crate::functions::result_bytes;
+
 /// A scalar function of the front end, called with the types it declared.
 pub(crate) struct UdfFunction {
     udf: Arc<ScalarUDF>,
@@ -30,6 +32,12 @@ impl ScalarFunction for UdfFunction {
 
     fn is_volatile(&self) -> bool {
         self.udf.signature().volatility == Volatility::Volatile
+    }
+
+    fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
+        let taken =
+            || args.iter().fold(0, |sum: usize, a| sum.saturating_add(a.content_bytes(rows)));
+        result_bytes(self.name(), args, rows).unwrap_or_else(taken)
     }
 
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {

@@ -22,8 +22,8 @@ use super::shape::{Shape, Shared};
 use super::table::Table;
 use crate::batch::{Chunk, MAX_CHUNK_ROWS, Selection, pick};
 use crate::error::{Error, Result};
-use crate::memory::Reservation;
 use crate::memory::rows::RowMarks;
+use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Context, Pushed, Step, TransformWorker};
 
 /// What came of a step.
@@ -51,8 +51,9 @@ impl AtOnce {
         members: Option<&Members>,
         table: Arc<Table>,
         probe: ProbeRows,
+        memory: &Governor,
     ) -> Result<Self> {
-        let prober = ProbeWorker::new(shared, members, table)?;
+        let prober = ProbeWorker::new(shared, members, table, memory)?;
         Ok(AtOnce { prober, probe, more: false, build_rows: None })
     }
 
@@ -185,7 +186,9 @@ impl ByBlocks {
         let Some(matcher) = &mut self.matcher else {
             self.probe.rewind();
             match blocks.next(workshop, cx)? {
-                Some(table) => self.matcher = Some(Matcher::new(&blocks.shared, table)),
+                Some(table) => {
+                    self.matcher = Some(Matcher::new(&blocks.shared, table, cx.memory()))
+                }
                 None => drop(self.passes.pop()),
             }
             return Ok(Next::Again);

@@ -127,7 +127,7 @@ impl LaneRows {
             && let Some(table) = blocks.next(&mut self.workshop, cx)?
             && blocks.is_done()
         {
-            let lane = AtOnce::new(&shared, members.as_ref(), table, probe)?;
+            let lane = AtOnce::new(&shared, members.as_ref(), table, probe, cx.memory())?;
             self.running = Some(Running::AtOnce(Box::new(lane)));
             return Ok(());
         }

@@ -10,6 +10,7 @@ use super::table::{LookUp, Table};
 use crate::batch::{Chunk, MAX_CHUNK_ROWS, Selection};
 use crate::error::Result;
 use crate::expr::Conjunction;
+use crate::memory::Governor;
 use crate::pipeline::Context;
 
 /// One worker's view of a table.
@@ -31,11 +32,12 @@ struct Condition {
 
 impl Matcher {
     /// A view of a table of the build rows, or of some of them.
-    pub(super) fn new(shared: &Arc<Shared>, table: Arc<Table>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, table: Arc<Table>, memory: &Governor) -> Self {
+        let residual = shared.shape.residual.as_ref();
         Matcher {
             shared: shared.clone(),
             table,
-            condition: shared.shape.residual.as_ref().map(Condition::new),
+            condition: residual.map(|residual| Condition::new(residual, memory)),
             look_up: LookUp::default(),
             entries: Vec::new(),
             pairs: Pairs::default(),
@@ -127,8 +129,8 @@ impl Matcher {
 }
 
 impl Condition {
-    fn new(residual: &Residual) -> Self {
-        let conjunction = Conjunction::new(vec![residual.condition.clone()]);
+    fn new(residual: &Residual, memory: &Governor) -> Self {
+        let conjunction = Conjunction::new(vec![residual.condition.clone()], memory);
         Condition { residual: residual.clone(), conjunction }
     }
 }

@@ -18,6 +18,7 @@ use super::shape::{Shape, Shared};
 use super::{HashJoin, JoinKind};
 use crate::batch::{Chunk, Selection, pick};
 use crate::error::Result;
+use crate::memory::Governor;
 use crate::pipeline::Context;
 
 /// The tables beside the one of all keys.
@@ -77,9 +78,9 @@ pub(super) struct MemberMatcher {
 impl MemberMatcher {
     /// # Errors
     /// `Internal` when the tables are not made yet.
-    pub(super) fn new(members: &Members, in_key: usize) -> Result<Self> {
-        let any = Matcher::new(&members.any, members.any.table()?);
-        let null = Matcher::new(&members.null, members.null.table()?);
+    pub(super) fn new(members: &Members, in_key: usize, memory: &Governor) -> Result<Self> {
+        let any = Matcher::new(&members.any, members.any.table()?, memory);
+        let null = Matcher::new(&members.null, members.null.table()?, memory);
         Ok(MemberMatcher { any, null, in_key })
     }
 

@@ -22,6 +22,7 @@ use super::shape::{Shape, Shared};
 use super::table::Table;
 use crate::batch::{Chunk, Column, MAX_CHUNK_ROWS, Selection};
 use crate::error::Result;
+use crate::memory::Governor;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
 /// The probe side of a join.
@@ -47,7 +48,7 @@ impl Transform for ProbeTransform {
             return Ok(Box::new(StoreProbe::new(&self.shared, cx)?));
         }
         let table = self.shared.table()?;
-        Ok(Box::new(ProbeWorker::new(&self.shared, self.members.as_ref(), table)?))
+        Ok(Box::new(ProbeWorker::new(&self.shared, self.members.as_ref(), table, cx.memory())?))
     }
 
     fn reset(&self) -> Result<()> {
@@ -104,10 +105,12 @@ impl ProbeWorker {
         shared: &Arc<Shared>,
         members: Option<&Members>,
         table: Arc<Table>,
+        memory: &Governor,
     ) -> Result<Self> {
         let in_key = shared.shape.probe_keys.first().copied().unwrap_or(0);
-        let members = members.map(|members| MemberMatcher::new(members, in_key)).transpose()?;
-        Ok(ProbeWorker { matcher: Matcher::new(shared, table), members, current: None })
+        let members = members.map(|members| MemberMatcher::new(members, in_key, memory));
+        let matcher = Matcher::new(shared, table, memory);
+        Ok(ProbeWorker { matcher, members: members.transpose()?, current: None })
     }
 
     /// A chunk when the build side has no rows.

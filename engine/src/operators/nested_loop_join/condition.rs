@@ -5,8 +5,9 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use super::shape::{Condition, Shape};
 use super::store::Columns;
 use crate::batch::{Chunk, Column, Place, Selection};
-use crate::error::Result;
-use crate::expr::{Conjunction, Evaluator};
+use crate::error::{Error, Result};
+use crate::expr::{Conjunction, Evaluator, Piece};
+use crate::memory::Governor;
 
 /// A condition and what one worker remembers about it.
 pub(super) struct Test {
@@ -32,11 +33,12 @@ pub(super) struct Outcome {
 
 impl Test {
     /// The test of a join; `None` when all pairs match.
-    pub(super) fn new(shape: &Shape) -> Option<Self> {
+    pub(super) fn new(shape: &Shape, memory: &Governor) -> Option<Self> {
         let condition = shape.condition.clone()?;
+        let exprs = vec![condition.expr.clone()];
         let method = match shape.null_aware {
-            true => Method::ThreeValued(Evaluator::new(condition.expr.clone())),
-            false => Method::TwoValued(Conjunction::new(vec![condition.expr.clone()])),
+            true => Method::ThreeValued(Evaluator::new(&exprs, memory)),
+            false => Method::TwoValued(Conjunction::new(exprs, memory)),
         };
         let types = condition.build.iter().map(|&c| shape.types[c].clone()).collect();
         Some(Test { condition, types, method })
@@ -83,20 +85,29 @@ impl Test {
                 Ok(Outcome { passed: conjunction.select(chunk)?, unknown: Vec::new() })
             }
             Method::ThreeValued(evaluator) => {
-                let column = evaluator.evaluate(chunk)?;
-                let values = column.to_array(chunk.rows())?;
-                Ok(by_value(values.as_boolean(), chunk.live_positions()))
+                let (mut passed, mut unknown, mut from) = (Vec::new(), Vec::new(), 0);
+                while from < chunk.live_rows() {
+                    let piece = evaluator.evaluate(chunk, from)?;
+                    let Piece { value: columns, rows, until } = piece;
+                    let [column] = &columns[..] else {
+                        return Err(Error::internal("a condition has one value a row"));
+                    };
+                    let values = column.to_array(chunk.rows())?;
+                    let live = rows.as_ref().map_or(chunk.live_positions(), Selection::as_slice);
+                    by_value(values.as_boolean(), live, &mut passed, &mut unknown);
+                    from = until;
+                }
+                Ok(Outcome { passed: Some(Selection::new(passed)), unknown })
             }
         }
     }
 }
 
-fn by_value(values: &BooleanArray, live: &[u32]) -> Outcome {
+/// The live rows for which a condition is TRUE, and those for which it is NULL.
+fn by_value(values: &BooleanArray, live: &[u32], passed: &mut Vec<u32>, unknown: &mut Vec<u32>) {
     let is_true = |&&row: &&u32| values.is_valid(row as usize) && values.value(row as usize);
-    let passed: Vec<u32> = live.iter().filter(is_true).copied().collect();
-    let unknown = match values.null_count() {
-        0 => Vec::new(),
-        _ => live.iter().filter(|&&row| values.is_null(row as usize)).copied().collect(),
-    };
-    Outcome { passed: Some(Selection::new(passed)), unknown }
+    passed.extend(live.iter().filter(is_true));
+    if values.null_count() > 0 {
+        unknown.extend(live.iter().filter(|&&row| values.is_null(row as usize)));
+    }
 }

@@ -42,7 +42,7 @@ impl Transform for ProbeTransform {
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn TransformWorker>> {
         let reader = Reader::new(&self.shared, cx)?;
-        let test = Test::new(&self.shared.shape);
+        let test = Test::new(&self.shared.shape, cx.memory());
         let (shared, ready) = (self.shared.clone(), VecDeque::new());
         Ok(Box::new(ProbeWorker { shared, reader, test, current: None, ready }))
     }

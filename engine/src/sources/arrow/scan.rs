@@ -114,9 +114,9 @@ impl Source for Scan {
         "arrow scan"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
         Ok(Box::new(ScanWorker {
-            filter: Conjunction::new(self.shared.predicates.clone()),
+            filter: Conjunction::new(self.shared.predicates.clone(), cx.memory()),
             shared: self.shared.clone(),
             reading: None,
         }))

@@ -106,7 +106,7 @@ impl Source for Scan {
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
         Ok(Box::new(ScanWorker {
-            filter: Conjunction::new(self.shared.predicates.clone()),
+            filter: Conjunction::new(self.shared.predicates.clone(), cx.memory()),
             shared: self.shared.clone(),
             partition: None,
             morsel: 0,

@@ -22,6 +22,7 @@ pub(crate) use self::stage::{Stage, order};
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Form, Indices, KeyFilterProbe, Place, Selection};
 use crate::error::Result;
 use crate::expr::Conjunction;
+use crate::memory::Governor;
 
 /// Thin blocks are collected until this many rows are left.
 const COLLECT_ROWS: usize = CHUNK_ROWS / 2;
@@ -74,9 +75,11 @@ enum Filter {
 }
 
 impl Filter {
-    fn new(test: &Test) -> Self {
+    fn new(test: &Test, memory: &Governor) -> Self {
         match test {
-            Test::Conjuncts(conjuncts) => Filter::Conjuncts(Conjunction::new(conjuncts.clone())),
+            Test::Conjuncts(conjuncts) => {
+                Filter::Conjuncts(Conjunction::new(conjuncts.clone(), memory))
+            }
             Test::Keys(slot, keys) => Filter::Keys(KeyFilterProbe::new(slot.clone(), keys.clone())),
         }
     }
@@ -167,8 +170,8 @@ impl Block {
 
 impl BlockReader {
     /// Evaluators of one worker.
-    pub(crate) fn new(plan: &BlockPlan) -> Self {
-        let filters = plan.stages.iter().map(|stage| Filter::new(&stage.test));
+    pub(crate) fn new(plan: &BlockPlan, memory: &Governor) -> Self {
+        let filters = plan.stages.iter().map(|stage| Filter::new(&stage.test, memory));
         BlockReader {
             filters: filters.collect(),
             order: (0..plan.stages.len()).collect(),

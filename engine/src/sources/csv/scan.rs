@@ -155,9 +155,9 @@ impl Source for Scan {
         "csv scan"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
         Ok(Box::new(ScanWorker {
-            blocks: BlockReader::new(&self.shared.plan),
+            blocks: BlockReader::new(&self.shared.plan, cx.memory()),
             held: self.shared.reservation.child(0)?,
             window: Window::new(self.shared.preamble.clone()),
             records: Records::default(),

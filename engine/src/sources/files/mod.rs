@@ -162,7 +162,7 @@ impl Spec for FilesScan {
 
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
-        let scan = Scan::new(self.clone().pruned()?, build)?;
+        let scan = Scan::new(self.clone().pruned(&build.query.memory)?, build)?;
         Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()).reading(&ids))
     }
 }

@@ -6,6 +6,7 @@ use super::{FilesScan, Part};
 use crate::batch::{Chunk, KeyFilterUse, Place};
 use crate::error::{Error, Result};
 use crate::expr::{Conjunction, Expr, Literal};
+use crate::memory::Governor;
 use crate::plan::Spec;
 use crate::sources::{ArrowScan, CsvScan, FileRef, JsonScan, ParquetScan};
 
@@ -109,18 +110,19 @@ impl FilesScan {
     /// The scan without the files of which no row can pass, going by their constants.
     ///
     /// # Errors
-    /// `Internal` when the conditions do not fit the columns.
-    pub fn pruned(mut self) -> Result<FilesScan> {
+    /// `Internal` when the conditions do not fit the columns, `OutOfMemory` when what their
+    /// functions make has no room.
+    pub fn pruned(mut self, memory: &Governor) -> Result<FilesScan> {
         let parts = std::mem::take(&mut self.parts);
         for part in parts {
-            if self.may_pass(&part)? {
+            if self.may_pass(&part, memory)? {
                 self.parts.push(part);
             }
         }
         Ok(self)
     }
 
-    fn may_pass(&self, part: &Part) -> Result<bool> {
+    fn may_pass(&self, part: &Part, memory: &Governor) -> Result<bool> {
         let reader = self.reader(part)?;
         for predicate in &self.predicates {
             let mut predicate = predicate.clone();
@@ -129,7 +131,7 @@ impl FilesScan {
                 continue;
             }
             let row = Chunk::new(Vec::new(), 1, Place::default());
-            let passed = Conjunction::new(vec![predicate]).select(&row)?;
+            let passed = Conjunction::new(vec![predicate], memory).select(&row)?;
             if passed.is_some_and(|passed| passed.is_empty()) {
                 return Ok(false);
             }

@@ -28,7 +28,7 @@ fn query(threads: usize) -> Arc<Query> {
 fn rows(scan: &FilesScan, threads: usize) -> Result<RecordBatch> {
     let query = query(threads);
     let schema = scan.schema(&[])?;
-    let source = Scan::new(scan.clone().pruned()?, &mut Build::new(query.clone()))?;
+    let source = Scan::new(scan.clone().pruned(&query.memory)?, &mut Build::new(query.clone()))?;
     let found: Mutex<BTreeMap<u64, Vec<RecordBatch>>> = Mutex::default();
     let work = |worker: usize| -> Result<()> {
         let cx = Context { query: query.clone(), order: Order::new(), worker };
@@ -208,7 +208,10 @@ fn files_that_their_constants_rule_out_are_not_opened() {
         table.expected.iter().filter(|row| row.2 == 0 && row.0 >= 5).cloned().collect();
     let expected = batch_of(&expected, &table.scan.table_schema());
     assert_eq!(rows(&table.scan, 2).expect("reads"), expected);
-    assert_eq!(table.scan.clone().pruned().expect("prunes").parts.len(), 2);
+    assert_eq!(
+        table.scan.clone().pruned(&Governor::new(Default::default())).expect("prunes").parts.len(),
+        2
+    );
     table.scan.predicates.clear();
     assert!(matches!(rows(&table.scan, 1), Err(Error::Io { .. })));
 }

@@ -113,13 +113,13 @@ impl Source for Scan {
         "json scan"
     }
 
-    fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {
+    fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
         let shared = &self.shared;
         let keys = shared.columns.iter().enumerate().map(|(number, column)| {
             (column.name.as_str(), shared.slots.binary_search(&number).ok())
         });
         Ok(Box::new(ScanWorker {
-            filter: Conjunction::new(shared.predicates.clone()),
+            filter: Conjunction::new(shared.predicates.clone(), cx.memory()),
             held: shared.reservation.child(0)?,
             keys: Keys::new(keys, shared.is_closed),
             records: Records::new(shared.slots.len()),

@@ -256,7 +256,10 @@ fn filters_give_the_rows_that_pass_whatever_their_share() {
         for predicates in &predicates {
             let scan = ParquetScan { predicates: predicates.clone(), ..whole.clone() };
             let read = rows(&scan, 2).expect("reads");
-            let mut filter = crate::expr::Conjunction::new(predicates.clone());
+            let mut filter = crate::expr::Conjunction::new(
+                predicates.clone(),
+                &Governor::new(Default::default()),
+            );
             let chunk = Chunk::from_batch(&all, Default::default()).expect("chunk");
             let passed = filter.select(&chunk).expect("selects");
             let passed =

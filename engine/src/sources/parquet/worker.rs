@@ -92,7 +92,7 @@ impl ScanWorker {
     /// A worker that has taken no morsel yet.
     pub fn new(shared: Arc<Shared>) -> Result<Self> {
         Ok(ScanWorker {
-            blocks: BlockReader::new(&shared.plan),
+            blocks: BlockReader::new(&shared.plan, shared.reservation.governor()),
             held: shared.reservation.child(MINIMUM_BYTES)?,
             ranges: vec![None; shared.key_filters.len()],
             morsel: None,

@@ -1,0 +1,75 @@
+//! How many bytes values take.
+
+use arrow::array::{Array, AsArray, GenericByteViewArray};
+use arrow::datatypes::{ByteViewType, DataType};
+
+use super::function::Argument;
+use crate::batch::physical_type;
+
+/// Whether the type of a value says how many bytes it takes.
+pub(super) fn is_fixed(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::FixedSizeBinary(_) | DataType::Boolean | DataType::Null => true,
+        other => physical_type(other).is_primitive(),
+    }
+}
+
+/// Bytes that the values of an array take, those included that they share with other arrays.
+pub fn content_bytes(array: &dyn Array) -> usize {
+    let places = |width: usize| array.len() * width;
+    match array.data_type() {
+        DataType::Utf8View => view_bytes(array.as_string_view()),
+        DataType::BinaryView => view_bytes(array.as_binary_view()),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let (start, end) = ends(list.value_offsets());
+            places(4) + content_bytes(&list.values().slice(start, end - start))
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let (start, end) = ends(list.value_offsets());
+            places(8) + content_bytes(&list.values().slice(start, end - start))
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            let (start, end) = ends(map.value_offsets());
+            places(4) + content_bytes(&map.entries().slice(start, end - start))
+        }
+        DataType::FixedSizeList(_, width) => {
+            let list = array.as_fixed_size_list();
+            let width = usize::try_from(*width).unwrap_or(0);
+            let start = usize::try_from(list.value_offset(0)).unwrap_or(0);
+            content_bytes(&list.values().slice(start, list.len() * width))
+        }
+        DataType::Struct(_) => {
+            array.as_struct().columns().iter().map(|column| content_bytes(column)).sum()
+        }
+        _ => array.to_data().get_slice_memory_size().unwrap_or(0),
+    }
+}
+
+/// Where the values between some offsets begin and end.
+fn ends<T: Copy + TryInto<usize>>(offsets: &[T]) -> (usize, usize) {
+    let place = |offset: Option<&T>| offset.and_then(|&o| o.try_into().ok()).unwrap_or(0);
+    (place(offsets.first()), place(offsets.last()))
+}
+
+fn view_bytes<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> usize {
+    // The low half of a view is the length; what is longer than this stands elsewhere.
+    const INLINE_MAX: usize = 12;
+    let beyond = |view: &u128| {
+        let length = *view as u32 as usize;
+        if length > INLINE_MAX { length } else { 0 }
+    };
+    size_of_val(&array.views()[..]) + array.views().iter().map(beyond).sum::<usize>()
+}
+
+impl Argument {
+    /// Bytes that the argument's values take for `rows` rows; a constant counts for each.
+    pub fn content_bytes(&self, rows: usize) -> usize {
+        match self {
+            Argument::Array(array) => content_bytes(array),
+            Argument::Constant(array) => content_bytes(array).saturating_mul(rows),
+        }
+    }
+}
