@@ -242,11 +242,11 @@ mod tests {
             assert!(error.to_string().contains("--memory"), "{error}");
         }
         let memory = governor();
-        let fits = Expr::Literal(Literal::int(LIMIT as i64 / 2));
+        let fits = Expr::Literal(Literal::int(LIMIT as i64 / 4));
         let mut evaluator = Evaluator::new(&[swell(fits, true)], &memory);
         for _ in 0..2 {
             evaluator.evaluate(&lengths(vec![Some(1); 100]), 0).expect("is made once");
-            assert!(memory.reserved() >= LIMIT / 2, "it is remembered");
+            assert!(memory.reserved() >= LIMIT / 4, "it is remembered");
         }
     }
 

@@ -18,6 +18,9 @@ use crate::memory::{Bytes, Governor, Reservation};
 const CEILING_MAX: usize = 4 << 20;
 /// The same where it is short.
 const CEILING_MIN: usize = 64 << 10;
+/// How often a value beyond the ceiling is there at once: as it is made, in its array, and as the
+/// argument of the next function.
+const COPIES: usize = 3;
 /// Which part of the budget an evaluation over several rows may take.
 const SHARE: usize = 64;
 
@@ -62,7 +65,8 @@ impl Room {
             let ceiling = Bytes(self.ceiling as u64);
             return Err(refused(format!("{rows} rows at a time may take {ceiling}")));
         }
-        taken.grow(bytes).map_err(|error| match error {
+        let copies = if bytes > self.ceiling { COPIES } else { 1 };
+        taken.grow(bytes.saturating_mul(copies)).map_err(|error| match error {
             Error::OutOfMemory { detail, .. } => refused(detail),
             other => other,
         })

@@ -7,7 +7,7 @@
 //!
 //! Invariant 1: when a pair is costed, the best trees of both its sets are in the table.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::Tree;
 use super::cost::{self, Costed};

@@ -55,8 +55,8 @@ impl RelationSet {
     }
 
     /// The numbers, increasing.
-    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = usize> {
-        (0..Self::CAPACITY).filter(move |&relation| self.contains(relation))
+    pub(crate) fn iter(self) -> Members {
+        Members(self.0)
     }
 
     /// All subsets but the empty one; a subset comes after those it contains.
@@ -66,6 +66,27 @@ impl RelationSet {
             last = last.wrapping_sub(self.0) & self.0;
             (last != 0).then_some(RelationSet(last))
         })
+    }
+}
+
+/// The numbers in a set, increasing.
+pub(crate) struct Members(u64);
+
+impl Iterator for Members {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let first = RelationSet(self.0).first()?;
+        self.0 &= self.0 - 1;
+        Some(first)
+    }
+}
+
+impl DoubleEndedIterator for Members {
+    fn next_back(&mut self) -> Option<usize> {
+        let last = self.0.checked_ilog2()?;
+        self.0 ^= 1 << last;
+        Some(last as usize)
     }
 }
 
@@ -89,5 +110,6 @@ mod tests {
         assert_eq!(RelationSet::up_to(63).len(), 64);
         assert_eq!(RelationSet::up_to(0), RelationSet::single(0));
         assert_eq!(set.iter().collect::<Vec<_>>(), [1, 4, 63]);
+        assert_eq!(set.iter().rev().collect::<Vec<_>>(), [63, 4, 1]);
     }
 }

@@ -9,6 +9,7 @@
 //! Semi and anti joins are moved to the one relation they read when that relation is no larger
 //! than the whole region's result, so that they thin out what is joined; otherwise they stay above.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
@@ -62,16 +63,19 @@ struct Ordering {
     classes: Vec<Class>,
     /// Conditions over several relations that are no equality of two.
     others: Vec<Condition>,
-    /// The columns of all relations.
-    schema: DFSchema,
+    /// The columns of all relations, once something asks for them: [`Ordering::ties`] does before
+    /// the first relation is taken, if at all.
+    schema: OnceCell<DFSchema>,
 }
 
 impl Ordering {
     /// Sorts the conditions: those of one relation go to it, equalities to classes.
     fn new(mut region: Region) -> Self {
         let all: RelationSet = (0..region.relations.len()).collect();
-        let mut schema = DFSchema::empty();
-        region.relations.iter().for_each(|relation| schema.merge(relation.schema()));
+        let schema = OnceCell::new();
+        let can_fail = |region: &Region, expr: &Expr| {
+            is_fallible(expr, schema.get_or_init(|| schema_of(region)))
+        };
         let mut own: Vec<Vec<Expr>> = vec![Vec::new(); region.relations.len()];
         let mut classes: Vec<Class> = Vec::new();
         let mut others = Vec::new();
@@ -82,7 +86,7 @@ impl Ordering {
                     let sides = single_sides(&region, &condition.expr);
                     sides.into_iter().for_each(|(a, b)| add_equality(&mut classes, a, b));
                 }
-                _ if condition.relations.is_empty() || is_fallible(&condition.expr, &schema) => {
+                _ if condition.relations.is_empty() || can_fail(&region, &condition.expr) => {
                     others.push(Condition { relations: all, ..condition });
                 }
                 _ => others.push(condition),
@@ -145,10 +149,10 @@ impl Ordering {
 
     /// The two sets of relations that an equality of larger expressions can be a key between.
     fn ties(&self, expr: &Expr) -> Option<(RelationSet, RelationSet)> {
-        if is_fallible(expr, &self.schema) {
+        let (left, right) = equality(expr)?;
+        if is_fallible(expr, self.schema.get_or_init(|| schema_of(&self.region))) {
             return None;
         }
-        let (left, right) = equality(expr)?;
         let (left, right) = (self.region.side(left), self.region.side(right));
         (!left.is_empty() && !right.is_empty() && !left.intersects(right)).then_some((left, right))
     }
@@ -217,6 +221,13 @@ impl Ordering {
         )?;
         Ok((LogicalPlan::Join(join), both))
     }
+}
+
+/// The columns of all relations of a region.
+fn schema_of(region: &Region) -> DFSchema {
+    let mut schema = DFSchema::empty();
+    region.relations.iter().for_each(|relation| schema.merge(relation.schema()));
+    schema
 }
 
 /// A semi join over another left input.

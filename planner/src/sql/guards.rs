@@ -1,16 +1,18 @@
-//! Borrowed rules that are wrong about some joins, kept away from them.
+//! Borrowed rules that are wrong about some joins, or dear for nothing, kept away from them.
 //!
-//! * Keys of joins in which NULL equals NULL stay what they are. The borrowed rules would add
-//!   `a = b` found elsewhere to them, and NULLs would then be equal there too.
+//! * Keys of joins in which NULL equals NULL stay what they are. The borrowed rule would add
+//!   `a = b` found in their condition to them, and NULLs would then be equal there too.
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
+//! * Joins of columns have nothing to simplify. The borrowed rule would bring the columns of both
+//!   inputs together first, which takes longer than all else it does.
 
-use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{JoinType, NullEquality, Result};
-use datafusion_expr::{Join, LogicalPlan};
-use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion_common::tree_node::Transformed;
+use datafusion_common::{NullEquality, Result};
+use datafusion_expr::{Expr, Join, LogicalPlan};
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
+use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use crate::rules::{SingleJoin, push_below_single_join};
@@ -46,13 +48,17 @@ impl OptimizerRule for KeysFromConditions {
     }
 }
 
-/// `eliminate_cross_join`: WHERE conditions to join keys.
+/// `simplify_expressions`: constants folded, conditions made smaller.
 #[derive(Debug, Default)]
-pub(super) struct KeysFromFilters(EliminateCrossJoin);
+pub(super) struct Simpler(SimplifyExpressions);
 
-impl OptimizerRule for KeysFromFilters {
+impl OptimizerRule for Simpler {
     fn name(&self) -> &str {
         self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
     }
 
     fn supports_rewrite(&self) -> bool {
@@ -64,35 +70,15 @@ impl OptimizerRule for KeysFromFilters {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        match has_keys_to_find(&plan)? {
-            true => self.0.rewrite(plan, config),
-            false => Ok(Transformed::no(plan)),
-        }
-    }
-}
-
-/// A condition above an inner join, or an inner join without keys, may have keys to find. Without
-/// them the rule would take all joins apart and build them again as they were.
-fn has_keys_to_find(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    let is_null_safe = plan.exists(|node| {
-        let node = match node {
-            LogicalPlan::Filter(filter) => {
-                found |= inner(&filter.input).is_some();
-                return Ok(false);
+        let is_column = |key: &Expr| matches!(key, Expr::Column(_));
+        match &plan {
+            LogicalPlan::Join(Join { on, filter: None, .. })
+                if on.iter().all(|(left, right)| is_column(left) && is_column(right)) =>
+            {
+                Ok(Transformed::no(plan))
             }
-            node => inner(node),
-        };
-        found |= node.is_some_and(|join| join.on.is_empty());
-        Ok(node.is_some_and(|join| join.null_equality == NullEquality::NullEqualsNull))
-    })?;
-    Ok(found && !is_null_safe)
-}
-
-fn inner(plan: &LogicalPlan) -> Option<&Join> {
-    match plan {
-        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => Some(join),
-        _ => None,
+            _ => self.0.rewrite(plan, config),
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl AnalyzerRule for WidenOperands {
         plan.transform_up_with_subqueries(|node| {
             let node = match node {
                 LogicalPlan::Union(union) => return unite(union),
-                LogicalPlan::Join(mut join) => {
+                LogicalPlan::Join(mut join) if !join.on.is_empty() => {
                     let schema = merge_schema(&[&join.left, &join.right]);
                     for (left, right) in &mut join.on {
                         meet(&mut [left, right], &schema, Meeting::Compared);

@@ -26,11 +26,11 @@ use datafusion_optimizer::optimize_unions::OptimizeUnions;
 use datafusion_optimizer::propagate_empty_relation::PropagateEmptyRelation;
 use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
-use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use hashbrown::DefaultHashBuilder;
 
-use super::guards::{ConditionsToRelations, KeysFromConditions, KeysFromFilters};
+use super::guards::{ConditionsToRelations, KeysFromConditions, Simpler};
+use crate::rules::FilterKeys;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 
@@ -112,7 +112,7 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // `a UNION ALL b UNION ALL c` is one union of three.
         Arc::new(OptimizeUnions::new()),
         // Folds constants; `now`, `coalesce` and others exist only until here.
-        Arc::new(SimplifyExpressions::new()),
+        Arc::new(Simpler::default()),
         // DISTINCT is a group-by without aggregates: one operator for both.
         Arc::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.
@@ -122,7 +122,7 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // WHERE true, WHERE false.
         Arc::new(EliminateFilter::new()),
         // WHERE conditions to join keys, those common to all branches of an OR too.
-        Arc::new(KeysFromFilters::default()),
+        Arc::new(FilterKeys),
         // LIMIT 0.
         Arc::new(EliminateLimit::new()),
         // What an empty input makes empty.

@@ -1,0 +1,293 @@
+//! `filter_keys`: equalities of a WHERE clause as keys of the inner joins below it.
+//!
+//! A region of inner joins below a filter is taken apart; it is built again in the order in which
+//! its inputs were written, but that an input which shares a key with those before it comes before
+//! one that would make a cross product. An equality that stands in every branch of an OR is a key
+//! as well. What became a key leaves the conditions. Each join is built once: rules that look at
+//! every join of a region again, with all below it, take most of a statement's planning.
+//!
+//! Regions with nothing to find stay as they are, and so do joins in which NULL equals NULL:
+//! equalities from elsewhere would then hold for NULLs too.
+
+use std::sync::Arc;
+
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DFSchema, JoinConstraint, JoinType, NullEquality, Result};
+use datafusion_expr::logical_plan::{Filter, Join, LogicalPlan, Projection};
+use datafusion_expr::utils::{can_hash, conjunction, disjunction, split_conjunction_owned};
+use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
+
+use crate::fallible::is_fallible;
+
+/// The rule; see the module documentation.
+#[derive(Debug, Default)]
+pub(crate) struct FilterKeys;
+
+impl OptimizerRule for FilterKeys {
+    fn name(&self) -> &str {
+        "filter_keys"
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        plan.transform_up(|node| match node {
+            LogicalPlan::Filter(filter) if is_region(&filter.input) => keyed(filter),
+            other => Ok(Transformed::no(other)),
+        })
+    }
+}
+
+/// Whether a plan is an inner join that may be taken apart.
+fn is_region(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Join(join) if is_inner(join))
+}
+
+fn is_inner(join: &Join) -> bool {
+    join.join_type == JoinType::Inner && join.null_equality == NullEquality::NullEqualsNothing
+}
+
+/// Two expressions that are equal in every row of a region.
+#[derive(Clone)]
+struct Pair(Expr, Expr);
+
+impl PartialEq for Pair {
+    fn eq(&self, other: &Pair) -> bool {
+        let (Pair(a, b), Pair(x, y)) = (self, other);
+        (a == x && b == y) || (a == y && b == x)
+    }
+}
+
+/// A pair whose sides are of different inputs of a region, as numbers.
+struct Key {
+    pair: Pair,
+    left: Vec<usize>,
+    right: Vec<usize>,
+    is_used: bool,
+}
+
+/// The inputs and conditions of a region.
+#[derive(Default)]
+struct Region {
+    inputs: Vec<LogicalPlan>,
+    pairs: Vec<Pair>,
+    conditions: Vec<Expr>,
+}
+
+fn keyed(filter: Filter) -> Result<Transformed<LogicalPlan>> {
+    let mut pairs = Vec::new();
+    common_pairs(&filter.predicate, &mut pairs);
+    let mut inputs = Vec::new();
+    leaves(&filter.input, &mut inputs);
+    let schema = filter.input.schema().clone();
+    let mut keys: Vec<Key> = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        if !is_fallible_pair(&pair, &schema) {
+            keys.extend(key_of(&pair, &inputs)?);
+        }
+    }
+    if keys.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+    }
+    let mut region = Region::default();
+    region.take_apart(Arc::unwrap_or_clone(filter.input));
+    let written = region.written_keys()?;
+    let from_filter = keys.len();
+    keys.extend(written);
+    let mut plan = region.join(&mut keys)?;
+    if *plan.schema() != schema {
+        plan = LogicalPlan::Projection(Projection::new_from_schema(Arc::new(plan), schema));
+    }
+    let written = keys.split_off(from_filter).into_iter();
+    let unused = written.filter(|key| !key.is_used).map(|Key { pair: Pair(a, b), .. }| a.eq(b));
+    region.conditions.extend(unused);
+    let used: Vec<Pair> = keys.into_iter().filter(|k| k.is_used).map(|k| k.pair).collect();
+    region.conditions.extend(without(filter.predicate, &used));
+    if let Some(predicate) = conjunction(region.conditions) {
+        plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(plan))?);
+    }
+    Ok(Transformed::yes(plan))
+}
+
+/// The inputs of a region.
+fn leaves<'a>(plan: &'a LogicalPlan, into: &mut Vec<&'a LogicalPlan>) {
+    match plan {
+        LogicalPlan::Join(join) if is_inner(join) => {
+            leaves(&join.left, into);
+            leaves(&join.right, into);
+        }
+        input => into.push(input),
+    }
+}
+
+/// Whether a side can fail: then it is computed for no row that other conditions drop.
+fn is_fallible_pair(Pair(left, right): &Pair, schema: &DFSchema) -> bool {
+    let can_fail = |e: &Expr| !matches!(e, Expr::Column(_)) && is_fallible(e, schema);
+    can_fail(left) || can_fail(right)
+}
+
+/// The key that a pair makes between inputs, if it does.
+fn key_of(pair: &Pair, inputs: &[&LogicalPlan]) -> Result<Option<Key>> {
+    let Pair(a, b) = pair;
+    let (Some(left), Some(right)) = (inputs_of(a, inputs), inputs_of(b, inputs)) else {
+        return Ok(None);
+    };
+    if left.iter().any(|input| right.contains(input)) {
+        return Ok(None);
+    }
+    // Both sides have one type.
+    let single = [(a, &left), (b, &right)].into_iter().find(|(_, inputs)| inputs.len() == 1);
+    if let Some((side, of)) = single
+        && !can_hash(&side.get_type(inputs[of[0]].schema())?)
+    {
+        return Ok(None);
+    }
+    Ok(Some(Key { pair: pair.clone(), left, right, is_used: false }))
+}
+
+/// The inputs that an expression reads, as numbers; `None` when there is none, or an equality with
+/// it cannot be a key.
+fn inputs_of(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<Vec<usize>> {
+    if expr.is_volatile() {
+        return None;
+    }
+    let mut read = Vec::new();
+    for column in expr.column_refs() {
+        let of = inputs.iter().position(|input| input.schema().has_column(column))?;
+        if !read.contains(&of) {
+            read.push(of);
+        }
+    }
+    (!read.is_empty()).then_some(read)
+}
+
+impl Region {
+    fn take_apart(&mut self, plan: LogicalPlan) {
+        match plan {
+            LogicalPlan::Join(join) if is_inner(&join) => {
+                self.conditions.extend(join.filter);
+                self.pairs.extend(join.on.into_iter().map(|(left, right)| Pair(left, right)));
+                self.take_apart(Arc::unwrap_or_clone(join.left));
+                self.take_apart(Arc::unwrap_or_clone(join.right));
+            }
+            input => self.inputs.push(input),
+        }
+    }
+
+    /// The keys that the joins had; those that cannot be keys of others become conditions.
+    fn written_keys(&mut self) -> Result<Vec<Key>> {
+        let inputs: Vec<&LogicalPlan> = self.inputs.iter().collect();
+        let mut keys = Vec::with_capacity(self.pairs.len());
+        for pair in std::mem::take(&mut self.pairs) {
+            match key_of(&pair, &inputs)? {
+                Some(key) => keys.push(key),
+                None => self.conditions.push(pair.0.eq(pair.1)),
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The inputs joined, each once, by the keys that bring it together with those before it.
+    fn join(&mut self, keys: &mut [Key]) -> Result<LogicalPlan> {
+        let mut inputs: Vec<Option<LogicalPlan>> = self.inputs.drain(..).map(Some).collect();
+        let mut joined = vec![false; inputs.len()];
+        let mut plan = inputs.first_mut().and_then(Option::take).unwrap_or_default();
+        if let Some(first) = joined.first_mut() {
+            *first = true;
+        }
+        while let Some(first) = joined.iter().position(|&is_joined| !is_joined) {
+            let ties = |input: usize| keys.iter().any(|key| key.side(&joined, input).is_some());
+            let next = (first..joined.len()).find(|&input| !joined[input] && ties(input));
+            let next = next.unwrap_or(first);
+            let mut on = Vec::new();
+            for key in keys.iter_mut() {
+                if let Some(pair) = key.side(&joined, next) {
+                    on.push(pair);
+                    key.is_used = true;
+                }
+            }
+            let right = inputs[next].take().unwrap_or_default();
+            plan = LogicalPlan::Join(Join::try_new(
+                Arc::new(plan),
+                Arc::new(right),
+                on,
+                None,
+                JoinType::Inner,
+                JoinConstraint::On,
+                NullEquality::NullEqualsNothing,
+                false,
+            )?);
+            joined[next] = true;
+        }
+        Ok(plan)
+    }
+}
+
+impl Key {
+    /// The key of a join of `input` with those that are joined, if it is one: their side first.
+    fn side(&self, joined: &[bool], input: usize) -> Option<(Expr, Expr)> {
+        let is_joined = |side: &[usize]| side.iter().all(|&input| joined[input]);
+        let Pair(left, right) = &self.pair;
+        if is_joined(&self.left) && self.right == [input] {
+            Some((left.clone(), right.clone()))
+        } else if is_joined(&self.right) && self.left == [input] {
+            Some((right.clone(), left.clone()))
+        } else {
+            None
+        }
+    }
+}
+
+/// Adds the pairs that a condition makes equal in every row that passes it.
+fn common_pairs(condition: &Expr, into: &mut Vec<Pair>) {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return };
+    match op {
+        Operator::Eq => {
+            let pair = Pair(left.as_ref().clone(), right.as_ref().clone());
+            if !into.contains(&pair) {
+                into.push(pair);
+            }
+        }
+        Operator::And => {
+            common_pairs(left, into);
+            common_pairs(right, into);
+        }
+        Operator::Or => {
+            let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
+            common_pairs(left, &mut of_left);
+            common_pairs(right, &mut of_right);
+            of_left.retain(|pair| of_right.contains(pair) && !into.contains(pair));
+            into.append(&mut of_left);
+        }
+        _ => {}
+    }
+}
+
+/// What is left of a condition where some pairs are equal; `None` when nothing is.
+fn without(condition: Expr, pairs: &[Pair]) -> Option<Expr> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            let pair = Pair(*left, *right);
+            (!pairs.contains(&pair)).then(|| pair.0.eq(pair.1))
+        }
+        Expr::BinaryExpr(BinaryExpr { op: Operator::And, .. }) => {
+            let parts = split_conjunction_owned(condition).into_iter();
+            conjunction(parts.filter_map(|part| without(part, pairs)))
+        }
+        // A branch that is true makes the OR true.
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            match (without(*left, pairs), without(*right, pairs)) {
+                (Some(left), Some(right)) => disjunction([left, right]),
+                _ => None,
+            }
+        }
+        other => Some(other),
+    }
+}
