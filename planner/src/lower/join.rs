@@ -60,6 +60,9 @@ impl PlanLowering {
     /// The kind of a join and whether its right side is the probe side.
     fn sides(&self, join: &df::Join) -> (JoinKind, bool) {
         let (left, right) = (&join.left, &join.right);
+        // What IN means in three-valued logic is found for probe rows only; without keys, probe
+        // rows stop at their first match.
+        let may_hold = !join.null_aware && !join.on.is_empty();
         match join.join_type {
             JoinType::Inner => (JoinKind::Inner, self.is_better_held(left, right)),
             JoinType::Full => (JoinKind::Full, self.is_better_held(left, right)),
@@ -67,8 +70,14 @@ impl PlanLowering {
             JoinType::Left => (JoinKind::Left, false),
             JoinType::Right if self.is_better_held(right, left) => (JoinKind::Right, false),
             JoinType::Right => (JoinKind::Left, true),
+            JoinType::LeftSemi if may_hold && self.is_better_held(left, right) => {
+                (JoinKind::RightSemi, true)
+            }
             JoinType::LeftSemi => (JoinKind::Semi, false),
             JoinType::RightSemi => (JoinKind::Semi, true),
+            JoinType::LeftAnti if may_hold && self.is_better_held(left, right) => {
+                (JoinKind::RightAnti, true)
+            }
             JoinType::LeftAnti => (JoinKind::Anti, false),
             JoinType::RightAnti => (JoinKind::Anti, true),
             JoinType::LeftMark => (JoinKind::Mark, false),

@@ -291,3 +291,85 @@ fn without(condition: Expr, pairs: &[Pair]) -> Option<Expr> {
         other => Some(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{Binder, FunctionTable, statements};
+    use crate::testing::{bound, tpch};
+    use datafusion_optimizer::OptimizerContext;
+
+    /// The plan of a query after the rule, in lines that are joins and filters; `None` when the
+    /// rule leaves it alone.
+    fn ruled(text: &str) -> Option<Vec<String>> {
+        let (catalog, functions) = (tpch(), FunctionTable::default());
+        let binder = Binder::new(&catalog, &functions);
+        let statement = statements(text).expect("parses").remove(0);
+        let plan = bound(&statement, &binder).expect("binds");
+        let schema = plan.schema().clone();
+        let ruled = FilterKeys.rewrite(plan, &OptimizerContext::new()).expect("rewrites");
+        assert_eq!(*ruled.data.schema(), schema);
+        let lines = ruled.data.display_indent().to_string();
+        let is_of_interest = |line: &&str| line.contains("Join") || line.contains("Filter");
+        let lines = lines.lines().map(str::trim).filter(is_of_interest).map(str::to_string);
+        ruled.transformed.then(|| lines.collect())
+    }
+
+    #[test]
+    fn equalities_become_keys_in_the_order_that_needs_no_cross_product() {
+        let lines = ruled(
+            "select n_name from region, supplier, nation where s_acctbal > 0 \
+             and n_regionkey = r_regionkey and n_nationkey = s_nationkey",
+        );
+        assert_eq!(
+            lines.expect("has keys"),
+            [
+                "Filter: supplier.s_acctbal > Int64(0)",
+                "Inner Join: nation.n_nationkey = supplier.s_nationkey",
+                "Inner Join: region.r_regionkey = nation.n_regionkey",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_all_branches_of_an_or_say_is_a_key_and_the_rest_stays() {
+        let lines = ruled(
+            "select 1 from nation, region where (n_regionkey = r_regionkey and n_name = 'a') \
+             or (r_regionkey = n_regionkey and n_name = 'b')",
+        );
+        let lines = lines.expect("has a key");
+        assert!(lines[1].ends_with("Join: nation.n_regionkey = region.r_regionkey"), "{lines:?}");
+        assert!(lines[0].contains(" OR ") && !lines[0].contains("regionkey"), "{lines:?}");
+        let implied = "select 1 from nation, region where n_regionkey = r_regionkey \
+                       or (n_regionkey = r_regionkey and n_name = 'b')";
+        assert_eq!(ruled(implied).expect("has a key").len(), 1, "nothing is left of the OR");
+    }
+
+    #[test]
+    fn written_keys_stay_keys_or_conditions() {
+        let lines = ruled(
+            "select 1 from nation join supplier on n_nationkey = s_nationkey and s_acctbal > 0, \
+             region where n_regionkey = r_regionkey",
+        );
+        let lines = lines.expect("has a key").join("\n");
+        for part in ["n_nationkey = supplier.s_nationkey", "n_regionkey = region.r_regionkey"] {
+            assert!(lines.contains(part), "{part}\n{lines}");
+        }
+        assert!(lines.contains("s_acctbal > Int64(0)"), "{lines}");
+    }
+
+    #[test]
+    fn conditions_without_keys_and_those_that_can_fail_are_left_alone() {
+        for condition in [
+            "n_regionkey = 1",
+            "n_regionkey < r_regionkey",
+            "n_regionkey = r_regionkey or n_name = 'a'",
+            "n_regionkey = r_regionkey + random()",
+            "r_regionkey <> 0 and n_nationkey / r_regionkey = s_suppkey",
+            "n_nationkey = n_regionkey",
+        ] {
+            let text = format!("select 1 from nation, region, supplier where {condition}");
+            assert_eq!(ruled(&text), None, "{condition}");
+        }
+    }
+}
