@@ -2,8 +2,8 @@
 //!
 //! In the order in which they run: `definition` while names are bound, `distinct_on`,
 //! `set_operations` and `shared` on the bound plan, `unnest` and `in_place` on the analyzed one,
-//! `filter_keys` among the borrowed rules, `join_order` (with `region`) between them, `share_scans` and `key_filters` on the
-//! engine's plan. `single_join` is a node that unnesting needs.
+//! `filter_keys` among the borrowed rules, `join_order` (with `region`) between them, `share_scans`
+//! and `key_filters` on the engine's plan. `single_join` is a node that unnesting needs.
 
 mod definition;
 mod distinct_on;
