@@ -72,7 +72,7 @@ impl Room {
         })
     }
 
-    /// Bytes that this evaluation may still take for several rows, in parts of four.
+    /// Whether this evaluation has taken little of what it may: the next can have twice the rows.
     pub(super) fn is_mostly_free(&self) -> bool {
         let taken = self.taken.borrow();
         taken.as_ref().is_none_or(|taken| taken.bytes() <= self.ceiling / 4)
