@@ -44,29 +44,30 @@ pub struct RunSet {
 }
 
 impl RunSet {
-    /// Cuts `runs` into ranges; the tables are charged to `charge`.
+    /// Takes `runs` and cuts them into ranges; the tables are charged to `charge`. Where there is
+    /// an error, `runs` are as they were.
     ///
     /// # Errors
     /// `OutOfMemory` when the tables cannot be reserved, `Io` when an index cannot be read, and
     /// what `check` reports.
     pub fn new(
         shape: Arc<RunShape>,
-        runs: Vec<Run>,
+        runs: &mut Vec<Run>,
         mut charge: Reservation,
         check: Check<'_>,
     ) -> Result<Self> {
         let samples: usize = runs.iter().map(sample_count).sum();
         let sampled = samples * size_of::<(Words, f64)>();
         charge.grow(sampled)?;
-        let splitters = splitters(&shape, &runs);
+        let splitters = splitters(&shape, runs);
         charge.shrink(sampled);
         charge.grow(splitters.len() * (size_of::<Words>() + 8 * runs.len()))?;
         let mut cuts = Vec::with_capacity(runs.len());
-        for run in &runs {
+        for run in runs.iter() {
             cuts.push(cut(run, &splitters, &charge, check)?);
         }
         let facts = facts_of(shape.layout().columns(), runs.iter());
-        let runs = runs.into_iter().map(Arc::new).collect();
+        let runs = std::mem::take(runs).into_iter().map(Arc::new).collect();
         Ok(RunSet { shape, runs, splitters, cuts, facts, _charge: charge })
     }
 

@@ -80,7 +80,6 @@ struct Inner {
     tasks_left: usize,
     mergers: usize,
     set: Option<Arc<RunSet>>,
-    readers: usize,
 }
 
 /// What a worker that reads the sorted rows gets.
@@ -235,37 +234,21 @@ impl Sorting {
         usize::try_from(ranges).unwrap_or(usize::MAX).clamp(1, inner.mergers.max(1))
     }
 
-    /// One more reader; `None` when there is no memory for another beside those there are. From the
-    /// first one on the runs cannot be revoked.
+    /// One more reader. From the first one on the runs cannot be revoked.
     ///
     /// # Errors
-    /// `OutOfMemory` when there is none for the first, `Io` when an index cannot be read, and what
-    /// `check` reports.
-    pub fn reader(&self, memory: &Governor, check: Check<'_>) -> Result<Option<SortReader>> {
+    /// `OutOfMemory` when there is no room for another beside those there are, `Io` when an index
+    /// cannot be read, and what `check` reports. Nothing is lost: a later reader has all rows.
+    pub fn reader(&self, memory: &Governor, check: Check<'_>) -> Result<SortReader> {
         // The lock is held throughout: two that share what is left might both fail.
         let mut inner = self.lock();
-        match self.open(&mut inner, memory, check) {
-            Ok(reader) => {
-                inner.readers += 1;
-                Ok(Some(reader))
-            }
-            // One reader does all the work if there is no memory for more.
-            Err(Error::OutOfMemory { .. }) if inner.readers > 0 => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn open(&self, inner: &mut Inner, memory: &Governor, check: Check<'_>) -> Result<SortReader> {
-        let mut charges = None;
-        let set = match &inner.set {
-            Some(set) => set.clone(),
+        let known = inner.set.clone();
+        let is_first = known.is_none();
+        let set = match known {
+            Some(set) => set,
             None => {
-                let cede = |root: &mut Reservation| {
-                    (root.cede(MERGER_MINIMUM), root.cede(self.reader_bytes))
-                };
-                charges = inner.root.as_mut().map(cede);
                 let tables = inner.child(self.name, 0, memory)?;
-                let runs = std::mem::take(&mut inner.runs);
+                let runs = &mut inner.runs;
                 let set = Arc::new(RunSet::new(self.shape.clone(), runs, tables, check)?);
                 inner.set.insert(set).clone()
             }
@@ -274,8 +257,8 @@ impl Sorting {
         let share = (memory.limit() / WINDOWS_SHARE).min(memory.free());
         let window = (share / cursors).saturating_sub(cursor_bytes(0));
         let window_bytes = window.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let (charge, own) = match charges {
-            Some(charges) => charges,
+        let (charge, own) = match inner.root.as_mut().filter(|_| is_first) {
+            Some(root) => (root.cede(MERGER_MINIMUM), root.cede(self.reader_bytes)),
             None => {
                 let own = inner.child(self.name, self.reader_bytes, memory)?;
                 (inner.child(self.name, 0, memory)?, own)
@@ -283,11 +266,6 @@ impl Sorting {
         };
         let ranges = set.ranges();
         Ok(SortReader { merger: Merger::new(set, window_bytes, charge)?, ranges, memory: own })
-    }
-
-    /// The sorted rows are to be read again from their start, by new readers.
-    pub fn rewind(&self) {
-        self.lock().readers = 0;
     }
 
     /// Forgets everything.

@@ -150,10 +150,10 @@ fn sort(rows: &[Row], order: &[RowOrder], case: &Case, seed: u64) -> Result<(Vec
     let mut memory = governor.reserve("sort", SPILL_BYTES + case.fan_in_bytes)?;
     memory.grow(SPILL_BYTES)?;
     pool.work(0, &mut memory, check)?;
-    let runs = pool.finish();
+    let mut runs = pool.finish();
     assert!(runs.len() <= case.target.max(2) || formed < 2);
     assert!(!case.spill || runs.iter().all(Run::is_spilled));
-    let set = Arc::new(RunSet::new(shape, runs, governor.reserve("sort", 0)?, check)?);
+    let set = Arc::new(RunSet::new(shape, &mut runs, governor.reserve("sort", 0)?, check)?);
     assert_eq!(set.rows(), rows.len() as u64);
     let charge = governor.reserve("sort", 0)?;
     let mut merger = Merger::new(set.clone(), WINDOW_BYTES_MIN, charge)?;
@@ -245,10 +245,10 @@ fn selections_are_followed_and_values_larger_than_the_budget_are_refused() {
     }
     let error = builder.push(&chunk(&[text(9_000_000)], 2, 0), &|| Ok(())).expect_err("too large");
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
-    let runs = builder.finish(&|| Ok(())).expect("the rest is whole");
+    let mut runs = builder.finish(&|| Ok(())).expect("the rest is whole");
     assert_eq!(runs.iter().map(Run::rows).sum::<u64>(), 8);
     let charge = governor.reserve("sort", 0).expect("fits");
-    let set = RunSet::new(shape, runs, charge, &|| Ok(())).expect("reads");
+    let set = RunSet::new(shape, &mut runs, charge, &|| Ok(())).expect("reads");
     let charge = governor.reserve("sort", 0).expect("fits");
     let mut merger = Merger::new(Arc::new(set), WINDOW_BYTES_MIN, charge).expect("fits");
     merger.start(0, &|| Ok(())).expect("reads");
@@ -315,7 +315,7 @@ fn a_limit_keeps_the_first_rows_and_tells_the_others() {
             }
             assert_eq!(bound.first_key().is_some(), limit < 10_000 && !order.is_empty());
             let charge = governor.reserve("top k", 0).expect("fits");
-            let set = Arc::new(RunSet::new(shape, runs, charge, &|| Ok(())).expect("reads"));
+            let set = Arc::new(RunSet::new(shape, &mut runs, charge, &|| Ok(())).expect("reads"));
             let charge = governor.reserve("top k", 0).expect("fits");
             let mut merger = Merger::new(set, WINDOW_BYTES_MIN, charge).expect("fits");
             merger.start(0, &|| Ok(())).expect("reads");
@@ -328,4 +328,37 @@ fn a_limit_keeps_the_first_rows_and_tells_the_others() {
             assert_eq!(ids(&found[..expected.len()]), ids(&expected), "{keys:?} {order:?} {limit}");
         }
     }
+}
+
+#[test]
+fn a_reader_that_has_no_room_leaves_all_rows_to_a_later_one() {
+    let options = GovernorOptions { limit_bytes: Some(16 << 20), ..Default::default() };
+    let governor = Governor::new(options);
+    let order =
+        vec![RowOrder { column: 3, descending: false, nulls_first: false, nullable: false }];
+    let sorting = Sorting::new("sort", TYPES.to_vec(), &order, 1).expect("can be compared");
+    let sorting = Arc::new(sorting);
+    let rows = rows(&mut Random(3), 5000, Keys::Many);
+    let mut builder = sorting.builder(&governor).expect("fits");
+    builder.push(&chunk(&rows, 0, 0), &|| Ok(())).expect("fits");
+    sorting.add(builder.finish(&|| Ok(())).expect("fits"));
+    assert_eq!(sorting.prepare(&governor, 2), 0);
+    let mut all = governor.reserve("other", 0).expect("fits");
+    all.grow(governor.limit() - governor.reserved()).expect("is free");
+    let refused = sorting.reader(&governor, &|| Ok(())).err();
+    assert!(matches!(refused, Some(Error::OutOfMemory { .. })), "{refused:?}");
+    drop(all);
+    let mut reader = sorting.reader(&governor, &|| Ok(())).expect("has room");
+    let mut all = governor.reserve("other", 0).expect("fits");
+    all.grow(governor.limit() - governor.reserved()).expect("is free");
+    let refused = sorting.reader(&governor, &|| Ok(())).err();
+    assert!(matches!(refused, Some(Error::OutOfMemory { .. })), "{refused:?}");
+    let mut found = 0;
+    for range in 0..reader.ranges {
+        reader.merger.start(range, &|| Ok(())).expect("reads");
+        while let Some(merged) = reader.merger.next_rows().expect("reads") {
+            found += merged.rows;
+        }
+    }
+    assert_eq!(found, rows.len());
 }

@@ -40,7 +40,7 @@ impl Source for SortSource {
         Ok(Box::new(SortSourceWorker {
             sorting: self.sorting.clone(),
             next_range: self.next_range.clone(),
-            reader: self.sorting.reader(cx.memory(), &|| cx.check())?,
+            reader: Some(self.sorting.reader(cx.memory(), &|| cx.check())?),
             range: None,
             wanted: self.sorting.limit().unwrap_or(u64::MAX),
         }))
@@ -53,7 +53,6 @@ impl Source for SortSource {
 
     fn reset(&self) -> Result<()> {
         self.next_range.store(0, Ordering::Relaxed);
-        self.sorting.rewind();
         Ok(())
     }
 }

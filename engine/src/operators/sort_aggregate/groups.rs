@@ -56,15 +56,10 @@ impl Source for GroupSource {
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
-        let work = match self.sorting.reader(cx.memory(), &|| cx.check())? {
-            Some(SortReader { merger, ranges, memory }) => Some(Work {
-                merger,
-                ranges,
-                range: None,
-                groups: Groups::new(self.spec.clone(), self.sorting.types(), memory)?,
-            }),
-            None => None,
-        };
+        let SortReader { merger, ranges, memory } =
+            self.sorting.reader(cx.memory(), &|| cx.check())?;
+        let groups = Groups::new(self.spec.clone(), self.sorting.types(), memory)?;
+        let work = Some(Work { merger, ranges, range: None, groups });
         let next_range = self.next_range.clone();
         Ok(Box::new(GroupWorker { next_range, work, types: self.types.clone() }))
     }
@@ -75,7 +70,6 @@ impl Source for GroupSource {
 
     fn reset(&self) -> Result<()> {
         self.next_range.store(0, Ordering::Relaxed);
-        self.sorting.rewind();
         Ok(())
     }
 }
@@ -387,7 +381,7 @@ impl Groups {
         let text: usize = self.folds.iter().map(Fold::text_bytes).sum();
         let enough =
             self.rows >= CHUNK_ROWS || self.arrays() >= ARRAYS_MAX || text >= TEXT_BYTES_MAX;
-        let enough = enough || std::mem::take(&mut self.is_short);
+        let enough = std::mem::take(&mut self.is_short) || enough;
         if self.rows == 0 || !(all || enough) {
             return Ok(None);
         }
@@ -395,8 +389,10 @@ impl Groups {
         let keys = self.keys.iter_mut().map(Picks::finish);
         let results = self.folds.iter_mut().map(Fold::finish);
         let columns = keys.chain(results).collect::<Result<Vec<_>>>()?;
-        // What the open group holds is charged again with its next rows.
-        self.memory.shrink(self.memory.bytes());
+        // The results are their taker's. What the open group holds stays charged; what it was
+        // refused, it asks for with its next rows.
+        let held: usize = self.folds.iter_mut().map(Fold::held_bytes).sum();
+        self.memory.shrink(self.memory.bytes().saturating_sub(held));
         Ok(Some((columns, rows)))
     }
 }
@@ -536,6 +532,26 @@ mod tests {
         let found = fold(&one_group, 10 << 20).expect("has room");
         let text = found[0].0[2].as_string_view().value(0).to_string();
         assert_eq!(text, (0..8_000).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    }
+
+    #[test]
+    fn what_the_open_group_holds_stays_charged_when_results_go_out() {
+        let memory = Governor::unlimited().reserve("test", 0).expect("fits");
+        let mut groups = Groups::new(spec(true).into(), &TYPES, memory).expect("fits");
+        groups.begin();
+        let rows: Vec<(i64, Option<i64>)> = (0..6_000).map(|n| (n / 90, Some(n))).collect();
+        let mut given = 0;
+        for batch in batches(&rows, 50) {
+            assert_eq!(groups.take(batch).expect("takes"), Taken::All);
+            // Results are few, and enough for other reasons at times.
+            groups.is_short = groups.arrays() >= ARRAYS_MAX;
+            let Some((_, rows)) = groups.results(false).expect("gives") else { continue };
+            given += rows;
+            assert!(!groups.is_short, "said once");
+            let held: usize = groups.folds.iter_mut().map(Fold::held_bytes).sum();
+            assert!(held > 0 && groups.memory.bytes() >= held, "{:?} {held}", groups.memory);
+        }
+        assert!(given > 0);
     }
 
     fn check(found: &[(Vec<ArrayRef>, usize)], expected: &BTreeMap<i64, Vec<Option<i64>>>) {

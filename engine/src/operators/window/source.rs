@@ -7,7 +7,7 @@ use super::evaluate::Evaluation;
 use super::plan::Plan;
 use crate::batch::{Chunk, Column, Place};
 use crate::error::Result;
-use crate::memory::runs::{Merger, Sorting};
+use crate::memory::runs::{Merger, SortReader, Sorting};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
 /// Chunks merged between two looks at what else there is to do.
@@ -49,16 +49,10 @@ impl Source for WindowSource {
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SourceWorker>> {
-        let reader = self.sorting.reader(cx.memory(), &|| cx.check())?;
-        let ranges = reader.as_ref().map_or(0, |reader| reader.ranges);
-        let work = match reader {
-            Some(reader) => Some(Work {
-                merger: reader.merger,
-                evaluation: Evaluation::new(&self.plan, reader.memory)?,
-                is_merged: false,
-            }),
-            None => None,
-        };
+        let SortReader { merger, ranges, memory } =
+            self.sorting.reader(cx.memory(), &|| cx.check())?;
+        let evaluation = Evaluation::new(&self.plan, memory)?;
+        let work = Some(Work { merger, evaluation, is_merged: false });
         Ok(Box::new(WindowSourceWorker {
             plan: self.plan.clone(),
             next_range: self.next_range.clone(),
@@ -74,7 +68,6 @@ impl Source for WindowSource {
 
     fn reset(&self) -> Result<()> {
         self.next_range.store(0, Ordering::Relaxed);
-        self.sorting.rewind();
         Ok(())
     }
 }
