@@ -11,6 +11,7 @@
 //! * `rows`: the one layout in which operators keep rows.
 //! * `runs`: sorted runs, formed within a budget and merged in parallel.
 //! * `chunks`: chunks kept to be read again, in memory or on tape.
+//! * `lender`: what is lent to one after the other.
 //! * `turns`: turns of those who need much for a short time.
 //! * `allocator`: the counting allocator that cross-checks the reservations.
 //! * `hoard`: for tests, somebody who takes what memory there is.
@@ -20,6 +21,7 @@ pub mod chunks;
 mod governor;
 #[cfg(test)]
 pub mod hoard;
+mod lender;
 mod reservation;
 pub mod rows;
 pub mod runs;
@@ -28,5 +30,6 @@ mod turns;
 
 pub use allocator::{Counting, live_bytes, peak_bytes};
 pub use governor::{Bytes, Governor, GovernorOptions, Holding, Usage};
+pub use lender::Lender;
 pub use reservation::{Reservation, Revocable};
 pub use turns::{Turn, Turns};

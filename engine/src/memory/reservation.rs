@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::governor::{Governor, Want};
+use super::lender::Lender;
 use crate::error::Result;
 use crate::observe::{self, Meter};
 
@@ -125,12 +126,15 @@ pub struct Reservation {
     minimum: usize,
     /// What `used` may grow to without asking; see [`Reservation::ensure`].
     ensured: usize,
+    /// Who gets the minimum back.
+    lender: Option<Lender>,
 }
 
 impl Reservation {
     pub(super) fn new(governor: Governor, holder: Arc<Holder>, minimum: usize) -> Self {
         holder.add(minimum);
-        Reservation { governor, holder, used: 0, granted: minimum, minimum, ensured: 0 }
+        let (used, granted, ensured, lender) = (0, minimum, 0, None);
+        Reservation { governor, holder, used, granted, minimum, ensured, lender }
     }
 
     /// Bytes in use, as the owner said.
@@ -254,11 +258,13 @@ impl Reservation {
             granted: n,
             minimum: 0,
             ensured: 0,
+            lender: None,
         }
     }
 
-    /// Takes over what another reservation holds, its minimum included.
+    /// Takes over what another reservation holds, its minimum included, also what was lent to it.
     pub fn absorb(&mut self, mut other: Reservation) {
+        other.lender = None;
         if !Arc::ptr_eq(&self.holder, &other.holder) {
             other.holder.sub(other.granted);
             self.holder.add(other.granted);
@@ -306,6 +312,12 @@ impl Reservation {
         &self.governor
     }
 
+    /// The same, of which the minimum goes back to `lender`.
+    pub(super) fn lent_by(mut self, lender: Lender) -> Self {
+        self.lender = Some(lender);
+        self
+    }
+
     /// What must stay granted.
     fn needed(&self) -> usize {
         self.used.max(self.minimum).max(self.ensured)
@@ -350,6 +362,13 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if let Some(lender) = self.lender.take() {
+            self.used = 0;
+            let mut lent = self.split(0);
+            lent.minimum = std::mem::take(&mut self.minimum);
+            lent.granted = std::mem::take(&mut self.granted);
+            return lender.take_back(lent);
+        }
         self.give(self.granted);
     }
 }

@@ -5,8 +5,9 @@
 //! and not for two. Who is refused gives up what it can, and waits until it is the only one in a
 //! step: what the others needed for theirs is free then.
 //!
-//! Concurrency: a lock that many have at once, or one alone. Steps wait for nothing but this lock,
-//! so whoever waits, waits for somebody who runs.
+//! Concurrency: a lock that many have at once, or one alone. Who waits for it keeps its thread,
+//! which is why a step is short: some rows copied, or one row on its way to tape. A step waits for
+//! nothing else, so whoever waits, waits for somebody who runs.
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -33,6 +34,11 @@ impl Turns {
 }
 
 impl Turn<'_> {
+    /// Whether nobody else is in a step.
+    pub fn is_alone(&self) -> bool {
+        self.alone.is_some()
+    }
+
     /// Waits until the others are between two steps, and keeps them there to the end of this one.
     pub fn be_alone(&mut self) {
         if self.alone.is_none() {
@@ -62,8 +68,10 @@ mod tests {
                         inside.fetch_add(1, Ordering::SeqCst);
                         if (step + worker) % 3 == 0 {
                             inside.fetch_sub(1, Ordering::SeqCst);
+                            assert!(!turn.is_alone());
                             turn.be_alone();
                             turn.be_alone();
+                            assert!(turn.is_alone());
                             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         }
                         inside.fetch_sub(1, Ordering::SeqCst);

@@ -133,13 +133,6 @@ impl PageWriter {
         self.tape.is_empty()
     }
 
-    /// Gives up the tape; what is left is the memory.
-    #[must_use]
-    pub fn abandon(mut self) -> Reservation {
-        self.memory.shrink(self.memory.bytes());
-        self.memory
-    }
-
     /// The finished tape, and the memory that is not needed for writing any more.
     ///
     /// # Errors

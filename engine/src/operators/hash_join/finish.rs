@@ -32,16 +32,17 @@ pub(super) struct Building {
     store: Arc<Store>,
     method: Method,
     filter: Option<KeyFilterBuilder>,
-    /// What the filter is charged to, until it is published.
-    filter_memory: Mutex<Option<Reservation>>,
-    memory: Mutex<Option<Reservation>>,
-    /// What the rows are moved with when there is no room.
-    lane_memory: Mutex<Option<Reservation>>,
     pieces: Mutex<Vec<Option<Piece>>>,
     left: AtomicUsize,
     /// Whether there is another way when the directory has no room.
     may_fail: bool,
     failed: AtomicBool,
+    /// What the filter is charged to, until it is published. Charges are dropped behind what they
+    /// are for.
+    filter_memory: Mutex<Option<Reservation>>,
+    memory: Mutex<Option<Reservation>>,
+    /// What the rows are moved with when there is no room.
+    lane_memory: Mutex<Option<Reservation>>,
 }
 
 /// What has become of a directory after a task.

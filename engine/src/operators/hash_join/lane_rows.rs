@@ -193,13 +193,8 @@ impl LaneRows {
     ) -> Result<LaneSet> {
         let memory = self.workshop.lender.lend(WRITER_BYTES)?;
         let mut writer = LaneWriter::new(layout, level, memory)?;
-        if let Err(error) = self.workshop.move_lane(lane, layout, hash, &mut writer, cx) {
-            self.workshop.lender.take_back(writer.abandon());
-            return Err(error);
-        }
-        let (lanes, memory) = writer.finish()?;
-        self.workshop.lender.take_back(memory);
-        Ok(lanes)
+        self.workshop.move_lane(lane, layout, hash, &mut writer, cx)?;
+        writer.finish().map(|(lanes, _)| lanes)
     }
 }
 

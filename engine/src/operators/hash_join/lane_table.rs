@@ -4,7 +4,7 @@
 //! probe rows, and a table of few rows or else, while there is no table, what a lane is divided
 //! with. What a table had comes back when it is dropped, and is not free in between.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use super::finish::{Begun, Building, Built, Making};
 use super::lane_reader::PROBE_BYTES;
@@ -13,8 +13,8 @@ use super::shape::{HOLDER, Shared};
 use super::store::{Part, Run};
 use super::table::Table;
 use crate::error::{Error, Result};
-use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, PageReader, RowPages, RowRef};
+use crate::memory::{Lender, Reservation};
 use crate::pipeline::Context;
 
 /// What a row takes of a directory, of groups and of marks.
@@ -36,41 +36,6 @@ pub(super) const READING_BYTES: usize = WINDOW_BYTES + PROBE_BYTES + LENT_BYTES;
 pub(super) fn table_bytes(stretches: &[Stretch]) -> usize {
     let bytes = |stretch: &Stretch| stretch.span.bytes + stretch.span.rows * TABLE_ROW_BYTES;
     stretches.iter().map(bytes).sum()
-}
-
-/// Memory that is lent to one after the other.
-#[derive(Debug, Clone)]
-pub(super) struct Lender(Arc<Mutex<Reservation>>);
-
-impl Lender {
-    fn memory(&self) -> MutexGuard<'_, Reservation> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// A reservation with a minimum of `bytes`; `None` when there are not so many.
-    fn try_lend(&self, bytes: usize) -> Option<Reservation> {
-        let mut memory = self.memory();
-        memory.try_grow(bytes).then(|| memory.cede(bytes))
-    }
-
-    /// The same for who cannot do without.
-    ///
-    /// # Errors
-    /// `OutOfMemory` when there are not so many bytes; there are [`WRITER_BYTES`].
-    pub(super) fn lend(&self, bytes: usize) -> Result<Reservation> {
-        let mut memory = self.memory();
-        memory.grow(bytes)?;
-        Ok(memory.cede(bytes))
-    }
-
-    /// Takes back what was lent.
-    pub(super) fn take_back(&self, mut lent: Reservation) {
-        lent.shrink(lent.bytes());
-        let mut memory = self.memory();
-        memory.absorb(lent);
-        // Less comes back where something else was split off, and is made good if it can be.
-        let _ = memory.set_minimum(LENT_BYTES);
-    }
 }
 
 /// What a worker reads and makes tables with.
@@ -99,7 +64,7 @@ impl Workshop {
         Ok(Workshop {
             reader: PageReader::new(part(WINDOW_BYTES)?, WINDOW_BYTES),
             probe: part(PROBE_BYTES)?,
-            lender: Lender(Arc::new(Mutex::new(part(LENT_BYTES)?))),
+            lender: Lender::new(part(LENT_BYTES)?),
             share,
             root,
         })
@@ -195,7 +160,7 @@ fn table(
     cx: &Context,
 ) -> Result<Option<Arc<Table>>> {
     let may_fail = stored.len() > 1;
-    let lender = workshop.lender.clone();
+    let lender = &workshop.lender;
     let needed = table_bytes(stored).max(LENT_BYTES);
     let mut memory = match lender.try_lend(needed) {
         Some(memory) => memory,
@@ -203,39 +168,19 @@ fn table(
         None => lender.lend(needed)?,
     };
     memory.grow(stored.iter().map(|stretch| stretch.span.bytes).sum())?;
-    let (pages, runs) = match read(shared, stored, &mut workshop.reader, cx) {
-        Ok(read) => read,
-        Err(error) => {
-            lender.take_back(memory);
-            return Err(error);
-        }
-    };
+    let (pages, runs) = read(shared, stored, &mut workshop.reader, cx)?;
     let parts = vec![Part { pages, runs, memory: memory.split(0), lane_memory: None }];
     let making = Making { may_fail, ordinals: false, filter: false, threads: 1 };
     let building = match Building::begin(shared, memory, parts, &making)? {
         Begun::Building(building) => building,
-        Begun::NoRoom(parts, memory) => {
-            drop(parts);
-            lender.take_back(memory);
-            return Ok(None);
-        }
+        Begun::NoRoom(..) => return Ok(None),
     };
     if building.tasks() == 0 {
         return Ok(Some(Arc::new(Table::empty())));
     }
     match building.run(0, shared, cx)? {
-        Built::Table(mut table) => {
-            if let Some(table) = Arc::get_mut(&mut table) {
-                table.gives_back_to(lender);
-            }
-            Ok(Some(table))
-        }
-        Built::Part | Built::NoRoom => {
-            let (store, memory) = building.rows();
-            drop((building, store));
-            memory.into_iter().for_each(|memory| lender.take_back(memory));
-            Ok(None)
-        }
+        Built::Table(table) => Ok(Some(table)),
+        Built::Part | Built::NoRoom => Ok(None),
     }
 }
 

@@ -12,12 +12,12 @@
 use std::sync::Arc;
 
 use crate::batch::{Column, hash_word, pick};
-use crate::error::Result;
-use crate::memory::Reservation;
+use crate::error::{Error, Result};
 use crate::memory::rows::{
     FIRST_PAGE_BYTES, LaneOrder, PageSpan, PageWriter, RowLayout, RowPages, RowRef, Slot,
 };
 use crate::memory::spill::Tape;
+use crate::memory::{Reservation, Turns};
 
 /// Lanes of a level.
 pub(super) const LANES: usize = 1 << LANE_BITS;
@@ -272,12 +272,6 @@ impl LaneWriter {
         Ok((LaneSet { lanes, memory: Some(memory.split(held)) }, memory))
     }
 
-    /// Gives up what has been written; what is left is the memory.
-    #[must_use]
-    pub(super) fn abandon(self) -> Reservation {
-        self.writer.abandon()
-    }
-
     fn sort(&mut self, hashes: &[u64]) {
         let level = self.level;
         self.order.sort(LANES, hashes.iter().map(|&hash| lane_of(hash, level)));
@@ -286,25 +280,19 @@ impl LaneWriter {
     /// Stores rows in the order that was just made.
     fn store(&mut self, rows: &impl LaneRows) -> Result<()> {
         let governor = self.writer.memory().governor().clone();
-        let mut turn = governor.turns().beside();
         let (mut start, count) = (0, self.order.order().len());
         let mut ends = self.order.ends().to_vec();
         while start < count {
+            // Whoever is alone has what is free to itself.
+            let step = governor.turns().beside();
             let stored = rows.store(start, &ends, &mut self.pages, self.writer.memory())?;
+            drop(step);
             advance(&mut ends, stored);
             start += stored;
             if start < count && self.flush()? == 0 {
                 // Not even a page could be had, but by asking for it by all means.
                 let lane = ends.partition_point(|&end| end == 0);
-                let new = || RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
-                let mut alone = new();
-                if rows.store(start, &[1], &mut alone, self.writer.memory()).is_err() {
-                    // Others may be about to give as much back.
-                    turn.be_alone();
-                    alone = new();
-                    rows.store(start, &[1], &mut alone, self.writer.memory())?;
-                }
-                self.write(&alone, Some(lane))?;
+                self.store_one(rows, start, lane, governor.turns())?;
                 advance(&mut ends, 1);
                 start += 1;
             }
@@ -313,6 +301,27 @@ impl LaneWriter {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Stores and writes one row, which gets its room whoever else asks for memory. The turn ends
+    /// when the row is on tape: not before that is its room free for the next.
+    fn store_one(
+        &mut self,
+        rows: &impl LaneRows,
+        row: usize,
+        lane: usize,
+        turns: &Turns,
+    ) -> Result<()> {
+        let mut turn = turns.beside();
+        loop {
+            let mut alone = RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
+            match rows.store(row, &[1], &mut alone, self.writer.memory()) {
+                Ok(_) => return self.write(&alone, Some(lane)),
+                // Others may be about to give as much back.
+                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => turn.be_alone(),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Writes all pages; the bytes that they had.

@@ -11,7 +11,6 @@ use arrow::array::ArrayRef;
 use super::dense::DenseDirectory;
 use super::groups::{Entry, Groups, NONE, group_of};
 use super::hashed::{Compare, HashDirectory, Search};
-use super::lane_table::Lender;
 use super::shape::{Payload, Shape};
 use super::store::Store;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, NULL_INDEX, Ordinals, Picked, pick};
@@ -41,18 +40,8 @@ pub(super) struct Table {
     arrays: Vec<Option<ArrayRef>>,
     /// The rows that have had a match, by position, where that decides what comes out.
     marks: Option<RowMarks>,
-    memory: Option<Reservation>,
-    /// Who gets the memory back.
-    lender: Option<Lender>,
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        if let (Some(lender), Some(memory)) = (self.lender.take(), self.memory.take()) {
-            *self = Table::empty();
-            lender.take_back(memory);
-        }
-    }
+    /// Dropped last, when what it is for is gone.
+    _memory: Option<Reservation>,
 }
 
 impl Table {
@@ -64,8 +53,7 @@ impl Table {
             store: None,
             arrays: Vec::new(),
             marks: None,
-            memory: None,
-            lender: None,
+            _memory: None,
         }
     }
 
@@ -100,13 +88,8 @@ impl Table {
             None
         };
         let groups_of_none = Groups::default();
-        let (memory, lender) = (Some(memory), None);
-        Ok(Table { directory, groups_of_none, store, arrays, marks, memory, lender })
-    }
-
-    /// Its memory goes there when it is dropped.
-    pub(super) fn gives_back_to(&mut self, lender: Lender) {
-        self.lender = Some(lender);
+        let _memory = Some(memory);
+        Ok(Table { directory, groups_of_none, store, arrays, marks, _memory })
     }
 
     /// Whether there is no build row.
