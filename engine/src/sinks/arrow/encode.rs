@@ -1,8 +1,9 @@
 //! Rows to messages: a record batch each, whose bytes are as they stand in the file.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -18,6 +19,10 @@ use crate::memory::Governor;
 use crate::sinks::commit::Output;
 use crate::sinks::groups::GroupFormat;
 use crate::sinks::plain::plain_schema;
+
+/// Bytes of the values of a record batch, unless one row has more: whoever reads it has all of it
+/// in memory.
+pub(super) const MESSAGE_BYTES_MAX: usize = 2 << 20;
 
 /// What a worker can always have.
 const MINIMUM_BYTES: usize = 512 << 10;
@@ -95,7 +100,7 @@ impl Format {
 
 impl GroupFormat for Format {
     type Group = Group;
-    type Encoded = Message;
+    type Encoded = Vec<Message>;
     type File = File;
 
     fn name(&self) -> &'static str {
@@ -134,31 +139,69 @@ impl GroupFormat for Format {
         2 * group.bytes
     }
 
-    fn end(&self, group: Group) -> Result<Message> {
+    fn end(&self, group: Group) -> Result<Vec<Message>> {
         let columns = (0..self.schema.fields().len()).map(|column| {
             let parts: Vec<&dyn Array> =
                 group.parts.iter().map(|part| part[column].as_ref()).collect();
             Ok(concat(&parts)?)
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
+        drop(group);
         let batch = RecordBatch::try_new(self.schema.clone(), columns);
-        self.encode(&batch.map_err(|e| Error::internal(e.to_string()))?)
+        let batch = batch.map_err(|e| Error::internal(e.to_string()))?;
+        let encode = |rows: Range<usize>| self.encode(&batch.slice(rows.start, rows.len()));
+        pieces(&batch).into_iter().map(encode).collect()
     }
 
-    fn encoded_bytes(&self, message: &Message) -> usize {
-        message.bytes.capacity()
+    fn encoded_bytes(&self, messages: &Vec<Message>) -> usize {
+        messages.iter().map(|message| message.bytes.capacity()).sum()
     }
 
     fn open(&self, output: Output, _: &Governor) -> Result<File> {
         File::begin(self, output)
     }
 
-    fn append(&self, file: &mut File, message: Message) -> Result<usize> {
-        file.append(message).map_err(|e| Error::io("write", &self.path, e))?;
+    fn append(&self, file: &mut File, messages: Vec<Message>) -> Result<usize> {
+        for message in messages {
+            file.append(message).map_err(|e| Error::io("write", &self.path, e))?;
+        }
         Ok(file.remembered_bytes())
     }
 
     fn close(&self, file: File) -> Result<Output> {
         file.end(self)
+    }
+}
+
+/// The rows of a batch, cut so that each piece has at most [`MESSAGE_BYTES_MAX`] or one row.
+fn pieces(batch: &RecordBatch) -> Vec<Range<usize>> {
+    let bytes = |rows: &Range<usize>| -> usize {
+        batch.columns().iter().map(|column| bytes_of(column, rows)).sum()
+    };
+    let mut pieces = Vec::new();
+    // The next rows last.
+    let mut left: Vec<Range<usize>> = std::iter::once(0..batch.num_rows()).collect();
+    while let Some(rows) = left.pop() {
+        if rows.len() > 1 && bytes(&rows) > MESSAGE_BYTES_MAX {
+            let middle = rows.start + rows.len() / 2;
+            left.extend([middle..rows.end, rows.start..middle]);
+        } else {
+            pieces.push(rows);
+        }
+    }
+    pieces
+}
+
+/// Bytes of an array's rows: of text, those that they have; of other types, their share.
+fn bytes_of(array: &ArrayRef, rows: &Range<usize>) -> usize {
+    let offsets = array.as_string_opt::<i32>().map(|strings| strings.value_offsets());
+    let offsets = offsets.or_else(|| array.as_binary_opt::<i32>().map(|b| b.value_offsets()));
+    match offsets {
+        Some(offsets) => (offsets[rows.end] - offsets[rows.start]) as usize + 4 * rows.len(),
+        None => {
+            let all = array.to_data().get_slice_memory_size();
+            let all = all.unwrap_or_else(|_| array.get_array_memory_size());
+            (all as u128 * rows.len() as u128 / array.len().max(1) as u128) as usize
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Writes its input to an Arrow file, in the order of the input: record batches of some 100,000
-//! rows, compressed or not, in the file format (with a footer, also known as Feather) or as a
-//! stream.
+//! rows or 2 MB, compressed or not, in the file format (with a footer, also known as Feather) or as
+//! a stream.
 //!
 //! Types are written so that any reader knows them: strings that are not views, dictionaries as
 //! their values.

@@ -116,6 +116,34 @@ fn batches_of_several_workers_are_written_in_order() {
 }
 
 #[test]
+fn batches_of_long_texts_have_few_rows() {
+    let directory = tempfile::tempdir().expect("directory");
+    let length = |i: usize| if i == 1_700 { 5 << 20 } else { [30, 20_000][i / 1_500 % 2] };
+    let text = |i: usize| (i % 9 != 4).then(|| ["x", "yz"][i % 2].repeat(length(i)));
+    let texts: StringViewArray = (0..2_500).map(text).collect();
+    let numbers = Int64Array::from_iter_values(0..2_500);
+    let columns: Vec<(&str, ArrayRef)> = vec![("n", Arc::new(numbers)), ("t", Arc::new(texts))];
+    let all = RecordBatch::try_from_iter(columns).expect("a batch");
+    for stream in [false, true] {
+        let spec = WriteArrow { stream, ..WriteArrow::new(directory.path().join("a.arrow")) };
+        let (sink, order) = (sink(&spec, &all.schema()), Order::new());
+        let cx = context(&order);
+        let mut worker = sink.worker(&cx).expect("a worker");
+        offer(worker.as_mut(), &all, 0, &cx);
+        assert!(worker.end_morsel(&cx).expect("hands over").is_none());
+        assert!(worker.combine(&cx).expect("combines").is_none());
+        sink.prepare(&cx).expect("commits");
+        let (schema, found) = read(&spec);
+        assert_eq!(concat_batches(&schema, &found).expect("concatenates"), plain(&all));
+        for batch in &found {
+            let bytes = batch.column(1).as_string::<i32>().value_data().len();
+            assert!(bytes <= encode::MESSAGE_BYTES_MAX || batch.num_rows() == 1, "{bytes}");
+        }
+        assert!((10..80).contains(&found.len()), "{}", found.len());
+    }
+}
+
+#[test]
 fn a_file_without_rows_has_its_columns() {
     let directory = tempfile::tempdir().expect("directory");
     for stream in [false, true] {

@@ -20,7 +20,7 @@ use super::dictionaries::{Dictionaries, DictionaryCache};
 use super::error::{corrupt, from_arrow, guarded};
 use super::message::{assemble, buffers_of, read_metadata};
 use crate::batch::{CHUNK_ROWS, Chunk, Column, MAX_CHUNK_ROWS, MORSEL_ROWS, Place, physical_type};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expr::{Conjunction, Expr};
 use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
@@ -237,7 +237,8 @@ impl Shared {
         let version = message.version();
         let wanted = buffers_of(stored.fields(), &self.slots, &header, version);
         let wanted = wanted.ok_or_else(|| corrupt(path, "a batch does not fit its schema"))?;
-        let assembled = assemble(file, &batch.block, &header, &wanted, &mut held)?;
+        let assembled = assemble(file, &batch.block, &header, &wanted, &mut held);
+        let assembled = assembled.map_err(|error| no_room(error, batch.rows))?;
         let none = Default::default();
         let by_id = dictionaries.as_ref().map_or(&none, |dictionaries| &dictionaries.by_id);
         let (body, header) = (&assembled.body, assembled.batch(path)?);
@@ -260,6 +261,13 @@ impl Shared {
         let columns = columns.collect::<Result<_>>()?;
         Ok(Decoded { columns, _dictionaries: dictionaries, _held: held })
     }
+}
+
+/// The error for a record batch that has no room.
+fn no_room(error: Error, rows: usize) -> Error {
+    let Error::OutOfMemory { who, asked_bytes, detail } = error else { return error };
+    let detail = format!("a record batch of {rows} rows must have room as a whole; {detail}");
+    Error::OutOfMemory { who, asked_bytes, detail }
 }
 
 /// Whether arrays of this type refer to dictionaries, at any depth.
