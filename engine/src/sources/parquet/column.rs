@@ -1,5 +1,7 @@
 //! One column of one row group, read from front to back.
 
+use std::ops::Range;
+
 use crate::batch::{Column, Indices, Selection};
 use crate::error::Result;
 use crate::sources::block::thin;
@@ -18,6 +20,11 @@ pub(super) trait ColumnReader: Send {
         thin(&self.read(rows)?, &Indices::from(kept))
     }
 
-    /// Bytes of buffers held.
+    /// Bytes of buffers held, or that are going to be before they are looked at again.
     fn held_bytes(&self) -> usize;
+
+    /// Bytes that values of any length take in these rows of the row group, about.
+    fn text_bytes(&self, _rows: &Range<usize>) -> usize {
+        0
+    }
 }

@@ -3,8 +3,13 @@
 //!
 //! The crate's reader goes through a row group in batches of a fixed size, with a selection that it
 //! must know beforehand. Short skips are read and dropped; a long skip opens a new reader behind
-//! it, which passes over whole pages without decompressing them.
+//! it, which passes over whole pages without decompressing them. So does a page whose rows are so
+//! much larger that a batch of them would take too much.
+//!
+//! Memory: the largest page, which is reserved from the start; the bytes of a page as they are
+//! stored are there while it is decompressed, and are not.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StructArray};
@@ -23,6 +28,7 @@ use super::bytes::FileBytes;
 use super::column::ColumnReader;
 use super::error::{corrupt, from_parquet, guarded};
 use super::footer::Footer;
+use super::sizes::Sizes;
 use crate::batch::{CHUNK_ROWS, Column, to_physical};
 use crate::error::Result;
 use crate::sources::file::InputFile;
@@ -30,8 +36,11 @@ use crate::sources::file::InputFile;
 /// A skip of this many rows opens a new reader.
 const LONG_SKIP_ROWS: usize = 4 * CHUNK_ROWS;
 
-/// What a reader of the crate is assumed to hold at most: a dictionary, a page, a batch.
-const HELD_BYTES_MAX: usize = 2 << 20;
+/// Bytes of a batch from which on it is read as several.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// A reader whose batches could have so many times the rows is left for another.
+const MUCH_SMALLER: usize = 8;
 
 /// A column read by the `parquet` crate.
 pub(super) struct GenericColumn {
@@ -41,37 +50,39 @@ pub(super) struct GenericColumn {
     levels: FieldLevels,
     logical: DataType,
     reader: Option<ParquetRecordBatchReader>,
+    /// Rows of the reader's batches.
+    batch_rows: usize,
     /// What is left of the batch read last.
     rest: Option<ArrayRef>,
     /// Rows before `rest` or, without it, before the reader.
     position: usize,
     to_skip: usize,
-    held_bytes: usize,
+    /// By leaf.
+    sizes: Vec<Arc<Sizes>>,
 }
 
 impl GenericColumn {
-    /// Column `column` of row group `row_group`.
+    /// Column `column` of row group `row_group`, whose leaves have these sizes.
     pub(super) fn open(
         file: &Arc<InputFile>,
         footer: &Arc<Footer>,
         row_group: usize,
         column: usize,
+        sizes: Vec<Arc<Sizes>>,
     ) -> Result<Self> {
         let descr = footer.metadata().file_metadata().schema_descr();
         let mask = ProjectionMask::roots(descr, [column]);
         let levels = parquet_to_arrow_field_levels(descr, mask, Some(footer.physical()))
             .map_err(|e| from_parquet(footer.path(), e))?;
-        let group = footer.metadata().row_group(row_group);
-        let leaves = (0..descr.num_columns()).filter(|&l| descr.get_column_root_idx(l) == column);
-        let stored: i64 = leaves.map(|leaf| group.column(leaf).uncompressed_size().max(0)).sum();
         Ok(GenericColumn {
-            held_bytes: usize::try_from(stored).map_or(HELD_BYTES_MAX, |n| n.min(HELD_BYTES_MAX)),
+            sizes,
             file: FileBytes(file.clone()),
             footer: footer.clone(),
             row_group,
             levels,
             logical: footer.schema().field(column).data_type().clone(),
             reader: None,
+            batch_rows: CHUNK_ROWS,
             rest: None,
             position: 0,
             to_skip: 0,
@@ -80,6 +91,16 @@ impl GenericColumn {
 
     fn group(&self) -> &RowGroupMetaData {
         self.footer.metadata().row_group(self.row_group)
+    }
+
+    /// Rows from the next one on whose bytes a batch may have: a power of two.
+    fn batch_rows(&self) -> usize {
+        let mut rows = CHUNK_ROWS;
+        while rows > 1 && self.text_bytes(&(self.position..self.position + rows)) > BATCH_BYTES_MAX
+        {
+            rows /= 2;
+        }
+        rows
     }
 
     /// Passes over the rows that are still to be skipped.
@@ -110,6 +131,9 @@ impl GenericColumn {
     fn reopen(&mut self) -> Result<()> {
         self.position += std::mem::take(&mut self.to_skip);
         self.rest = None;
+        // What the reader held is free before another takes as much.
+        self.reader = None;
+        self.batch_rows = self.batch_rows();
         let rows = self.rows();
         let selection = (self.position > 0).then(|| {
             let selected = rows.saturating_sub(self.position);
@@ -122,7 +146,7 @@ impl GenericColumn {
         let opened = ParquetRecordBatchReader::try_new_with_row_groups(
             &self.levels,
             &chunk,
-            CHUNK_ROWS,
+            self.batch_rows,
             selection,
         );
         self.reader = Some(opened.map_err(|e| from_parquet(self.footer.path(), e))?);
@@ -151,20 +175,29 @@ impl GenericColumn {
         }
     }
 
+    /// Opens another reader where the rows are of another size than the present one is for.
+    fn adapt(&mut self) -> Result<()> {
+        let rows = self.batch_rows();
+        let left = self.rows().saturating_sub(self.position);
+        let fits = rows >= self.batch_rows / 2 && rows.min(left) <= MUCH_SMALLER * self.batch_rows;
+        if fits || self.rest.is_some() { Ok(()) } else { self.reopen() }
+    }
+
     fn read_array(&mut self, rows: usize) -> Result<ArrayRef> {
         self.settle()?;
         let mut parts = Vec::new();
         let mut missing = rows;
         while missing > 0 {
+            self.adapt()?;
             let batch = self.take_rest()?;
             let taken = batch.len().min(missing);
             if taken < batch.len() {
                 self.rest = Some(batch.slice(taken, batch.len() - taken));
             }
             parts.push(batch.slice(0, taken));
+            self.position += taken;
             missing -= taken;
         }
-        self.position += rows;
         let whole = match parts.as_slice() {
             [one] => one.clone(),
             several => concat(&several.iter().map(|p| p.as_ref()).collect::<Vec<_>>())?,
@@ -186,7 +219,11 @@ impl ColumnReader for GenericColumn {
     }
 
     fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.sizes.iter().map(|sizes| sizes.held_bytes()).sum()
+    }
+
+    fn text_bytes(&self, rows: &Range<usize>) -> usize {
+        self.sizes.iter().map(|sizes| sizes.bytes_of(rows)).sum()
     }
 }
 

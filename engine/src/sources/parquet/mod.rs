@@ -6,7 +6,8 @@
 //!   in file order; `narrow`: what need not be read of them, by `prune`, `bounds` and `page_index`.
 //! * `column`: one column of one row group, front to back; `generic`: read by the `parquet` crate;
 //!   `native`: read by decoders of our own, from `pages` (`window`, `thrift`) through `runs` and
-//!   `values`, with `dictionary` shared by all who read the row group.
+//!   `values`, with `dictionary` shared by all who read the row group; `sizes`: what rows and pages
+//!   take.
 //! * `bytes`, `error`: the seam to the `parquet` crate.
 
 mod bounds;
@@ -25,6 +26,7 @@ mod pages;
 mod prune;
 mod runs;
 mod scan;
+mod sizes;
 mod thrift;
 mod values;
 mod window;

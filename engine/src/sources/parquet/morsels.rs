@@ -48,6 +48,11 @@ impl Morsels {
         self.list.get(number).map(|morsel| (number as u64, morsel))
     }
 
+    /// The next morsel, which whoever takes one gets.
+    pub fn peek(&self) -> Option<&Morsel> {
+        self.list.get(self.next.load(Ordering::Relaxed))
+    }
+
     /// Begins again with the first morsel.
     pub fn reset(&self) {
         self.next.store(0, Ordering::Relaxed);
@@ -74,8 +79,9 @@ mod tests {
         assert_eq!(taken[0], (0, 0, 0..122_880));
         assert_eq!(taken[1], (1, 0, 0..half));
         assert_eq!(taken[2], (1, 0, half..MORSEL_ROWS + 1));
-        assert!(morsels.take().is_none());
+        assert!(morsels.peek().is_none() && morsels.take().is_none());
         morsels.reset();
+        assert_eq!(morsels.peek().map(|morsel| morsel.rows.clone()), Some(0..122_880));
         assert!(morsels.take().is_some());
 
         let mut large = Morsels::default();

@@ -3,6 +3,8 @@
 //! Concurrency: workers share the cursor over the morsels, the dictionaries of row groups that
 //! several of them read, and counters.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -16,6 +18,7 @@ use super::generic::GenericColumn;
 use super::morsels::{Morsel, Morsels};
 use super::narrow::{Group, PageIndexUse};
 use super::native::NativeColumn;
+use super::sizes::Sizes;
 use super::worker::ScanWorker;
 use crate::batch::{CHUNK_ROWS, KeyFilterSlot, MAX_CHUNK_ROWS};
 use crate::error::{Error, Result};
@@ -27,6 +30,9 @@ use crate::plan::Build;
 use crate::sources::block::{BlockPlan, Stage};
 use crate::sources::declared::DeclaredColumn;
 use crate::sources::file::InputFile;
+
+/// Bytes of texts that a block has at most, unless one row has more.
+pub(super) const BLOCK_TEXT_BYTES: usize = 1 << 20;
 
 /// How much of one column a scan has read.
 #[derive(Debug, Default)]
@@ -69,6 +75,8 @@ pub(super) struct Shared {
     pub page_index: PageIndexUse,
     /// Dictionaries of the chunks that are being read.
     pub dictionaries: Dictionaries,
+    /// Sizes of leaves in row groups (file, row group, leaf) that are being read.
+    sizes: Mutex<HashMap<(usize, usize, usize), Weak<Sizes>>>,
     /// What the workers' reservations are children of.
     pub reservation: Reservation,
 }
@@ -124,6 +132,7 @@ impl Scan {
             reads: slots.iter().map(|_| ColumnReads::default()).collect(),
             page_index: PageIndexUse::default(),
             dictionaries: Dictionaries::default(),
+            sizes: Mutex::default(),
             slots,
             reservation: build.query.memory.reserve("parquet scan", 0)?,
         };
@@ -181,9 +190,20 @@ impl ScanFile {
 }
 
 impl Shared {
-    /// Rows to read at once: without columns there is nothing to keep small.
-    pub fn block_rows(&self) -> usize {
-        if self.slots.is_empty() { MAX_CHUNK_ROWS } else { CHUNK_ROWS }
+    /// Rows to read at once at the begin of these, which `readers` stand at: without columns there
+    /// is nothing to keep small, and long texts are few.
+    pub fn block_rows(&self, rows: &Range<usize>, readers: &[Box<dyn ColumnReader>]) -> usize {
+        if self.slots.is_empty() {
+            return rows.len().min(MAX_CHUNK_ROWS);
+        }
+        let mut count = rows.len().min(CHUNK_ROWS);
+        let bytes = |count: usize| -> usize {
+            readers.iter().map(|r| r.text_bytes(&(rows.start..rows.start + count))).sum()
+        };
+        while count > 1 && bytes(count) > BLOCK_TEXT_BYTES {
+            count = count.div_ceil(2);
+        }
+        count
     }
 
     /// The open file of a morsel.
@@ -210,7 +230,29 @@ impl Shared {
         if let Some(native) = NativeColumn::open(file, footer, self, column, key, filters)? {
             return Ok(Box::new(native));
         }
-        Ok(Box::new(GenericColumn::open(file, footer, group, column)?))
+        let descr = footer.metadata().file_metadata().schema_descr();
+        let leaves = (0..descr.num_columns()).filter(|&l| descr.get_column_root_idx(l) == column);
+        let sizes = leaves.map(|leaf| self.sizes(file, footer, (morsel.file, group, leaf)));
+        let sizes = sizes.collect::<Result<_>>()?;
+        Ok(Box::new(GenericColumn::open(file, footer, group, column, sizes)?))
+    }
+
+    /// The sizes of a leaf in a row group; workers that read from the same row group share them.
+    fn sizes(
+        &self,
+        file: &Arc<InputFile>,
+        footer: &Arc<Footer>,
+        key: (usize, usize, usize),
+    ) -> Result<Arc<Sizes>> {
+        let lock = || self.sizes.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(known) = lock().get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let sizes = Arc::new(Sizes::read(file, footer, key.1, key.2)?);
+        let mut all = lock();
+        all.retain(|_, sizes| sizes.strong_count() > 0);
+        all.insert(key, Arc::downgrade(&sizes));
+        Ok(sizes)
     }
 
     /// Slots, by number.

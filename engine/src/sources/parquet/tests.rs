@@ -22,6 +22,7 @@ use crate::pipeline::{Context, Order, Pull, Query, Source};
 use crate::scheduler::Cancel;
 
 mod moments;
+mod wide;
 
 fn context() -> Context {
     let query = Query {

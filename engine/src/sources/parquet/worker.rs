@@ -2,6 +2,8 @@
 //! reads the rest block by block.
 //!
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
+//! What pages of text take is reserved before a block is read, and for the next row group before a
+//! worker begins: where pages are so large that there is no room for all workers, fewer read.
 //! What a column takes more is reserved before the next one is read, and everything held is looked
 //! at again after each block: at no time more than a page and [`OWED_BYTES_MAX`] is not reserved.
 
@@ -11,11 +13,11 @@ use std::sync::Arc;
 
 use super::column::ColumnReader;
 use super::narrow::range_conditions;
-use super::scan::{ColumnReads, Shared};
+use super::scan::{BLOCK_TEXT_BYTES, ColumnReads, Shared};
 use crate::batch::{COMPACT_BELOW, Column, Place, Selection};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expr::Expr;
-use crate::memory::Reservation;
+use crate::memory::{Bytes, Reservation};
 use crate::observe::{Count, count};
 use crate::pipeline::{Context, Pull, SourceWorker};
 use crate::sources::block::{BlockColumns, BlockReader};
@@ -89,11 +91,23 @@ pub(super) struct ScanWorker {
 }
 
 impl ScanWorker {
-    /// A worker that has taken no morsel yet.
+    /// A worker that has taken no morsel yet, with room for the next one.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no room, `Io` and `Input` when the file cannot be read.
     pub fn new(shared: Arc<Shared>) -> Result<Self> {
+        let mut pages = 0;
+        if let Some(morsel) = shared.morsels.peek() {
+            let file = shared.open_file(morsel)?;
+            let readers = shared.slots().map(|slot| shared.open_column(&file, morsel, slot));
+            let readers = readers.collect::<Result<Vec<_>>>()?;
+            pages = readers.iter().map(|reader| reader.held_bytes()).sum();
+        }
+        let mut held = shared.reservation.child(MINIMUM_BYTES)?;
+        held.grow(MINIMUM_BYTES + pages).map_err(|error| no_room(error, pages))?;
         Ok(ScanWorker {
             blocks: BlockReader::new(&shared.plan, shared.reservation.governor()),
-            held: shared.reservation.child(MINIMUM_BYTES)?,
+            held,
             ranges: vec![None; shared.key_filters.len()],
             morsel: None,
             shared,
@@ -178,7 +192,7 @@ impl SourceWorker for ScanWorker {
                 return self.next_morsel();
             };
             let gap = range.start - open.at;
-            let rows = range.len().min(self.shared.block_rows());
+            let rows = self.shared.block_rows(range, &open.readers);
             range.start += rows;
             open.at = range.start;
             if range.start == range.end {
@@ -190,6 +204,9 @@ impl SourceWorker for ScanWorker {
             let (readers, held) = (&mut open.readers[..], &mut self.held);
             let mut columns = NextRows { rows, readers, reads: &self.shared.reads, held, owed: 0 };
             self.blocks.read(&self.shared.plan, &mut columns, rows)?;
+            if self.blocks.held_bytes() > BLOCK_TEXT_BYTES {
+                self.blocks.flush()?;
+            }
             charge(&mut self.held, &open.readers, &self.blocks)?;
         }
     }
@@ -202,5 +219,15 @@ fn charge(
     blocks: &BlockReader,
 ) -> Result<()> {
     let readers: usize = readers.iter().map(|reader| reader.held_bytes()).sum();
-    held.resize_to(readers + blocks.held_bytes())
+    let bytes = readers + blocks.held_bytes();
+    held.resize_to(bytes).map_err(|error| no_room(error, readers))
+}
+
+/// The error for pages that have no room.
+fn no_room(error: Error, pages: usize) -> Error {
+    let Error::OutOfMemory { who, asked_bytes, detail } = error else { return error };
+    let pages = Bytes(pages as u64);
+    let detail =
+        format!("the largest pages of its columns take {pages} and must have room; {detail}");
+    Error::OutOfMemory { who, asked_bytes, detail }
 }

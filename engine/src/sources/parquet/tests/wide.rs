@@ -1,0 +1,102 @@
+//! Texts of all lengths: blocks are cut by what they take, and pages have room before they are
+//! read.
+
+use super::*;
+use crate::memory::GovernorOptions;
+
+/// Row `i` has a number, and a text of one of several lengths that go on for many rows.
+fn texts(rows: usize) -> RecordBatch {
+    let length = |i: usize| match i / 500 {
+        0 | 3 | 7 => 5,
+        1 | 6 => 20_000 + noise(i, 3000) as usize,
+        2 => noise(i, 2500) as usize,
+        _ => noise(i, 60) as usize,
+    };
+    let text = |i: usize| (noise(i, 26) as u8 + b'a') as char;
+    let strings = with_nulls(rows, 11, |i| text(i).to_string().repeat(length(i)));
+    let lists = strings.iter().map(|s| s.as_ref().map(|s| vec![Some(s.len() as i32); s.len() % 5]));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new((0..rows as i64).collect::<Int64Array>()),
+        Arc::new(strings.iter().map(Option::as_deref).collect::<StringArray>()),
+        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists)),
+    ];
+    let fields: Vec<Field> = ["i", "s", "l"]
+        .iter()
+        .zip(&columns)
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("batch")
+}
+
+fn properties(page_bytes: usize) -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_dictionary_enabled(false)
+        .set_data_page_size_limit(page_bytes)
+        .set_write_batch_size(16)
+        .set_max_row_group_row_count(Some(3700))
+        .build()
+}
+
+fn text_bytes(chunk: &Chunk) -> usize {
+    let array = chunk.column(1).expect("text").to_array(chunk.rows()).expect("array");
+    let strings = array.as_string_view();
+    strings.iter().map(|s| s.map_or(0, str::len)).sum()
+}
+
+#[test]
+fn blocks_have_few_long_texts_and_many_short_ones() {
+    let directory = tempfile::tempdir().expect("directory");
+    let batch = texts(5000);
+    for page_bytes in [10_000, 200_000, 100 << 20] {
+        let file = write(
+            &directory.path().join("f"),
+            std::slice::from_ref(&batch),
+            properties(page_bytes),
+        );
+        let mut scan = scan_of(&file);
+        let all = expected(std::slice::from_ref(&batch), &scan);
+        assert_eq!(rows(&scan, 2).expect("reads"), all, "{page_bytes}");
+        let chunks = chunks(&open(&scan).expect("opens"), 1).expect("reads");
+        // Where a page has all sizes, nothing says which are where.
+        let most = if page_bytes > 1 << 20 { usize::MAX } else { (1 << 20) + 2 * page_bytes };
+        let largest = chunks.iter().map(text_bytes).max().unwrap_or(0);
+        assert!(largest <= most, "{largest} {page_bytes}");
+        assert!(chunks.len() > 20 && chunks.iter().any(|chunk| chunk.rows() > 100));
+        for limit in [40, 1_700, 4_400] {
+            let literal = Literal { data_type: DataType::Int64, value: ExprValue::Int(limit) };
+            let column = Expr::column(0, DataType::Int64);
+            scan.predicates = vec![compare(CompareOp::GreaterOrEqual, column, literal)];
+            let from = limit as usize;
+            assert_eq!(rows(&scan, 2).expect("reads"), all.slice(from, 5000 - from), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn a_page_has_room_before_it_is_read_and_workers_that_have_none_do_not_begin() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = write(&directory.path().join("f"), &[texts(3000)], properties(100 << 20));
+    let scan = scan_of(&file);
+    let begin = |limit_bytes: usize| {
+        let options = GovernorOptions { limit_bytes: Some(limit_bytes), ..Default::default() };
+        let (cancel, memory) = (Cancel::new(), Governor::new(options));
+        let query = Arc::new(Query { cancel, memory, threads: 2, keep_order: true });
+        let cx = Context { query: query.clone(), order: Order::new(), worker: 0 };
+        let source = Scan::open(&scan, &mut Build::new(query)).expect("opens");
+        let first = source.worker(&cx).map(drop);
+        let both = source.worker(&cx).and_then(|first| Ok((first, source.worker(&cx)?)));
+        (first, both.map(drop), cx.memory().reserved())
+    };
+    // The texts of 500 rows of 20,000 bytes, and more, in one page.
+    let (first, both, _) = begin(8 << 20);
+    let error = first.expect_err("no room").to_string();
+    assert!(error.contains("pages") && error.contains("MB") && both.is_err(), "{error}");
+    let (first, both, left) = begin(15 << 20);
+    first.expect("has room");
+    let error = both.expect_err("no room for two");
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    assert_eq!(left, 0);
+    let (first, both, _) = begin(60 << 20);
+    first.and(both).expect("room for two");
+}
