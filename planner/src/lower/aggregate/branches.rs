@@ -31,6 +31,11 @@ enum Way {
 }
 
 impl Call {
+    /// Whether it is computed over rows in order.
+    pub(super) fn needs_order(&self) -> bool {
+        matches!(self.way(), Way::Ordered(_) | Way::DistinctOrdered(..))
+    }
+
     fn way(&self) -> Way {
         let columns = || self.arguments.iter().copied().chain(self.filter).collect();
         match (&self.kind, self.distinct) {
