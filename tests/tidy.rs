@@ -14,8 +14,10 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Engine modules from the bottom up; a module imports from lower ranks and from itself.
 const RANKS: &[(&str, u8)] = &[
+    ("calendar", 0),
     ("error", 0),
     ("observe", 0),
+    ("panics", 0),
     ("thrift", 0),
     ("batch", 1),
     ("memory", 1),

@@ -90,7 +90,8 @@ fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
         progress::shown(options.progress, session, |bar| {
             let result = session.execute_with(statement, &parameters, interrupt.next_query())?;
             print_result(result, statement, options, (&mut out, bar))
-        })?;
+        })
+        .map_err(|failure: Failure| failure.at(statement.position()))?;
         out.end_result()?;
         if options.timing {
             eprintln!("timing: {} {:.6}", number + 1, start.elapsed().as_secs_f64());
@@ -197,7 +198,8 @@ fn explain_analyze(program: &Program, json: bool, options: &Options) -> Outcome 
     for statement in &session.script(&program.text)? {
         let text = progress::shown(options.progress, &session, |_| {
             session.analyze(statement, &parameters, json, interrupt.next_query())
-        })?;
+        })
+        .map_err(|error| Failure::from(error).at(statement.position()))?;
         writeln!(out, "{}", text.trim_end())?;
     }
     out.finish()

@@ -28,6 +28,7 @@ use std::io::{self, Write};
 use clap::Parser;
 
 fn main() {
+    gristmill::tell_uncaught_panics_only();
     let command = args::Cli::parse().command;
     if let Some(options) = command.options() {
         if options.memory.is_some() {

@@ -346,3 +346,44 @@ fn an_interrupt_leaves_nothing_behind() {
     }
     assert!(interrupted > 0, "every run ended before it was interrupted");
 }
+
+#[test]
+fn a_panic_that_is_caught_is_told_as_an_error_only() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("wide.arrow");
+    let sql = "select cast(1 as bigint) as a";
+    assert_eq!(printed(&["query", sql, "--output", path(&file)]), "");
+    // Integers of 113 bits, at which the borrowed reader panics.
+    let mut bytes = fs::read(&file).expect("is there");
+    let places = bytes.windows(4).enumerate().filter(|(_, at)| *at == 64_i32.to_le_bytes());
+    let places: Vec<usize> = places.map(|(at, _)| at).collect();
+    for at in places {
+        bytes[at..at + 4].copy_from_slice(&113_i32.to_le_bytes());
+    }
+    fs::write(&file, bytes).expect("writes");
+    let (code, error) = failed(&["query", &format!("select * from '{}'", path(&file))]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.starts_with("error: "), "{error}");
+    assert!(error.contains("is not a readable Arrow file: Int type with bit width of 113"));
+}
+
+#[test]
+fn what_fails_when_it_runs_is_told_with_its_statement() {
+    let sql = "select 1 as a;\nselect substr(x, 1, -1) from (values ('abc')) t(x)";
+    let output = run(&["query", sql]);
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: substr: negative count"), "{error}");
+    assert!(error.contains("--> query:2:1\n"), "{error}");
+}
+
+#[test]
+fn views_that_read_too_many_views_are_refused() {
+    let mut sql = "create view v0 as select 1 as a;\n".to_string();
+    for view in 1..300 {
+        sql.push_str(&format!("create view v{view} as select a + 1 as a from v{};\n", view - 1));
+    }
+    let (code, error) = failed(&["query", &sql]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("other views, which is too deep"), "{error}");
+    assert!(error.lines().next().is_some_and(|line| line.len() < 300), "{error}");
+}

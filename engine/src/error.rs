@@ -11,7 +11,6 @@
 //! Nothing in the engine panics on user input; a panic in a task is caught by the worker and
 //! becomes [`Error::Internal`] of that query only.
 
-use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +20,6 @@ use arrow::error::ArrowError;
 
 /// Shorthand used by every fallible function of the engine.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What a panic said, if it said it in words.
-pub fn panic_message(panic: &(dyn Any + Send)) -> Option<&str> {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-}
 
 /// A place in a program text or a data file, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

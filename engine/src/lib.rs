@@ -3,8 +3,10 @@
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 
+pub mod calendar;
 pub mod error;
 pub mod observe;
+pub mod panics;
 mod thrift;
 
 pub mod batch;

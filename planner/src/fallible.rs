@@ -5,6 +5,7 @@ use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use gristmill_engine::expr::widens;
 
 use crate::functions::is_opaque;
 
@@ -80,47 +81,5 @@ fn is_fallible_arithmetic(binary: &BinaryExpr, expr: &Expr, schema: &DFSchema) -
         Ok(data_type) if data_type.is_floating() => false,
         Ok(DataType::Decimal128(precision, _)) => !exact || precision == DECIMAL128_MAX_PRECISION,
         _ => true,
-    }
-}
-
-/// Whether every value of one type is a value of the other.
-fn widens(from: &DataType, to: &DataType) -> bool {
-    let decimal = |data_type: &DataType| match data_type {
-        DataType::Decimal128(p, s) => Some((i16::from(*p) - i16::from(*s), i16::from(*s))),
-        DataType::Int8 | DataType::UInt8 => Some((3, 0)),
-        DataType::Int16 | DataType::UInt16 => Some((5, 0)),
-        DataType::Int32 | DataType::UInt32 => Some((10, 0)),
-        DataType::Int64 | DataType::UInt64 => Some((20, 0)),
-        _ => None,
-    };
-    match (from, to) {
-        (from, to) if from == to => true,
-        (from, DataType::Float64) => from.is_numeric(),
-        (from, DataType::Decimal128(..)) => match (decimal(from), decimal(to)) {
-            (Some((digits, scale)), Some((digits_to, scale_to))) => {
-                digits_to >= digits && scale_to >= scale
-            }
-            _ => false,
-        },
-        (DataType::Int8 | DataType::UInt8, DataType::Int16 | DataType::Int32 | DataType::Int64)
-        | (DataType::Int16 | DataType::UInt16, DataType::Int32 | DataType::Int64)
-        | (DataType::Int32 | DataType::UInt32, DataType::Int64) => true,
-        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, to) => to.is_string(),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn widening_loses_nothing() {
-        use DataType::{Decimal128, Float64, Int32, Int64, Utf8, Utf8View};
-        assert!(widens(&Decimal128(15, 2), &Decimal128(21, 7)));
-        assert!(!widens(&Decimal128(15, 2), &Decimal128(15, 3)));
-        assert!(widens(&Int32, &Decimal128(10, 0)) && !widens(&Int64, &Decimal128(19, 0)));
-        assert!(widens(&Utf8, &Utf8View) && !widens(&Utf8, &Int64));
-        assert!(widens(&Int64, &Float64) && !widens(&Int64, &Int32));
     }
 }

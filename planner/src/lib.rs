@@ -123,6 +123,7 @@ pub use functions::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };
 pub use gristmill_engine::observe::input_bytes;
+pub use gristmill_engine::panics::tell_uncaught_only as tell_uncaught_panics_only;
 pub use gristmill_engine::query::Running;
 pub use gristmill_engine::scheduler::Cancel;
 pub use gristmill_engine::sinks::{CsvText, Output as OutputFile, plain_batch, plain_schema};

@@ -23,7 +23,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use clap::ValueEnum;
-use gristmill::Error;
+use gristmill::{Error, Position};
 
 pub use destination::Destination;
 pub use screen::Screen;
@@ -105,6 +105,18 @@ pub fn printer(format: Format, schema: SchemaRef, screen: Option<Screen>) -> Box
         (Format::Arrow, _) => Box::new(arrow_stream::ArrowStream::new(&schema)),
         (Format::Feather, _) => Box::new(arrow_file::ArrowFile::new(&schema)),
         (Format::Parquet, _) => Box::new(parquet_file::ParquetFile::new(&schema)),
+    }
+}
+
+impl Failure {
+    /// The same with the place of the statement that was run, if it has none of its own.
+    pub fn at(self, statement: &Position) -> Self {
+        match self {
+            Failure::Error(Error::Input { message, position: None }) => {
+                Failure::Error(Error::input_at(message, statement.clone()))
+            }
+            other => other,
+        }
     }
 }
 

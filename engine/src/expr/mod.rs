@@ -13,6 +13,7 @@
 //! * `calls`: sort keys and aggregate calls; `window`: window calls.
 //! * `totals`: results of aggregates as arrays; `moments`: variance, correlation and regression.
 //! * `function`: the traits for functions that are not built in.
+//! * `widening`: casts that cannot fail.
 //! * `check`: whether an expression fits a schema.
 //! * `compile`: from expressions to nodes that are evaluated.
 //! * `evaluate`, `logic`, `kernels`: evaluation; `view`: what it is over; `memo`: what it
@@ -38,6 +39,7 @@ mod select;
 mod sizes;
 pub mod totals;
 mod view;
+mod widening;
 mod window;
 
 pub use calls::{
@@ -52,6 +54,7 @@ pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
 pub use sizes::content_bytes;
+pub use widening::widens;
 pub use window::{Frame, FrameBound, FrameUnits, Over, WindowArgument, WindowCall, WindowKind};
 
 #[cfg(test)]

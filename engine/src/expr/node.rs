@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::function::{FunctionRef, Functions};
 use super::literal::Literal;
+use super::widening::widens;
 use crate::error::Result;
 
 /// Arithmetic on two numbers of the same kind, or on a date/timestamp and an interval.
@@ -224,12 +225,14 @@ impl Expr {
     }
 
     /// Whether evaluation can fail on some row. Conservative: arithmetic on anything but floats
-    /// may overflow.
+    /// may overflow, and casts fail that do not widen.
     pub fn is_fallible(&self) -> bool {
         let own = match self {
             Expr::Arithmetic { data_type, .. } => !data_type.is_floating(),
             Expr::Negate(input) => !input.data_type().is_floating(),
-            Expr::Cast { lenient, .. } => !lenient,
+            Expr::Cast { input, data_type, lenient } => {
+                !lenient && !widens(&input.data_type(), data_type)
+            }
             Expr::Call { function, .. } => function.get().is_ok_and(|f| f.is_fallible()),
             _ => false,
         };

@@ -1,10 +1,8 @@
 //! The unit that a worker thread runs, and what is done with it whoever runs it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::cancel::Cancel;
 use super::gate::Token;
-use crate::error::panic_message;
+use crate::panics::caught;
 
 /// How a task stopped running.
 #[derive(Debug)]
@@ -57,15 +55,13 @@ impl Runnable {
 
     /// Gives the task a turn; no panic of the task gets out.
     pub(super) fn run(mut self) -> Ran {
-        match catch_unwind(AssertUnwindSafe(|| self.task.run())) {
+        match caught(|| self.task.run()) {
             Ok(TaskState::Yield) => return Ran::Yielded(self),
             Ok(TaskState::Blocked(token)) => return Ran::Blocked(self, token),
             Ok(TaskState::Done) => {}
-            Err(payload) => {
-                let said = panic_message(payload.as_ref());
-                let message = said.unwrap_or("a panic without a message").to_string();
+            Err(panic) => {
                 // What panics a second time has been told; dropping it is all that is left.
-                let _ = catch_unwind(AssertUnwindSafe(|| self.task.panicked(message)));
+                let _ = caught(|| self.task.panicked(panic.to_string()));
             }
         }
         self.discard();
@@ -74,6 +70,6 @@ impl Runnable {
 
     /// Drops the task; no panic gets out.
     pub(super) fn discard(self) {
-        let _ = catch_unwind(AssertUnwindSafe(move || drop(self)));
+        let _ = caught(move || drop(self));
     }
 }

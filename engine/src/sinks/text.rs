@@ -1,6 +1,8 @@
 //! Values as text, for all sinks that write it: exact, and as short as they can be without losing
 //! anything.
 
+use crate::calendar::date_of;
+
 /// A value in its own form.
 pub(in crate::sinks) fn display(value: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
     use std::io::Write;
@@ -60,16 +62,7 @@ fn padded(value: i64, width: usize, out: &mut Vec<u8>) {
 
 /// `YYYY-MM-DD`.
 pub(in crate::sinks) fn date(days: i64, out: &mut Vec<u8>) {
-    // Years are counted from March on, so that the leap day is their last; 400 of them are one
-    // era of 146,097 days.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + carry;
+    let (year, month, day) = date_of(days);
     if year < 0 {
         out.push(b'-');
     }

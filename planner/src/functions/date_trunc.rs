@@ -17,8 +17,9 @@ use datafusion_expr::{
     Coercion, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, TypeSignature, TypeSignatureClass, Volatility,
 };
+use gristmill_engine::calendar::{date_of, first_of};
 
-use super::calendar::{date_of, first_of};
+use super::seconds::per_second;
 
 /// See the module documentation.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -140,12 +141,7 @@ impl Unit {
 
     fn truncated<T: ArrowTimestampType>(self, moments: &ArrayRef) -> Result<ArrayRef> {
         let moments = moments.as_primitive::<T>();
-        let second = match T::UNIT {
-            TimeUnit::Second => 1,
-            TimeUnit::Millisecond => 1_000,
-            TimeUnit::Microsecond => 1_000_000,
-            TimeUnit::Nanosecond => 1_000_000_000,
-        };
+        let second = per_second(T::UNIT);
         let truncated: PrimitiveArray<T> = moments.try_unary(|moment| {
             self.begin(moment, second).ok_or_else(|| {
                 let message = "date_trunc: the unit begins before the first timestamp there is";

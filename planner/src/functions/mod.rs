@@ -2,8 +2,8 @@
 //! DataFusion's are in `lower`.
 //!
 //! * `declared`: aggregates; `grouping`: grouping().
-//! * `date_trunc`, `now`: functions of moments, in place of the borrowed ones; `calendar`: days as
-//!   dates.
+//! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the borrowed
+//!   ones; `timezone`: what clocks show; `seconds`: timestamps as numbers.
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
@@ -11,7 +11,7 @@
 //! * `strict`: functions that are NULL when a list is; `list_text`: lists as texts.
 //! * `user`: functions of the program's own.
 
-mod calendar;
+mod date_bin;
 mod date_trunc;
 mod declared;
 mod grouping;
@@ -19,10 +19,13 @@ mod list_text;
 mod now;
 mod opaque;
 mod positions;
+mod seconds;
 mod series;
 mod sizes;
 mod stamps;
 mod strict;
+mod timezone;
+mod to_timestamp;
 mod user;
 mod window;
 
@@ -35,6 +38,7 @@ pub(crate) use grouping::grouping_bits;
 pub(crate) use list_text::list_text;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use positions::positions;
+pub(crate) use seconds::{from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random};
 pub(crate) use sizes::result_bytes;
@@ -45,10 +49,17 @@ pub use user::{
 pub(crate) use user::{BoundAggregate, BoundScalar};
 pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 
+/// Functions that are not among the borrowed ones.
+pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
+    vec![Arc::new(ScalarUDF::from(timezone::Timezone::new()))]
+}
+
 /// The function that a name of a borrowed one stands for.
 pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match borrowed.name() {
+        "date_bin" => Arc::new(ScalarUDF::from(date_bin::DateBin::new(borrowed))),
         "date_trunc" => Arc::new(ScalarUDF::from(date_trunc::DateTrunc::new(borrowed))),
+        "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
         _ => unfolded(borrowed),
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion_common::ScalarValue;
+use arrow::error::ArrowError;
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
 use gristmill_engine::expr::{Argument, ScalarFunction};
 use gristmill_engine::{Error, Result};
@@ -52,11 +53,31 @@ impl ScalarFunction for UdfFunction {
             return_field: Arc::new(Field::new(self.name(), returns.clone(), true)),
             config_options: self.options.clone(),
         };
-        let failed = |e: datafusion_common::DataFusionError| {
-            Error::input(format!("{}: {}", self.name(), e.strip_backtrace()))
-        };
+        let failed = |e: DataFusionError| Error::input(format!("{}: {}", self.name(), reason(&e)));
         let result = self.udf.invoke_with_args(call).map_err(failed)?;
         result.into_array(rows).map_err(failed)
+    }
+}
+
+/// What a function says went wrong, without the kind of error that it made of it.
+fn reason(error: &DataFusionError) -> String {
+    let text = match error {
+        DataFusionError::Execution(said)
+        | DataFusionError::NotImplemented(said)
+        | DataFusionError::Plan(said) => said.clone(),
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            ArrowError::ComputeError(said)
+            | ArrowError::CastError(said)
+            | ArrowError::ParseError(said)
+            | ArrowError::ArithmeticOverflow(said)
+            | ArrowError::InvalidArgumentError(said) => said.clone(),
+            other => other.to_string(),
+        },
+        other => other.strip_backtrace(),
+    };
+    match text.split_once(DataFusionError::BACK_TRACE_SEP) {
+        Some((said, _)) => said.to_string(),
+        None => text,
     }
 }
 

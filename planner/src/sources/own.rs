@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use gristmill_engine::expr::Expr;
+use gristmill_engine::panics::caught;
 use gristmill_engine::plan::Spec;
 use gristmill_engine::sources::{BatchScan, BatchSource};
 use gristmill_engine::{Error, Result};
@@ -24,7 +24,7 @@ impl OwnSource {
     /// # Errors
     /// `Input` when two columns have one name, or the source panics.
     pub(crate) fn new(name: &str, source: Arc<dyn BatchSource>) -> Result<Self> {
-        let schema = catch_unwind(AssertUnwindSafe(|| source.schema()));
+        let schema = caught(|| source.schema());
         let schema = schema.map_err(|_| {
             Error::input(format!("the source of {name} panicked when it was asked for its schema"))
         })?;
@@ -50,7 +50,7 @@ impl DataSource for OwnSource {
 
     fn statistics(&self) -> TableStatistics {
         // What it says is a help, no more.
-        let rows = catch_unwind(AssertUnwindSafe(|| self.source.rows())).unwrap_or(None);
+        let rows = caught(|| self.source.rows()).unwrap_or(None);
         let columns = vec![ColumnStatistics::default(); self.schema.fields().len()];
         TableStatistics { rows, rows_guess: None, columns }
     }

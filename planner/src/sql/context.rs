@@ -20,6 +20,7 @@ use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
 use super::lists::ListPlanner;
+use super::moved::MovedDates;
 use super::relations::Relations;
 use super::view::View;
 use super::written_types::WrittenTypes;
@@ -57,6 +58,7 @@ impl<'a> Binder<'a> {
     pub(crate) fn new(catalog: &'a Catalog, functions: &'a FunctionTable) -> Self {
         let expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(ListPlanner),
+            Arc::new(MovedDates),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(UnicodeFunctionPlanner),
@@ -108,8 +110,14 @@ impl<'a> Binder<'a> {
     /// # Errors
     /// `Input` when views read themselves.
     pub(crate) fn within(&self, view: &View) -> gristmill_engine::Result<Binder<'a>> {
-        if self.views.contains(&view.name) || self.views.len() >= VIEWS_DEEP_MAX {
+        if self.views.contains(&view.name) {
             return Err(Error::input("it reads itself, through other views or directly"));
+        }
+        if self.views.len() >= VIEWS_DEEP_MAX {
+            return Err(Error::input(format!(
+                "it is read through {VIEWS_DEEP_MAX} other views, which is too deep; make one of \
+                 them a table, with CREATE TABLE … AS"
+            )));
         }
         let mut views = self.views.clone();
         views.push(view.name.clone());
@@ -184,6 +192,9 @@ impl<'a> Binder<'a> {
             let message =
                 format!("the view {table} cannot read itself, and there is no other {table}");
             return Error::input(message);
+        }
+        if table.is_empty() {
+            return Error::input("the name of a table or file is empty here");
         }
         let names = self.catalog.names();
         let mut message = format!("there is no table {table}");

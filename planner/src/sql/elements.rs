@@ -14,6 +14,9 @@ use gristmill_engine::Error;
 use super::type_names::type_name;
 use crate::functions::positions;
 
+/// The column of positions.
+const ORDINALITY: &str = "ordinality";
+
 /// The rows of `UNNEST(lists) [WITH ORDINALITY]`.
 ///
 /// # Errors
@@ -41,16 +44,20 @@ pub(super) fn elements(
             number => format!("unnest_{number}"),
         })
         .collect();
-    let mut columns = lists.clone();
+    let lists = lists.into_iter().zip(&names).map(|(list, name)| list.alias(name));
+    let mut row = projected(lists.collect(), LogicalPlanBuilder::empty(true).build()?)?;
     if with_ordinality {
-        columns.push(positions(lists));
-        names.push("ordinality".to_string());
+        // Of the lists as they are, which may be others when they are made again.
+        let mut columns: Vec<Expr> = row.schema().columns().into_iter().map(Expr::Column).collect();
+        columns.push(positions(columns.clone()).alias(ORDINALITY));
+        names.push(ORDINALITY.to_string());
+        row = projected(columns, row)?;
     }
-    let columns = columns.into_iter().zip(&names).map(|(column, name)| column.alias(name));
-    let one_row = LogicalPlanBuilder::empty(true).build()?;
-    let row = Projection::try_new(columns.collect(), Arc::new(one_row))?;
     let options = UnnestOptions::new().with_null_handling(NullHandling::Drop);
     let names = names.into_iter().map(Column::new_unqualified).collect();
-    let row = Arc::new(LogicalPlan::Projection(row));
-    Ok(LogicalPlan::Unnest(Unnest::try_new(row, names, options)?))
+    Ok(LogicalPlan::Unnest(Unnest::try_new(Arc::new(row), names, options)?))
+}
+
+fn projected(columns: Vec<Expr>, input: LogicalPlan) -> Result<LogicalPlan> {
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?))
 }

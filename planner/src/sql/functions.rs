@@ -13,7 +13,7 @@ use datafusion_sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement as Sql
 use gristmill_engine::{Error, Result};
 
 use crate::functions::{
-    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, declared_aggregates, is_opaque, ours,
+    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, declared_aggregates, is_opaque, ours,
 };
 
 /// What aggregates are called elsewhere.
@@ -129,7 +129,7 @@ impl FunctionTable {
             let mut tables = Tables::default();
             let of_lists = datafusion_functions_nested::all_default_nested_functions();
             let scalars = datafusion_functions::all_default_functions().into_iter().chain(of_lists);
-            for function in scalars.map(ours) {
+            for function in scalars.map(ours).chain(added()) {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {
                     tables.scalars.insert(name, function.clone());

@@ -11,11 +11,11 @@
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM.
 //! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
-//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet, and `moments`
-//!   among them; `frames`: those over keys without offsets; `grouping`: grouping(); `renewed`: what
-//!   rules do to expressions.
+//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet, `moments` and
+//!   dates that are `moved` among them; `frames`: those over keys without offsets; `grouping`:
+//!   grouping(); `renewed`: what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
-//!   wrong about some joins, kept away from them.
+//!   wrong about some joins, kept away from them; `days`: dates that are compared with timestamps.
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
@@ -24,6 +24,7 @@
 mod arithmetic;
 mod bind;
 mod context;
+mod days;
 mod diagnose;
 mod elements;
 mod explain;
@@ -35,6 +36,7 @@ mod guards;
 mod information;
 mod lists;
 mod moments;
+mod moved;
 mod names;
 mod operands;
 mod optimize;

@@ -4,26 +4,45 @@
 //! timestamps: those hold the years from 1677 to 2262 only. Here dates and texts become what the
 //! finest of the timestamps is. Nanoseconds that meet a constant beyond their years are compared
 //! as microseconds: the constant is far from them all.
+//!
+//! What has no zone is by the clock of UTC where a zone is needed, and timestamps of other zones,
+//! which files and `arrow_cast` have, are shown and taken apart by it too.
+
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{DFSchema, ScalarValue};
-use datafusion_expr::expr::ScalarFunction;
-use datafusion_expr::{Expr, ExprSchemable, cast, lit};
+use datafusion_expr::expr::{InList, ScalarFunction};
+use datafusion_expr::{Expr, ExprSchemable, cast, lit, try_cast, when};
+
+use crate::functions::{from_seconds, per_second, seconds_type, to_seconds};
+
+/// Names of UTC as a zone.
+const UTC: [&str; 4] = ["+00:00", "UTC", "Etc/UTC", "Z"];
+
+/// Whether a zone is UTC by some name.
+pub(super) fn is_utc(zone: &str) -> bool {
+    UTC.contains(&zone)
+}
 
 /// What operands of these types are cast to, those that need it. Texts are moments where they are
 /// `compared`.
 pub(super) fn targets(types: &[Option<DataType>], compared: bool) -> Vec<Option<DataType>> {
     let stamps = types.iter().flatten().filter_map(|data_type| match data_type {
-        DataType::Timestamp(unit, zone) => Some((unit, zone)),
+        DataType::Timestamp(unit, zone) => Some((*unit, zone.as_ref())),
         _ => None,
     });
-    let Some((_, zone)) = stamps.clone().max_by_key(|(_, zone)| zone.is_some()) else {
+    let Some(finest) = stamps.clone().map(|(unit, _)| unit).max() else {
         return vec![None; types.len()];
     };
-    let finest = stamps.map(|(unit, _)| *unit).max().unwrap_or(TimeUnit::Microsecond);
+    let mut zones = stamps.filter_map(|(_, zone)| zone);
+    let has_other = zones.clone().any(|zone| !is_utc(zone));
+    let zone: Option<Arc<str>> =
+        zones.next().map(|zone| if has_other { UTC[0].into() } else { zone.clone() });
     let target = |data_type: &Option<DataType>| match data_type.as_ref()? {
-        DataType::Date32 | DataType::Date64 => {
-            Some(DataType::Timestamp(finest, zone.as_ref().map(|_| "+00:00".into())))
+        DataType::Date32 | DataType::Date64 => Some(DataType::Timestamp(finest, zone.clone())),
+        DataType::Timestamp(unit, None) if has_other => {
+            Some(DataType::Timestamp(*unit, zone.clone()))
         }
         text if compared && text.is_string() => {
             Some(DataType::Timestamp(finest.max(TimeUnit::Microsecond), zone.clone()))
@@ -33,27 +52,77 @@ pub(super) fn targets(types: &[Option<DataType>], compared: bool) -> Vec<Option<
     types.iter().map(target).collect()
 }
 
+/// A timestamp of another zone than UTC by the clock of UTC. Says whether it was one.
+pub(super) fn by_utc(moment: &mut Expr, schema: &DFSchema) -> bool {
+    match moment.get_type(schema) {
+        Ok(DataType::Timestamp(unit, Some(zone))) if !is_utc(&zone) => {
+            let target = DataType::Timestamp(unit, Some(UTC[0].into()));
+            *moment = cast(std::mem::take(moment), target);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The same in a cast to what shows it by a clock.
+pub(super) fn cast_by_utc(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let (operand, field) = match expr {
+        Expr::Cast(cast) => (&mut cast.expr, &cast.field),
+        Expr::TryCast(cast) => (&mut cast.expr, &cast.field),
+        _ => return false,
+    };
+    let shows = match field.data_type() {
+        DataType::Timestamp(_, zone) => zone.is_none(),
+        other => other.is_string() || other.is_temporal(),
+    };
+    shows && by_utc(operand, schema)
+}
+
+/// Whether an expression counts nanoseconds.
+pub(super) fn is_fine(operand: &Expr, schema: &DFSchema) -> bool {
+    matches!(operand.get_type(schema), Ok(DataType::Timestamp(TimeUnit::Nanosecond, _)))
+}
+
 /// Casts nanoseconds to microseconds where they are compared with a constant that is none of
 /// theirs. Says whether they are.
 pub(super) fn meet_far_constant(operands: &mut [&mut Expr], schema: &DFSchema) -> bool {
-    let is_fine = |operand: &Expr| {
-        matches!(operand.get_type(schema), Ok(DataType::Timestamp(TimeUnit::Nanosecond, _)))
-    };
-    if !operands.iter().any(|o| is_fine(o)) || !operands.iter().any(|o| is_far_constant(o)) {
+    if !operands.iter().any(|o| is_fine(o, schema))
+        || !operands.iter().any(|o| is_far_constant(o, schema))
+    {
         return false;
     }
-    for operand in operands.iter_mut().filter(|operand| is_fine(operand)) {
+    for operand in operands.iter_mut().filter(|operand| is_fine(operand, schema)) {
         let data_type = DataType::Timestamp(TimeUnit::Microsecond, None);
         **operand = cast(std::mem::take(*operand), data_type);
     }
     true
 }
 
+/// Takes constants that are none of the nanoseconds that are looked for out of a list, but the last
+/// one: that is left when all are. Says whether there are any.
+pub(super) fn leave_far_constants(list: &mut InList, schema: &DFSchema) -> bool {
+    if !is_fine(&list.expr, schema) {
+        return false;
+    }
+    let (mut far, near): (Vec<Expr>, Vec<Expr>) =
+        std::mem::take(&mut list.list).into_iter().partition(|item| is_far_constant(item, schema));
+    list.list = near;
+    let found = !far.is_empty();
+    if list.list.is_empty()
+        && let Some(mut last) = far.pop()
+    {
+        meet_far_constant(&mut [&mut list.expr, &mut last], schema);
+        list.list.push(last);
+    }
+    found
+}
+
 /// Whether an expression is a constant moment that has no nanoseconds.
-pub(super) fn is_far_constant(expr: &Expr) -> bool {
+pub(super) fn is_far_constant(expr: &Expr, schema: &DFSchema) -> bool {
+    let is_moment = expr.get_type(schema).is_ok_and(|t| t.is_temporal() || t.is_string());
     let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
     let moment = match expr {
-        Expr::Literal(value, _) => value.cast_to(&micros),
+        Expr::Literal(value, _) if is_moment => value.cast_to(&micros),
         Expr::Cast(cast) => match (cast.expr.as_ref(), cast.field.data_type()) {
             (Expr::Literal(value, _), data_type @ DataType::Timestamp(..)) => {
                 value.cast_to(data_type).and_then(|value| value.cast_to(&micros))
@@ -85,56 +154,109 @@ pub(super) fn meet_time(date: &mut Expr, time: &mut Expr, schema: &DFSchema) -> 
     is_date && is_time
 }
 
-/// The parts of moments that are made of others, or have another name there.
-pub(super) fn part_of(call: &ScalarFunction) -> Option<Expr> {
+/// The parts of moments and intervals that are made of others, or have another name there.
+pub(super) fn part_of(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
     let [Expr::Literal(part, _), moment] = &call.args[..] else { return None };
     let part = part.try_as_str().flatten()?.to_lowercase();
     let of = |part: &str| {
         let args = vec![lit(part), moment.clone()];
         Expr::ScalarFunction(ScalarFunction::new_udf(call.func.clone(), args))
     };
+    let years = |count: i32| match moment.get_type(schema) {
+        Ok(DataType::Interval(_) | DataType::Duration(_)) => Some(of("year") / lit(count)),
+        // There is no year 0, and no such century: that before the first one is -1.
+        _ => when(of("year").gt(lit(0_i32)), (of("year") + lit(count - 1)) / lit(count))
+            .otherwise(of("year") / lit(count) - lit(1_i32))
+            .ok(),
+    };
+    match moment.get_type(schema) {
+        Ok(DataType::Duration(unit)) => return part_of_duration(&part, moment, unit),
+        Ok(DataType::Interval(_)) if part == "epoch" => {
+            return Some(seconds_of_interval(&of));
+        }
+        _ => {}
+    }
     Some(match part.as_str() {
         "dayofweek" | "weekday" => of("dow"),
         "dayofmonth" => of("day"),
         "dayofyear" => of("doy"),
         "decade" | "decades" => of("year") / lit(10_i32),
-        "century" | "centuries" => (of("year") + lit(99_i32)) / lit(100_i32),
-        "millennium" | "millennia" => (of("year") + lit(999_i32)) / lit(1_000_i32),
+        "century" | "centuries" => years(100)?,
+        "millennium" | "millennia" => years(1_000)?,
         "yearweek" => of("isoyear") * lit(100_i32) + of("week"),
+        "quarter" | "quarters" => match moment.get_type(schema) {
+            Ok(DataType::Interval(_)) => of("month") / lit(3_i32) + lit(1_i32),
+            _ => return None,
+        },
         _ => return None,
     })
 }
 
-/// AT TIME ZONE keeps the precision of a timestamp, which the binder makes nanoseconds of. Says
-/// whether it does.
-pub(super) fn keep_precision(expr: &mut Expr, schema: &DFSchema) -> bool {
-    let Expr::Cast(to) = expr else { return false };
-    let (DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)), Ok(DataType::Timestamp(unit, _))) =
-        (to.field.data_type(), to.expr.get_type(schema))
-    else {
-        return false;
-    };
-    // The zone of a type that is written as such.
-    if &**zone == "+00:00" || unit == TimeUnit::Nanosecond {
-        return false;
-    }
-    let target = DataType::Timestamp(unit, Some(zone.clone()));
-    *expr = cast(std::mem::take(to.expr.as_mut()), target);
-    true
+/// Seconds of an interval whose parts are `of` their names. A year has 365.25 days, and a month
+/// that is left over 30.
+fn seconds_of_interval(of: &impl Fn(&str) -> Expr) -> Expr {
+    let parts = [
+        ("year", 31_557_600.0),
+        ("month", 2_592_000.0),
+        ("day", 86_400.0),
+        ("hour", 3_600.0),
+        ("minute", 60.0),
+    ];
+    let of = |part: &str| cast(of(part), DataType::Float64);
+    let rest = of("microsecond") / lit(1e6);
+    parts.into_iter().fold(rest, |sum, (part, each)| sum + of(part) * lit(each))
 }
 
-/// An integer that is cast to a timestamp is a number of seconds, whatever a timestamp counts.
-pub(super) fn seconds_of(expr: &mut Expr, schema: &DFSchema) -> bool {
-    let (operand, field) = match expr {
-        Expr::Cast(cast) => (&mut cast.expr, &cast.field),
-        Expr::TryCast(cast) => (&mut cast.expr, &cast.field),
+/// The parts of what is between two timestamps: days, and what is left over of them. The borrowed
+/// function makes nanoseconds of it, which end after 292 years.
+fn part_of_duration(part: &str, duration: &Expr, unit: TimeUnit) -> Option<Expr> {
+    let second = per_second(unit);
+    let count = cast(duration.clone(), DataType::Int64);
+    let whole = |seconds: i64| count.clone() / lit(seconds * second);
+    let of_minute = |each: i64| count.clone() % lit(60 * second) * lit(each) / lit(second);
+    let part = match part {
+        "epoch" => {
+            // In two parts, of which each is exact as a double.
+            let rest = cast(count.clone() % lit(second), DataType::Float64);
+            return Some(cast(whole(1), DataType::Float64) + rest / lit(second as f64));
+        }
+        "day" | "days" => whole(86_400),
+        "hour" | "hours" => whole(3_600) % lit(24_i64),
+        "minute" | "minutes" => whole(60) % lit(60_i64),
+        "second" | "seconds" => whole(1) % lit(60_i64),
+        "millisecond" | "milliseconds" => of_minute(1_000),
+        "microsecond" | "microseconds" => of_minute(1_000_000),
+        _ => return None,
+    };
+    Some(cast(part, DataType::Int32))
+}
+
+/// Casts between timestamps and numbers, which are seconds whatever a timestamp counts. Says
+/// whether there is one.
+pub(super) fn count_seconds(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let (operand, field, lenient) = match expr {
+        Expr::Cast(cast) => (&mut cast.expr, &cast.field, false),
+        Expr::TryCast(cast) => (&mut cast.expr, &cast.field, true),
         _ => return false,
     };
-    let DataType::Timestamp(TimeUnit::Microsecond, zone) = field.data_type() else { return false };
-    if !operand.get_type(schema).is_ok_and(|data_type| data_type.is_integer()) {
-        return false;
+    let Ok(from) = operand.get_type(schema) else { return false };
+    let to = field.data_type().clone();
+    let cast_to = |expr: Expr, to| if lenient { try_cast(expr, to) } else { cast(expr, to) };
+    match (&from, &to) {
+        (DataType::Timestamp(..), to) if to.is_numeric() => {
+            **operand = to_seconds(std::mem::take(operand.as_mut()));
+        }
+        (from, DataType::Timestamp(_, zone)) if from.is_integer() => {
+            let seconds = DataType::Timestamp(TimeUnit::Second, zone.clone());
+            let count = cast_to(std::mem::take(operand.as_mut()), DataType::Int64);
+            // One cast more is one to the same type, which the next look at it does not change.
+            **operand = cast_to(count, seconds);
+        }
+        (from, DataType::Timestamp(unit, _)) if from.is_numeric() => {
+            let seconds = cast_to(std::mem::take(operand.as_mut()), seconds_type(*unit));
+            *expr = from_seconds(seconds, to, lenient);
+        }
+        _ => return false,
     }
-    let seconds = DataType::Timestamp(TimeUnit::Second, zone.clone());
-    **operand = cast(cast(std::mem::take(operand.as_mut()), DataType::Int64), seconds);
     true
 }

@@ -7,10 +7,10 @@
 //! BETWEEN and IN, the results of CASE, the arguments of `coalesce` and its kin, and the columns of
 //! UNION.
 //!
-//! **A date moved by hours is a timestamp.** The coercion leaves it a date, and the hours are lost.
-//! Moved by days or months it stays a date.
+//! **A date moved by hours is a timestamp** (see `moved`).
 //!
-//! **A date or a text meets a timestamp as one of its precision** (see `moments`).
+//! **A date or a text meets a timestamp as one of its precision**, and casts between timestamps and
+//! numbers count seconds (see `moments`).
 //!
 //! **A list that becomes a text** shows its NULLs.
 //!
@@ -23,7 +23,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion_common::utils::list_ndims;
-use datafusion_common::{Column, DFSchema, Result, ScalarValue};
+use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::expr::{Between, Cast, InSubquery, SetComparison, TryCast};
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
@@ -33,6 +33,7 @@ use datafusion_optimizer::analyzer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
+use super::moved::move_date;
 use super::renewed::{renewed, schema_below};
 use crate::functions::list_text;
 
@@ -40,7 +41,7 @@ use crate::functions::list_text;
 const CHOOSING: [&str; 6] = ["coalesce", "greatest", "least", "make_array", "nullif", "nvl"];
 
 /// Functions whose second argument is a moment.
-const OF_MOMENTS: [&str; 2] = ["date_bin", "date_part"];
+const OF_MOMENTS: [&str; 3] = ["date_bin", "date_part", "date_trunc"];
 
 /// The rule; see the module documentation.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ fn has_operands(expr: &Expr) -> bool {
             }
             Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => {
                 let target = field.data_type();
-                target.is_string() || matches!(target, DataType::Timestamp(..))
+                target.is_string() || target.is_temporal() || target.is_numeric()
             }
             Expr::InSubquery(_) | Expr::SetComparison(_) => true,
             Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
@@ -106,7 +107,7 @@ fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 || moments::meet_time(right, left, schema)
                 || meet(&mut [left, right], schema, meeting)
         }
-        Expr::Between(between) if has_far_bound(between) => {
+        Expr::Between(between) if has_far_bound(between, schema) => {
             let (low, high) = (between.low.as_ref().clone(), between.high.as_ref().clone());
             let value = between.expr.as_ref().clone();
             let bounds = [value.clone().gt_eq(low), value.lt_eq(high)];
@@ -120,9 +121,10 @@ fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Meeting::Compared,
         ),
         Expr::InList(list) => {
+            let is_left = moments::leave_far_constants(list, schema);
             let mut all: Vec<&mut Expr> = list.list.iter_mut().collect();
             all.push(&mut list.expr);
-            meet(&mut all, schema, Meeting::Compared)
+            meet(&mut all, schema, Meeting::Compared) || is_left
         }
         Expr::Case(case) => {
             let (mut compared, mut results): (Vec<&mut Expr>, Vec<&mut Expr>) =
@@ -138,7 +140,7 @@ fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::ScalarFunction(call) if OF_MOMENTS.contains(&call.name()) => {
             let is_part = call.name() == "date_part";
             let stamped = call.args.get_mut(1).is_some_and(|moment| stamp(moment, is_part, schema));
-            match is_part.then(|| moments::part_of(call)).flatten() {
+            match is_part.then(|| moments::part_of(call, schema)).flatten() {
                 Some(part) => {
                     expr = part;
                     true
@@ -151,8 +153,8 @@ fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             meet_column(expr, subquery, schema)
         }
         Expr::Cast(_) | Expr::TryCast(_) => {
-            moments::seconds_of(&mut expr, schema)
-                || moments::keep_precision(&mut expr, schema)
+            moments::count_seconds(&mut expr, schema)
+                || moments::cast_by_utc(&mut expr, schema)
                 || write_list(&mut expr, schema)
         }
         _ => false,
@@ -160,24 +162,11 @@ fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
 
-/// Casts a date that is moved by a part of a day. Says whether it was one.
-fn move_date(date: &mut Expr, by: &Expr, schema: &DFSchema) -> bool {
-    let parts_of_a_day = match by {
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(by)), _) => by.nanoseconds != 0,
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(by)), _) => by.milliseconds != 0,
-        _ => false,
-    };
-    if !parts_of_a_day || !matches!(date.get_type(schema), Ok(DataType::Date32)) {
-        return false;
-    }
-    *date = cast(std::mem::take(date), DataType::Timestamp(TimeUnit::Microsecond, None));
-    true
-}
-
 /// Whether the bounds have to be compared with one by one.
-fn has_far_bound(between: &Between) -> bool {
-    let is_far = [&between.low, &between.high].iter().any(|bound| moments::is_far_constant(bound));
-    is_far && !between.expr.is_volatile()
+fn has_far_bound(between: &Between, schema: &DFSchema) -> bool {
+    let mut bounds = [&between.low, &between.high].into_iter();
+    let has_far = bounds.any(|bound| moments::is_far_constant(bound, schema));
+    has_far && moments::is_fine(&between.expr, schema) && !between.expr.is_volatile()
 }
 
 /// Makes a timestamp of a text, and of a date unless that `is_date_fine`.
@@ -190,7 +179,7 @@ fn stamp(moment: &mut Expr, is_date_fine: bool, schema: &DFSchema) -> bool {
         let data_type = DataType::Timestamp(TimeUnit::Microsecond, None);
         *moment = cast(std::mem::take(moment), data_type);
     }
-    is_other
+    is_other || moments::by_utc(moment, schema)
 }
 
 /// What operands meet for.
@@ -262,11 +251,16 @@ fn meet_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> b
 
 /// Writes a list that is cast to a text. Says whether it is one.
 fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
-    let Expr::Cast(to) = expr else { return false };
-    let target = to.field.data_type().clone();
-    let is_list = to.expr.get_type(schema).is_ok_and(|data_type| list_ndims(&data_type) > 0);
+    // No list is without a text: TRY_CAST means the same.
+    let (list, field) = match expr {
+        Expr::Cast(cast) => (&mut cast.expr, &cast.field),
+        Expr::TryCast(cast) => (&mut cast.expr, &cast.field),
+        _ => return false,
+    };
+    let target = field.data_type().clone();
+    let is_list = list.get_type(schema).is_ok_and(|data_type| list_ndims(&data_type) > 0);
     if is_list && target.is_string() {
-        *expr = list_text(std::mem::take(to.expr.as_mut()), target);
+        *expr = list_text(std::mem::take(list.as_mut()), target);
         return true;
     }
     false

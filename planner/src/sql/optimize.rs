@@ -12,9 +12,13 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+#[cfg(debug_assertions)]
+use datafusion_common::DFSchemaRef;
 use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::LogicalPlan;
+#[cfg(debug_assertions)]
+use datafusion_expr::logical_plan::{InvariantLevel, assert_expected_schema};
 use datafusion_optimizer::common_subexpr_eliminate::CommonSubexprEliminate;
 use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion_optimizer::eliminate_filter::EliminateFilter;
@@ -29,6 +33,7 @@ use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggrega
 use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use hashbrown::DefaultHashBuilder;
 
+use super::days::CompareDays;
 use super::guards::{ConditionsToRelations, KeysFromConditions, Simpler};
 use crate::rules::FilterKeys;
 
@@ -76,12 +81,24 @@ impl Planning {
     /// Applies a rule that walks the plan by itself, once.
     fn once(&mut self, rule: &impl OptimizerRule, plan: LogicalPlan) -> Result<LogicalPlan> {
         let mut seen = Changes::of(&plan, self.record);
+        #[cfg(debug_assertions)]
+        let schema = plan.schema().clone();
         let plan = rule.rewrite(plan, &self.context)?.data;
+        #[cfg(debug_assertions)]
+        checked(rule.name(), &schema, &plan)?;
         if seen.is_changed(&plan) {
             self.note(rule.name());
         }
         Ok(plan)
     }
+}
+
+/// What the borrowed optimizer checks after each of its rules.
+#[cfg(debug_assertions)]
+fn checked(rule: &str, schema: &DFSchemaRef, plan: &LogicalPlan) -> Result<()> {
+    assert_expected_schema(schema, plan)
+        .and_then(|()| plan.check_invariants(InvariantLevel::Executable))
+        .map_err(|e| e.context(format!("after the rule {rule}")))
 }
 
 /// Says whether a plan is another than the last: rules say that they changed a plan when they
@@ -113,6 +130,8 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         Arc::new(OptimizeUnions::new()),
         // Folds constants; `now`, `coalesce` and others exist only until here.
         Arc::new(Simpler::default()),
+        // `date < timestamp` to `date < date`.
+        Arc::new(CompareDays),
         // DISTINCT is a group-by without aggregates: one operator for both.
         Arc::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.

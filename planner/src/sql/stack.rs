@@ -4,9 +4,7 @@
 //! thousand terms would overflow the caller's stack. Ordinary statements plan on the caller's
 //! thread; deep ones get a thread of their own, whose stack costs only what is touched.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use gristmill_engine::error::panic_message;
+use gristmill_engine::panics::{Panic, caught};
 use gristmill_engine::{Error, Result};
 
 use super::script::Depth;
@@ -30,22 +28,21 @@ pub(crate) fn with_stack_for<R: Send>(
     work: impl FnOnce() -> Result<R> + Send,
 ) -> Result<R> {
     if depth.parsed <= SHALLOW {
-        return catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|panic| Err(defect(panic.as_ref())));
+        return caught(work).unwrap_or_else(|panic| Err(defect(&panic)));
     }
     let bytes = BYTES_MIN + depth.parsed * BYTES_PER_LEVEL;
     let builder = std::thread::Builder::new().name("planner".into()).stack_size(bytes);
     std::thread::scope(|scope| {
-        let thread = builder.spawn_scoped(scope, work).map_err(|e| {
+        let thread = builder.spawn_scoped(scope, || caught(work)).map_err(|e| {
             Error::input(format!("cannot plan an expression of {} levels: {e}", depth.parsed))
         })?;
-        thread.join().unwrap_or_else(|panic| Err(defect(panic.as_ref())))
+        let outcome = thread.join().map_err(|_| Error::internal("planning panicked"))?;
+        outcome.unwrap_or_else(|panic| Err(defect(&panic)))
     })
 }
 
-fn defect(panic: &(dyn std::any::Any + Send)) -> Error {
-    let message = panic_message(panic).unwrap_or("unknown cause");
-    Error::internal(format!("planning panicked: {message}"))
+fn defect(panic: &Panic) -> Error {
+    Error::internal(format!("planning panicked: {panic}"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
 //!   deep ones. All three are associative, and the terms keep their order; where `||` is not, on
 //!   lists and their elements, `lists` knows such a chain by its operator.
-//! * `//` becomes `/`, lists become calls, and slices of them get the bounds that they leave out.
+//! * `//` becomes `/`, lists and AT TIME ZONE become calls, and slices of lists get the bounds that
+//!   they leave out.
 //! * The options of COPY may stand right behind the path, and CREATE EXTERNAL TABLE may say WITH
 //!   HEADER ROW.
 //! * Columns without a name are named as they were written (`names`).
@@ -171,7 +172,7 @@ impl VisitorMut for Rewriter {
             *expr = double;
         }
         compare_distinct(expr);
-        write_lists_plainly(expr);
+        write_plainly(expr);
         let op = match expr {
             Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
             _ => return ControlFlow::Continue(()),
@@ -257,14 +258,19 @@ fn compare_distinct(expr: &mut Expr) {
     *expr = compare(take(left), take(right));
 }
 
-/// `//` as `/`, which divides integers so, lists as calls, in which the binder knows the columns of
-/// the query around, and the bounds that a slice leaves out.
-fn write_lists_plainly(expr: &mut Expr) {
+/// `//` as `/`, which divides integers so, lists and AT TIME ZONE as calls, in which the binder
+/// knows the columns of the query around, and the bounds that a slice leaves out.
+fn write_plainly(expr: &mut Expr) {
     match expr {
         Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
             *op = BinaryOperator::Divide;
         }
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            let args = [time_zone, timestamp];
+            let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
+            *expr = call("timezone", args.into());
+        }
         Expr::CompoundFieldAccess { access_chain, .. } => {
             for access in access_chain {
                 if let AccessExpr::Subscript(Subscript::Slice {

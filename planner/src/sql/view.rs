@@ -21,6 +21,9 @@ use crate::parameters::Parameters;
 /// Begins the alias of every view's plan: equal parts of a statement are found by it.
 pub(crate) const VIEW_PREFIX: &str = "__view_";
 
+/// Begins errors that name a view.
+const IN_VIEW: &str = "in the view ";
+
 /// A view.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -40,13 +43,19 @@ impl View {
     pub(super) fn bind(&self, binder: &Binder<'_>) -> Result<ViewSource> {
         let plan = binder.within(self).and_then(|binder| self.plan(&binder));
         let plan = plan.map_err(|error| match error {
-            Error::Input { message, .. } => {
-                Error::input(format!("in the view {}: {message}", self.name))
-            }
+            Error::Input { message, .. } => Error::input(self.named_in(&message)),
             other => other,
         })?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok(ViewSource { schema, plan })
+    }
+
+    /// What is wrong in the view. Of those between it and the one that is wrong none is named: there
+    /// may be many.
+    fn named_in(&self, message: &str) -> String {
+        let next = message.strip_prefix(IN_VIEW).and_then(|named| named.split_once(": "));
+        let inner = next.map(|(_, said)| said).filter(|said| said.starts_with(IN_VIEW));
+        format!("{IN_VIEW}{}: {}", self.name, inner.unwrap_or(message))
     }
 
     /// The plan of the view's query.

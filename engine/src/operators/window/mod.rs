@@ -28,7 +28,6 @@
 
 mod aggregate;
 mod bounds;
-mod calendar;
 mod changes;
 mod custom;
 mod evaluate;

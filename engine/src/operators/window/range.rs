@@ -11,10 +11,10 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{ArrowNativeType, DataType, TimeUnit};
 
 use super::bounds::{At, PartitionScan};
-use super::calendar::add_months;
 use super::lane::{Decode, Lane, Values, floats, integers};
 use super::store::Store;
 use crate::batch::float_key;
+use crate::calendar::add_months;
 use crate::error::{Error, Result};
 use crate::expr::{Literal, Over, SortKey, Value};
 
@@ -111,8 +111,9 @@ fn of_time(
 
 /// A time so many months later; in a shorter month on its last day.
 fn shift_months(nanos: i128, months: i32) -> i128 {
-    let (day, rest) = (nanos.div_euclid(NANOS_PER_DAY), nanos.rem_euclid(NANOS_PER_DAY));
-    add_months(day, months.into()) * NANOS_PER_DAY + rest
+    let (days, rest) = (nanos.div_euclid(NANOS_PER_DAY), nanos.rem_euclid(NANOS_PER_DAY));
+    // Days of 64 bits of seconds have less than 50.
+    i128::from(add_months(days as i64, months.into())) * NANOS_PER_DAY + rest
 }
 
 /// Nanoseconds of one unit of a type of dates or times.

@@ -1,5 +1,6 @@
 //! Dates and timestamps in a form that the program describes, with the conversions of `strftime`.
 
+use crate::calendar::day_of;
 use crate::error::{Error, Result};
 use crate::sources::text::time::{self, Stamp};
 
@@ -237,11 +238,11 @@ impl Read {
     /// Days since 1970, if there is such a day.
     fn days(&self) -> Option<i32> {
         if let (Some(month), Some(day)) = (self.month, self.day) {
-            return time::days(self.year, month, day);
+            return day_of(self.year, month, day);
         }
         let day = self.day_of_year?.checked_sub(1)?;
-        let first = time::days(self.year, 1, 1)?;
-        let last = time::days(self.year, 12, 31)?;
+        let first = day_of(self.year, 1, 1)?;
+        let last = day_of(self.year, 12, 31)?;
         first.checked_add(i32::try_from(day).ok()?).filter(|&day| day <= last)
     }
 }

@@ -5,6 +5,7 @@
 use arrow::datatypes::TimeUnit;
 
 use super::number::{eight_digits, load};
+use crate::calendar::day_of;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -35,7 +36,7 @@ pub(in crate::sources) fn quick_date(bytes: &[u8], begin: usize, end: usize) -> 
     let day = load(bytes, begin + 8) & 0xffff;
     let digits = (word & 0xffff_ffff) | (word >> 8 & 0xffff_0000_0000) | day << 48;
     let number = eight_digits(digits)? as u32;
-    days(number / 10_000, number / 100 % 100, number % 100)
+    day_of(number / 10_000, number / 100 % 100, number % 100)
 }
 
 /// Days since 1970 of a whole text.
@@ -45,23 +46,6 @@ pub(in crate::sources) fn date(text: &[u8]) -> Option<i32> {
         let padded: [u8; 16] = std::array::from_fn(|i| text.get(i).copied().unwrap_or(0));
         quick_date(&padded, 0, text.len())
     })
-}
-
-/// Days since 1970 of a day, if there is such a day.
-#[inline]
-pub(in crate::sources) fn days(year: u32, month: u32, day: u32) -> Option<i32> {
-    const IN_MONTH: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let in_month = u32::from(*IN_MONTH.get(month as usize)?) + u32::from(leap && month == 2);
-    if day == 0 || day > in_month {
-        return None;
-    }
-    // Years are counted from March on, so that the leap day is their last; 400 of them are one
-    // era, and year 0 is moved into the era before.
-    let (year, month) = if month > 2 { (year + 400, month - 3) } else { (year + 399, month + 9) };
-    let of_era = year % 400;
-    let in_era = of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1;
-    Some((year / 400 * 146_097 + in_era).cast_signed() - 719_468 - 146_097)
 }
 
 /// A date, and a time if there is one.
@@ -172,7 +156,7 @@ mod tests {
 
     #[test]
     fn dates_of_all_centuries() {
-        let mut expected = days(1, 1, 1).expect("a date");
+        let mut expected = day_of(1, 1, 1).expect("a date");
         assert_eq!(expected, -719_162);
         for year in 1..=2500 {
             for month in 1..=12 {

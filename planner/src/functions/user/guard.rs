@@ -1,11 +1,9 @@
 //! Calls of code that is not ours: panics become errors, and results are checked.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion_common::DataFusionError;
-use gristmill_engine::error::panic_message;
+use gristmill_engine::panics::caught;
 use gristmill_engine::{Error, Result};
 
 /// Runs a call of the function `name`.
@@ -13,13 +11,13 @@ use gristmill_engine::{Error, Result};
 /// # Errors
 /// Those of the call, with the function's name in front; `Input` when it panics.
 pub(super) fn guarded<T>(name: &str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    match caught(call) {
         Ok(Err(Error::Input { message, position })) => {
             Err(Error::Input { message: format!("{name}: {message}"), position })
         }
         Ok(result) => result,
         Err(panic) => {
-            let said = panic_message(panic.as_ref()).unwrap_or("no message");
+            let said = panic.message.as_deref().unwrap_or("no message");
             Err(Error::input(format!("the function {name} panicked: {said}")))
         }
     }

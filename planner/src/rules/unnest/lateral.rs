@@ -10,7 +10,7 @@ use datafusion_expr::{BinaryExpr, Expr, Operator, Subquery, lit};
 
 use super::conditions::filtered;
 use super::domain::{chosen, null_of};
-use super::elements::{is_made_of_a_row, is_plain_unnest};
+use super::elements::Elements;
 use super::join::joined;
 use super::lift::Use;
 use super::lifted::{Lifted, Pending, translated};
@@ -62,14 +62,14 @@ impl Unnesting<'_> {
         let left_columns = column_exprs(left.schema());
         let mut scope = Scope::new(left);
         let free = conditions.iter().all(|condition| *condition == lit(true));
-        let is_plain = match join.join_type {
-            JoinType::Inner => is_made_of_a_row(&right),
-            JoinType::Left => free && is_plain_unnest(&right) && is_made_of_a_row(&right),
+        let elements = Elements::of(&right).filter(|elements| match join.join_type {
+            JoinType::Inner => true,
+            JoinType::Left => free && elements.is_plain(),
             _ => false,
-        };
-        let (plan, right_columns) = if is_plain {
+        });
+        let (plan, right_columns) = if let Some(elements) = elements {
             let outer = join.join_type == JoinType::Left;
-            let (plan, outputs) = self.beside(right, &scope, outer)?;
+            let (plan, outputs) = self.beside(elements, &scope, outer)?;
             let conditions = conditions.into_iter().map(|c| over(c, &right_schema, &outputs));
             let conditions = conditions.collect::<Result<Vec<_>>>()?;
             let plan = if free { plan } else { filtered(plan, conditions) };
