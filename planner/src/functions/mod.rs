@@ -2,8 +2,8 @@
 //! DataFusion's are in `lower`.
 //!
 //! * `declared`: aggregates; `grouping`: grouping().
-//! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the borrowed
-//!   ones; `timezone`: what clocks show; `seconds`: timestamps as numbers.
+//! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
+//!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers.
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Decimal128Type, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit};
 use datafusion_common::{Result, ScalarValue, exec_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -43,8 +43,10 @@ impl ScalarUDFImpl for ToTimestamp {
         Ok(MICROS)
     }
 
-    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if call.args.len() > 1 {
+            let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
+            call.return_field = Arc::new(Field::new(self.name(), nanos, true));
             return self.borrowed.invoke_with_args(call)?.cast_to(&MICROS, None);
         }
         Ok(match call.args.first() {

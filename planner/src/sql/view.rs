@@ -50,8 +50,8 @@ impl View {
         Ok(ViewSource { schema, plan })
     }
 
-    /// What is wrong in the view. Of those between it and the one that is wrong none is named: there
-    /// may be many.
+    /// What is wrong in the view. Of those between it and the one that is wrong none is named:
+    /// there may be many.
     fn named_in(&self, message: &str) -> String {
         let next = message.strip_prefix(IN_VIEW).and_then(|named| named.split_once(": "));
         let inner = next.map(|(_, said)| said).filter(|said| said.starts_with(IN_VIEW));
