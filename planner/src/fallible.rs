@@ -12,22 +12,56 @@ use crate::functions::is_opaque;
 /// Whether evaluating the expression can fail. Conservative: functions and arithmetic may, except
 /// what is known to be total.
 pub(crate) fn is_fallible(expr: &Expr, schema: &DFSchema) -> bool {
-    any(expr, |e| can_fail(e, schema))
+    any(expr, schema, &|e| can_fail(e, schema))
 }
 
 /// As [`is_fallible`], of those parts only that read columns: the others are constants that have
 /// not been folded yet.
 pub(crate) fn is_fallible_on_columns(expr: &Expr, schema: &DFSchema) -> bool {
-    any(expr, |e| can_fail(e, schema) && e.any_column_refs())
+    any(expr, schema, &|e| can_fail(e, schema) && e.any_column_refs())
 }
 
-fn any(expr: &Expr, test: impl Fn(&Expr) -> bool) -> bool {
+fn any(expr: &Expr, schema: &DFSchema, test: &dyn Fn(&Expr) -> bool) -> bool {
     let mut found = false;
     let _ = expr.apply(|e| {
-        found = test(e);
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        let of_days = compared_with_date(e, schema);
+        found = match &of_days {
+            Some(constants) => constants.iter().any(|constant| any(constant, schema, test)),
+            None => test(e),
+        };
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false if of_days.is_some() => TreeNodeRecursion::Jump,
+            false => TreeNodeRecursion::Continue,
+        })
     });
     found
+}
+
+/// The constant timestamps that a column of dates is compared with: the comparison becomes one of
+/// days (`compare_days`), and dates that are no timestamps cannot fail in it.
+fn compared_with_date<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a Expr>> {
+    let is_date = |e: &Expr| match e {
+        Expr::Cast(cast) => {
+            matches!(cast.field.data_type(), DataType::Timestamp(_, None))
+                && matches!(cast.expr.as_ref(), Expr::Column(_))
+                && matches!(cast.expr.get_type(schema), Ok(DataType::Date32))
+        }
+        _ => false,
+    };
+    let (date, constants): (&Expr, Vec<&Expr>) = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
+            match is_date(left) {
+                true => (left, vec![right]),
+                false => (right, vec![left]),
+            }
+        }
+        Expr::Between(between) => (&between.expr, vec![&between.low, &between.high]),
+        Expr::InList(list) => (&list.expr, list.list.iter().collect()),
+        _ => return None,
+    };
+    let is_constant = |e: &&Expr| !e.any_column_refs() && !e.is_volatile();
+    (is_date(date) && constants.iter().all(is_constant)).then_some(constants)
 }
 
 /// Whether an expression can fail though its operands do not.

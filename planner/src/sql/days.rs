@@ -75,6 +75,11 @@ fn in_days(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
                 (op, true) => op.supports_propagation().then_some(op)?,
                 (Operator::Lt | Operator::LtEq, false) => Operator::LtEq,
                 (Operator::Gt | Operator::GtEq, false) => Operator::Gt,
+                // No date is at that time.
+                (Operator::Eq, false) => return Some(never(date)),
+                (Operator::NotEq, false) => return Some(!never(date)),
+                (Operator::IsDistinctFrom, false) => return Some(lit(true)),
+                (Operator::IsNotDistinctFrom, false) => return Some(lit(false)),
                 _ => return None,
             };
             let right = Box::new(lit(ScalarValue::Date32(Some(day))));
@@ -82,16 +87,27 @@ fn in_days(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
         }
         Expr::InList(InList { expr, list, negated }) => {
             let date = date_in(expr, schema)?;
-            let days = list.iter().map(|item| match item {
-                Expr::Literal(moment, _) => day_of(moment).filter(|(_, midnight)| *midnight),
+            let day = |item: &Expr| match item {
+                Expr::Literal(moment, _) if moment.is_null() => Some((None, true)),
+                Expr::Literal(moment, _) => day_of(moment).map(|(day, at)| (Some(day), at)),
                 _ => None,
-            });
-            let days = days.map(|day| Some(lit(ScalarValue::Date32(Some(day?.0)))));
-            let days: Vec<Expr> = days.collect::<Option<_>>()?;
-            Some(date.clone().in_list(days, *negated))
+            };
+            let days = list.iter().map(day).collect::<Option<Vec<_>>>()?;
+            let days = days.into_iter().filter(|(_, is_midnight)| *is_midnight);
+            let days: Vec<Expr> = days.map(|(day, _)| lit(ScalarValue::Date32(day))).collect();
+            Some(match (days.is_empty(), negated) {
+                (false, _) => date.clone().in_list(days, *negated),
+                (true, false) => never(date),
+                (true, true) => !never(date),
+            })
         }
         _ => None,
     }
+}
+
+/// False, and NULL where the date is.
+fn never(date: &Expr) -> Expr {
+    date.clone().is_null().and(lit(ScalarValue::Boolean(None)))
 }
 
 /// The date that is cast to a timestamp.
@@ -148,11 +164,12 @@ mod tests {
         assert_eq!(found(date().gt_eq(moment(24))), is(">= Date32(\"1970-01-02\")"));
         assert_eq!(found(moment(24).gt(date())), is("< Date32(\"1970-01-02\")"));
         assert_eq!(found(date().eq(moment(24))), is("= Date32(\"1970-01-02\")"));
-        assert_eq!(found(date().eq(moment(25))), None);
+        assert_eq!(found(date().eq(moment(25))), Some("d IS NULL AND Boolean(NULL)".to_string()));
         assert_eq!(found(date() - moment(24)), None);
         let list = date().in_list(vec![moment(0), moment(24)], true);
         let days = "NOT IN ([Date32(\"1970-01-01\"), Date32(\"1970-01-02\")])";
         assert_eq!(found(list), is(days));
-        assert_eq!(found(date().in_list(vec![moment(0), moment(1)], false)), None);
+        let list = date().in_list(vec![moment(0), moment(1)], false);
+        assert_eq!(found(list), is("IN ([Date32(\"1970-01-01\")])"));
     }
 }
