@@ -24,7 +24,7 @@ use datafusion_expr::{
 };
 use datafusion_optimizer::analyzer::AnalyzerRule;
 
-use super::renewed::{renewed, schema_below};
+use super::renewed::{any_expression, renewed, schema_below};
 
 /// `+`, `-` and `*` on two integers of one type; these and `/` on decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -157,7 +157,7 @@ impl AnalyzerRule for CheckArithmetic {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
-            if !node.expressions().iter().any(has_arithmetic) {
+            if !any_expression(&node, has_arithmetic)? {
                 return Ok(Transformed::no(node));
             }
             let schema = schema_below(&node);

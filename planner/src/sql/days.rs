@@ -15,7 +15,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, li
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::moments::is_utc;
-use super::renewed::{renewed, schema_below};
+use super::renewed::{any_expression, renewed, schema_below};
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl OptimizerRule for CompareDays {
         plan: LogicalPlan,
         _: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        if !plan.expressions().iter().any(has_stamps) {
+        if !any_expression(&plan, has_stamps)? {
             return Ok(Transformed::no(plan));
         }
         let schema = schema_below(&plan);

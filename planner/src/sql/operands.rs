@@ -34,7 +34,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
-use super::renewed::{renewed, schema_below};
+use super::renewed::{any_expression, renewed, schema_below};
 use crate::functions::list_text;
 
 /// Functions whose result is one of their arguments, or a list of them.
@@ -65,7 +65,7 @@ impl AnalyzerRule for WidenOperands {
                 }
                 other => other,
             };
-            if !node.expressions().iter().any(has_operands) {
+            if !any_expression(&node, has_operands)? {
                 return Ok(Transformed::no(node));
             }
             let schema = schema_below(&node);

@@ -11,6 +11,7 @@ use datafusion_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan, Subquery};
 
+use super::renewed::any_expression;
 use crate::rules::has_subquery;
 
 /// The plan with outer references of the types of their columns; whether any had another.
@@ -30,7 +31,7 @@ pub(super) fn retyped(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 fn in_plan(plan: LogicalPlan, scopes: &mut Vec<DFSchema>) -> Result<Transformed<LogicalPlan>> {
     plan.transform_up(|node| {
         let mut schema = None;
-        if node.expressions().iter().any(has_subquery) {
+        if any_expression(&node, has_subquery)? {
             schema = Some(merge_schema(&node.inputs()));
         } else if scopes.is_empty() {
             return Ok(Transformed::no(node));

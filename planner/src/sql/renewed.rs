@@ -1,6 +1,7 @@
-//! The expressions of a plan's node, changed while the node's columns keep their names.
+//! The expressions of a plan's node, looked at, or changed while the node's columns keep their
+//! names.
 
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
@@ -12,6 +13,19 @@ pub(super) fn schema_below(node: &LogicalPlan) -> DFSchema {
         LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
         other => merge_schema(&other.inputs()),
     }
+}
+
+/// Whether some expression of a node is like that.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn any_expression(node: &LogicalPlan, is_so: impl Fn(&Expr) -> bool) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found |= is_so(expr);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 /// The node with every expression, and every part of one, as `change` makes it. Expressions that
