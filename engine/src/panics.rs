@@ -58,7 +58,9 @@ pub fn tell_uncaught_only() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let is_caught = CAUGHT.try_with(|depth| depth.get() > 0).unwrap_or(false);
-        if !is_caught {
+        // One that begins while another is under way ends the process.
+        let is_second = PLACE.try_with(|last| last.borrow().is_some()).unwrap_or(false);
+        if !is_caught || is_second {
             return tell(panic);
         }
         let place = panic.location().map(ToString::to_string);

@@ -60,7 +60,12 @@ fn compared_with_date<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<Vec<&'a E
         Expr::InList(list) => (&list.expr, list.list.iter().collect()),
         _ => return None,
     };
-    let is_constant = |e: &&Expr| !e.any_column_refs() && !e.is_volatile();
+    let is_constant = |e: &&Expr| {
+        let is_of_other_rows =
+            |e: &Expr| matches!(e, Expr::OuterReferenceColumn(..) | Expr::ScalarSubquery(_));
+        let reads = e.exists(|e| Ok(is_of_other_rows(e))).unwrap_or(true);
+        !reads && !e.any_column_refs() && !e.is_volatile()
+    };
     (is_date(date) && constants.iter().all(is_constant)).then_some(constants)
 }
 

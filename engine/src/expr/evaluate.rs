@@ -93,9 +93,11 @@ impl Node {
             Memo::Nothing => Ok(None),
             Memo::Constant(Some(constant)) => Ok(Some(constant.value().clone())),
             Memo::Constant(None) => {
+                let before = view.room().taken();
                 let column = self.compute(&view.dense(&[], 1))?;
                 let column = Column::constant(self.data_type.clone(), column.to_array(1)?);
-                self.memo = Memo::Constant(Some(Constant::new(column.clone(), view.room())));
+                let constant = Constant::new(column.clone(), view.room(), before)?;
+                self.memo = Memo::Constant(Some(constant));
                 Ok(Some(column))
             }
             Memo::Dictionaries(dictionaries) => {
@@ -109,9 +111,15 @@ impl Node {
                     Advice::Known(known) => Some(known),
                     Advice::Learn => {
                         let position = dictionaries.column;
-                        let values = self.over_dictionary(position, column.logical(), base, view);
+                        let logical = column.logical();
+                        let values = match self.over_dictionary(position, logical, base, view) {
+                            Ok(values) => Some(values),
+                            // The rows may not have that value, or room for one after the other.
+                            Err(Error::Input { .. } | Error::OutOfMemory { .. }) => None,
+                            Err(other) => return Err(other),
+                        };
                         match &mut self.memo {
-                            Memo::Dictionaries(d) => d.learn(*domain, values.ok()),
+                            Memo::Dictionaries(d) => d.learn(*domain, values),
                             _ => None,
                         }
                     }
@@ -135,10 +143,10 @@ impl Node {
         let values = gather(base, &Indices::with_nulls(rows))?;
         let count = values.len();
         let columns = [(position, Column::flat(logical.clone(), values))];
+        let before = view.room().taken();
         let results = self.compute(&view.dense(&columns, count))?.to_array(count)?;
-        let bytes = content_bytes(&results);
-        view.room().take(bytes, count, "of a dictionary's values")?;
-        Ok((results, view.room().keep(bytes)))
+        let charge = view.room().keep(content_bytes(&results), count, before)?;
+        Ok((results, charge))
     }
 
     /// The values, by the node's kind. Some row is live.

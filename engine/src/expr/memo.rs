@@ -16,6 +16,7 @@ use arrow::datatypes::DataType;
 use super::room::Room;
 use super::sizes::content_bytes;
 use crate::batch::{Column, Domain, Indices};
+use crate::error::Result;
 use crate::memory::Reservation;
 
 /// Dictionaries remembered at a time. One is enough within a row group; a few more serve unions
@@ -90,11 +91,14 @@ pub(super) enum Advice {
 }
 
 impl Constant {
-    /// A value that is remembered from now on; what its function took of the room is its charge.
-    pub fn new(value: Column, room: &Room) -> Constant {
+    /// A value that is remembered from now on, made since `before` bytes of the room were taken.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when it has no room.
+    pub fn new(value: Column, room: &Room, before: usize) -> Result<Constant> {
         let bytes = content_bytes(value.values());
-        let _charge = if bytes > SMALL_BYTES { room.keep(bytes) } else { None };
-        Constant { value, _charge }
+        let _charge = if bytes > SMALL_BYTES { room.keep(bytes, 1, before)? } else { None };
+        Ok(Constant { value, _charge })
     }
 
     pub fn value(&self) -> &Column {

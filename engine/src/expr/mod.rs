@@ -53,7 +53,7 @@ pub use function::{
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
-pub use sizes::content_bytes;
+pub use sizes::{bytes_taken, content_bytes};
 pub use widening::widens;
 pub use window::{Frame, FrameBound, FrameUnits, Over, WindowArgument, WindowCall, WindowKind};
 

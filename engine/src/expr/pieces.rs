@@ -2,7 +2,8 @@
 //!
 //! A piece begins with all rows that are left. When it runs out of room, half of its rows are
 //! tried, and so on; one row that has no room is an error. The next pieces take as many rows as
-//! went well, and twice as many after one that needed little.
+//! went well, and twice as many after one that needed little. So functions may be called again for
+//! the same rows, and what they gave before is not used.
 
 use super::room::Room;
 use super::view::View;
@@ -248,6 +249,18 @@ mod tests {
             evaluator.evaluate(&lengths(vec![Some(1); 100]), 0).expect("is made once");
             assert!(memory.reserved() >= LIMIT / 4, "it is remembered");
         }
+    }
+
+    #[test]
+    fn a_long_constant_leaves_other_rows_their_room() {
+        let memory = governor();
+        let constant: ArrayRef = Arc::new(Int64Array::from(vec![LIMIT as i64 / 4]));
+        let constant = Column::constant(DataType::Int64, constant);
+        let chunk = lengths(vec![Some(10); 1000]).widen([constant]);
+        let long = swell(Expr::column(1, DataType::Int64), true);
+        let mut evaluator = Evaluator::new(&[long, swell(length(), true)], &memory);
+        let piece = evaluator.evaluate(&chunk, 0).expect("has room");
+        assert_eq!(piece.until, 1000, "at once");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! the evaluation is over; they stay charged until the next one begins, because they are in use
 //! until then. What is remembered for longer has a charge of its own ([`Room::keep`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Governor, Reservation};
@@ -30,17 +30,20 @@ pub(super) struct Room {
     ceiling: usize,
     /// What this evaluation has taken; `None` before the first function that needs room.
     taken: RefCell<Option<Reservation>>,
+    /// The part of it that is for several rows at a time.
+    for_rows: Cell<usize>,
 }
 
 impl Room {
     /// Room out of a budget; nothing is taken yet.
     pub(super) fn new(memory: &Governor) -> Room {
         let ceiling = (memory.limit() / SHARE).clamp(CEILING_MIN, CEILING_MAX);
-        Room { memory: memory.clone(), ceiling, taken: RefCell::new(None) }
+        Room { memory: memory.clone(), ceiling, taken: RefCell::new(None), for_rows: Cell::new(0) }
     }
 
     /// A new evaluation begins: the results of the last are not in use any more.
     pub(super) fn begin(&self) {
+        self.for_rows.set(0);
         if let Some(taken) = &mut *self.taken.borrow_mut() {
             taken.shrink(taken.bytes());
         }
@@ -51,6 +54,9 @@ impl Room {
     /// # Errors
     /// `OutOfMemory` when that is more than several rows may take, or more than there is.
     pub(super) fn take(&self, bytes: usize, rows: usize, who: &str) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
         let mut taken = self.taken.borrow_mut();
         let taken = match &mut *taken {
             Some(taken) => taken,
@@ -61,9 +67,13 @@ impl Room {
             asked_bytes: bytes,
             detail,
         };
-        if rows > 1 && taken.bytes().saturating_add(bytes) > self.ceiling {
-            let ceiling = Bytes(self.ceiling as u64);
-            return Err(refused(format!("{rows} rows at a time may take {ceiling}")));
+        if rows > 1 {
+            let for_rows = self.for_rows.get().saturating_add(bytes);
+            if for_rows > self.ceiling {
+                let ceiling = Bytes(self.ceiling as u64);
+                return Err(refused(format!("{rows} rows at a time may take {ceiling}")));
+            }
+            self.for_rows.set(for_rows);
         }
         let copies = if bytes > self.ceiling { COPIES } else { 1 };
         taken.grow(bytes.saturating_mul(copies)).map_err(|error| match error {
@@ -74,12 +84,27 @@ impl Room {
 
     /// Whether this evaluation has taken little of what it may: the next can have twice the rows.
     pub(super) fn is_mostly_free(&self) -> bool {
-        let taken = self.taken.borrow();
-        taken.as_ref().is_none_or(|taken| taken.bytes() <= self.ceiling / 4)
+        self.for_rows.get() <= self.ceiling / 4
     }
 
-    /// A charge of its own for `bytes` that were taken and will be remembered.
-    pub(super) fn keep(&self, bytes: usize) -> Option<Reservation> {
-        self.taken.borrow_mut().as_mut().map(|taken| taken.split(bytes))
+    /// Bytes that this evaluation has taken.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.borrow().as_ref().map_or(0, Reservation::bytes)
+    }
+
+    /// A charge of its own for `bytes` that will be remembered, of `rows` rows. They are part of
+    /// what was taken since `before` bytes were, as far as that goes.
+    ///
+    /// # Errors
+    /// As [`Room::take`].
+    pub(super) fn keep(
+        &self,
+        bytes: usize,
+        rows: usize,
+        before: usize,
+    ) -> Result<Option<Reservation>> {
+        let made = self.taken().saturating_sub(before);
+        self.take(bytes.saturating_sub(made), rows, "whose results are remembered")?;
+        Ok(self.taken.borrow_mut().as_mut().map(|taken| taken.split(bytes)))
     }
 }

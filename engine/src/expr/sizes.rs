@@ -64,6 +64,11 @@ fn view_bytes<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> usiz
     size_of_val(&array.views()[..]) + array.views().iter().map(beyond).sum::<usize>()
 }
 
+/// Bytes that the arguments of a call take, constants once.
+pub fn bytes_taken(args: &[Argument]) -> usize {
+    args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(1)))
+}
+
 impl Argument {
     /// Bytes that the argument's values take for `rows` rows; a constant counts for each.
     pub fn content_bytes(&self, rows: usize) -> usize {

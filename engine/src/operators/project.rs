@@ -112,6 +112,7 @@ impl Transform for ProjectTransform {
 
 impl TransformWorker for ProjectWorker {
     fn push(&mut self, input: Chunk, _: &Context) -> Result<Pushed> {
+        self.rest = None;
         let output = self.piece(input, 0)?;
         Ok(match self.rest {
             None => Pushed::Chunk(output),

@@ -21,7 +21,7 @@ use super::stamps::{stamps, stamps_type};
 /// Functions that make lists.
 const SERIES: [&str; 4] = ["array_repeat", "array_resize", "generate_series", "range"];
 /// Functions that make texts.
-const TEXTS: [&str; 3] = ["repeat", "lpad", "rpad"];
+const TEXTS: [&str; 4] = ["lpad", "repeat", "replace", "rpad"];
 /// What is folded of texts, in bytes.
 const SHORT_BYTES: usize = 64 << 10;
 

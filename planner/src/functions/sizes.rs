@@ -4,16 +4,38 @@
 //! What is not listed makes about as much as it takes; what it makes beyond that is noticed when it
 //! is made. Listed are those whose results can be many times their arguments.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
-use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, TimeUnit};
-use gristmill_engine::expr::Argument;
+use arrow::datatypes::{
+    DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+};
+use gristmill_engine::expr::{Argument, bytes_taken};
 
 /// Bytes of a character at most.
 const CHARACTER: i64 = 4;
 /// Bytes of a list's element of a fixed size at most, but for decimals of 256 bits.
 const ELEMENT: i64 = 16;
+
+/// Functions whose results have all of their arguments in them, constants in every row.
+const JOINING: [&str; 14] = [
+    "array_append",
+    "array_concat",
+    "array_prepend",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "greatest",
+    "least",
+    "make_array",
+    "nvl",
+    "nvl2",
+    "overlay",
+    "regexp_replace",
+    "translate",
+];
 
 /// Bytes that the function of this name makes of `rows` rows; `None` when that is about what its
 /// arguments take.
@@ -27,9 +49,12 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             let (text, count) = (Numbers::lengths(text)?, Numbers::of(count)?);
             Some(sum(&|row| text.get(row).saturating_mul(count.get(row))))
         }
-        ("lpad" | "rpad", [_, width, ..]) => {
-            let width = Numbers::of(width)?;
-            Some(sum(&|row| width.get(row).saturating_mul(CHARACTER)))
+        ("lpad" | "rpad", [text, width, fill @ ..]) => {
+            let (text, width) = (Numbers::lengths(text)?, Numbers::of(width)?);
+            let character = if fill.iter().all(is_ascii) { 1 } else { CHARACTER };
+            Some(sum(&|row| {
+                text.get(row).saturating_add(width.get(row).max(0).saturating_mul(character))
+            }))
         }
         ("replace", [text, from, to]) => {
             let [text, from, to] = [text, from, to].map(Numbers::lengths);
@@ -42,9 +67,14 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             let one = i64::try_from(element.content_bytes(rows) / rows.max(1)).ok()?;
             Some(sum(&|row| count.get(row).saturating_mul(one.max(1))))
         }
-        ("array_resize", [_, count, ..]) => {
+        ("array_resize", [_, count, filler @ ..]) => {
             let count = Numbers::of(count)?;
-            Some(sum(&|row| count.get(row).saturating_mul(ELEMENT)))
+            let filler: usize = filler.iter().map(|value| value.content_bytes(rows)).sum();
+            let one = i64::try_from(filler / rows.max(1)).ok()?.max(ELEMENT);
+            Some(sum(&|row| count.get(row).saturating_mul(one)))
+        }
+        (name, _) if JOINING.contains(&name) => {
+            Some(args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(rows))))
         }
         ("string_to_array", [text, ..]) => {
             // A place of an element takes more than a short element and what is between two.
@@ -62,14 +92,22 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
                 None => None,
             };
             let elements = |row| {
-                let distance = stop.get(row).saturating_sub(start.get(row)).saturating_abs();
-                let step = step.as_ref().map_or(1, |step| step.get(row).saturating_abs().max(1));
-                (distance / step).saturating_add(1)
+                let step = step.as_ref().map_or(Some(1), |step| step.known(row))?;
+                let distance = stop.known(row)?.saturating_sub(start.known(row)?);
+                let steps =
+                    distance.checked_div(step).filter(|_| distance.signum() != -step.signum());
+                steps.map(|steps| steps.saturating_add(1))
             };
-            Some(sum(&|row| elements(row).saturating_mul(8)))
+            Some(sum(&|row| elements(row).unwrap_or(0).saturating_mul(8)))
         }
         _ => None,
     }
+}
+
+/// Whether a text takes a byte for each of its characters.
+fn is_ascii(arg: &Argument) -> bool {
+    let (Argument::Array(array) | Argument::Constant(array)) = arg;
+    array.as_string_view_opt().is_some_and(|text| text.is_ascii())
 }
 
 /// An argument's values as integers; moments and intervals in microseconds.
@@ -88,12 +126,8 @@ impl Numbers {
             }
             DataType::Interval(_) => {
                 let intervals = array.as_primitive_opt::<IntervalMonthDayNanoType>()?;
-                let micros = |interval: arrow::datatypes::IntervalMonthDayNano| {
-                    let days = i64::from(interval.months) * 28 + i64::from(interval.days);
-                    days * 86_400_000_000 + interval.nanoseconds / 1000
-                };
-                let micros = intervals.iter().map(|interval| interval.map(micros));
-                Some(std::sync::Arc::new(micros.collect::<Int64Array>()) as ArrayRef)
+                let micros = intervals.iter().map(|interval| interval.map(micros_of));
+                Some(Arc::new(micros.collect::<Int64Array>()) as ArrayRef)
             }
             _ => cast(array, &DataType::Int64).ok(),
         })
@@ -115,22 +149,29 @@ impl Numbers {
 
     /// The number of a row, 0 where there is none.
     fn get(&self, row: usize) -> i64 {
-        let row = if self.constant { 0 } else { row };
-        if self.values.is_valid(row) { self.values.value(row) } else { 0 }
+        self.known(row).unwrap_or(0)
     }
+
+    fn known(&self, row: usize) -> Option<i64> {
+        let row = if self.constant { 0 } else { row };
+        self.values.is_valid(row).then(|| self.values.value(row))
+    }
+}
+
+/// Microseconds of an interval, of short months.
+fn micros_of(interval: IntervalMonthDayNano) -> i64 {
+    let days = i64::from(interval.months) * 28 + i64::from(interval.days);
+    days.saturating_mul(86_400_000_000).saturating_add(interval.nanoseconds / 1000)
 }
 
 /// Bytes that a call with constants makes.
 pub(super) fn constant_bytes(name: &str, args: &[ArrayRef]) -> usize {
     let args: Vec<Argument> = args.iter().cloned().map(Argument::Constant).collect();
-    let taken = || args.iter().map(|arg| arg.content_bytes(1)).sum();
-    result_bytes(name, &args, 1).unwrap_or_else(taken)
+    result_bytes(name, &args, 1).unwrap_or_else(|| bytes_taken(&args))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::StringViewArray;
     use gristmill_engine::expr::content_bytes;
 
@@ -151,10 +192,19 @@ mod tests {
         assert_eq!(bytes("repeat", &[texts(), number(10)]), Some(60));
         assert_eq!(bytes("repeat", &[texts(), number(-1)]), Some(0));
         assert_eq!(bytes("repeat", &[texts(), number(i64::MAX)]), Some(i64::MAX as usize));
-        assert_eq!(bytes("lpad", &[texts(), number(5)]), Some(60));
+        assert_eq!(bytes("lpad", &[texts(), number(5)]), Some(2 + 4 + 3 * 5));
+        assert_eq!(bytes("lpad", &[texts(), number(5), text(&[Some("ä")])]), Some(2 + 4 + 3 * 20));
         let (from, to) = (text(&[Some("a"); 3]), text(&[Some("xyz"); 3]));
         assert_eq!(bytes("replace", &[texts(), from, to]), Some(2 + 9 + 3 + 4 + 15));
         assert_eq!(bytes("range", &[number(0), number(9), number(3)]), Some(3 * 4 * 8));
+        assert_eq!(bytes("range", &[number(9), number(0), number(-3)]), Some(3 * 4 * 8));
+        assert_eq!(bytes("range", &[number(i64::MAX), number(0)]), Some(0));
+        assert_eq!(bytes("range", &[number(0), number(9), number(0)]), Some(0));
+        let none = Argument::Constant(Arc::new(Int64Array::from(vec![None])));
+        assert_eq!(bytes("range", &[number(i64::MIN), none]), Some(0));
+        let long = IntervalMonthDayNano::new(i32::MAX, i32::MAX, i64::MAX);
+        assert_eq!(micros_of(long), i64::MAX);
+        assert_eq!(bytes("concat", &[texts(), number(1)]), Some(48 + 3 * 8));
         assert_eq!(bytes("upper", &[texts()]), None);
         let ten = [Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef];
         assert_eq!(constant_bytes("upper", &ten), 16);

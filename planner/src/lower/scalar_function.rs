@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
-use gristmill_engine::expr::{Argument, ScalarFunction};
+use gristmill_engine::expr::{Argument, ScalarFunction, bytes_taken};
 use gristmill_engine::{Error, Result};
 
 use crate::functions::result_bytes;
@@ -36,9 +36,7 @@ impl ScalarFunction for UdfFunction {
     }
 
     fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
-        let taken =
-            || args.iter().fold(0, |sum: usize, a| sum.saturating_add(a.content_bytes(rows)));
-        result_bytes(self.name(), args, rows).unwrap_or_else(taken)
+        result_bytes(self.name(), args, rows).unwrap_or_else(|| bytes_taken(args))
     }
 
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {
@@ -101,6 +99,10 @@ impl ScalarFunction for StringConcat {
 
     fn is_fallible(&self) -> bool {
         false
+    }
+
+    fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
+        args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(rows)))
     }
 
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {

@@ -6,8 +6,9 @@
 //! as well. What became a key leaves the conditions. Each join is built once: rules that look at
 //! every join of a region again, with all below it, take most of a statement's planning.
 //!
-//! Regions with nothing to find stay as they are, and so do joins in which NULL equals NULL:
-//! equalities from elsewhere would then hold for NULLs too.
+//! Regions with nothing to find stay as they are, and so do joins in which NULL equals NULL, where
+//! equalities from elsewhere would hold for NULLs too, and those whose condition is volatile, which
+//! is drawn once for each of their own pairs.
 
 use std::sync::Arc;
 
@@ -51,7 +52,9 @@ fn is_region(plan: &LogicalPlan) -> bool {
 }
 
 fn is_inner(join: &Join) -> bool {
-    join.join_type == JoinType::Inner && join.null_equality == NullEquality::NullEqualsNothing
+    join.join_type == JoinType::Inner
+        && join.null_equality == NullEquality::NullEqualsNothing
+        && !join.filter.as_ref().is_some_and(Expr::is_volatile)
 }
 
 /// Two expressions that are equal in every row of a region.
@@ -107,7 +110,8 @@ fn keyed(filter: Filter) -> Result<Transformed<LogicalPlan>> {
     }
     let written = keys.split_off(from_filter).into_iter();
     let unused = written.filter(|key| !key.is_used).map(|Key { pair: Pair(a, b), .. }| a.eq(b));
-    region.conditions.extend(unused);
+    // Before conditions that can fail, which saw no row without them.
+    region.conditions.splice(0..0, unused);
     let used: Vec<Pair> = keys.into_iter().filter(|k| k.is_used).map(|k| k.pair).collect();
     region.conditions.extend(without(filter.predicate, &used));
     if let Some(predicate) = conjunction(region.conditions) {
@@ -172,10 +176,10 @@ impl Region {
     fn take_apart(&mut self, plan: LogicalPlan) {
         match plan {
             LogicalPlan::Join(join) if is_inner(&join) => {
-                self.conditions.extend(join.filter);
-                self.pairs.extend(join.on.into_iter().map(|(left, right)| Pair(left, right)));
                 self.take_apart(Arc::unwrap_or_clone(join.left));
                 self.take_apart(Arc::unwrap_or_clone(join.right));
+                self.pairs.extend(join.on.into_iter().map(|(left, right)| Pair(left, right)));
+                self.conditions.extend(join.filter);
             }
             input => self.inputs.push(input),
         }
@@ -249,7 +253,7 @@ impl Key {
 fn common_pairs(condition: &Expr, into: &mut Vec<Pair>) {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return };
     match op {
-        Operator::Eq => {
+        Operator::Eq if left.any_column_refs() && right.any_column_refs() => {
             let pair = Pair(left.as_ref().clone(), right.as_ref().clone());
             if !into.contains(&pair) {
                 into.push(pair);
@@ -356,6 +360,22 @@ mod tests {
             assert!(lines.contains(part), "{part}\n{lines}");
         }
         assert!(lines.contains("s_acctbal > Int64(0)"), "{lines}");
+    }
+
+    #[test]
+    fn conditions_of_joins_keep_their_order() {
+        let lines = ruled(
+            "select 1 from nation join region on n_nationkey / r_regionkey > 1 \
+             join supplier on 7 / s_suppkey > 1 where n_nationkey = s_nationkey",
+        );
+        let lines = lines.expect("has a key").join("\n");
+        let place = |part: &str| lines.find(part).expect(part);
+        assert!(place("n_nationkey / ") < place(" / supplier.s_suppkey"), "{lines}");
+        let volatile = "select 1 from (nation join region on n_regionkey = r_regionkey \
+                        and random() < 0.5), supplier where n_nationkey = s_nationkey";
+        let lines = ruled(volatile).expect("has a key");
+        let is_there = |line: &String| line.contains("Join") && line.contains("random()");
+        assert!(lines.iter().any(is_there), "{lines:?}");
     }
 
     #[test]

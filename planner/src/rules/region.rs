@@ -82,7 +82,10 @@ pub(super) fn take_apart(plan: &LogicalPlan) -> Result<Option<Region>> {
 fn is_inside(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Join(join) => match join.join_type {
-            JoinType::Inner => join.null_equality == NullEquality::NullEqualsNothing,
+            JoinType::Inner => {
+                join.null_equality == NullEquality::NullEqualsNothing
+                    && !join.filter.as_ref().is_some_and(Expr::is_volatile)
+            }
             JoinType::LeftSemi | JoinType::LeftAnti => is_inside(&join.left),
             _ => false,
         },

@@ -1,6 +1,7 @@
-//! UNNEST in FROM: the elements of lists as rows, with their positions if asked for.
+//! UNNEST in FROM: the elements of lists as rows, with their positions if asked for. Functions that
+//! make a series are tables too: those of its elements.
 //!
-//! Columns without other names are `unnest` and `ordinality`.
+//! Columns without other names are `unnest`, or have the name of the function, and `ordinality`.
 
 use std::sync::Arc;
 
@@ -17,12 +18,60 @@ use crate::functions::positions;
 /// The column of positions.
 const ORDINALITY: &str = "ordinality";
 
+/// The column of elements.
+const UNNEST: &str = "unnest";
+
+/// Functions that make a series, hence are tables.
+const SERIES: [&str; 2] = ["generate_series", "range"];
+
+/// Whether the function of that name makes a series.
+pub(super) fn is_series(name: &ast::ObjectName) -> bool {
+    let ident = match &name.0[..] {
+        [part] => part.as_ident(),
+        _ => None,
+    };
+    ident.is_some_and(|ident| SERIES.iter().any(|name| ident.value.eq_ignore_ascii_case(name)))
+}
+
+/// The rows of `range(…) [WITH ORDINALITY]` and its kin.
+///
+/// # Errors
+/// `Input` when the function does not take such arguments.
+pub(super) fn elements_of_series(
+    function: &ast::ObjectName,
+    args: Vec<ast::FunctionArg>,
+    with_ordinality: bool,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    let list = ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
+    let call = ast::Expr::Function(ast::Function {
+        name: function.clone(),
+        uses_odbc_syntax: false,
+        parameters: ast::FunctionArguments::None,
+        args: ast::FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    });
+    elements(vec![call], &function.to_string().to_lowercase(), with_ordinality, context)
+}
+
 /// The rows of `UNNEST(lists) [WITH ORDINALITY]`.
 ///
 /// # Errors
 /// `Input` for what is no list.
-pub(super) fn elements(
+pub(super) fn unnested(
     lists: Vec<ast::Expr>,
+    with_ordinality: bool,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<LogicalPlan> {
+    elements(lists, UNNEST, with_ordinality, context)
+}
+
+fn elements(
+    lists: Vec<ast::Expr>,
+    name: &str,
     with_ordinality: bool,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
@@ -40,8 +89,8 @@ pub(super) fn elements(
     let lists: Vec<Expr> = lists.collect::<Result<_>>()?;
     let mut names: Vec<String> = (0..lists.len())
         .map(|number| match number {
-            0 => "unnest".to_string(),
-            number => format!("unnest_{number}"),
+            0 => name.to_string(),
+            number => format!("{name}_{number}"),
         })
         .collect();
     let lists = lists.into_iter().zip(&names).map(|(list, name)| list.alias(name));

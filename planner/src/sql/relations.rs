@@ -1,5 +1,5 @@
-//! Relations that the binder would bind otherwise: the queries of CTEs, UNNEST (see `elements`),
-//! and joins that merge columns (see `using`).
+//! Relations that the binder would bind otherwise: the queries of CTEs, UNNEST and series (see
+//! `elements`), and joins that merge columns (see `using`).
 //!
 //! A CTE's query becomes a table of its own right when it is bound: the binder copies the plan of
 //! a CTE to where it is named, and CTEs over CTEs named twice would double it at every level.
@@ -22,7 +22,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::bind::analyzed;
-use super::elements::elements;
+use super::elements::{elements_of_series, is_series, unnested};
 use super::order::resolve_order;
 use super::placeholders::fill_plan;
 use super::syntax::CTE_ALIAS;
@@ -76,7 +76,24 @@ impl RelationPlanner for Relations {
                 with_offset: false,
                 with_offset_alias: None,
                 with_ordinality,
-            } => PlannedRelation::new(elements(array_exprs, with_ordinality, context)?, alias),
+            } => PlannedRelation::new(unnested(array_exprs, with_ordinality, context)?, alias),
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                with_ordinality,
+                alias,
+                sample: None,
+                ..
+            } if is_series(&name) => {
+                let plan = elements_of_series(&name, args.args, with_ordinality, context)?;
+                PlannedRelation::new(plan, alias)
+            }
+            TableFactor::Function { name, args, with_ordinality, alias, .. }
+                if is_series(&name) =>
+            {
+                let plan = elements_of_series(&name, args, with_ordinality, context)?;
+                PlannedRelation::new(plan, alias)
+            }
             other => return Ok(RelationPlanning::Original(Box::new(other))),
         };
         Ok(RelationPlanning::Planned(Box::new(planned)))

@@ -55,7 +55,7 @@ impl PlanLowering {
         if keys.len() >= 64 {
             return Err(Error::input("grouping sets are of at most 63 columns"));
         }
-        let sets = numbered(sets, keys.len());
+        let sets = numbered(sets, keys.len())?;
         let is_sorted = calls.iter().any(Call::needs_order);
         let are_many = sets.len() > if is_sorted { SORTED_SETS_MAX } else { SETS_MAX };
         let (together, alone): (Vec<&Set>, Vec<&Set>) =
@@ -150,15 +150,22 @@ impl PlanLowering {
 }
 
 /// The sets, told apart.
-fn numbered(sets: &[Vec<usize>], keys: usize) -> Vec<Set> {
+///
+/// # Errors
+/// `Input` when equal sets of many columns are too many to be told apart in 64 bits.
+fn numbered(sets: &[Vec<usize>], keys: usize) -> Result<Vec<Set>> {
     let mut seen = HashMap::new();
     let set = |set: &Vec<usize>| {
         let absent = (0..keys).filter(|key| !set.contains(key));
         let absent = absent.fold(0u64, |bits, key| bits | (1 << (keys - 1 - key)));
         let before: &mut u64 = seen.entry(absent).or_default();
+        if *before >= 1 << (64 - keys) {
+            let message = format!("{before} equal grouping sets of {keys} columns are too many");
+            return Err(Error::input(message));
+        }
         let id = (*before << keys) | absent;
         *before += 1;
-        Set { keys: set.clone(), absent, id }
+        Ok(Set { keys: set.clone(), absent, id })
     };
     sets.iter().map(set).collect()
 }
