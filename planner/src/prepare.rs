@@ -172,6 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn equalities_over_three_tables_are_keys() {
+        for sum in ["n_nationkey + r_regionkey", "n_name || r_name"] {
+            let side = if sum.contains('+') { "s_suppkey" } else { "s_name" };
+            for from in [
+                format!(
+                    "nation, region, supplier where n_nationkey = r_regionkey and {side} = {sum}"
+                ),
+                format!(
+                    "nation join region on n_nationkey = r_regionkey join supplier on {sum} = {side}"
+                ),
+            ] {
+                let plan = text_of(&format!("select 1 from {from}"));
+                assert!(!plan.contains("Filter:"), "{plan}");
+            }
+        }
+    }
+
+    #[test]
     fn trees_are_narrow_after_one_walk() {
         let (catalog, functions) = (tpch(), FunctionTable::default());
         let binder = Binder::new(&catalog, &functions);

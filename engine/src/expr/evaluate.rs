@@ -26,7 +26,7 @@ use super::kernels::compare::compare;
 use super::kernels::pattern::{like, like_each};
 use super::memo::{Advice, Constant, Memo};
 use super::pieces::{Piece, Pieces};
-use super::sizes::{content_bytes, is_fixed};
+use super::sizes::{content_bytes, is_fixed, is_nested, written_bytes};
 use super::view::View;
 use super::{CompareOp, Expr};
 use crate::batch::{
@@ -311,7 +311,8 @@ fn operands<const N: usize>(
 }
 
 /// Calls a function with the live rows, or once if that gives the value of all of them. What it
-/// makes has room before it is made, as far as the function knows how much that is.
+/// makes has room before it is made, as far as the function knows how much that is; so have lists
+/// that are written out for it.
 fn call(
     function: &dyn ScalarFunction,
     args: &[Column],
@@ -320,6 +321,12 @@ fn call(
 ) -> Result<Column> {
     let once = !function.is_volatile() && args.iter().all(is_constant);
     let rows = if once { 1 } else { view.live() };
+    if !once {
+        for column in args.iter().filter(|column| is_nested(column.logical())) {
+            let bytes = written_bytes(column, view.selection(), view.rows());
+            view.room().take(bytes, rows, function.name())?;
+        }
+    }
     let arguments = args.iter().map(|column| match column.form() {
         Form::Constant(value) => Ok(Argument::Constant(to_logical(value, column.logical())?)),
         _ => Ok(Argument::Array(to_logical(&view.live_values(column)?, column.logical())?)),

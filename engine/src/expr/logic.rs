@@ -13,6 +13,7 @@ use arrow::datatypes::DataType;
 use super::compile::Node;
 use super::evaluate::as_boolean;
 use super::kernels::merge::{Part, merge};
+use super::sizes::{is_nested, written_bytes};
 use super::view::View;
 use crate::batch::{Column, Form, Selection};
 use crate::error::Result;
@@ -116,6 +117,12 @@ pub(super) fn choose(
     match &mut parts[..] {
         // Every live row took the same branch.
         [part] => Ok(part.column.clone()),
-        _ => merge(&parts, view.rows(), data_type),
+        _ => {
+            if is_nested(data_type) {
+                let bytes = |part: &Part| written_bytes(&part.column, Some(&part.rows), 0);
+                view.room().take(parts.iter().map(bytes).sum(), view.live(), "case")?;
+            }
+            merge(&parts, view.rows(), data_type)
+        }
     }
 }

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, GenericByteViewArray};
 use arrow::datatypes::{ByteViewType, DataType};
 
 use super::function::Argument;
-use crate::batch::physical_type;
+use crate::batch::{Column, Form, Selection, physical_type};
 
 /// Whether the type of a value says how many bytes it takes.
 pub(super) fn is_fixed(data_type: &DataType) -> bool {
@@ -46,6 +46,38 @@ pub fn content_bytes(array: &dyn Array) -> usize {
         }
         _ => array.to_data().get_slice_memory_size().unwrap_or(0),
     }
+}
+
+/// Whether values of a type are made of others: they are copied whole where rows are gathered, and
+/// where a constant is given to a function as a column.
+pub(super) fn is_nested(data_type: &DataType) -> bool {
+    use DataType::{FixedSizeList, LargeList, List, Map, Struct};
+    matches!(data_type, List(_) | LargeList(_) | FixedSizeList(..) | Map(..) | Struct(_))
+}
+
+/// Bytes that some rows of a column take, each written out: `rows` of them, or all of `count`.
+pub(super) fn written_bytes(column: &Column, rows: Option<&Selection>, count: usize) -> usize {
+    let wanted = rows.map_or(count, Selection::len);
+    let (base, indices) = match column.form() {
+        Form::Constant(value) => return content_bytes(value).saturating_mul(wanted),
+        Form::Flat(array) => (array, None),
+        Form::Indexed(indexed) => (&indexed.base, Some(indexed.indices.as_slice())),
+    };
+    let DataType::List(_) = base.data_type() else {
+        return content_bytes(base).saturating_mul(wanted) / base.len().max(1);
+    };
+    let list = base.as_list::<i32>();
+    let element = content_bytes(list.values()) as f64 / list.values().len().max(1) as f64;
+    let elements = |row: usize| {
+        let at = indices.map_or(row, |indices| indices[row] as usize);
+        // What is NULL is beyond the end.
+        if at < list.len() { list.value_length(at) as usize } else { 0 }
+    };
+    let elements: usize = match rows {
+        Some(rows) => rows.as_slice().iter().map(|&row| elements(row as usize)).sum(),
+        None => (0..count).map(elements).sum(),
+    };
+    (elements as f64 * element) as usize
 }
 
 /// Where the values between some offsets begin and end.

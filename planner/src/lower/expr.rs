@@ -58,7 +58,13 @@ impl ExprLowering<'_> {
                 Ok(Expr::column(index, self.schema.field(index).data_type().clone()))
             }
             Logical::Literal(ScalarValue::List(list), _) if list.is_valid(0) => {
-                self.lower(&list_call(&list.value(0))?)
+                let made = self.lower(&list_call(&list.value(0))?)?;
+                let data_type = list.data_type().clone();
+                // A list without elements does not say what it is a list of.
+                Ok(match made.data_type() == data_type {
+                    true => made,
+                    false => Expr::Cast { input: Box::new(made), data_type, lenient: false },
+                })
             }
             Logical::Literal(scalar, _) => Ok(Expr::Literal(lower_literal(scalar)?)),
             Logical::BinaryExpr(binary) => self.binary(binary),

@@ -62,16 +62,55 @@ struct Ordering {
     region: Region,
     classes: Vec<Class>,
     /// Conditions over several relations that are no equality of two.
-    others: Vec<Condition>,
-    /// The columns of all relations, once something asks for them: [`Ordering::ties`] does before
-    /// the first relation is taken, if at all.
-    schema: OnceCell<DFSchema>,
+    others: Vec<Other>,
+}
+
+/// A condition over several relations.
+struct Other {
+    expr: Expr,
+    /// The relations it needs: all, for one that can fail.
+    relations: RelationSet,
+    can_fail: bool,
+    /// The relations of its two sides, when it is an equality that can be a key between them.
+    sides: Option<(RelationSet, RelationSet)>,
+}
+
+impl Other {
+    fn new(condition: Condition, can_fail: bool, region: &Region) -> Self {
+        let all: RelationSet = (0..region.relations.len()).collect();
+        let sides = equality(&condition.expr).map(|(l, r)| (region.side(l), region.side(r)));
+        let are_apart = |&(l, r): &(RelationSet, RelationSet)| {
+            !l.is_empty() && !r.is_empty() && !l.intersects(r)
+        };
+        Other {
+            relations: if can_fail { all } else { condition.relations },
+            sides: sides.filter(are_apart),
+            expr: condition.expr,
+            can_fail,
+        }
+    }
+
+    /// The sides between which it is as good as an equality of two relations.
+    fn ties(&self) -> Option<(RelationSet, RelationSet)> {
+        self.sides.filter(|_| !self.can_fail)
+    }
+
+    /// The key that it makes of a join of two sets of relations, the left side first.
+    fn key(&self, left: RelationSet, right: RelationSet) -> Option<(Expr, Expr)> {
+        let ((a, b), (x, y)) = self.sides.zip(equality(&self.expr))?;
+        if left.contains_all(a) && right.contains_all(b) {
+            Some((x.clone(), y.clone()))
+        } else if left.contains_all(b) && right.contains_all(a) {
+            Some((y.clone(), x.clone()))
+        } else {
+            None
+        }
+    }
 }
 
 impl Ordering {
     /// Sorts the conditions: those of one relation go to it, equalities to classes.
     fn new(mut region: Region) -> Self {
-        let all: RelationSet = (0..region.relations.len()).collect();
         let schema = OnceCell::new();
         let can_fail = |region: &Region, expr: &Expr| {
             is_fallible(expr, schema.get_or_init(|| schema_of(region)))
@@ -86,10 +125,10 @@ impl Ordering {
                     let sides = single_sides(&region, &condition.expr);
                     sides.into_iter().for_each(|(a, b)| add_equality(&mut classes, a, b));
                 }
-                _ if condition.relations.is_empty() || can_fail(&region, &condition.expr) => {
-                    others.push(Condition { relations: all, ..condition });
+                _ => {
+                    let late = condition.relations.is_empty() || can_fail(&region, &condition.expr);
+                    others.push(Other::new(condition, late, &region));
                 }
-                _ => others.push(condition),
             }
         }
         for class in &classes {
@@ -105,7 +144,7 @@ impl Ordering {
                 *relation = LogicalPlan::Filter(Filter::new(predicate, input));
             }
         }
-        Ordering { region, classes, others, schema }
+        Ordering { region, classes, others }
     }
 
     fn build(mut self) -> Result<LogicalPlan> {
@@ -135,26 +174,29 @@ impl Ordering {
             }
             sides
         };
+        let distinct = |set: RelationSet, expr: &Expr| {
+            let relation = set.first().filter(|_| set.len() == 1)?;
+            Some(distinct_of(expr, schema(relation), &profiles[relation]))
+        };
+        // As of an equality: what one side says of itself decides.
+        let by_key = |condition: &Other| {
+            let ((l, r), (x, y)) = condition.sides.zip(equality(&condition.expr))?;
+            let values = [distinct(l, x), distinct(r, y)].into_iter().flatten();
+            values.reduce(f64::max).map(|values| 1.0 / values.max(1.0))
+        };
+        let share = |condition| {
+            by_key(condition).unwrap_or_else(|| share_of(condition, &self.region, profiles))
+        };
         let predicates = self.others.iter().map(|condition| Predicate {
             relations: condition.relations,
-            selectivity: share_of(condition, &self.region, profiles),
-            ties: self.ties(&condition.expr),
+            selectivity: share(condition),
+            ties: condition.ties(),
         });
         JoinGraph {
             relations: relations.collect(),
             equalities: self.classes.iter().map(sides).collect(),
             predicates: predicates.collect(),
         }
-    }
-
-    /// The two sets of relations that an equality of larger expressions can be a key between.
-    fn ties(&self, expr: &Expr) -> Option<(RelationSet, RelationSet)> {
-        let (left, right) = equality(expr)?;
-        if is_fallible(expr, self.schema.get_or_init(|| schema_of(&self.region))) {
-            return None;
-        }
-        let (left, right) = (self.region.side(left), self.region.side(right));
-        (!left.is_empty() && !right.is_empty() && !left.intersects(right)).then_some((left, right))
     }
 
     /// Moves semi joins to their relation where that pays; gives back those that stay above.
@@ -193,20 +235,18 @@ impl Ordering {
                 keys.push((l.clone(), r.clone()));
             }
         }
-        let ready = |condition: &Condition| both.contains_all(condition.relations);
-        let (now, later): (Vec<Condition>, Vec<Condition>) =
+        let ready = |condition: &Other| both.contains_all(condition.relations);
+        let (now, later): (Vec<Other>, Vec<Other>) =
             std::mem::take(&mut self.others).into_iter().partition(ready);
         self.others = later;
         let mut filters = Vec::new();
         for condition in now {
-            match self.ties(&condition.expr).zip(equality(&condition.expr)) {
-                Some(((a, b), (x, y))) if in_left.contains_all(a) && in_right.contains_all(b) => {
-                    keys.push((x.clone(), y.clone()));
-                }
-                Some(((a, b), (x, y))) if in_left.contains_all(b) && in_right.contains_all(a) => {
-                    keys.push((y.clone(), x.clone()));
-                }
-                _ => filters.push(condition.expr),
+            // One that can fail is of all relations. As the only key it sees the rows that it would
+            // see if all pairs were tried.
+            let may_be_key = !condition.can_fail || (keys.is_empty() && filters.is_empty());
+            match condition.key(in_left, in_right).filter(|_| may_be_key) {
+                Some(key) => keys.push(key),
+                None => filters.push(condition.expr),
             }
         }
         let join = Join::try_new(
@@ -271,7 +311,7 @@ fn add_equality(classes: &mut Vec<Class>, a: (usize, Expr), b: (usize, Expr)) {
 }
 
 /// The share of rows that a condition over several relations leaves.
-fn share_of(condition: &Condition, region: &Region, profiles: &[Profile]) -> f64 {
+fn share_of(condition: &Other, region: &Region, profiles: &[Profile]) -> f64 {
     let mut schema = DFSchema::empty();
     let mut all = Profile { rows: 1.0, base_rows: 1.0, how: "join", columns: Vec::new() };
     for relation in condition.relations.iter() {
