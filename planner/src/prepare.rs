@@ -180,7 +180,8 @@ mod tests {
                     "nation, region, supplier where n_nationkey = r_regionkey and {side} = {sum}"
                 ),
                 format!(
-                    "nation join region on n_nationkey = r_regionkey join supplier on {sum} = {side}"
+                    "nation join region on n_nationkey = r_regionkey \
+                     join supplier on {sum} = {side}"
                 ),
             ] {
                 let plan = text_of(&format!("select 1 from {from}"));
