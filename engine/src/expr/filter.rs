@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::Expr;
 use super::compile::{Node, conditions};
 use super::pieces::Pieces;
+use super::select::select_all;
 use super::view::View;
 use crate::batch::{Chunk, Selection};
 use crate::error::Result;
@@ -65,7 +66,9 @@ impl Conjunction {
         if self.chunks.is_multiple_of(REORDER_CHUNKS) {
             reorder(conditions);
         }
-        let mut select = |from| self.pieces.run(chunk, from, |view| select_all(conditions, view));
+        let mut select = |from| {
+            self.pieces.run(chunk, from, |view| select_all(conditions, view, Condition::select))
+        };
         let first = select(0)?;
         if first.rows.is_none() {
             return Ok(first.value);
@@ -82,20 +85,6 @@ impl Conjunction {
             piece = select(piece.until)?;
         }
     }
-}
-
-/// The live rows that pass all conditions; `None` when all do.
-fn select_all(conditions: &mut [Condition], view: &View<'_>) -> Result<Option<Selection>> {
-    let mut passed: Option<Selection> = None;
-    for condition in conditions {
-        let narrowed = match &passed {
-            Some(passed) if passed.is_empty() => break,
-            Some(passed) => condition.select(&view.narrowed(passed))?,
-            None => condition.select(view)?,
-        };
-        passed = narrowed.or(passed);
-    }
-    Ok(passed)
 }
 
 impl Condition {

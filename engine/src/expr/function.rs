@@ -46,7 +46,7 @@ pub trait ScalarFunction: Send + Sync {
     /// Without anything better: what the arguments take, constants once.
     fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
         let _ = rows;
-        bytes_taken(args)
+        bytes_taken(args, 1)
     }
 
     /// The results for `rows` rows: an array of length `rows` and of type `returns`.

@@ -33,7 +33,7 @@ impl Node {
             return Ok(some_of(Selection::new(rows), view));
         }
         match &mut self.kind {
-            Kind::And(list) => select_all(list, view),
+            Kind::And(list) => select_all(list, view, Node::select),
             Kind::Or(list) if view.selection().is_some() || !is_cheap(list) => {
                 select_any(list, view)
             }
@@ -65,14 +65,19 @@ impl Node {
     }
 }
 
-/// Rows that pass every condition.
-fn select_all(list: &mut [Node], view: &View<'_>) -> Result<Option<Selection>> {
+/// The live rows that pass every condition, where `select` gives those that pass one; `None` when
+/// all do.
+pub(super) fn select_all<C>(
+    conditions: &mut [C],
+    view: &View<'_>,
+    select: impl Fn(&mut C, &View<'_>) -> Result<Option<Selection>>,
+) -> Result<Option<Selection>> {
     let mut passed: Option<Selection> = None;
-    for node in list {
+    for condition in conditions {
         let narrowed = match &passed {
             Some(passed) if passed.is_empty() => break,
-            Some(passed) => node.select(&view.narrowed(passed))?,
-            None => node.select(view)?,
+            Some(passed) => select(condition, &view.narrowed(passed))?,
+            None => select(condition, view)?,
         };
         passed = narrowed.or(passed);
     }

@@ -16,24 +16,23 @@ pub(super) fn is_fixed(data_type: &DataType) -> bool {
 
 /// Bytes that the values of an array take, those included that they share with other arrays.
 pub fn content_bytes(array: &dyn Array) -> usize {
-    let places = |width: usize| array.len() * width;
+    let lists = |width: usize, values: &dyn Array, (start, end): (usize, usize)| {
+        array.len() * width + content_bytes(&values.slice(start, end - start))
+    };
     match array.data_type() {
         DataType::Utf8View => view_bytes(array.as_string_view()),
         DataType::BinaryView => view_bytes(array.as_binary_view()),
         DataType::List(_) => {
             let list = array.as_list::<i32>();
-            let (start, end) = ends(list.value_offsets());
-            places(4) + content_bytes(&list.values().slice(start, end - start))
+            lists(4, list.values(), ends(list.value_offsets()))
         }
         DataType::LargeList(_) => {
             let list = array.as_list::<i64>();
-            let (start, end) = ends(list.value_offsets());
-            places(8) + content_bytes(&list.values().slice(start, end - start))
+            lists(8, list.values(), ends(list.value_offsets()))
         }
         DataType::Map(..) => {
             let map = array.as_map();
-            let (start, end) = ends(map.value_offsets());
-            places(4) + content_bytes(&map.entries().slice(start, end - start))
+            lists(4, map.entries(), ends(map.value_offsets()))
         }
         DataType::FixedSizeList(_, width) => {
             let list = array.as_fixed_size_list();
@@ -96,9 +95,9 @@ fn view_bytes<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> usiz
     size_of_val(&array.views()[..]) + array.views().iter().map(beyond).sum::<usize>()
 }
 
-/// Bytes that the arguments of a call take, constants once.
-pub fn bytes_taken(args: &[Argument]) -> usize {
-    args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(1)))
+/// Bytes that the arguments of a call take, constants as often as there are `rows`.
+pub fn bytes_taken(args: &[Argument], rows: usize) -> usize {
+    args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(rows)))
 }
 
 impl Argument {

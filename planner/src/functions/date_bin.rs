@@ -20,7 +20,8 @@ use datafusion_expr::{
 };
 use gristmill_engine::calendar::{add_months, date_of};
 
-use super::seconds::per_second;
+use super::each::each;
+use super::seconds::{counted, per_second};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 const NANOS_PER_DAY: i128 = 86_400 * NANOS_PER_SECOND;
@@ -105,20 +106,12 @@ impl ScalarUDFImpl for DateBin {
         let (Some(stride), Some(origin)) = (Stride::of(stride)?, origin) else {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from(&data_type)?));
         };
-        let (values, is_constant) = match values {
-            ColumnarValue::Array(array) => (array.clone(), false),
-            ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
-        };
         let bins = Bins { stride, origin, second: per_second(moments) };
-        let result: ArrayRef = match moments {
-            TimeUnit::Second => bins.begins::<TimestampSecondType>(&values)?,
-            TimeUnit::Millisecond => bins.begins::<TimestampMillisecondType>(&values)?,
-            TimeUnit::Microsecond => bins.begins::<TimestampMicrosecondType>(&values)?,
-            TimeUnit::Nanosecond => bins.begins::<TimestampNanosecondType>(&values)?,
-        };
-        Ok(match is_constant {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
+        each(values, |values| match moments {
+            TimeUnit::Second => bins.begins::<TimestampSecondType>(values),
+            TimeUnit::Millisecond => bins.begins::<TimestampMillisecondType>(values),
+            TimeUnit::Microsecond => bins.begins::<TimestampMicrosecondType>(values),
+            TimeUnit::Nanosecond => bins.begins::<TimestampNanosecondType>(values),
         })
     }
 }
@@ -153,14 +146,10 @@ impl Stride {
 
 /// Nanoseconds since 1970.
 fn nanos_of(moment: &ScalarValue) -> Result<Option<i128>> {
-    let (moment, second) = match moment {
-        ScalarValue::TimestampSecond(moment, _) => (moment, 1),
-        ScalarValue::TimestampMillisecond(moment, _) => (moment, 1_000),
-        ScalarValue::TimestampMicrosecond(moment, _) => (moment, 1_000_000),
-        ScalarValue::TimestampNanosecond(moment, _) => (moment, 1_000_000_000),
-        other => return exec_err!("the origin of date_bin is {}", other.data_type()),
+    let Some((count, second)) = counted(moment) else {
+        return exec_err!("the origin of date_bin is {}", moment.data_type());
     };
-    Ok(moment.map(|moment| i128::from(moment) * (NANOS_PER_SECOND / second)))
+    Ok(count.map(|count| i128::from(count) * (NANOS_PER_SECOND / i128::from(second))))
 }
 
 /// Bins of timestamps of which a second has `second`.

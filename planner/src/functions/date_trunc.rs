@@ -19,7 +19,9 @@ use datafusion_expr::{
 };
 use gristmill_engine::calendar::{date_of, first_of};
 
+use super::each::each;
 use super::seconds::per_second;
+use super::timezone::is_utc;
 
 /// See the module documentation.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -83,25 +85,17 @@ impl ScalarUDFImpl for DateTrunc {
         let (Some(unit), Some(moments)) = (unit, call.args.get(1)) else {
             return self.borrowed.invoke_with_args(call);
         };
-        let (moments, is_constant) = match moments {
-            ColumnarValue::Array(array) => (array.clone(), false),
-            ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
-        };
         let DataType::Timestamp(precision, zone) = moments.data_type() else {
             return self.borrowed.invoke_with_args(call);
         };
-        if !zone.as_deref().is_none_or(|zone| ["UTC", "+00:00", "Z"].contains(&zone)) {
+        if !zone.as_deref().is_none_or(is_utc) {
             return self.borrowed.invoke_with_args(call);
         }
-        let result: ArrayRef = match precision {
-            TimeUnit::Second => unit.truncated::<TimestampSecondType>(&moments)?,
-            TimeUnit::Millisecond => unit.truncated::<TimestampMillisecondType>(&moments)?,
-            TimeUnit::Microsecond => unit.truncated::<TimestampMicrosecondType>(&moments)?,
-            TimeUnit::Nanosecond => unit.truncated::<TimestampNanosecondType>(&moments)?,
-        };
-        Ok(match is_constant {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
+        each(moments, |moments| match precision {
+            TimeUnit::Second => unit.truncated::<TimestampSecondType>(moments),
+            TimeUnit::Millisecond => unit.truncated::<TimestampMillisecondType>(moments),
+            TimeUnit::Microsecond => unit.truncated::<TimestampMicrosecondType>(moments),
+            TimeUnit::Nanosecond => unit.truncated::<TimestampNanosecondType>(moments),
         })
     }
 }

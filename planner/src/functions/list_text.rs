@@ -6,10 +6,12 @@ use arrow::array::ArrayRef;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
-use datafusion_common::{Result, ScalarValue, exec_err};
+use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::each::each;
 
 /// The cast of a list to a type of texts.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -42,13 +44,9 @@ impl ScalarUDFImpl for ListText {
         let format_options = FormatOptions::new().with_null("NULL");
         let options = CastOptions { safe: false, format_options };
         let text = |list: &ArrayRef| cast_with_options(list, &self.target, &options);
-        Ok(match call.args.first() {
-            Some(ColumnarValue::Array(lists)) => ColumnarValue::Array(text(lists)?),
-            Some(ColumnarValue::Scalar(list)) => {
-                let text = text(&list.to_array()?)?;
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&text, 0)?)
-            }
-            None => return exec_err!("the text of no list"),
-        })
+        match call.args.first() {
+            Some(lists) => each(lists, |lists| Ok(text(lists)?)),
+            None => exec_err!("the text of no list"),
+        }
     }
 }

@@ -8,12 +8,14 @@
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
-//! * `strict`: functions that are NULL when a list is; `list_text`: lists as texts.
+//! * `strict`: functions that are NULL when a list is; `list_text`: lists as texts; `each`:
+//!   functions of one value a row.
 //! * `user`: functions of the program's own.
 
 mod date_bin;
 mod date_trunc;
 mod declared;
+mod each;
 mod grouping;
 mod list_text;
 mod now;
@@ -38,11 +40,12 @@ pub(crate) use grouping::grouping_bits;
 pub(crate) use list_text::list_text;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use positions::positions;
-pub(crate) use seconds::{from_seconds, per_second, seconds_type, to_seconds};
+pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random};
 pub(crate) use sizes::result_bytes;
 pub(crate) use strict::strict;
+pub(crate) use timezone::{UTC, is_utc};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };

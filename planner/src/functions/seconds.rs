@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array};
+use arrow::array::{Array, AsArray, Decimal128Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit};
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::each::each;
 
 /// Digits of 64 bits.
 const PRECISION: u8 = 19;
@@ -27,6 +29,19 @@ fn digits(unit: TimeUnit) -> i8 {
         TimeUnit::Microsecond => 6,
         TimeUnit::Nanosecond => 9,
     }
+}
+
+/// What a timestamp counts since 1970, and how many of that a second has; nothing for what is no
+/// timestamp.
+pub(crate) fn counted(moment: &ScalarValue) -> Option<(Option<i64>, i64)> {
+    let (moment, unit) = match moment {
+        ScalarValue::TimestampSecond(moment, _) => (moment, TimeUnit::Second),
+        ScalarValue::TimestampMillisecond(moment, _) => (moment, TimeUnit::Millisecond),
+        ScalarValue::TimestampMicrosecond(moment, _) => (moment, TimeUnit::Microsecond),
+        ScalarValue::TimestampNanosecond(moment, _) => (moment, TimeUnit::Nanosecond),
+        _ => return None,
+    };
+    Some((*moment, per_second(unit)))
 }
 
 /// The type of the seconds of timestamps of this unit.
@@ -78,7 +93,7 @@ impl ScalarUDFImpl for ToSeconds {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        each(&call, |moments| {
+        each(argument(&call)?, |moments| {
             let DataType::Timestamp(unit, _) = moments.data_type() else {
                 return exec_err!("seconds are those of a timestamp");
             };
@@ -104,7 +119,7 @@ impl ScalarUDFImpl for FromSeconds {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        each(&call, |seconds| {
+        each(argument(&call)?, |seconds| {
             let counted = seconds.as_primitive::<Decimal128Type>();
             let fit = |value| i64::try_from(value).ok();
             let counted: Int64Array = match self.lenient {
@@ -119,17 +134,10 @@ impl ScalarUDFImpl for FromSeconds {
     }
 }
 
-/// What `of` makes of the one argument of a call, constant as that is.
-fn each(
-    call: &ScalarFunctionArgs,
-    of: impl FnOnce(&ArrayRef) -> Result<ArrayRef>,
-) -> Result<ColumnarValue> {
-    Ok(match call.args.first() {
-        Some(ColumnarValue::Array(values)) => ColumnarValue::Array(of(values)?),
-        Some(ColumnarValue::Scalar(value)) => {
-            let result = of(&value.to_array()?)?;
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        }
-        None => return exec_err!("the seconds of nothing"),
-    })
+/// The one argument of a call.
+fn argument(call: &ScalarFunctionArgs) -> Result<&ColumnarValue> {
+    match call.args.first() {
+        Some(argument) => Ok(argument),
+        None => exec_err!("the seconds of nothing"),
+    }
 }

@@ -73,9 +73,7 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             let one = i64::try_from(filler / rows.max(1)).ok()?.max(ELEMENT);
             Some(sum(&|row| count.get(row).saturating_mul(one)))
         }
-        (name, _) if JOINING.contains(&name) => {
-            Some(args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(rows))))
-        }
+        (name, _) if JOINING.contains(&name) => Some(bytes_taken(args, rows)),
         ("string_to_array", [text, ..]) => {
             // A place of an element takes more than a short element and what is between two.
             Some(text.content_bytes(rows).saturating_mul(2))
@@ -167,7 +165,7 @@ fn micros_of(interval: IntervalMonthDayNano) -> i64 {
 /// Bytes that a call with constants makes.
 pub(super) fn constant_bytes(name: &str, args: &[ArrayRef]) -> usize {
     let args: Vec<Argument> = args.iter().cloned().map(Argument::Constant).collect();
-    result_bytes(name, &args, 1).unwrap_or_else(|| bytes_taken(&args))
+    result_bytes(name, &args, 1).unwrap_or_else(|| bytes_taken(&args, 1))
 }
 
 #[cfg(test)]

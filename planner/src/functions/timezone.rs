@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use arrow::array::{ArrayRef, AsArray, PrimitiveArray};
 use arrow::datatypes::{
     ArrowTimestampType, DataType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
@@ -17,12 +17,20 @@ use arrow::temporal_conversions::as_datetime_with_timezone;
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::each::each;
 use super::seconds::per_second;
 
 /// The zone of moments.
-const UTC: &str = "+00:00";
+pub(crate) const UTC: &str = "+00:00";
+/// Its other names.
+const NAMES_OF_UTC: [&str; 3] = ["UTC", "Etc/UTC", "Z"];
 
 const SECONDS_PER_DAY: i64 = 86_400;
+
+/// Whether a zone is UTC by some name.
+pub(crate) fn is_utc(zone: &str) -> bool {
+    zone == UTC || NAMES_OF_UTC.contains(&zone)
+}
 
 /// See the module documentation.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -89,10 +97,6 @@ impl ScalarUDFImpl for Timezone {
         let Ok(clock) = Tz::from_str(zone) else {
             return exec_err!("there is no time zone {zone}: name one as Europe/Berlin or +01:00");
         };
-        let (moments, is_constant) = match moments {
-            ColumnarValue::Array(array) => (array.clone(), false),
-            ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
-        };
         let DataType::Timestamp(unit, from) = moments.data_type() else {
             return exec_err!("AT TIME ZONE takes a timestamp");
         };
@@ -103,11 +107,7 @@ impl ScalarUDFImpl for Timezone {
             TimeUnit::Microsecond => moved::<TimestampMicrosecondType>,
             TimeUnit::Nanosecond => moved::<TimestampNanosecondType>,
         };
-        let result = moved(&moments, clock, is_moment, &target)?;
-        Ok(match is_constant {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
-        })
+        each(moments, |moments| moved(moments, clock, is_moment, &target))
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit};
-use datafusion_common::{Result, ScalarValue, exec_err};
+use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::each::each;
 use super::seconds::seconds_type;
 
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -49,14 +50,10 @@ impl ScalarUDFImpl for ToTimestamp {
             call.return_field = Arc::new(Field::new(self.name(), nanos, true));
             return self.borrowed.invoke_with_args(call)?.cast_to(&MICROS, None);
         }
-        Ok(match call.args.first() {
-            Some(ColumnarValue::Array(values)) => ColumnarValue::Array(stamps(values)?),
-            Some(ColumnarValue::Scalar(value)) => {
-                let stamps = stamps(&value.to_array()?)?;
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&stamps, 0)?)
-            }
-            None => return exec_err!("it takes a text or a number of seconds"),
-        })
+        match call.args.first() {
+            Some(values) => each(values, stamps),
+            None => exec_err!("it takes a text or a number of seconds"),
+        }
     }
 }
 

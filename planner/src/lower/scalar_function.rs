@@ -36,7 +36,7 @@ impl ScalarFunction for UdfFunction {
     }
 
     fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
-        result_bytes(self.name(), args, rows).unwrap_or_else(|| bytes_taken(args))
+        result_bytes(self.name(), args, rows).unwrap_or_else(|| bytes_taken(args, 1))
     }
 
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {
@@ -102,7 +102,7 @@ impl ScalarFunction for StringConcat {
     }
 
     fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
-        args.iter().fold(0, |sum, arg| sum.saturating_add(arg.content_bytes(rows)))
+        bytes_taken(args, rows)
     }
 
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {

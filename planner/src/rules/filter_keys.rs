@@ -19,6 +19,7 @@ use datafusion_expr::utils::{can_hash, conjunction, disjunction, split_conjuncti
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::region::is_separable;
 use crate::fallible::is_fallible;
 
 /// The rule; see the module documentation.
@@ -48,13 +49,7 @@ impl OptimizerRule for FilterKeys {
 
 /// Whether a plan is an inner join that may be taken apart.
 fn is_region(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Join(join) if is_inner(join))
-}
-
-fn is_inner(join: &Join) -> bool {
-    join.join_type == JoinType::Inner
-        && join.null_equality == NullEquality::NullEqualsNothing
-        && !join.filter.as_ref().is_some_and(Expr::is_volatile)
+    matches!(plan, LogicalPlan::Join(join) if is_separable(join))
 }
 
 /// Two expressions that are equal in every row of a region.
@@ -123,7 +118,7 @@ fn keyed(filter: Filter) -> Result<Transformed<LogicalPlan>> {
 /// The inputs of a region.
 fn leaves<'a>(plan: &'a LogicalPlan, into: &mut Vec<&'a LogicalPlan>) {
     match plan {
-        LogicalPlan::Join(join) if is_inner(join) => {
+        LogicalPlan::Join(join) if is_separable(join) => {
             leaves(&join.left, into);
             leaves(&join.right, into);
         }
@@ -175,7 +170,7 @@ fn inputs_of(expr: &Expr, inputs: &[&LogicalPlan]) -> Option<Vec<usize>> {
 impl Region {
     fn take_apart(&mut self, plan: LogicalPlan) {
         match plan {
-            LogicalPlan::Join(join) if is_inner(&join) => {
+            LogicalPlan::Join(join) if is_separable(&join) => {
                 self.take_apart(Arc::unwrap_or_clone(join.left));
                 self.take_apart(Arc::unwrap_or_clone(join.right));
                 self.pairs.extend(join.on.into_iter().map(|(left, right)| Pair(left, right)));

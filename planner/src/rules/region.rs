@@ -78,14 +78,19 @@ pub(super) fn take_apart(plan: &LogicalPlan) -> Result<Option<Region>> {
     Ok(Some(region))
 }
 
+/// Whether an inner join's inputs and conditions can be joined in another order: NULLs are equal in
+/// none, and no condition is drawn once for each of its own pairs.
+pub(super) fn is_separable(join: &Join) -> bool {
+    join.join_type == JoinType::Inner
+        && join.null_equality == NullEquality::NullEqualsNothing
+        && !join.filter.as_ref().is_some_and(Expr::is_volatile)
+}
+
 /// Whether a node belongs to a region rather than being one of its inputs.
 fn is_inside(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Join(join) => match join.join_type {
-            JoinType::Inner => {
-                join.null_equality == NullEquality::NullEqualsNothing
-                    && !join.filter.as_ref().is_some_and(Expr::is_volatile)
-            }
+            JoinType::Inner => is_separable(join),
             JoinType::LeftSemi | JoinType::LeftAnti => is_inside(&join.left),
             _ => false,
         },

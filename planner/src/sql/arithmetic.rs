@@ -157,7 +157,7 @@ impl AnalyzerRule for CheckArithmetic {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         plan.transform_up_with_subqueries(|node| {
-            if !any_expression(&node, has_arithmetic)? {
+            if !any_expression(&node, has_arithmetic) {
                 return Ok(Transformed::no(node));
             }
             let schema = schema_below(&node);

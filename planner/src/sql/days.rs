@@ -7,15 +7,15 @@
 //! Sound: dates begin at midnight. `date < 12:00` is `date <= its day`, and `date < 0:00` is
 //! `date < its day`.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::expr::InList;
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::moments::is_utc;
 use super::renewed::{any_expression, renewed, schema_below};
+use crate::functions::{counted, is_utc};
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl OptimizerRule for CompareDays {
         plan: LogicalPlan,
         _: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        if !any_expression(&plan, has_stamps)? {
+        if !any_expression(&plan, has_stamps) {
             return Ok(Transformed::no(plan));
         }
         let schema = schema_below(&plan);
@@ -120,20 +120,8 @@ fn date_in<'a>(expr: &'a Expr, schema: &DFSchema) -> Option<&'a Expr> {
 
 /// The day of a timestamp, if it is a date, and whether that is when it begins.
 fn day_of(moment: &ScalarValue) -> Option<(i32, bool)> {
-    let (moment, unit) = match moment {
-        ScalarValue::TimestampSecond(moment, _) => (moment, TimeUnit::Second),
-        ScalarValue::TimestampMillisecond(moment, _) => (moment, TimeUnit::Millisecond),
-        ScalarValue::TimestampMicrosecond(moment, _) => (moment, TimeUnit::Microsecond),
-        ScalarValue::TimestampNanosecond(moment, _) => (moment, TimeUnit::Nanosecond),
-        _ => return None,
-    };
-    let of_day = match unit {
-        TimeUnit::Second => 86_400,
-        TimeUnit::Millisecond => 86_400_000,
-        TimeUnit::Microsecond => 86_400_000_000,
-        TimeUnit::Nanosecond => 86_400_000_000_000,
-    };
-    let moment = (*moment)?;
+    let (moment, second) = counted(moment)?;
+    let (moment, of_day) = (moment?, 86_400 * second);
     Some((i32::try_from(moment.div_euclid(of_day)).ok()?, moment.rem_euclid(of_day) == 0))
 }
 
@@ -141,7 +129,7 @@ fn day_of(moment: &ScalarValue) -> Option<(i32, bool)> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
     use datafusion_expr::{cast, col};
 
     use super::*;

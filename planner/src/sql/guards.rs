@@ -17,48 +17,41 @@ use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use crate::rules::{SingleJoin, push_below_single_join};
 
+/// A borrowed rule that leaves some nodes alone.
+#[derive(Debug)]
+pub(super) struct Except<R> {
+    rule: R,
+    leaves: fn(&LogicalPlan) -> bool,
+}
+
 /// `extract_equijoin_predicate`: ON conditions to join keys.
-#[derive(Debug, Default)]
-pub(super) struct KeysFromConditions(ExtractEquijoinPredicate);
-
-impl OptimizerRule for KeysFromConditions {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        match &plan {
-            LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
-                Ok(Transformed::no(plan))
-            }
-            _ => self.0.rewrite(plan, config),
-        }
-    }
+pub(super) fn keys_from_conditions() -> Except<ExtractEquijoinPredicate> {
+    let leaves = |plan: &LogicalPlan| match plan {
+        LogicalPlan::Join(join) => join.null_equality == NullEquality::NullEqualsNull,
+        _ => false,
+    };
+    Except { rule: ExtractEquijoinPredicate, leaves }
 }
 
 /// `simplify_expressions`: constants folded, conditions made smaller.
-#[derive(Debug, Default)]
-pub(super) struct Simpler(SimplifyExpressions);
+pub(super) fn simpler() -> Except<SimplifyExpressions> {
+    let leaves = |plan: &LogicalPlan| match plan {
+        LogicalPlan::Join(Join { on, filter: None, .. }) => {
+            let is_column = |key: &Expr| matches!(key, Expr::Column(_));
+            on.iter().all(|(left, right)| is_column(left) && is_column(right))
+        }
+        _ => false,
+    };
+    Except { rule: SimplifyExpressions::default(), leaves }
+}
 
-impl OptimizerRule for Simpler {
+impl<R: OptimizerRule> OptimizerRule for Except<R> {
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+        self.rule.apply_order()
     }
 
     fn supports_rewrite(&self) -> bool {
@@ -70,14 +63,9 @@ impl OptimizerRule for Simpler {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let is_column = |key: &Expr| matches!(key, Expr::Column(_));
-        match &plan {
-            LogicalPlan::Join(Join { on, filter: None, .. })
-                if on.iter().all(|(left, right)| is_column(left) && is_column(right)) =>
-            {
-                Ok(Transformed::no(plan))
-            }
-            _ => self.0.rewrite(plan, config),
+        match (self.leaves)(&plan) {
+            true => Ok(Transformed::no(plan)),
+            false => self.rule.rewrite(plan, config),
         }
     }
 }

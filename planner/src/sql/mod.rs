@@ -65,6 +65,7 @@ pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
 pub(crate) use optimize::{Planning, after_join_order, before_join_order};
+pub(crate) use renewed::any_expression;
 pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
 pub(crate) use type_names::type_name;

@@ -15,15 +15,7 @@ use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit, try_cast, when};
 
-use crate::functions::{from_seconds, per_second, seconds_type, to_seconds};
-
-/// Names of UTC as a zone.
-const UTC: [&str; 4] = ["+00:00", "UTC", "Etc/UTC", "Z"];
-
-/// Whether a zone is UTC by some name.
-pub(super) fn is_utc(zone: &str) -> bool {
-    UTC.contains(&zone)
-}
+use crate::functions::{UTC, from_seconds, is_utc, per_second, seconds_type, to_seconds};
 
 /// What operands of these types are cast to, those that need it. Texts are moments where they are
 /// `compared`.
@@ -38,7 +30,7 @@ pub(super) fn targets(types: &[Option<DataType>], compared: bool) -> Vec<Option<
     let mut zones = stamps.filter_map(|(_, zone)| zone);
     let has_other = zones.clone().any(|zone| !is_utc(zone));
     let zone: Option<Arc<str>> =
-        zones.next().map(|zone| if has_other { UTC[0].into() } else { zone.clone() });
+        zones.next().map(|zone| if has_other { UTC.into() } else { zone.clone() });
     let target = |data_type: &Option<DataType>| match data_type.as_ref()? {
         DataType::Date32 | DataType::Date64 => Some(DataType::Timestamp(finest, zone.clone())),
         DataType::Timestamp(unit, None) if has_other => {
@@ -56,7 +48,7 @@ pub(super) fn targets(types: &[Option<DataType>], compared: bool) -> Vec<Option<
 pub(super) fn by_utc(moment: &mut Expr, schema: &DFSchema) -> bool {
     match moment.get_type(schema) {
         Ok(DataType::Timestamp(unit, Some(zone))) if !is_utc(&zone) => {
-            let target = DataType::Timestamp(unit, Some(UTC[0].into()));
+            let target = DataType::Timestamp(unit, Some(UTC.into()));
             *moment = cast(std::mem::take(moment), target);
             true
         }

@@ -65,7 +65,7 @@ impl AnalyzerRule for WidenOperands {
                 }
                 other => other,
             };
-            if !any_expression(&node, has_operands)? {
+            if !any_expression(&node, has_operands) {
                 return Ok(Transformed::no(node));
             }
             let schema = schema_below(&node);

@@ -34,7 +34,7 @@ use datafusion_optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use hashbrown::DefaultHashBuilder;
 
 use super::days::CompareDays;
-use super::guards::{ConditionsToRelations, KeysFromConditions, Simpler};
+use super::guards::{ConditionsToRelations, keys_from_conditions, simpler};
 use crate::rules::FilterKeys;
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -129,13 +129,13 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // `a UNION ALL b UNION ALL c` is one union of three.
         Arc::new(OptimizeUnions::new()),
         // Folds constants; `now`, `coalesce` and others exist only until here.
-        Arc::new(Simpler::default()),
+        Arc::new(simpler()),
         // `date < timestamp` to `date < date`.
         Arc::new(CompareDays),
         // DISTINCT is a group-by without aggregates: one operator for both.
         Arc::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.
-        Arc::new(KeysFromConditions::default()),
+        Arc::new(keys_from_conditions()),
         // The same key twice in GROUP BY or ORDER BY.
         Arc::new(EliminateDuplicatedExpr::new()),
         // WHERE true, WHERE false.

@@ -31,7 +31,7 @@ pub(super) fn retyped(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 fn in_plan(plan: LogicalPlan, scopes: &mut Vec<DFSchema>) -> Result<Transformed<LogicalPlan>> {
     plan.transform_up(|node| {
         let mut schema = None;
-        if any_expression(&node, has_subquery)? {
+        if any_expression(&node, has_subquery) {
             schema = Some(merge_schema(&node.inputs()));
         } else if scopes.is_empty() {
             return Ok(Transformed::no(node));

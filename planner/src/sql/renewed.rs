@@ -16,16 +16,14 @@ pub(super) fn schema_below(node: &LogicalPlan) -> DFSchema {
 }
 
 /// Whether some expression of a node is like that.
-///
-/// # Errors
-/// None of its own.
-pub(super) fn any_expression(node: &LogicalPlan, is_so: impl Fn(&Expr) -> bool) -> Result<bool> {
+pub(crate) fn any_expression(node: &LogicalPlan, is_so: impl Fn(&Expr) -> bool) -> bool {
     let mut found = false;
-    node.apply_expressions(|expr| {
+    // Nothing in it fails.
+    let _ = node.apply_expressions(|expr| {
         found |= is_so(expr);
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(found)
+    });
+    found
 }
 
 /// The node with every expression, and every part of one, as `change` makes it. Expressions that

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -15,6 +15,7 @@ use super::ArrowCodec;
 use super::compress::compressed;
 use super::file::File;
 use crate::error::{Error, Result};
+use crate::expr::content_bytes;
 use crate::memory::Governor;
 use crate::sinks::commit::Output;
 use crate::sinks::groups::GroupFormat;
@@ -176,7 +177,8 @@ impl GroupFormat for Format {
 /// The rows of a batch, cut so that each piece has at most [`MESSAGE_BYTES_MAX`] or one row.
 fn pieces(batch: &RecordBatch) -> Vec<Range<usize>> {
     let bytes = |rows: &Range<usize>| -> usize {
-        batch.columns().iter().map(|column| bytes_of(column, rows)).sum()
+        let rows = batch.columns().iter().map(|column| column.slice(rows.start, rows.len()));
+        rows.map(|column| content_bytes(&column)).sum()
     };
     let mut pieces = Vec::new();
     // The next rows last.
@@ -190,18 +192,4 @@ fn pieces(batch: &RecordBatch) -> Vec<Range<usize>> {
         }
     }
     pieces
-}
-
-/// Bytes of an array's rows: of text, those that they have; of other types, their share.
-fn bytes_of(array: &ArrayRef, rows: &Range<usize>) -> usize {
-    let offsets = array.as_string_opt::<i32>().map(|strings| strings.value_offsets());
-    let offsets = offsets.or_else(|| array.as_binary_opt::<i32>().map(|b| b.value_offsets()));
-    match offsets {
-        Some(offsets) => (offsets[rows.end] - offsets[rows.start]) as usize + 4 * rows.len(),
-        None => {
-            let all = array.to_data().get_slice_memory_size();
-            let all = all.unwrap_or_else(|_| array.get_array_memory_size());
-            (all as u128 * rows.len() as u128 / array.len().max(1) as u128) as usize
-        }
-    }
 }

@@ -44,6 +44,8 @@ use datafusion_expr::logical_plan::{LogicalPlan, Projection};
 use datafusion_expr::{Expr, Subquery};
 use gristmill_engine::{Error, Position};
 
+use crate::sql::any_expression;
+
 /// The rule's name in explain.
 pub(crate) const UNNEST_SUBQUERIES: &str = "unnest_subqueries";
 
@@ -68,7 +70,7 @@ pub(crate) fn unnest_subqueries(
 
 /// Whether a node has subqueries, in its expressions or as one.
 fn depends_on_others(node: &LogicalPlan) -> bool {
-    matches!(node, LogicalPlan::Subquery(_)) || node.expressions().iter().any(has_subquery)
+    matches!(node, LogicalPlan::Subquery(_)) || any_expression(node, has_subquery)
 }
 
 fn unresolved(plan: &LogicalPlan) -> DataFusionError {
@@ -117,7 +119,7 @@ impl Unnesting<'_> {
             other => other.map_children(|input| self.plan(input))?,
         };
         let plan = if plan.transformed { plan.map_data(|p| p.recompute_schema())? } else { plan };
-        if !plan.data.expressions().iter().any(has_subquery) {
+        if !any_expression(&plan.data, has_subquery) {
             return Ok(plan);
         }
         Ok(Transformed::yes(self.node(plan.data)?))
