@@ -216,8 +216,16 @@ impl Shared {
         self.files[morsel.file].group(morsel.row_group)
     }
 
-    /// A reader of a slot's column in the morsel's row group.
-    pub fn open_column(
+    /// Readers of all slots' columns in the morsel's row group.
+    pub fn open_columns(
+        self: &Arc<Self>,
+        file: &Arc<InputFile>,
+        morsel: &Morsel,
+    ) -> Result<Vec<Box<dyn ColumnReader>>> {
+        self.slots().map(|slot| self.open_column(file, morsel, slot)).collect()
+    }
+
+    fn open_column(
         self: &Arc<Self>,
         file: &Arc<InputFile>,
         morsel: &Morsel,

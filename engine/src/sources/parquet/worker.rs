@@ -85,6 +85,9 @@ pub(super) struct ScanWorker {
     shared: Arc<Shared>,
     blocks: BlockReader,
     morsel: Option<Open>,
+    /// Readers of the morsel that was next when the worker began, until it has opened one: others
+    /// need not look again at what they have found out about its pages.
+    ahead: Vec<Box<dyn ColumnReader>>,
     held: Reservation,
     /// What key filters that have been found say about their keys' ranges.
     ranges: Vec<Option<Vec<Expr>>>,
@@ -96,13 +99,11 @@ impl ScanWorker {
     /// # Errors
     /// `OutOfMemory` when there is no room, `Io` and `Input` when the file cannot be read.
     pub fn new(shared: Arc<Shared>) -> Result<Self> {
-        let mut pages = 0;
+        let mut ahead = Vec::new();
         if let Some(morsel) = shared.morsels.peek() {
-            let file = shared.open_file(morsel)?;
-            let readers = shared.slots().map(|slot| shared.open_column(&file, morsel, slot));
-            let readers = readers.collect::<Result<Vec<_>>>()?;
-            pages = readers.iter().map(|reader| reader.held_bytes()).sum();
+            ahead = shared.open_columns(&shared.open_file(morsel)?, morsel)?;
         }
+        let pages = ahead.iter().map(|reader| reader.held_bytes()).sum();
         let mut held = shared.reservation.child(MINIMUM_BYTES)?;
         held.grow(MINIMUM_BYTES + pages).map_err(|error| no_room(error, pages))?;
         Ok(ScanWorker {
@@ -110,6 +111,7 @@ impl ScanWorker {
             held,
             ranges: vec![None; shared.key_filters.len()],
             morsel: None,
+            ahead,
             shared,
         })
     }
@@ -123,6 +125,7 @@ impl ScanWorker {
         let next = if over { None } else { self.shared.morsels.take() };
         let Some((number, morsel)) = next else {
             drop(old);
+            self.ahead.clear();
             self.held.resize_to(0)?;
             return Ok(Pull::Finished);
         };
@@ -149,8 +152,8 @@ impl ScanWorker {
         if left.is_empty() {
             return Ok(Pull::Morsel(number));
         }
-        let readers = self.shared.slots().map(|slot| self.shared.open_column(&file, morsel, slot));
-        let readers = readers.collect::<Result<_>>()?;
+        let readers = self.shared.open_columns(&file, morsel)?;
+        self.ahead.clear();
         self.blocks.start(&self.shared.plan, |slot| self.shared.column_bytes(morsel, slot));
         self.morsel = Some(Open { number, file, readers, at: 0, left: left.into() });
         Ok(Pull::Morsel(number))
