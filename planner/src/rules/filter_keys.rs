@@ -3,17 +3,20 @@
 //! A region of inner joins below a filter is taken apart; it is built again in the order in which
 //! its inputs were written, but that an input which shares a key with those before it comes before
 //! one that would make a cross product. An equality that stands in every branch of an OR is a key
-//! as well. What became a key leaves the conditions. Each join is built once: rules that look at
-//! every join of a region again, with all below it, take most of a statement's planning.
+//! as well. What became a key leaves the conditions, and conditions on one input go to it, unless
+//! they are about keys: those say something of other inputs too, which a later rule finds out. Each
+//! join is built once: rules that look at every join of a region again, with all below it, take
+//! most of a statement's planning.
 //!
 //! Regions with nothing to find stay as they are, and so do joins in which NULL equals NULL, where
 //! equalities from elsewhere would hold for NULLs too, and those whose condition is volatile, which
 //! is drawn once for each of their own pairs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{DFSchema, JoinConstraint, JoinType, NullEquality, Result};
+use datafusion_common::{Column, DFSchema, JoinConstraint, JoinType, NullEquality, Result};
 use datafusion_expr::logical_plan::{Filter, Join, LogicalPlan, Projection};
 use datafusion_expr::utils::{can_hash, conjunction, disjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
@@ -99,6 +102,7 @@ fn keyed(filter: Filter) -> Result<Transformed<LogicalPlan>> {
     let written = region.written_keys()?;
     let from_filter = keys.len();
     keys.extend(written);
+    let predicate = region.move_conditions(filter.predicate, &keys, &schema)?;
     let mut plan = region.join(&mut keys)?;
     if *plan.schema() != schema {
         plan = LogicalPlan::Projection(Projection::new_from_schema(Arc::new(plan), schema));
@@ -108,7 +112,7 @@ fn keyed(filter: Filter) -> Result<Transformed<LogicalPlan>> {
     // Before conditions that can fail, which saw no row without them.
     region.conditions.splice(0..0, unused);
     let used: Vec<Pair> = keys.into_iter().filter(|k| k.is_used).map(|k| k.pair).collect();
-    region.conditions.extend(without(filter.predicate, &used));
+    region.conditions.extend(predicate.and_then(|predicate| without(predicate, &used)));
     if let Some(predicate) = conjunction(region.conditions) {
         plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(plan))?);
     }
@@ -191,6 +195,41 @@ impl Region {
             }
         }
         Ok(keys)
+    }
+
+    /// Moves conditions on one input there, and gives back the others.
+    fn move_conditions(
+        &mut self,
+        predicate: Expr,
+        keys: &[Key],
+        schema: &DFSchema,
+    ) -> Result<Option<Expr>> {
+        let of_keys: HashSet<&Column> = keys
+            .iter()
+            .flat_map(|Key { pair: Pair(a, b), .. }| [a, b])
+            .flat_map(Expr::column_refs)
+            .collect();
+        let mut moved: Vec<Vec<Expr>> = vec![Vec::new(); self.inputs.len()];
+        let mut others = Vec::new();
+        for condition in split_conjunction_owned(predicate) {
+            let inputs: Vec<&LogicalPlan> = self.inputs.iter().collect();
+            match inputs_of(&condition, &inputs).as_deref() {
+                Some(&[input])
+                    if !condition.column_refs().iter().any(|column| of_keys.contains(column))
+                        && !is_fallible(&condition, schema) =>
+                {
+                    moved[input].push(condition);
+                }
+                _ => others.push(condition),
+            }
+        }
+        for (input, conditions) in self.inputs.iter_mut().zip(moved) {
+            if let Some(predicate) = conjunction(conditions) {
+                let filtered = Filter::try_new(predicate, Arc::new(std::mem::take(input)))?;
+                *input = LogicalPlan::Filter(filtered);
+            }
+        }
+        Ok(conjunction(others))
     }
 
     /// The inputs joined, each once, by the keys that bring it together with those before it.

@@ -7,13 +7,13 @@ use datafusion_common::Column;
 use datafusion_common::config::ConfigOptions;
 use datafusion_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion_optimizer::AnalyzerRule;
-use datafusion_optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
 
 use super::arithmetic::CheckArithmetic;
+use super::coercion::coerced;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::frames::PeerFrames;
@@ -148,21 +148,21 @@ pub(super) fn analyzed(
         .analyze(plan, options)
         .and_then(|plan| WidenOperands.analyze(plan, options))
         .and_then(|plan| PeerFrames.analyze(plan, options))
-        .and_then(|plan| coerced(plan, options))
+        .and_then(met)
         .and_then(|plan| CheckArithmetic.analyze(plan, options))
 }
 
 /// Operands of types that meet, in subqueries too: a column that gets another type has that where
 /// they refer to it, which can change other types in turn.
-fn coerced(plan: LogicalPlan, options: &ConfigOptions) -> datafusion_common::Result<LogicalPlan> {
-    let mut plan = TypeCoercion::new().analyze(plan, options)?;
+fn met(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+    let mut plan = coerced(plan)?;
     for _ in 0..COERCIONS_MAX {
         let retyped = retyped(plan)?;
         plan = retyped.data;
         if !retyped.transformed {
             break;
         }
-        plan = TypeCoercion::new().analyze(plan, options)?;
+        plan = coerced(plan)?;
     }
     Ok(plan)
 }

@@ -1,18 +1,15 @@
-//! Borrowed rules that are wrong about some joins, or dear for nothing, kept away from them.
+//! Borrowed rules that are wrong about some joins, kept away from them.
 //!
 //! * Keys of joins in which NULL equals NULL stay what they are. The borrowed rule would add
 //!   `a = b` found in their condition to them, and NULLs would then be equal there too.
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
-//! * Joins of columns have nothing to simplify. The borrowed rule would bring the columns of both
-//!   inputs together first, which takes longer than all else it does.
 
 use datafusion_common::tree_node::Transformed;
 use datafusion_common::{NullEquality, Result};
-use datafusion_expr::{Expr, Join, LogicalPlan};
+use datafusion_expr::LogicalPlan;
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
-use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use crate::rules::{SingleJoin, push_below_single_join};
@@ -31,18 +28,6 @@ pub(super) fn keys_from_conditions() -> Except<ExtractEquijoinPredicate> {
         _ => false,
     };
     Except { rule: ExtractEquijoinPredicate, leaves }
-}
-
-/// `simplify_expressions`: constants folded, conditions made smaller.
-pub(super) fn simpler() -> Except<SimplifyExpressions> {
-    let leaves = |plan: &LogicalPlan| match plan {
-        LogicalPlan::Join(Join { on, filter: None, .. }) => {
-            let is_column = |key: &Expr| matches!(key, Expr::Column(_));
-            on.iter().all(|(left, right)| is_column(left) && is_column(right))
-        }
-        _ => false,
-    };
-    Except { rule: SimplifyExpressions::default(), leaves }
 }
 
 impl<R: OptimizerRule> OptimizerRule for Except<R> {

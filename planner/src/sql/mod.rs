@@ -12,9 +12,11 @@
 //!   tree; `elements`: UNNEST in FROM.
 //! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
 //!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet, `moments` and
-//!   dates that are `moved` among them; `frames`: those over keys without offsets; `grouping`:
-//!   grouping(); `renewed`: what rules do to expressions.
-//! * `optimize`: the borrowed rules, each with the reason why it is there; `guards`: those that are
+//!   dates that are `moved` among them; `coercion`: the borrowed meeting of the others; `frames`:
+//!   those over keys without offsets; `grouping`: grouping(); `renewed`: what rules do to
+//!   expressions.
+//! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
+//!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
 //!   wrong about some joins, kept away from them; `days`: dates that are compared with timestamps.
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves.
@@ -23,6 +25,7 @@
 
 mod arithmetic;
 mod bind;
+mod coercion;
 mod context;
 mod days;
 mod diagnose;
@@ -42,11 +45,13 @@ mod operands;
 mod optimize;
 mod order;
 mod outer_types;
+mod passes;
 mod placeholders;
 mod relations;
 mod renewed;
 mod script;
 mod self_reading;
+mod simpler;
 mod stack;
 mod statement_set;
 mod syntax;
@@ -64,7 +69,8 @@ pub(crate) use explain::Explain;
 pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
-pub(crate) use optimize::{Planning, after_join_order, before_join_order};
+pub(crate) use optimize::{after_join_order, before_join_order};
+pub(crate) use passes::Planning;
 pub(crate) use renewed::any_expression;
 pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
