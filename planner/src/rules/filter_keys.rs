@@ -357,15 +357,19 @@ mod tests {
     fn equalities_become_keys_in_the_order_that_needs_no_cross_product() {
         let lines = ruled(
             "select n_name from region, supplier, nation where s_acctbal > 0 \
-             and n_regionkey = r_regionkey and n_nationkey = s_nationkey",
+             and n_regionkey = r_regionkey and n_nationkey = s_nationkey \
+             and s_nationkey < 7 and 10 / s_suppkey > 1 and n_name <> s_name",
         );
         assert_eq!(
             lines.expect("has keys"),
             [
-                "Filter: supplier.s_acctbal > Int64(0)",
+                "Filter: supplier.s_nationkey < Int32(7) AND Int64(10) / supplier.s_suppkey > \
+                 Int64(1) AND nation.n_name != supplier.s_name",
                 "Inner Join: nation.n_nationkey = supplier.s_nationkey",
                 "Inner Join: region.r_regionkey = nation.n_regionkey",
-            ]
+                "Filter: supplier.s_acctbal > Int64(0)",
+            ],
+            "what is about keys, can fail, or reads two inputs, stays above"
         );
     }
 

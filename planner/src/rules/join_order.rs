@@ -121,9 +121,8 @@ impl Ordering {
         for condition in std::mem::take(&mut region.conditions) {
             match (condition.relations.len(), condition.relations.first()) {
                 (1, Some(relation)) => own[relation].push(condition.expr),
-                (2, _) if single_sides(&region, &condition.expr).is_some() => {
-                    let sides = single_sides(&region, &condition.expr);
-                    sides.into_iter().for_each(|(a, b)| add_equality(&mut classes, a, b));
+                (2, _) if let Some((a, b)) = single_sides(&region, &condition.expr) => {
+                    add_equality(&mut classes, a, b);
                 }
                 _ => {
                     let late = condition.relations.is_empty() || can_fail(&region, &condition.expr);

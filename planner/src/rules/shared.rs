@@ -11,7 +11,7 @@
 //! alone. A part that is a mere scan is not worth keeping its rows.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -19,6 +19,7 @@ use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, Tre
 use datafusion_common::{Column, Result};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast};
+use hashbrown::DefaultHashBuilder;
 
 use super::definition::place_definitions;
 use crate::sql::VIEW_PREFIX;
@@ -72,13 +73,23 @@ pub(crate) fn share_subplans(plan: LogicalPlan) -> Result<(LogicalPlan, Vec<Logi
 
 /// The largest part that occurs at least twice.
 fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
-    let mut groups: HashMap<u64, Vec<(usize, LogicalPlan)>> = HashMap::new();
-    let mut nodes = 0;
+    let (mut nodes, mut candidates) = (0, 0);
     for unit in units {
         unit.apply_with_subqueries(|node| {
             nodes += 1;
-            if nodes <= NODES_MAX && is_candidate(node) {
-                let group = groups.entry(fingerprint(node)).or_default();
+            candidates += usize::from(is_candidate(node));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    if candidates < 2 || nodes > NODES_MAX {
+        return Ok(None);
+    }
+    let hasher = DefaultHashBuilder::default();
+    let mut groups: HashMap<u64, Vec<(usize, LogicalPlan)>> = HashMap::new();
+    for unit in units {
+        unit.apply_with_subqueries(|node| {
+            if is_candidate(node) {
+                let group = groups.entry(hasher.hash_one(node)).or_default();
                 match group.iter_mut().find(|(_, plan)| plan == node) {
                     Some((count, _)) => *count += 1,
                     None => group.push((1, node.clone())),
@@ -86,9 +97,6 @@ fn find_largest(units: &[LogicalPlan]) -> Result<Option<LogicalPlan>> {
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
-    }
-    if nodes > NODES_MAX {
-        return Ok(None);
     }
     let mut best: Option<(usize, LogicalPlan)> = None;
     for (_, plan) in groups.into_values().flatten().filter(|(count, _)| *count > 1) {
@@ -114,12 +122,6 @@ fn is_view(node: &LogicalPlan) -> bool {
 /// Whether a plan that is read twice should be computed once.
 pub(in crate::rules) fn is_worth_sharing(plan: &LogicalPlan) -> Result<bool> {
     Ok(Worth::of(plan)?.is_enough())
-}
-
-fn fingerprint(plan: &LogicalPlan) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    plan.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What decides whether a part is shared.

@@ -34,6 +34,9 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
     let rules: Vec<Rule> = vec![
         // `a UNION ALL b UNION ALL c` is one union of three.
         Box::new(OptimizeUnions::new()),
+        // WHERE conditions to join keys, those common to all branches of an OR too: before
+        // what is left of the OR is looked at.
+        Box::new(FilterKeys),
         // Folds constants; `now`, `coalesce` and others exist only until here.
         Box::new(Simpler::default()),
         // `date < timestamp` to `date < date`.
@@ -46,8 +49,6 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         Box::new(EliminateDuplicatedExpr::new()),
         // WHERE true, WHERE false.
         Box::new(EliminateFilter::new()),
-        // WHERE conditions to join keys, those common to all branches of an OR too.
-        Box::new(FilterKeys),
         // LIMIT 0.
         Box::new(EliminateLimit::new()),
         // What an empty input makes empty.
