@@ -23,7 +23,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use datafusion_optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::region::is_separable;
-use crate::fallible::is_fallible;
+use crate::fallible::{is_fallible, is_fallible_on_columns};
 
 /// The rule; see the module documentation.
 #[derive(Debug, Default)]
@@ -216,7 +216,7 @@ impl Region {
             match inputs_of(&condition, &inputs).as_deref() {
                 Some(&[input])
                     if !condition.column_refs().iter().any(|column| of_keys.contains(column))
-                        && !is_fallible(&condition, schema) =>
+                        && !is_fallible_on_columns(&condition, schema) =>
                 {
                     moved[input].push(condition);
                 }
