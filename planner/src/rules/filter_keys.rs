@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(
             lines.expect("has keys"),
             [
-                "Filter: supplier.s_nationkey < Int32(7) AND Int64(10) / supplier.s_suppkey > \
+                "Filter: supplier.s_nationkey < Int64(7) AND Int64(10) / supplier.s_suppkey > \
                  Int64(1) AND nation.n_name != supplier.s_name",
                 "Inner Join: nation.n_nationkey = supplier.s_nationkey",
                 "Inner Join: region.r_regionkey = nation.n_regionkey",

@@ -1,15 +1,15 @@
 //! Operands of one type, by the borrowed rewriter, at those nodes only that have something to do.
 //!
 //! The borrowed rule brings the columns of all inputs together at every node of a plan, and makes
-//! every node's schema anew. Here a node is looked at by itself when it has more than columns in
-//! its expressions, and its schema is made anew when its own types or those below it changed.
+//! every node's schema anew. Here a node's expressions are looked at when there is more than
+//! columns in them, and its schema is made anew when it may have other types than those below.
 //!
 //! Sound: the rewriter leaves columns as they are; what joins, unions and limits need besides is
 //! asked for at every one of them.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::expr::Alias;
@@ -25,29 +25,35 @@ use super::renewed::any_expression;
 /// # Errors
 /// When two types have no common one.
 pub(super) fn coerced(plan: LogicalPlan) -> Result<LogicalPlan> {
-    Ok(coerced_below(plan)?.data)
-}
-
-/// The plan, and whether its schema is another than before.
-fn coerced_below(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut is_stale = false;
-    let mut child = |child: LogicalPlan| {
-        let child = coerced_below(child)?;
-        is_stale |= child.transformed;
-        Ok(child)
-    };
+    let mut child = |child: LogicalPlan| coerced(child).map(Transformed::yes);
     let plan = plan.map_subqueries(&mut child)?.data.map_children(&mut child)?.data;
-    if !is_stale && is_settled(&plan) {
-        return Ok(Transformed::no(plan));
+    if has_only_columns(&plan) {
+        return if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() };
     }
-    let before = Arc::clone(plan.schema());
-    let plan = coerced_here(plan, is_stale)?;
-    let is_other = before.as_ref() != plan.schema().as_ref();
-    Ok(Transformed::new_transformed(plan, is_other))
+    match plan {
+        LogicalPlan::Join(join) if has_only_column_keys(&join) => {
+            // Keys are looked up in the schemas of their own sides, and change no column.
+            let plan = TypeCoercionRewriter::new(&DFSchema::empty()).coerce_join(join)?;
+            if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() }
+        }
+        LogicalPlan::TableScan(scan) => {
+            let of_file =
+                DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema());
+            rewritten(LogicalPlan::TableScan(scan), &of_file?)
+        }
+        plan => {
+            let inputs = plan.inputs();
+            let schema = match inputs.as_slice() {
+                [input] => Arc::clone(input.schema()),
+                inputs => Arc::new(merge_schema(inputs)),
+            };
+            rewritten(plan, &schema)
+        }
+    }
 }
 
 /// Whether there is nothing to coerce in a node's own expressions.
-fn is_settled(plan: &LogicalPlan) -> bool {
+fn has_only_columns(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Join(join) => join.on.is_empty() && join.filter.is_none(),
         LogicalPlan::TableScan(scan) => scan.filters.is_empty(),
@@ -70,32 +76,30 @@ fn is_column(expr: &Expr) -> bool {
     }
 }
 
-/// The keys of a join are all that it has.
 fn has_only_column_keys(join: &Join) -> bool {
     join.filter.is_none() && join.on.iter().all(|(left, right)| is_column(left) && is_column(right))
 }
 
-/// `is_stale` when a schema below is another than it was.
-fn coerced_here(plan: LogicalPlan, is_stale: bool) -> Result<LogicalPlan> {
-    let plan = match plan {
-        LogicalPlan::Join(join) if has_only_column_keys(&join) => {
-            // Keys are looked up in the schemas of their own sides, and change no column.
-            let plan = TypeCoercionRewriter::new(&DFSchema::empty()).coerce_join(join)?;
-            return if is_stale { plan.recompute_schema() } else { Ok(plan) };
-        }
-        LogicalPlan::TableScan(scan) => {
-            let of_file =
-                DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema());
-            return rewritten(LogicalPlan::TableScan(scan), &of_file?);
-        }
-        other => other,
+/// Whether a node's schema is known to have the types of its inputs; rules may have changed those
+/// and not the nodes above them.
+fn is_fresh(plan: &LogicalPlan) -> bool {
+    let same = |below: &mut dyn Iterator<Item = &FieldRef>| {
+        plan.schema().fields().iter().zip(below).all(|(field, below)| {
+            Arc::ptr_eq(field, below) || field.data_type() == below.data_type()
+        })
     };
-    let inputs = plan.inputs();
-    let schema = match inputs.as_slice() {
-        [input] => Arc::clone(input.schema()),
-        inputs => Arc::new(merge_schema(inputs)),
-    };
-    rewritten(plan, &schema)
+    match plan {
+        LogicalPlan::Join(join) => {
+            let (left, right) = (join.left.schema(), join.right.schema());
+            same(&mut left.fields().iter().chain(right.fields()))
+        }
+        LogicalPlan::SubqueryAlias(alias) => same(&mut alias.input.schema().fields().iter()),
+        LogicalPlan::TableScan(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Subquery(_) => true,
+        _ => false,
+    }
 }
 
 /// A node whose expressions read columns of `schema`.
