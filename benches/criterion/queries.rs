@@ -1,6 +1,6 @@
 //! Whole queries, from their text to their rows: the statements of the shipped program over the
-//! shipped files, and the 22 of TPC-H where `TPCH` names a directory with its tables as Parquet.
-//! What planning takes of each is timed by itself.
+//! shipped files, and the 22 of TPC-H where `TPCH` names a directory (from the root of the
+//! repository) with its tables as Parquet. What planning takes of each is timed by itself.
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +29,8 @@ fn queries(session: &Session, tpch: Option<&str>) -> Result<Vec<(String, Stateme
     }
     let Some(directory) = tpch else { return Ok(queries) };
     for table in TABLES {
-        session.register(table, Path::new(directory).join(format!("{table}.parquet")))?;
+        let file = Path::new(ROOT).join(directory).join(format!("{table}.parquet"));
+        session.register(table, file)?;
     }
     for number in 1..=22 {
         let text = text_of(&format!("benches/queries/tpch/q{number:02}.sql"))?;

@@ -1,5 +1,7 @@
-//! What the tests share: a seeded generator, random tables, and the naive meaning of plans.
+//! What the tests share: a seeded generator, random tables, the naive meaning of plans, and what
+//! any bytes must do.
 
+pub mod fuzzed;
 pub mod generate;
 pub mod plans;
 pub mod random;

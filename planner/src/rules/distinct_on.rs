@@ -34,6 +34,10 @@ pub(crate) fn expand_distinct_on(plan: LogicalPlan) -> Result<Transformed<Logica
 fn expanded(distinct: DistinctOn) -> Result<LogicalPlan> {
     let DistinctOn { on_expr, select_expr, sort_expr, input, schema } = distinct;
     let sort_expr = sort_expr.unwrap_or_default();
+    // The binder looks up names without a table only.
+    for column in sort_expr.iter().flat_map(|key| key.expr.column_refs()) {
+        input.schema().index_of_column(column)?;
+    }
     let keys = normalize_cols(on_expr, &input)?;
     let firsts = select_expr.into_iter().enumerate().map(|(number, expr)| {
         let first = first_value_udaf().call(vec![expr.unalias()]);

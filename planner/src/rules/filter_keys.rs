@@ -209,10 +209,10 @@ impl Region {
             .flat_map(|Key { pair: Pair(a, b), .. }| [a, b])
             .flat_map(Expr::column_refs)
             .collect();
-        let mut moved: Vec<Vec<Expr>> = vec![Vec::new(); self.inputs.len()];
+        let inputs: Vec<&LogicalPlan> = self.inputs.iter().collect();
+        let mut moved: Vec<Vec<Expr>> = vec![Vec::new(); inputs.len()];
         let mut others = Vec::new();
         for condition in split_conjunction_owned(predicate) {
-            let inputs: Vec<&LogicalPlan> = self.inputs.iter().collect();
             match inputs_of(&condition, &inputs).as_deref() {
                 Some(&[input])
                     if !condition.column_refs().iter().any(|column| of_keys.contains(column))
