@@ -1,6 +1,6 @@
 //! Programs with words left out, doubled, swapped and mixed: planning them gives a plan or an error
-//! with a reason. The targets in the folder `fuzz` do it for as long as one likes; `corrupt` does it
-//! with files.
+//! with a reason. The targets in the folder `fuzz` do it for as long as one likes; `corrupt` does
+//! it with files.
 
 use gristmill_tests::fuzzed::{changed, program, session};
 use gristmill_tests::random::Random;
