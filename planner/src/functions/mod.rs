@@ -8,15 +8,19 @@
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
-//! * `strict`: functions that are NULL when a list is; `list_text`: lists as texts; `each`:
-//!   functions of one value a row.
+//! * `strict`: functions that are NULL when a list is; `without_nulls`: those of lists as sets;
+//!   `list_text`: lists as texts; `each`: functions of one value a row.
+//! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list.
 //! * `user`: functions of the program's own.
 
 mod date_bin;
 mod date_trunc;
 mod declared;
+mod digests;
 mod each;
+mod equals_any;
 mod grouping;
+mod length;
 mod list_text;
 mod now;
 mod opaque;
@@ -30,12 +34,14 @@ mod timezone;
 mod to_timestamp;
 mod user;
 mod window;
+mod without_nulls;
 
 use std::sync::Arc;
 
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use declared::{Declared, declared_aggregates};
+pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use list_text::list_text;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
@@ -54,7 +60,9 @@ pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 
 /// Functions that are not among the borrowed ones.
 pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::new(ScalarUDF::from(timezone::Timezone::new()))]
+    let timezone = Arc::new(ScalarUDF::from(timezone::Timezone::new()));
+    let digests = digests::digests().map(Arc::new);
+    digests.chain([timezone, length::length_function(), equals_any::equals_any()]).collect()
 }
 
 /// The function that a name of a borrowed one stands for.
@@ -64,6 +72,6 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "date_trunc" => Arc::new(ScalarUDF::from(date_trunc::DateTrunc::new(borrowed))),
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
-        _ => unfolded(borrowed),
+        _ => unfolded(without_nulls::without_nulls(borrowed)),
     }
 }

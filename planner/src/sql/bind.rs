@@ -16,6 +16,7 @@ use super::arithmetic::CheckArithmetic;
 use super::coercion::coerced;
 use super::context::Binder;
 use super::diagnose::to_error;
+use super::enclosing::{is_senseless, second_reading};
 use super::frames::PeerFrames;
 use super::grouping::ResolveGrouping;
 use super::operands::WidenOperands;
@@ -40,11 +41,22 @@ pub(crate) fn bind_query(
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
     let readers = self_readers(&query);
-    SqlToRel::new(binder)
-        .sql_statement_to_plan(Sql::Query(query))
-        .and_then(finished)
-        .and_then(|plan| fill_plan(plan, binder.parameters()))
-        .map_err(|e| explained(to_error(&e, position), &readers))
+    let bound = |query| {
+        SqlToRel::new(binder)
+            .sql_statement_to_plan(Sql::Query(query))
+            .and_then(finished)
+            .and_then(|plan| fill_plan(plan, binder.parameters()))
+            .map_err(|e| explained(to_error(&e, position), &readers))
+    };
+    let other = second_reading(&query);
+    let first = bound(query);
+    let (Some(other), true) = (other, first.as_ref().map_or(true, is_senseless)) else {
+        return first;
+    };
+    match (bound(other), first) {
+        (Ok(plan), _) => Ok(plan),
+        (Err(_), first) => first,
+    }
 }
 
 /// `SELECT * FROM name`.

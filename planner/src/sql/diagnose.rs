@@ -64,6 +64,10 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
 
 /// A message without the ways that it took through the front end, when that is said of it.
 fn without_ways(message: &str) -> &str {
+    let message = match message.split_once(". No function matches") {
+        Some((said, ways)) if ways.contains("(UserDefined)") => said,
+        _ => message,
+    };
     let found = message.split_once("user-defined coercion failed with: ").map(|(_, found)| found);
     let found = found.map(|f| f.trim_start_matches("Error during planning: "));
     found.map_or(message, |f| f.trim_start_matches("External error: "))

@@ -43,6 +43,13 @@ pub(super) fn elements_of_series(
     with_ordinality: bool,
     context: &mut dyn RelationPlannerContext,
 ) -> Result<LogicalPlan> {
+    if args.is_empty() || args.len() > 3 {
+        let name = function.to_string().to_lowercase();
+        return refused(format!("{name} takes one to three arguments, not {}", args.len()));
+    }
+    for arg in &args {
+        refuse_bound(function, arg, context)?;
+    }
     let list = ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
     let call = ast::Expr::Function(ast::Function {
         name: function.clone(),
@@ -55,6 +62,30 @@ pub(super) fn elements_of_series(
         within_group: Vec::new(),
     });
     elements(vec![call], &function.to_string().to_lowercase(), with_ordinality, context)
+}
+
+/// Refuses what no series goes to, before the function does in many words.
+fn refuse_bound(
+    function: &ast::ObjectName,
+    arg: &ast::FunctionArg,
+    context: &mut dyn RelationPlannerContext,
+) -> Result<()> {
+    let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(bound)) = arg else { return Ok(()) };
+    let nothing = DFSchema::empty();
+    let data_type = context.sql_to_expr(bound.clone(), &nothing)?.get_type(&nothing)?;
+    if data_type.is_integer() || data_type.is_temporal() || data_type.is_null() {
+        return Ok(());
+    }
+    let name = function.to_string().to_lowercase();
+    let message = format!(
+        "{name} takes whole numbers, or moments with an interval, and `{bound}` is {}",
+        type_name(&data_type)
+    );
+    refused(message)
+}
+
+fn refused<T>(message: String) -> Result<T> {
+    Err(datafusion_common::DataFusionError::External(Box::new(Error::input(message))))
 }
 
 /// The rows of `UNNEST(lists) [WITH ORDINALITY]`.
@@ -80,9 +111,7 @@ fn elements(
         let list = context.sql_to_expr(list, &nothing)?;
         let data_type = list.get_type(&nothing)?;
         if datafusion_common::utils::list_ndims(&data_type) == 0 {
-            let message = format!("UNNEST takes lists, and this is {}", type_name(&data_type));
-            let error = Error::input(message);
-            return Err(datafusion_common::DataFusionError::External(Box::new(error)));
+            return refused(format!("UNNEST takes lists, and this is {}", type_name(&data_type)));
         }
         Ok(list)
     });

@@ -12,6 +12,7 @@ use datafusion_sql::parser::{DFParser, Statement};
 use datafusion_sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement as Sql};
 use gristmill_engine::{Error, Result};
 
+use super::synonyms::is_synonym;
 use crate::functions::{
     BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, declared_aggregates, is_opaque, ours,
 };
@@ -29,7 +30,28 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// What scalar functions are called elsewhere.
-const SCALAR_ALIASES: &[(&str, &str)] = &[("list_max", "array_max"), ("list_min", "array_min")];
+const SCALAR_ALIASES: &[(&str, &str)] = &[
+    ("array_indexof", "array_position"),
+    ("datepart", "date_part"),
+    ("datetrunc", "date_trunc"),
+    ("gen_random_uuid", "uuid"),
+    ("hex", "to_hex"),
+    ("lcase", "lower"),
+    ("list_max", "array_max"),
+    ("list_min", "array_min"),
+    ("list_pack", "make_array"),
+    ("list_value", "make_array"),
+    ("ord", "ascii"),
+    ("prefix", "starts_with"),
+    ("regexp_matches", "regexp_like"),
+    ("sign", "signum"),
+    ("split", "string_to_array"),
+    ("str_split", "string_to_array"),
+    ("string_split", "string_to_array"),
+    ("suffix", "ends_with"),
+    ("ucase", "upper"),
+    ("unicode", "ascii"),
+];
 
 /// Scalar and aggregate functions by name.
 #[derive(Default)]
@@ -96,6 +118,7 @@ impl FunctionTable {
             || tables.aggregates.contains_key(&lower)
             || WINDOW_FUNCTIONS.contains(&lower.as_str())
             || is_opaque(&lower)
+            || is_synonym(&lower)
             || lower.starts_with("checked_");
         if is_taken {
             let message = format!("{name} is a function of SQL; give yours another name");

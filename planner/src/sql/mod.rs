@@ -10,11 +10,12 @@
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM.
-//! * `bind`: names and types; `outer_types`: types of outer references; `order`: names in ORDER BY;
-//!   `arithmetic`: exact arithmetic that never wraps; `operands`: types that meet, `moments` and
-//!   dates that are `moved` among them; `coercion`: the borrowed meeting of the others; `frames`:
-//!   those over keys without offsets; `grouping`: grouping(); `renewed`: what rules do to
-//!   expressions.
+//! * `row_values`: rows in comparisons; `synonyms`: functions by other names.
+//! * `bind`: names and types; `enclosing`: tables of queries around; `outer_types`: types of outer
+//!   references; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never wraps;
+//!   `operands`: types that meet, `moments` and dates that are `moved` among them; `coercion`: the
+//!   borrowed meeting of the others; `frames`: those over keys without offsets; `grouping`:
+//!   grouping(); `renewed`: what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
 //!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
 //!   wrong about some joins, kept away from them; `days`: dates that are compared with timestamps.
@@ -30,6 +31,7 @@ mod context;
 mod days;
 mod diagnose;
 mod elements;
+mod enclosing;
 mod explain;
 mod fragment;
 mod frames;
@@ -49,11 +51,13 @@ mod passes;
 mod placeholders;
 mod relations;
 mod renewed;
+mod row_values;
 mod script;
 mod self_reading;
 mod simpler;
 mod stack;
 mod statement_set;
+mod synonyms;
 mod syntax;
 mod type_names;
 mod unsupported;

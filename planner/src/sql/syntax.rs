@@ -11,6 +11,9 @@
 //!   they leave out.
 //! * The options of COPY may stand right behind the path, and CREATE EXTERNAL TABLE may say WITH
 //!   HEADER ROW.
+//! * Rows are compared member by member (`row_values`), and functions by other names are called
+//!   by their own (`synonyms`).
+//! * A series in FROM whose arguments name columns may read the tables to its left.
 //! * Columns without a name are named as they were written (`names`).
 //! * `IN (VALUES …)` becomes `IN (SELECT * FROM (VALUES …))`: the borrowed rule for IN asks a query
 //!   for its expressions, and bare values have none.
@@ -28,14 +31,17 @@ use datafusion_sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CteAsMaterialized, DataType, ExactNumberInfo, Expr,
     Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Sql, Subscript,
-    TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    WildcardAdditionalOptions, visit_expressions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
-use super::{using, windows};
+use super::{row_values, synonyms, using, windows};
+use crate::functions::EQUALS_ANY;
 
 /// The alias of every CTE's query.
 pub(super) const CTE_ALIAS: &str = "__cte";
@@ -125,7 +131,7 @@ fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
 
 /// The statement as the binder reads it.
 pub(super) fn rewrite(mut statement: Statement) -> Statement {
-    let mut rewriter = Rewriter { joins: 0 };
+    let mut rewriter = Rewriter { joins: 0, looks_up_rows: false };
     match &mut statement {
         Statement::Statement(statement) => {
             let _ = statement.visit(&mut rewriter);
@@ -143,6 +149,8 @@ pub(super) fn rewrite(mut statement: Statement) -> Statement {
 struct Rewriter {
     /// Joins with merged columns.
     joins: usize,
+    /// Rows are looked for among those of subqueries.
+    looks_up_rows: bool,
 }
 
 impl VisitorMut for Rewriter {
@@ -173,6 +181,9 @@ impl VisitorMut for Rewriter {
         }
         compare_distinct(expr);
         write_plainly(expr);
+        synonyms::write_out(expr);
+        row_values::compare_members(expr);
+        self.looks_up_rows |= row_values::is_row_in_query(expr);
         let op = match expr {
             Expr::BinaryOp { op, .. } if is_associative(op) => op.clone(),
             _ => return ControlFlow::Continue(()),
@@ -198,12 +209,23 @@ impl VisitorMut for Rewriter {
         windows::resolve_in_select(select);
         select.from.iter_mut().for_each(|tables| using::name_joins(tables, &mut self.joins));
         using::qualify_in_select(select);
+        if self.looks_up_rows {
+            row_values::look_up_in_select(select);
+        }
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         windows::resolve_in_order(query);
         using::qualify_in_order(query);
+        if self.looks_up_rows {
+            row_values::look_up_in(&mut query.order_by);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        read_left(table);
         ControlFlow::Continue(())
     }
 
@@ -215,8 +237,30 @@ impl VisitorMut for Rewriter {
     }
 }
 
+/// Makes a series whose arguments name columns LATERAL.
+fn read_left(table: &mut TableFactor) {
+    let TableFactor::Table { name, args: Some(args), with_ordinality, alias, sample: None, .. } =
+        table
+    else {
+        return;
+    };
+    let names_column = |e: &Expr| match e {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    if is_series(name) && visit_expressions(&args.args, names_column).is_break() {
+        *table = TableFactor::Function {
+            lateral: true,
+            name: name.clone(),
+            args: std::mem::take(&mut args.args),
+            with_ordinality: *with_ordinality,
+            alias: alias.take(),
+        };
+    }
+}
+
 /// Makes a query `SELECT * FROM (query) AS name`.
-fn name_query(query: &mut Box<Query>, name: &str) {
+pub(super) fn name_query(query: &mut Box<Query>, name: &str) {
     if let Some(mut named) = select_from_one_row(name)
         && let Some(inner) = inner_query(&mut named)
     {
@@ -259,7 +303,8 @@ fn compare_distinct(expr: &mut Expr) {
 }
 
 /// `//` as `/`, which divides integers so, lists and AT TIME ZONE as calls, in which the binder
-/// knows the columns of the query around, and the bounds that a slice leaves out.
+/// knows the columns of the query around, `=` of a list's elements as one that knows NULLs, and the
+/// bounds that a slice leaves out.
 fn write_plainly(expr: &mut Expr) {
     match expr {
         Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
@@ -270,6 +315,21 @@ fn write_plainly(expr: &mut Expr) {
             let args = [time_zone, timestamp];
             let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
             *expr = call("timezone", args.into());
+        }
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
+            if !matches!(**right, Expr::Subquery(_)) =>
+        {
+            let args = [right, left];
+            let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
+            *expr = call(EQUALS_ANY, args.into());
+        }
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right }
+            if !matches!(**right, Expr::Subquery(_)) =>
+        {
+            let args = [right, left];
+            let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
+            let equal = Box::new(call(EQUALS_ANY, args.into()));
+            *expr = Expr::UnaryOp { op: UnaryOperator::Not, expr: equal };
         }
         Expr::CompoundFieldAccess { access_chain, .. } => {
             for access in access_chain {
@@ -286,7 +346,7 @@ fn write_plainly(expr: &mut Expr) {
     }
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
     let args = FunctionArgumentList {
         duplicate_treatment: None,
@@ -305,7 +365,7 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-fn number(digits: &str) -> Expr {
+pub(super) fn number(digits: &str) -> Expr {
     Expr::value(Value::Number(digits.to_string(), false))
 }
 
@@ -368,7 +428,7 @@ fn terms(chain: Expr, wanted: &BinaryOperator) -> Vec<Expr> {
 }
 
 /// A tree over terms whose depth is the logarithm of their number.
-fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
+pub(super) fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
     let right = terms.split_off(terms.len().div_ceil(2));
     match (terms.len(), right.is_empty(), terms.pop()) {
         (_, _, None) => Expr::value(Value::Null),

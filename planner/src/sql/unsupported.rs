@@ -12,7 +12,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
-use super::windows;
+use super::{row_values, windows};
 
 /// Refuses a statement that asks for what cannot be planned. `position` is where it begins, for
 /// what has no better place.
@@ -105,6 +105,9 @@ impl Visitor for Search {
                 if parts_of_value(root, access_chain).any(is_field_of_struct) =>
             {
                 found("fields of structs", expr.span())
+            }
+            _ if row_values::what_is_left(expr).is_some() => {
+                found(row_values::what_is_left(expr).unwrap_or_default(), expr.span())
             }
             Expr::Struct { .. } | Expr::Dictionary(_) | Expr::Map(_) => {
                 found("structs and maps", expr.span())

@@ -148,7 +148,7 @@ fn merged_of(table: &TableFactor) -> Merged {
 }
 
 /// A name as the binder reads it.
-fn plain(ident: &Ident) -> String {
+pub(super) fn plain(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),

@@ -1,0 +1,115 @@
+//! Functions of lists as sets, in which no NULL is: `array_distinct`, `array_intersect`, and
+//! whether a list has some or all of the elements of another. NULL is never found, and nobody asks
+//! for it.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{cast, filter, is_not_null};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion_common::Result;
+use datafusion_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+
+use super::each::each;
+use super::strict::strict;
+
+/// A function that sees some of its lists without their NULLs.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WithoutNulls {
+    inner: Arc<ScalarUDF>,
+    lists: &'static [usize],
+}
+
+/// The function; itself when it is none of these.
+pub(super) fn without_nulls(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    let (inner, lists): (_, &'static [usize]) = match inner.name() {
+        "array_distinct" => (inner, &[0]),
+        "array_intersect" => (inner, &[0, 1]),
+        // The borrowed ones find nothing in a list that is NULL.
+        "array_has_all" | "array_has_any" => (Arc::new(strict(inner, &[0, 1])), &[1]),
+        _ => return inner,
+    };
+    Arc::new(ScalarUDF::from(WithoutNulls { inner, lists }))
+}
+
+impl ScalarUDFImpl for WithoutNulls {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arguments)
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.inner.return_field_from_args(arguments)
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(arguments)
+    }
+
+    fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        for &at in self.lists {
+            if let Some(list) = call.args.get_mut(at) {
+                *list = each(list, known)?;
+            }
+        }
+        self.inner.invoke_with_args(call)
+    }
+}
+
+/// The lists without the elements that are NULL.
+fn known(lists: &ArrayRef) -> Result<ArrayRef> {
+    let Some(list) = lists.as_list_opt::<i32>() else { return Ok(lists.clone()) };
+    let values = list.values();
+    if values.logical_null_count() == 0 {
+        return Ok(lists.clone());
+    }
+    let kept = is_not_null(values)?;
+    let lengths = list.offsets().windows(2).map(|ends| {
+        let (begin, end) = (ends[0] as usize, ends[1] as usize);
+        kept.values().slice(begin, end - begin).count_set_bits()
+    });
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    let (first, last) = (list.offsets()[0] as usize, list.offsets()[list.len()] as usize);
+    let values = values.slice(first, last - first);
+    let kept = kept.slice(first, last - first);
+    let values = filter(&values, &kept)?;
+    let DataType::List(field) = list.data_type() else { return Ok(lists.clone()) };
+    let known = ListArray::try_new(field.clone(), offsets, values, list.nulls().cloned())?;
+    Ok(cast(&known, lists.data_type())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    #[test]
+    fn elements_that_are_null_are_left_out_of_slices_too() {
+        let lists = vec![
+            Some(vec![Some(1), None]),
+            None,
+            Some(vec![]),
+            Some(vec![None, Some(2), None, Some(3)]),
+        ];
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(lists));
+        let wanted = vec![Some(vec![Some(1)]), None, Some(vec![]), Some(vec![Some(2), Some(3)])];
+        let wanted: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(wanted));
+        assert_eq!(&known(&lists).expect("lists"), &wanted);
+        assert_eq!(&known(&lists.slice(1, 3)).expect("lists"), &wanted.slice(1, 3));
+    }
+}

@@ -1,0 +1,260 @@
+//! Functions that are other ways to write what there is: `year(d)` is `date_part('year', d)`.
+//!
+//! They exist in the syntax tree alone. Forms of times, of strftime and strptime, are constants
+//! whose signs mean the same here; a call with others is left to be refused by its name.
+
+use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion_sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    UnaryOperator, Value, ValueWithSpan,
+};
+
+use super::syntax::{call, number};
+
+/// The names that mean something as calls.
+const NAMES: [&str; 32] = [
+    "array_sort",
+    "base64",
+    "century",
+    "day",
+    "dayofmonth",
+    "dayofweek",
+    "dayofyear",
+    "decade",
+    "epoch",
+    "from_base64",
+    "hour",
+    "if",
+    "isodow",
+    "list_first",
+    "list_last",
+    "list_reverse_sort",
+    "list_sort",
+    "list_unique",
+    "minute",
+    "month",
+    "quarter",
+    "regexp_extract",
+    "regexp_full_match",
+    "second",
+    "strftime",
+    "strptime",
+    "to_base64",
+    "today",
+    "week",
+    "weekday",
+    "weekofyear",
+    "year",
+];
+
+/// Whether a name is one of these.
+pub(super) fn is_synonym(name: &str) -> bool {
+    NAMES.binary_search(&name).is_ok()
+}
+
+/// Writes a call as what it is another name for.
+pub(super) fn write_out(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    let [name] = &function.name.0[..] else { return };
+    let Some(name) = name.as_ident().filter(|name| name.value.len() <= 17) else { return };
+    let name = name.value.to_ascii_lowercase();
+    if is_synonym(&name)
+        && let Some(args) = plain_args(function)
+        && let Some(meant) = meaning(&name, args)
+    {
+        *expr = meant;
+    }
+}
+
+/// The arguments of a call that is nothing but one.
+fn plain_args(function: &Function) -> Option<Vec<Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let is_plain = function.over.is_none()
+        && function.filter.is_none()
+        && function.within_group.is_empty()
+        && list.duplicate_treatment.is_none()
+        && list.clauses.is_empty();
+    let args = list.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
+        _ => None,
+    });
+    args.collect::<Option<Vec<_>>>().filter(|_| is_plain)
+}
+
+fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
+    Some(match (name, &args[..]) {
+        ("today", []) => call("current_date", args),
+        ("if", [condition, then, otherwise]) => {
+            case(condition.clone(), then.clone(), otherwise.clone())
+        }
+        ("base64" | "to_base64", [value]) => call("encode", vec![value.clone(), text("base64pad")]),
+        ("from_base64", [value]) => call("decode", vec![value.clone(), text("base64pad")]),
+        ("list_first", [list]) => call("array_element", vec![list.clone(), number("1")]),
+        ("list_last", [list]) => {
+            let last = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
+            call("array_element", vec![list.clone(), last])
+        }
+        ("list_sort" | "array_sort", [_] | [_, _]) => {
+            if args.len() == 1 {
+                args.push(text("ASC"));
+            }
+            args.push(text("NULLS LAST"));
+            call("array_sort", args)
+        }
+        ("list_reverse_sort", [list]) => {
+            call("array_sort", vec![list.clone(), text("DESC"), text("NULLS LAST")])
+        }
+        ("list_unique", [list]) => call("length", vec![call("array_distinct", vec![list.clone()])]),
+        ("regexp_full_match", [value, pattern]) => {
+            let whole = wrapped("^(?:", pattern, ")$");
+            call("regexp_like", vec![value.clone(), whole])
+        }
+        ("regexp_extract", [value, pattern]) => extracted(value, pattern, number("1")),
+        ("regexp_extract", [value, pattern, group]) => {
+            let group = binary(group.clone(), BinaryOperator::Plus, number("1"));
+            extracted(value, pattern, group)
+        }
+        ("strftime", [moment, form]) => {
+            let (moment, form) = match written(form) {
+                Some(form) => (moment, form),
+                None => (form, written(moment)?),
+            };
+            call("to_char", vec![moment.clone(), text(&form_of_output(form)?)])
+        }
+        ("strptime", [value, form]) => {
+            call("to_timestamp", vec![value.clone(), text(form_of_input(written(form)?)?)])
+        }
+        (part, [moment]) => call("date_part", vec![text(part_of(part)?), moment.clone()]),
+        _ => return None,
+    })
+}
+
+/// What date_part calls the part that a function is named after.
+fn part_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "century" => "century",
+        "day" | "dayofmonth" => "day",
+        "dayofweek" | "weekday" => "dow",
+        "dayofyear" => "doy",
+        "decade" => "decade",
+        "epoch" => "epoch",
+        "hour" => "hour",
+        "isodow" => "isodow",
+        "minute" => "minute",
+        "month" => "month",
+        "quarter" => "quarter",
+        "second" => "second",
+        "week" | "weekofyear" => "week",
+        "year" => "year",
+        _ => return None,
+    })
+}
+
+/// A group of what a pattern finds, an empty text when it finds nothing, NULL of NULL.
+fn extracted(value: &Expr, pattern: &Expr, group: Expr) -> Expr {
+    let found = call("regexp_match", vec![value.clone(), wrapped("(", pattern, ")")]);
+    let found = call("array_element", vec![found, group]);
+    let is_null = |e: &Expr| Expr::IsNull(Box::new(nested(e.clone())));
+    let is_null = binary(is_null(value), BinaryOperator::Or, is_null(pattern));
+    let found = call("coalesce", vec![found, text("")]);
+    case(is_null, Expr::value(Value::Null), found)
+}
+
+fn wrapped(before: &str, pattern: &Expr, behind: &str) -> Expr {
+    if let Some(pattern) = written(pattern) {
+        return text(&format!("{before}{pattern}{behind}"));
+    }
+    let concat = BinaryOperator::StringConcat;
+    let begun = binary(text(before), concat.clone(), nested(pattern.clone()));
+    binary(begun, concat, text(behind))
+}
+
+/// The form of a text of a moment. `%f` are microseconds and `%g` milliseconds, `%n` nanoseconds.
+fn form_of_output(form: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut signs = form.chars();
+    while let Some(sign) = signs.next() {
+        if sign != '%' {
+            out.push(sign);
+            continue;
+        }
+        match signs.next()? {
+            'f' => out.push_str("%6f"),
+            'g' => out.push_str("%3f"),
+            'n' => out.push_str("%9f"),
+            '-' => {
+                out.push_str("%-");
+                out.push(signs.next().filter(|sign| "dmyHIMSj".contains(*sign))?);
+            }
+            sign if "aAbBdmyYHIpMSjUW%".contains(sign) => out.extend(['%', sign]),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// The form of a text that is a moment: with a date, and no time but one with hours and minutes.
+fn form_of_input(form: &str) -> Option<&str> {
+    let mut found = Vec::new();
+    let mut signs = form.chars();
+    while let Some(sign) = signs.next() {
+        if sign == '%' {
+            found.push(signs.next().filter(|sign| "bBdmyYHIpMSj%".contains(*sign))?);
+        }
+    }
+    let has = |sign: char| found.contains(&sign);
+    let has_date =
+        (has('Y') || has('y')) && (has('j') || has('d') && (has('m') || has('b') || has('B')));
+    let has_hour = has('H') || has('I') && has('p');
+    let has_time = "HIpMS".chars().any(has);
+    (has_date && (!has_time || has_hour && has('M'))).then_some(form)
+}
+
+/// The text that a constant is.
+fn written(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text),
+        _ => None,
+    }
+}
+
+fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_string()))
+}
+
+fn case(condition: Expr, result: Expr, otherwise: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: Some(Box::new(otherwise)),
+    }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn nested(expr: Expr) -> Expr {
+    Expr::Nested(Box::new(expr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_and_forms_mean_the_same_or_nothing() {
+        assert!(NAMES.is_sorted() && NAMES.iter().all(|name| is_synonym(name)));
+        assert_eq!(form_of_output("%d.%m %f%%").as_deref(), Some("%d.%m %6f%%"));
+        assert_eq!(form_of_output("%-d %g").as_deref(), Some("%-d %3f"));
+        assert_eq!(form_of_output("%c"), None);
+        assert_eq!(form_of_output("100%"), None);
+        assert_eq!(form_of_input("%d/%m/%Y %H:%M"), Some("%d/%m/%Y %H:%M"));
+        assert_eq!(form_of_input("%Y-%m-%d"), Some("%Y-%m-%d"));
+        assert_eq!(form_of_input("%Y-%m-%d %H"), None);
+        assert_eq!(form_of_input("%H:%M"), None);
+        assert_eq!(form_of_input("%Y-%m-%d %f"), None);
+    }
+}
