@@ -8,8 +8,8 @@ use gristmill_engine::{Position, Result};
 
 use crate::rules::{
     EXPAND_DISTINCT_ON, EXPAND_SET_OPERATIONS, KEEP_IN_PLACE, ORDER_JOINS, SHARE_SUBPLANS,
-    UNNEST_SUBQUERIES, columns_read, expand_distinct_on, expand_set_operations, keep_in_place,
-    narrowed, order_joins, parts_read, release, share_subplans, unnest_subqueries,
+    UNNEST_SUBQUERIES, columns_read, expand_distinct_on, keep_in_place, narrowed, order_joins,
+    parts_read, release, share_subplans, unnest_subqueries,
 };
 use crate::sql::{self, Binder, Planning, to_error};
 
@@ -45,11 +45,10 @@ pub(crate) fn prepare(
     let failed = |e| to_error(&e, statement);
     let expanded = expand_distinct_on(plan).map_err(failed)?;
     note(planning, EXPAND_DISTINCT_ON, expanded.transformed);
-    let expanded = expand_set_operations(expanded.data).map_err(failed)?;
-    note(planning, EXPAND_SET_OPERATIONS, expanded.transformed);
     // Before parts are shared: their readers are bound to the types that they have then.
     let analyzed = sql::analyze(expanded.data, &binder.shared_options(), statement)?;
-    let (main, mut parts) = share_subplans(analyzed).map_err(failed)?;
+    note(planning, EXPAND_SET_OPERATIONS, analyzed.transformed);
+    let (main, mut parts) = share_subplans(analyzed.data).map_err(failed)?;
     let schema = |part: &LogicalPlan| -> SchemaRef { Arc::new(part.schema().as_arrow().clone()) };
     let mut bound: Vec<SchemaRef> = parts.iter().map(schema).collect();
     let unnested = unnest_subqueries(main, &mut parts).map_err(failed)?;

@@ -140,7 +140,7 @@ fn reads_beyond(plan: &LogicalPlan, scopes: &mut Vec<DFSchema>) -> Result<bool> 
 }
 
 /// The query of a join's right side that is LATERAL: what it refers to is the left.
-fn lateral(right: &LogicalPlan) -> Option<&Subquery> {
+pub(crate) fn lateral(right: &LogicalPlan) -> Option<&Subquery> {
     match right {
         LogicalPlan::Subquery(subquery) => Some(subquery),
         LogicalPlan::SubqueryAlias(alias) => lateral(&alias.input),

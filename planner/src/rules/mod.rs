@@ -18,13 +18,13 @@ mod shared;
 mod single_join;
 mod unnest;
 
-pub(crate) use definition::{definition, reads_outside};
+pub(crate) use definition::{definition, lateral, reads_outside};
 pub(crate) use distinct_on::{EXPAND_DISTINCT_ON, expand_distinct_on};
 pub(crate) use filter_keys::FilterKeys;
 pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
-pub(crate) use set_operations::{EXPAND_SET_OPERATIONS, Repeat, expand_set_operations};
+pub(crate) use set_operations::{EXPAND_SET_OPERATIONS, Repeat, expand_set_operation};
 pub(crate) use share_scans::{SHARE_SCANS, share_scans};
 pub(crate) use shared::{
     SHARE_SUBPLANS, SharedSource, columns_read, narrowed, parts_read, share_subplans, shared_source,

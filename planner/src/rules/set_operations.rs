@@ -21,7 +21,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::tree_node::Transformed;
 use datafusion_common::{
     Column, DFSchema, DFSchemaRef, JoinType, NullEquality, Result, internal_err,
 };
@@ -39,12 +38,13 @@ const LEFT: &str = "__left";
 const RIGHT: &str = "__right";
 const COUNT: &str = "__count";
 
-/// Expands the set operations of a bound plan.
-pub(crate) fn expand_set_operations(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Join(join) if is_set_operation(&join) => expanded(join),
-        other => Ok(Transformed::no(other)),
-    })
+/// Expands a join if it is a set operation; gives any other back. The types of its inputs are
+/// settled, and `typed` settles those of a node above them.
+pub(crate) fn expand_set_operation(
+    join: Join,
+    typed: impl FnMut(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<std::result::Result<LogicalPlan, Join>> {
+    if is_set_operation(&join) { expanded(join, typed) } else { Ok(Err(join)) }
 }
 
 fn is_set_operation(join: &Join) -> bool {
@@ -53,7 +53,10 @@ fn is_set_operation(join: &Join) -> bool {
         && join.filter.is_none()
 }
 
-fn expanded(join: Join) -> Result<Transformed<LogicalPlan>> {
+fn expanded(
+    join: Join,
+    mut typed: impl FnMut(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<std::result::Result<LogicalPlan, Join>> {
     let same_types = join
         .left
         .schema()
@@ -66,11 +69,12 @@ fn expanded(join: Join) -> Result<Transformed<LogicalPlan>> {
         _ => (false, join.left.clone()),
     };
     if is_set && same_types {
-        return Ok(Transformed::no(LogicalPlan::Join(join)));
+        return Ok(Err(join));
     }
     let schema = join.schema.clone();
     let types = common_types(&left, &join.right)?;
-    let (left, right) = (numbered(left, &types)?, numbered(join.right.clone(), &types)?);
+    let left = typed(numbered(left, &types)?)?;
+    let right = typed(numbered(join.right.clone(), &types)?)?;
     let rows = match is_set {
         true => {
             let keys: Vec<Column> = (0..types.len()).map(|n| Column::from_name(name(n))).collect();
@@ -93,7 +97,7 @@ fn expanded(join: Join) -> Result<Transformed<LogicalPlan>> {
         Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
     });
     let plan = Projection::try_new(columns.collect(), Arc::new(rows))?;
-    Ok(Transformed::yes(LogicalPlan::Projection(plan)))
+    Ok(Ok(LogicalPlan::Projection(plan)))
 }
 
 /// The types that a union of both would have.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use arrow::datatypes::DataType;
 use datafusion_common::Column;
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::Transformed;
 use datafusion_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_sql::parser::Statement as Parsed;
@@ -13,22 +14,16 @@ use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
 
 use super::arithmetic::CheckArithmetic;
-use super::coercion::coerced;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::enclosing::{is_senseless, second_reading};
-use super::frames::PeerFrames;
 use super::grouping::ResolveGrouping;
-use super::operands::WidenOperands;
-use super::outer_types::retyped;
 use super::placeholders::fill_plan;
 use super::relations::finished;
 use super::script::{Statement, statements};
 use super::self_reading::{explained, self_readers};
+use super::typing::typed;
 use super::windows;
-
-/// How often types are made to meet again after those of outer references have changed.
-const COERCIONS_MAX: usize = 8;
 
 /// Binds a query of a statement that begins at `position`.
 ///
@@ -138,7 +133,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> 
     names.map(name).collect()
 }
 
-/// Resolves types and makes integer arithmetic checked.
+/// Settles types and makes integer arithmetic checked; says whether there were set operations.
 ///
 /// # Errors
 /// `Input` with a place where one is known.
@@ -146,7 +141,7 @@ pub(crate) fn analyze(
     plan: LogicalPlan,
     options: &ConfigOptions,
     statement: &Position,
-) -> Result<LogicalPlan> {
+) -> Result<Transformed<LogicalPlan>> {
     analyzed(plan, options).map_err(|e| to_error(&e, statement))
 }
 
@@ -154,27 +149,8 @@ pub(crate) fn analyze(
 pub(super) fn analyzed(
     plan: LogicalPlan,
     options: &ConfigOptions,
-) -> datafusion_common::Result<LogicalPlan> {
-    // One by one: together, they refuse subqueries that the borrowed rules cannot plan.
-    ResolveGrouping
-        .analyze(plan, options)
-        .and_then(|plan| WidenOperands.analyze(plan, options))
-        .and_then(|plan| PeerFrames.analyze(plan, options))
-        .and_then(met)
-        .and_then(|plan| CheckArithmetic.analyze(plan, options))
-}
-
-/// Operands of types that meet, in subqueries too: a column that gets another type has that where
-/// they refer to it, which can change other types in turn.
-fn met(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
-    let mut plan = coerced(plan)?;
-    for _ in 0..COERCIONS_MAX {
-        let retyped = retyped(plan)?;
-        plan = retyped.data;
-        if !retyped.transformed {
-            break;
-        }
-        plan = coerced(plan)?;
-    }
-    Ok(plan)
+) -> datafusion_common::Result<Transformed<LogicalPlan>> {
+    let typed = typed(ResolveGrouping.analyze(plan, options)?)?;
+    let checked = CheckArithmetic.analyze(typed.data, options)?;
+    Ok(Transformed::new_transformed(checked, typed.transformed))
 }

@@ -7,41 +7,19 @@
 //! Sound: both take the first key's peers, which ORDER BY alone decides. Names stay what they were.
 
 use arrow::datatypes::DataType;
-use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{DFSchema, Result, plan_err};
-use datafusion_expr::{Expr, ExprSchemable, LogicalPlan, WindowFrameBound, WindowFrameUnits};
-use datafusion_optimizer::analyzer::AnalyzerRule;
-
-use super::renewed::{renewed, schema_below};
+use datafusion_expr::{Expr, ExprSchemable, WindowFrameBound, WindowFrameUnits};
 
 /// See the module documentation.
-#[derive(Debug)]
-pub(super) struct PeerFrames;
-
-impl AnalyzerRule for PeerFrames {
-    fn name(&self) -> &str {
-        "peer_frames"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            if !matches!(node, LogicalPlan::Window(_)) {
-                return Ok(Transformed::no(node));
-            }
-            let schema = schema_below(&node);
-            renewed(node, |e| by_peers(e, &schema))
-        })
-        .data()
-    }
-}
-
-fn by_peers(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let Expr::WindowFunction(function) = &mut expr else { return Ok(Transformed::no(expr)) };
+///
+/// # Errors
+/// For offsets from keys that have none.
+pub(super) fn by_peers(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let Expr::WindowFunction(function) = &mut expr else { return Ok(expr) };
     let frame = &mut function.params.window_frame;
-    let Some(key) = function.params.order_by.first() else { return Ok(Transformed::no(expr)) };
+    let Some(key) = function.params.order_by.first() else { return Ok(expr) };
     if frame.units != WindowFrameUnits::Range || has_offsets(&key.expr.get_type(schema)?) {
-        return Ok(Transformed::no(expr));
+        return Ok(expr);
     }
     for bound in [&frame.start_bound, &frame.end_bound] {
         if let WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) = bound
@@ -52,7 +30,7 @@ fn by_peers(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
     }
     frame.units = WindowFrameUnits::Groups;
-    Ok(Transformed::yes(expr))
+    Ok(expr)
 }
 
 /// Whether the borrowed coercion knows a type for offsets from keys of this one.

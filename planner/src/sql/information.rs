@@ -118,7 +118,7 @@ fn schema_of(name: &str, binder: &Binder<'_>) -> Result<Option<Arc<Schema>>> {
         }
         Some(Relation::View(view)) => {
             let plan = view.plan(&binder.within(&view)?)?;
-            let plan = analyze(plan, &binder.shared_options(), &Position::default())?;
+            let plan = analyze(plan, &binder.shared_options(), &Position::default())?.data;
             Some(Arc::new(plan.schema().as_arrow().clone()))
         }
         None => None,

@@ -11,11 +11,11 @@
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names.
-//! * `bind`: names and types; `enclosing`: tables of queries around; `outer_types`: types of outer
-//!   references; `order`: names in ORDER BY; `arithmetic`: exact arithmetic that never wraps;
-//!   `operands`: types that meet, `moments` and dates that are `moved` among them; `coercion`: the
-//!   borrowed meeting of the others; `frames`: those over keys without offsets; `grouping`:
-//!   grouping(); `renewed`: what rules do to expressions.
+//! * `bind`: names; `enclosing`: tables of queries around; `order`: names in ORDER BY; `grouping`:
+//!   grouping().
+//! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
+//!   are `moved` among them; `frames`: those over keys without offsets; `arithmetic`: exact
+//!   arithmetic that never wraps; `renewed`: what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
 //!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
 //!   wrong about some joins, kept away from them; `days`: dates that are compared with timestamps.
@@ -26,7 +26,6 @@
 
 mod arithmetic;
 mod bind;
-mod coercion;
 mod context;
 mod days;
 mod diagnose;
@@ -46,7 +45,6 @@ mod names;
 mod operands;
 mod optimize;
 mod order;
-mod outer_types;
 mod passes;
 mod placeholders;
 mod relations;
@@ -60,6 +58,7 @@ mod statement_set;
 mod synonyms;
 mod syntax;
 mod type_names;
+mod typing;
 mod unsupported;
 mod using;
 mod view;

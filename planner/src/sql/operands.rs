@@ -20,21 +20,18 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::utils::list_ndims;
 use datafusion_common::{Column, DFSchema, Result};
-use datafusion_expr::expr::{Between, Cast, InSubquery, SetComparison, TryCast};
+use datafusion_expr::expr::{Between, InSubquery, SetComparison};
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
-    Expr, ExprSchemable, LogicalPlan, Operator, Projection, Subquery, Union, cast,
+    Expr, ExprSchemable, Join, LogicalPlan, Operator, Projection, Subquery, Union, cast,
 };
-use datafusion_optimizer::analyzer::AnalyzerRule;
 use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
-use super::renewed::{any_expression, renewed, schema_below};
 use crate::functions::list_text;
 
 /// Functions whose result is one of their arguments, or a list of them.
@@ -43,60 +40,26 @@ const CHOOSING: [&str; 6] = ["coalesce", "greatest", "least", "make_array", "nul
 /// Functions whose second argument is a moment.
 const OF_MOMENTS: [&str; 3] = ["date_bin", "date_part", "date_trunc"];
 
-/// The rule; see the module documentation.
-#[derive(Debug)]
-pub(super) struct WidenOperands;
-
-impl AnalyzerRule for WidenOperands {
-    fn name(&self) -> &str {
-        "widen_operands"
-    }
-
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|node| {
-            let node = match node {
-                LogicalPlan::Union(union) => return unite(union),
-                LogicalPlan::Join(mut join) if !join.on.is_empty() => {
-                    let schema = merge_schema(&[&join.left, &join.right]);
-                    for (left, right) in &mut join.on {
-                        meet(&mut [left, right], &schema, Meeting::Compared);
-                    }
-                    LogicalPlan::Join(join)
-                }
-                other => other,
-            };
-            if !any_expression(&node, has_operands) {
-                return Ok(Transformed::no(node));
-            }
-            let schema = schema_below(&node);
-            let node = renewed(node, |e| Ok(widened(e, &schema)))?;
-            if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
-        })
-        .data()
+/// Casts keys of joins that meet others of another kind.
+pub(super) fn meet_keys(join: &mut Join) {
+    let differ = |(left, right): &(Expr, Expr)| match (
+        left.get_type(join.left.schema()),
+        right.get_type(join.right.schema()),
+    ) {
+        (Ok(left), Ok(right)) => left != right,
+        _ => true,
+    };
+    if join.on.iter().any(differ) {
+        let schema = merge_schema(&[&join.left, &join.right]);
+        for (left, right) in &mut join.on {
+            meet(&mut [left, right], &schema, Meeting::Compared);
+        }
     }
 }
 
-/// Whether the expression may have operands that meet.
-fn has_operands(expr: &Expr) -> bool {
-    let found = expr.exists(|e| {
-        Ok(match e {
-            Expr::BinaryExpr(binary) => !binary.op.is_logic_operator(),
-            Expr::ScalarFunction(call) => {
-                CHOOSING.contains(&call.name()) || OF_MOMENTS.contains(&call.name())
-            }
-            Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => {
-                let target = field.data_type();
-                target.is_string() || target.is_temporal() || target.is_numeric()
-            }
-            Expr::InSubquery(_) | Expr::SetComparison(_) => true,
-            Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
-            _ => false,
-        })
-    });
-    found.unwrap_or(true)
-}
-
-fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+/// An expression whose operands meet, as the module documentation says; their own operands have met
+/// before.
+pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let changed = match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
@@ -281,10 +244,10 @@ fn targets(types: &[Option<DataType>], meeting: Meeting) -> Vec<Option<DataType>
 }
 
 /// Casts the columns of inputs that meet those of others.
-fn unite(union: Union) -> Result<Transformed<LogicalPlan>> {
+pub(super) fn unite(union: Union) -> Result<Union> {
     let columns = union.schema.fields().len();
     if union.inputs.iter().any(|input| input.schema().fields().len() != columns) {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
+        return Ok(union);
     }
     // By column, by input.
     let casts: Vec<Vec<Option<DataType>>> = (0..columns)
@@ -294,7 +257,7 @@ fn unite(union: Union) -> Result<Transformed<LogicalPlan>> {
         })
         .collect();
     if casts.iter().flatten().all(Option::is_none) {
-        return Ok(Transformed::no(LogicalPlan::Union(union)));
+        return Ok(union);
     }
     let inputs = union.inputs.iter().enumerate().map(|(number, input)| {
         let columns = input.schema().columns().into_iter().zip(&casts);
@@ -310,5 +273,5 @@ fn unite(union: Union) -> Result<Transformed<LogicalPlan>> {
     });
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
     let schema = Arc::new(coerce_union_schema(&inputs)?);
-    Ok(Transformed::yes(LogicalPlan::Union(Union { inputs, schema })))
+    Ok(Union { inputs, schema })
 }

@@ -28,7 +28,7 @@ use super::placeholders::fill_plan;
 use super::syntax::CTE_ALIAS;
 use super::using::{USING_PREFIX, constraint};
 use crate::parameters::Parameters;
-use crate::rules::{definition, expand_distinct_on, expand_set_operations, reads_outside};
+use crate::rules::{definition, expand_distinct_on, reads_outside};
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub(super) fn finished(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// A definition has the types that analysis gives it: who reads it is bound to them.
 fn defined(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
     let plan = expand_distinct_on(finished(plan)?)?.data;
-    definition(analyzed(expand_set_operations(plan)?.data, options)?)
+    definition(analyzed(plan, options)?.data)
 }
 
 /// A join with its merged columns in front of those of both inputs.

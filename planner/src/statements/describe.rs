@@ -60,7 +60,7 @@ impl Planner<'_> {
     /// The columns of a query.
     fn columns(&self, query: Box<Query>) -> Result<Command> {
         let bound = self.bind(query)?;
-        let plan = analyze(bound, &self.binder.shared_options(), self.position())?;
+        let plan = analyze(bound, &self.binder.shared_options(), self.position())?.data;
         let declared = declared(&plan);
         let rows = plan.schema().fields().iter().enumerate().map(|(at, field)| {
             let declared = declared.as_ref().and_then(|schema| schema.fields().get(at));

@@ -107,7 +107,7 @@ impl Planner<'_> {
         let position = self.position();
         if declared.fields().is_empty() {
             let bound = renamed(bound, &[], position)?;
-            let types = analyze(bound.clone(), &self.binder.shared_options(), position)?;
+            let types = analyze(bound.clone(), &self.binder.shared_options(), position)?.data;
             let types: Vec<DataType> =
                 types.schema().fields().iter().map(|f| of_values(f.data_type())).collect();
             let names: Vec<String> =

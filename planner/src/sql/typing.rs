@@ -1,0 +1,232 @@
+//! The types of a bound plan: operands that meet, columns that are united, references to the
+//! queries around.
+//!
+//! A binder gives CASE and UNION the type of their first branch, and what stands above them is
+//! bound to that. So types are settled from the inputs up, each node once: first what it reads,
+//! then the subqueries in its expressions, in which references to it get the types that its columns
+//! have by now, then its own expressions, operands before what they are operands of. An operand is
+//! first looked at by the rules of ours (see `operands`), then by the borrowed ones. INTERSECT and
+//! EXCEPT are expanded where the types of both sides are known.
+//!
+//! Nodes that have nothing but columns are left alone, and a schema is made anew when it may have
+//! other types than those below: bringing all columns together at every node takes as long as all
+//! rules that come after.
+//!
+//! Sound: no cast is chosen for a type that changes afterwards; names of columns are kept.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion_common::{DFSchema, DFSchemaRef, Result};
+use datafusion_expr::expr::Alias;
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::utils::merge_schema;
+use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Subquery};
+use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+
+use super::frames::by_peers;
+use super::operands::{meet_keys, unite, widened};
+use super::renewed::any_expression;
+use crate::rules::{expand_set_operation, has_subquery, lateral};
+
+/// Settles the types of a plan; says whether it had set operations that were expanded.
+///
+/// # Errors
+/// When two types have no common one.
+pub(super) fn typed(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut typing = Typing::default();
+    let plan = typing.plan(plan)?;
+    Ok(Transformed::new_transformed(plan, typing.has_expanded))
+}
+
+#[derive(Default)]
+struct Typing {
+    /// The columns of the queries around, the innermost last.
+    scopes: Vec<DFSchemaRef>,
+    has_expanded: bool,
+}
+
+impl Typing {
+    fn plan(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let plan = self.inputs(plan)?;
+        let plan = self.subqueries(plan)?;
+        self.node(plan)
+    }
+
+    fn inputs(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        match plan {
+            LogicalPlan::Join(mut join) if lateral(&join.right).is_some() => {
+                join.left = Arc::new(self.plan(Arc::unwrap_or_clone(join.left))?);
+                let scope = Arc::clone(join.left.schema());
+                join.right = Arc::new(
+                    self.within(scope, |typing| typing.plan(Arc::unwrap_or_clone(join.right)))?,
+                );
+                Ok(LogicalPlan::Join(join))
+            }
+            other => Ok(other.map_children(|child| self.plan(child).map(Transformed::yes))?.data),
+        }
+    }
+
+    fn subqueries(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if !any_expression(&plan, has_subquery) {
+            return Ok(plan);
+        }
+        let scope = Arc::new(merge_schema(&plan.inputs()));
+        self.within(scope, |typing| {
+            let plan = plan.map_subqueries(|query| typing.plan(query).map(Transformed::yes))?;
+            Ok(plan.data)
+        })
+    }
+
+    fn within(
+        &mut self,
+        scope: DFSchemaRef,
+        typed: impl FnOnce(&mut Self) -> Result<LogicalPlan>,
+    ) -> Result<LogicalPlan> {
+        self.scopes.push(scope);
+        let plan = typed(self);
+        self.scopes.pop();
+        plan
+    }
+
+    /// A node above inputs and subqueries whose types are settled.
+    fn node(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if has_only_columns(&plan) {
+            return if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() };
+        }
+        let mut plan = match plan {
+            LogicalPlan::Join(join) => match expand_set_operation(join, |plan| self.node(plan))? {
+                Ok(expanded) => {
+                    self.has_expanded = true;
+                    return Ok(expanded);
+                }
+                Err(join) if has_only_column_keys(&join) => return keyed(join),
+                Err(mut join) => {
+                    meet_keys(&mut join);
+                    LogicalPlan::Join(join)
+                }
+            },
+            LogicalPlan::Union(union) => {
+                TypeCoercionRewriter::coerce_union(unite(union)?)?.recompute_schema()?
+            }
+            LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans }) => {
+                let references = outer_ref_columns.into_iter().map(|expr| self.retyped(expr));
+                let outer_ref_columns = references.collect();
+                return Ok(LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans }));
+            }
+            other => other,
+        };
+        let schema = schema_of_inputs(&plan)?;
+        if let LogicalPlan::Filter(filter) = &mut plan {
+            // `WHERE NULL`.
+            let condition = self.expr(std::mem::take(&mut filter.predicate), &schema)?;
+            filter.predicate = condition.cast_to(&DataType::Boolean, &schema)?;
+            return plan.recompute_schema();
+        }
+        let names = NamePreserver::new(&plan);
+        let plan = plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            Ok(Transformed::yes(name.restore(self.expr(expr, &schema)?)))
+        })?;
+        TypeCoercionRewriter::new(&schema).coerce_plan(plan.data)?.recompute_schema()
+    }
+
+    fn expr(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        let mut rewriter = TypeCoercionRewriter::new(schema);
+        let typed = expr.transform_up(|expr| match expr {
+            Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
+            Expr::WindowFunction(_) => rewriter.f_up(by_peers(widened(expr, schema).data, schema)?),
+            expr => rewriter.f_up(widened(expr, schema).data),
+        });
+        Ok(typed?.data)
+    }
+
+    /// A reference with the type that the column has by now.
+    fn retyped(&self, expr: Expr) -> Expr {
+        let Expr::OuterReferenceColumn(field, column) = expr else { return expr };
+        let found = self.scopes.iter().rev().find_map(|scope| {
+            let index = scope.maybe_index_of_column(&column)?;
+            Some(scope.field(index).data_type().clone())
+        });
+        match found {
+            Some(found) if found != *field.data_type() => {
+                let field = Arc::new(field.as_ref().clone().with_data_type(found));
+                Expr::OuterReferenceColumn(field, column)
+            }
+            _ => Expr::OuterReferenceColumn(field, column),
+        }
+    }
+}
+
+/// The columns that a node's expressions read.
+fn schema_of_inputs(plan: &LogicalPlan) -> Result<DFSchemaRef> {
+    if let LogicalPlan::TableScan(scan) = plan {
+        let of_file =
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        return Ok(Arc::new(of_file));
+    }
+    let inputs = plan.inputs();
+    Ok(match inputs.as_slice() {
+        [input] => Arc::clone(input.schema()),
+        inputs => Arc::new(merge_schema(inputs)),
+    })
+}
+
+/// A join whose keys are all that it has, and are columns: they change no column.
+fn keyed(mut join: Join) -> Result<LogicalPlan> {
+    meet_keys(&mut join);
+    // Keys are looked up in the schemas of their own sides.
+    let plan = TypeCoercionRewriter::new(&DFSchema::empty()).coerce_join(join)?;
+    if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() }
+}
+
+/// Whether there is nothing to coerce in a node's own expressions.
+fn has_only_columns(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Join(join) => join.on.is_empty() && join.filter.is_none(),
+        LogicalPlan::TableScan(scan) => scan.filters.is_empty(),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Aggregate(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Subquery(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::EmptyRelation(_) => !any_expression(plan, |expr| !is_column(expr)),
+        _ => false,
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Alias(Alias { expr, .. }) => is_column(expr),
+        _ => false,
+    }
+}
+
+fn has_only_column_keys(join: &Join) -> bool {
+    join.filter.is_none() && join.on.iter().all(|(left, right)| is_column(left) && is_column(right))
+}
+
+/// Whether a node's schema is known to have the types of its inputs; rules may have changed those
+/// and not the nodes above them.
+fn is_fresh(plan: &LogicalPlan) -> bool {
+    let same = |below: &mut dyn Iterator<Item = &FieldRef>| {
+        plan.schema().fields().iter().zip(below).all(|(field, below)| {
+            Arc::ptr_eq(field, below) || field.data_type() == below.data_type()
+        })
+    };
+    match plan {
+        LogicalPlan::Join(join) => {
+            let (left, right) = (join.left.schema(), join.right.schema());
+            same(&mut left.fields().iter().chain(right.fields()))
+        }
+        LogicalPlan::SubqueryAlias(alias) => same(&mut alias.input.schema().fields().iter()),
+        LogicalPlan::TableScan(_)
+        | LogicalPlan::EmptyRelation(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Subquery(_) => true,
+        _ => false,
+    }
+}
