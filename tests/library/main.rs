@@ -4,6 +4,7 @@
 //! * `sources`: its own sources and sinks.
 //! * `builder`: frames beside the same SQL.
 //! * `concurrent`: one session, several threads.
+//! * `long_values`: long texts and lists in little memory.
 //! * `data`: tables, and results as text.
 
 mod aggregates;
@@ -11,4 +12,5 @@ mod builder;
 mod concurrent;
 mod data;
 mod functions;
+mod long_values;
 mod sources;

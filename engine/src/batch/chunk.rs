@@ -179,6 +179,17 @@ impl Chunk {
         Ok(Chunk::new(columns.collect::<Result<_>>()?, live, self.place))
     }
 
+    /// The same rows, all of them live, with flat columns, but that lists and values like them,
+    /// which may be long, stay where they are held once for several rows.
+    pub fn flatten(self) -> Result<Chunk> {
+        debug_assert!(self.selection.is_none());
+        let columns = self.columns.iter().map(|column| match column.logical().is_nested() {
+            true => Ok(column.clone()),
+            false => Ok(Column::flat(column.logical().clone(), column.to_array(self.rows)?)),
+        });
+        Ok(Chunk::new(columns.collect::<Result<_>>()?, self.rows, self.place))
+    }
+
     /// The live rows copied together where that saves dragging dead ones along: no selection, but
     /// constants and dictionary columns stay what they are. Free when all rows are live.
     pub fn copy_live(self) -> Result<Chunk> {

@@ -255,12 +255,12 @@ impl Column {
     }
 
     /// The values of the rows `indices` names, copied together into a flat column; a dictionary
-    /// column copies its indices only and stays one.
+    /// column copies its indices only and stays one, and so does one of lists, which may be long.
     pub fn copy_rows(&self, indices: &Indices) -> Result<Column> {
         let logical = self.logical.clone();
         Ok(match &self.form {
             Form::Constant(_) if !indices.has_nulls() => self.clone(),
-            Form::Indexed(i) if i.domain.is_some() => {
+            Form::Indexed(i) if i.domain.is_some() || i.base.data_type().is_nested() => {
                 let indices = Arc::new(i.indices.compose(indices));
                 Column::indexed(logical, indices, i.base.clone(), i.domain)
             }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::batch::{COMPACT_BELOW, Chunk};
 use crate::error::Result;
-use crate::expr::{Conjunction, Expr, Functions};
+use crate::expr::{Conjunction, Expr, Functions, Written};
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
 use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
@@ -93,6 +93,10 @@ impl Transform for FilterTransform {
 }
 
 impl TransformWorker for FilterWorker {
+    fn written(&self) -> Written {
+        Written::Varying
+    }
+
     fn push(&mut self, input: Chunk, _: &Context) -> Result<Pushed> {
         let output = match self.conjunction.select(&input)? {
             None => input,

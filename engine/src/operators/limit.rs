@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::batch::Chunk;
 use crate::error::Result;
+use crate::expr::Written;
 use crate::pipeline::{Context, Pushed, Transform, TransformWorker};
 use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
@@ -101,6 +102,10 @@ impl Transform for LimitTransform {
 }
 
 impl TransformWorker for LimitWorker {
+    fn written(&self) -> Written {
+        Written::Nothing
+    }
+
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
         if cx.query.keep_order {
             let token = cx.order.token();

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::batch::Chunk;
 use crate::error::{Error, Result};
-use crate::expr::{Evaluator, Expr, Functions, Piece};
+use crate::expr::{Evaluator, Expr, Functions, Piece, Written};
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 use crate::plan::{Build, Field, Intake, Spec, Stream, from_fields_with, take_inputs, to_fields};
 
@@ -111,6 +111,10 @@ impl Transform for ProjectTransform {
 }
 
 impl TransformWorker for ProjectWorker {
+    fn written(&self) -> Written {
+        Written::Varying
+    }
+
     fn push(&mut self, input: Chunk, _: &Context) -> Result<Pushed> {
         self.rest = None;
         let output = self.piece(input, 0)?;

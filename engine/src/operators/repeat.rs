@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::batch::{CHUNK_ROWS, Chunk, Indices};
 use crate::error::{Error, Result};
+use crate::expr::Written;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 use crate::plan::{Build, Field, Intake, Spec, Stream, take_inputs, to_fields};
 
@@ -87,6 +88,10 @@ struct RepeatWorker {
 }
 
 impl TransformWorker for RepeatWorker {
+    fn written(&self) -> Written {
+        Written::Nothing
+    }
+
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
         cx.check()?;
         let counts = input.live_array(self.count)?;

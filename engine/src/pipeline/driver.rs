@@ -21,7 +21,9 @@
 //! pull has named it, when the chunks of all earlier ones have been delivered and the sinks have
 //! ended theirs: a worker that waits for its turn holds nothing that others wait for.
 //!
-//! Memory: the chunks on the stack, at most one or two per stage.
+//! Memory: the chunks on the stack, at most one or two per stage. Values of a chunk may be held
+//! once for many rows, and take much more where a stage writes them out: a stage gets only as many
+//! of its rows at a time as take little then, or a single one.
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use super::order::Lane;
 use super::roles::{Consumed, Pull, Pushed, Source, SourceWorker, Step};
 use crate::batch::{Chunk, MAX_CHUNK_ROWS, Place};
 use crate::error::{Error, Result};
+use crate::expr::{Written, rows_within};
 use crate::scheduler::Token;
 
 /// How a turn of a driver ended.
@@ -234,6 +237,7 @@ impl Driver {
             let (rows, name) = (chunk.rows(), self.at());
             return Err(Error::internal(format!("a chunk of {rows} rows behind {name}")));
         }
+        let chunk = self.cut(id, chunk);
         let place = Place { morsel: self.morsel, sequence: self.sequences[id] };
         let chunk = chunk.with_place(place);
         let refused = match &mut self.stages[id] {
@@ -286,6 +290,21 @@ impl Driver {
         self.sequences[id] =
             taken.ok_or_else(|| Error::internal("more chunks in a morsel than can be numbered"))?;
         Ok(None)
+    }
+
+    /// As many rows of a chunk as a stage should be given at once; the others are delivered next.
+    fn cut(&mut self, id: StageId, chunk: Chunk) -> Chunk {
+        let written = match &self.stages[id] {
+            StageWorker::Transform(worker, _) => worker.written(),
+            StageWorker::Sink(_) => Written::All,
+            StageWorker::Fork(_) => Written::Nothing,
+        };
+        let (live, rows) = (chunk.live_rows(), rows_within(&chunk, written));
+        if rows == live {
+            return chunk;
+        }
+        self.stack.push(Work::Deliver(id, chunk.slice(rows, live - rows)));
+        chunk.slice(0, rows)
     }
 
     /// Notes that a transform is finished, and delivers what still comes out of it.

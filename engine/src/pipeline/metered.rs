@@ -12,6 +12,7 @@ use super::roles::{
 };
 use crate::batch::Chunk;
 use crate::error::Result;
+use crate::expr::Written;
 use crate::observe::{self, Count, Meter};
 use crate::scheduler::Token;
 
@@ -89,6 +90,10 @@ impl Transform for Metered<dyn Transform> {
 }
 
 impl TransformWorker for MeteredWorker<dyn TransformWorker> {
+    fn written(&self) -> Written {
+        self.worker.written()
+    }
+
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
         timed(&self.meter, || self.worker.push(input, cx))
     }

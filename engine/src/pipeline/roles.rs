@@ -3,6 +3,7 @@
 use super::context::Context;
 use crate::batch::Chunk;
 use crate::error::Result;
+use crate::expr::Written;
 use crate::scheduler::Token;
 
 /// What a source worker has for the driver.
@@ -104,6 +105,12 @@ pub trait Transform: Send + Sync {
 pub trait TransformWorker: Send {
     /// Takes a chunk. Called only when nothing is left of the chunk before.
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed>;
+
+    /// What it writes out of values that a chunk may hold once for many rows: it is given few rows
+    /// of such chunks at a time.
+    fn written(&self) -> Written {
+        Written::Nested
+    }
 
     /// More of the chunk pushed last, after [`Pushed::HaveMore`].
     fn resume(&mut self, cx: &Context) -> Result<Step> {

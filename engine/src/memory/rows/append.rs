@@ -60,6 +60,7 @@ impl RowPages {
         }
         let rows = ends.last().copied().unwrap_or(0);
         let heap = heap_bytes(&layout, &sources, rows);
+        self.longest_heap = heap.iter().copied().fold(self.longest_heap, usize::max);
         let mut done = 0;
         for (lane, &end) in ends.iter().enumerate() {
             while done < end {
@@ -127,6 +128,7 @@ impl RowPages {
         let layout = self.layout().clone();
         let width = layout.width();
         self.nulls.iter_mut().zip(&from.nulls).for_each(|(own, other)| *own |= other);
+        self.longest_heap = self.longest_heap.max(from.longest_heap);
         if !layout.has_heap() {
             return self.append_fixed_rows(from, rows, lane, memory, refs);
         }

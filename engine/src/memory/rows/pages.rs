@@ -153,6 +153,8 @@ pub struct RowPages {
     bytes: usize,
     /// By column, whether a NULL was ever stored.
     pub(super) nulls: Vec<bool>,
+    /// No row has more bytes in the heap.
+    pub(super) longest_heap: usize,
 }
 
 impl RowPages {
@@ -168,7 +170,17 @@ impl RowPages {
         let nulls = vec![false; layout.columns()];
         let lanes = vec![Lane::default(); lanes.clamp(1, usize::from(u16::MAX))];
         let (pages, strict) = (Vec::new(), false);
-        RowPages { layout, page_bytes, strict, pages, lanes, rows: 0, bytes: 0, nulls }
+        RowPages {
+            layout,
+            page_bytes,
+            strict,
+            pages,
+            lanes,
+            rows: 0,
+            bytes: 0,
+            nulls,
+            longest_heap: 0,
+        }
     }
 
     /// The same for an owner that cannot make room: a refusal of memory is an error.
@@ -195,6 +207,11 @@ impl RowPages {
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
+    }
+
+    /// Bytes that no row has more of in the heap.
+    pub fn longest_heap(&self) -> usize {
+        self.longest_heap
     }
 
     /// Bytes of all pages: what they are charged with.
@@ -270,6 +287,7 @@ impl RowPages {
         self.pages.extend(other.pages);
         self.rows += other.rows;
         self.bytes += other.bytes;
+        self.longest_heap = self.longest_heap.max(other.longest_heap);
         self.nulls.iter_mut().zip(other.nulls).for_each(|(a, b)| *a |= b);
         if let (Some(own), Some(other)) = (self.lanes.first_mut(), other.lanes.first()) {
             own.open = own.open.or(other.open.map(|open| open + behind));
@@ -282,7 +300,8 @@ impl RowPages {
     pub fn into_lanes(self) -> Vec<RowPages> {
         let empty = || {
             let pages = RowPages::new(self.layout.clone(), self.page_bytes);
-            RowPages { nulls: self.nulls.clone(), strict: self.strict, ..pages }
+            let (strict, longest_heap) = (self.strict, self.longest_heap);
+            RowPages { nulls: self.nulls.clone(), strict, longest_heap, ..pages }
         };
         let mut lanes: Vec<RowPages> = self.lanes.iter().map(|_| empty()).collect();
         for mut page in self.pages {
@@ -322,6 +341,7 @@ impl RowPages {
         let page = Page { rows, heap, bytes: bytes.into_boxed_slice(), lane: 0 };
         self.rows += rows;
         self.bytes += page.bytes.len();
+        self.longest_heap = self.longest_heap.max(heap);
         // NULLs are not looked for: the page may have some in any column.
         self.nulls.fill(true);
         self.pages.push(page);
@@ -334,6 +354,7 @@ impl RowPages {
         self.lanes.fill(Lane::default());
         self.rows = 0;
         self.bytes = 0;
+        self.longest_heap = 0;
         self.nulls.fill(false);
     }
 

@@ -16,11 +16,23 @@ use crate::error::Result;
 use crate::memory::Reservation;
 use crate::memory::rows::packed::{PackedRow, UNPACK_ROWS_MAX, Unpacker};
 
-/// Bytes of rows after which arrays are given out even if they are few rows.
+/// Bytes of rows after which arrays are given out even if they are few rows, where memory is
+/// plenty, and where it is short.
 const MERGED_BYTES_MAX: usize = 1 << 20;
+const MERGED_BYTES_MIN: usize = 256 << 10;
 
-/// Memory of a merger beside its cursors: the arrays being made, and those just given out.
-pub const MERGER_BYTES: usize = 2 * MERGED_BYTES_MAX;
+/// Which part of the budget these rows may take.
+const MERGED_SHARE: usize = 64;
+
+fn merged_bytes(limit: usize) -> usize {
+    (limit / MERGED_SHARE).clamp(MERGED_BYTES_MIN, MERGED_BYTES_MAX)
+}
+
+/// Memory of a merger beside its cursors, in a budget: the arrays being made, and those just given
+/// out.
+pub fn merger_bytes(limit: usize) -> usize {
+    2 * merged_bytes(limit)
+}
 
 /// Some rows in order.
 #[derive(Debug)]
@@ -37,6 +49,7 @@ pub struct Merger {
     cursors: Vec<Cursor>,
     state: State,
     pending: Pending,
+    merged_bytes: usize,
     _charge: Reservation,
 }
 
@@ -48,19 +61,21 @@ struct Pending {
 
 impl Merger {
     /// A merger that is at no range yet. Its cursors, with windows of `window_bytes` where runs
-    /// are on tape, and [`MERGER_BYTES`] are charged to `charge`.
+    /// are on tape, and [`merger_bytes`] are charged to `charge`.
     ///
     /// # Errors
     /// `OutOfMemory` when these cannot be reserved.
     pub fn new(set: Arc<RunSet>, window_bytes: usize, mut charge: Reservation) -> Result<Self> {
-        charge.grow(MERGER_BYTES + set.runs.len() * (cursor_bytes(0)))?;
+        let limit = charge.governor().limit();
+        charge.grow(merger_bytes(limit) + set.runs.len() * (cursor_bytes(0)))?;
         let mut cursors = Vec::with_capacity(set.runs.len());
         for run in &set.runs {
             cursors.push(Cursor::new(run.clone(), window_bytes, charge.child(0)?)?);
         }
         let unpacker = Unpacker::new(set.shape().layout().clone(), CHUNK_ROWS);
         let pending = Pending { rows: Vec::with_capacity(UNPACK_ROWS_MAX), unpacker };
-        let mut merger = Merger { set, cursors, state: State::default(), pending, _charge: charge };
+        let (state, merged_bytes) = (State::default(), merged_bytes(limit));
+        let mut merger = Merger { set, cursors, state, pending, merged_bytes, _charge: charge };
         merger.state.restart(merger.set.shape(), &mut merger.cursors[..0], &[], None);
         Ok(merger)
     }
@@ -87,10 +102,10 @@ impl Merger {
     /// # Errors
     /// `Io` when a tape cannot be read.
     pub fn next_rows(&mut self) -> Result<Option<Merged>> {
-        let Merger { set, cursors, state, pending, .. } = self;
+        let Merger { set, cursors, state, pending, merged_bytes, .. } = self;
         let mut tournament = Tournament::new(set.shape(), cursors, state);
         let (mut rows, mut bytes) = (0, 0);
-        while rows < CHUNK_ROWS && bytes < MERGED_BYTES_MAX {
+        while rows < CHUNK_ROWS && bytes < *merged_bytes {
             let Some(winner) = tournament.winner() else { break };
             let cursor = &tournament.cursors()[winner];
             let place = cursor.place();

@@ -51,7 +51,7 @@ mod writer;
 pub use bound::Bound;
 pub use builder::{BUILDER_MINIMUM, RUN_BYTES_MAX, RunBuilder};
 pub use cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
-pub use merge::{MERGER_BYTES, Merged, Merger};
+pub use merge::{Merged, Merger, merger_bytes};
 pub use pool::RunPool;
 pub use run::Run;
 pub use set::RunSet;

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! While rows come, builders take what they get and spill when they are refused. When all have
-//! come, runs stay in memory if they take at most half of the budget and none had to be spilled,
-//! because whoever reads them needs memory too; otherwise they are all written. Merging takes at
-//! most a quarter of the budget for its windows.
+//! come, runs stay in memory if they take at most half of the budget (less if they have lists) and
+//! none had to be spilled, because whoever reads them needs memory too; otherwise they are all
+//! written. Merging takes at most a quarter of the budget for its windows.
 //!
 //! Memory: the least it works with, declared when the first rows come, is a builder for each
-//! worker ([`BUILDER_MINIMUM`], about 0.4 MB), what one merger of eight runs needs (2.4 MB), and
-//! what its owner wants for the first reader.
+//! worker ([`BUILDER_MINIMUM`], about 0.4 MB), what one merger of eight runs needs (0.7 to 2.2 MB),
+//! and what its owner wants for the first reader.
 //!
 //! Concurrency: builders and mergers belong to workers; what they share is behind one lock that is
 //! held while runs change hands.
@@ -28,7 +28,7 @@ use super::Check;
 use super::bound::Bound;
 use super::builder::{BUILDER_MINIMUM, RunBuilder};
 use super::cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
-use super::merge::{MERGER_BYTES, Merger};
+use super::merge::{Merger, merger_bytes};
 use super::pool::RunPool;
 use super::run::Run;
 use super::set::RunSet;
@@ -45,12 +45,17 @@ const WINDOWS_SHARE: usize = 4;
 /// The part of the budget that runs in memory may take while they are read.
 const IN_MEMORY_SHARE: usize = 2;
 
+/// The same where rows have lists, which may be long: whoever reads them needs room for several.
+const IN_MEMORY_SHARE_OF_LISTS: usize = 16;
+
 /// The fewest runs that are worth merging into fewer.
 const FAN_IN_MIN: usize = 8;
 
 /// What one merger of [`FAN_IN_MIN`] runs needs; set aside while rows come, so that a sort that has
 /// begun can end.
-const MERGER_MINIMUM: usize = MERGER_BYTES + FAN_IN_MIN * cursor_bytes(WINDOW_BYTES_MIN);
+fn merger_minimum(memory: &Governor) -> usize {
+    merger_bytes(memory.limit()) + FAN_IN_MIN * cursor_bytes(WINDOW_BYTES_MIN)
+}
 
 /// One sort; see the module documentation.
 pub struct Sorting {
@@ -157,7 +162,7 @@ impl Sorting {
         let root = match inner.root.take() {
             Some(root) => root,
             None => {
-                let minimum = SPILL_BYTES + self.first_reader_bytes();
+                let minimum = SPILL_BYTES + self.first_reader_bytes(memory);
                 let mut root = memory.reserve(self.name, minimum)?;
                 root.grow(minimum)?;
                 let state: Arc<dyn Revocable> = self.clone();
@@ -171,8 +176,8 @@ impl Sorting {
         Ok((inner.builders - 1, child?))
     }
 
-    fn first_reader_bytes(&self) -> usize {
-        MERGER_MINIMUM + self.reader_bytes
+    fn first_reader_bytes(&self, memory: &Governor) -> usize {
+        merger_minimum(memory) + self.reader_bytes
     }
 
     /// Takes the runs of a builder.
@@ -186,7 +191,11 @@ impl Sorting {
         let limit = memory.limit();
         let runs = std::mem::take(&mut inner.runs);
         let in_memory: usize = runs.iter().map(Run::memory_bytes).sum();
-        let spill = runs.iter().any(Run::is_spilled) || in_memory > limit / IN_MEMORY_SHARE;
+        let share = match self.types.iter().any(DataType::is_nested) {
+            true => IN_MEMORY_SHARE_OF_LISTS,
+            false => IN_MEMORY_SHARE,
+        };
+        let spill = runs.iter().any(Run::is_spilled) || in_memory > limit / share;
         let threads = if self.limit.is_some() { 1 } else { threads.max(1) };
         let at_once = (limit / WINDOWS_SHARE) / cursor_bytes(WINDOW_BYTES_MIN);
         let target = (at_once / threads).max(FAN_IN_MIN);
@@ -258,7 +267,7 @@ impl Sorting {
         let window = (share / cursors).saturating_sub(cursor_bytes(0));
         let window_bytes = window.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         let (charge, own) = match inner.root.as_mut().filter(|_| is_first) {
-            Some(root) => (root.cede(MERGER_MINIMUM), root.cede(self.reader_bytes)),
+            Some(root) => (root.cede(merger_minimum(memory)), root.cede(self.reader_bytes)),
             None => {
                 let own = inner.child(self.name, self.reader_bytes, memory)?;
                 (inner.child(self.name, 0, memory)?, own)

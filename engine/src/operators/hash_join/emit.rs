@@ -19,11 +19,29 @@ use crate::error::Result;
 /// Expressions over a selection compute dropped rows too; indices cost a lookup for each column.
 const SELECT_FROM: f64 = 0.5;
 
-/// The chunk of these pairs: the output's probe columns, then its build columns.
+/// The chunk of these pairs: the output's probe columns, then its build columns. Pairs whose build
+/// rows had no room in it are left; the others are gone.
 ///
 /// # Errors
 /// `Internal` when the chunk or the table does not have the columns.
-pub(super) fn emit(shape: &Shape, table: &Table, input: &Chunk, pairs: &Pairs) -> Result<Chunk> {
+pub(super) fn emit(
+    shape: &Shape,
+    table: &Table,
+    input: &Chunk,
+    pairs: &mut Pairs,
+) -> Result<Chunk> {
+    let within = table.within(&shape.build_output, &pairs.build);
+    if within < pairs.len() {
+        let rest = pairs.split_off(within);
+        let given = std::mem::replace(pairs, rest);
+        return emit_all(shape, table, input, &given);
+    }
+    let chunk = emit_all(shape, table, input, pairs);
+    pairs.clear();
+    chunk
+}
+
+fn emit_all(shape: &Shape, table: &Table, input: &Chunk, pairs: &Pairs) -> Result<Chunk> {
     let output = input.project(&shape.probe_output)?;
     let live = input.live_positions();
     let rows = input.rows();
@@ -42,7 +60,7 @@ pub(super) fn emit(shape: &Shape, table: &Table, input: &Chunk, pairs: &Pairs) -
     let built = table.columns(&shape.build_output, &pairs.build, None)?;
     let thin = (kept.len() as f64) < COMPACT_BELOW * rows as f64;
     let output = output.reindex(&Arc::new(Indices::new(kept)));
-    Ok((if thin { output.compact()? } else { output }).widen(built))
+    Ok((if thin { output.flatten()? } else { output }).widen(built))
 }
 
 /// The pairs with a build row as a chunk of these columns, for a condition.

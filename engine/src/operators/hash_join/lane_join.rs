@@ -204,6 +204,7 @@ impl ByBlocks {
         match asked {
             Asked::Match if kind.gives_pairs() => {
                 matcher.look_up(&chunk)?;
+                matcher.pairs.clear();
                 self.current = Some((row, chunk, Walk::default()));
             }
             Asked::Match if kind.gives_build_rows() => matcher.mark_existing(&chunk, cx)?,
@@ -264,21 +265,26 @@ fn pairs(
     cx.check()?;
     let shared = matcher.shared.clone();
     let shape: &Shape = &shared.shape;
-    let more = matcher.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
-    matcher.filter(&chunk)?;
-    for &row in &matcher.pairs.probe {
-        let row = first + row as usize;
-        if shape.kind == JoinKind::Single && matched.is_set(row) {
-            return Err(JoinKind::several_rows());
+    let mut more = true;
+    // Otherwise some are left of those that were found before.
+    if matcher.pairs.is_empty() {
+        more = matcher.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
+        matcher.filter(&chunk)?;
+        for &row in &matcher.pairs.probe {
+            let row = first + row as usize;
+            if shape.kind == JoinKind::Single && matched.is_set(row) {
+                return Err(JoinKind::several_rows());
+            }
+            matched.set(row);
         }
-        matched.set(row);
-    }
-    if shape.kind.gives_build_rows() {
-        matcher.table.mark(&matcher.pairs.build);
+        if shape.kind.gives_build_rows() {
+            matcher.table.mark(&matcher.pairs.build);
+        }
     }
     let output = match matcher.pairs.is_empty() {
         true => None,
-        false => Some(emit(shape, &matcher.table, &chunk, &matcher.pairs)?),
+        false => Some(emit(shape, &matcher.table, &chunk, &mut matcher.pairs)?),
     };
+    more |= !matcher.pairs.is_empty();
     Ok((output, more.then_some((first, chunk, walk))))
 }

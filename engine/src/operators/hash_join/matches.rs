@@ -30,6 +30,11 @@ impl Pairs {
         self.build.push(build);
     }
 
+    /// Takes the pairs from number `at` on out.
+    pub(super) fn split_off(&mut self, at: usize) -> Pairs {
+        Pairs { probe: self.probe.split_off(at), build: self.build.split_off(at) }
+    }
+
     /// Keeps the pairs with these numbers.
     pub(super) fn keep(&mut self, numbers: &Selection) {
         let numbers = numbers.as_slice().iter().map(|&pair| pair as usize);

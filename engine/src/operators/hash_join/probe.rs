@@ -22,6 +22,7 @@ use super::shape::{Shape, Shared};
 use super::table::Table;
 use crate::batch::{Chunk, Column, MAX_CHUNK_ROWS, Selection};
 use crate::error::Result;
+use crate::expr::Written;
 use crate::memory::Governor;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
@@ -72,6 +73,11 @@ struct Current {
 }
 
 impl TransformWorker for ProbeWorker {
+    fn written(&self) -> Written {
+        let is_nested = self.matcher.shared.shape.has_nested_keys();
+        if is_nested { Written::Nested } else { Written::Nothing }
+    }
+
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
         let is_empty = match &self.members {
             Some(members) => members.is_empty(),
@@ -159,6 +165,7 @@ impl ProbeWorker {
                 return Err(JoinKind::several_rows());
             }
         }
+        self.matcher.pairs.clear();
         self.current = Some(Current { chunk: input, walk: Walk::default(), open: None });
         Ok(match self.next(cx)? {
             None => Pushed::NeedInput,
@@ -173,24 +180,28 @@ impl ProbeWorker {
             let matcher = &mut self.matcher;
             let kind = matcher.shared.shape.kind;
             let unmatched = kind.adds_nulls_to_build();
-            // One less than fits, for a row that is found to be without match only now.
-            let more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1);
-            match (matcher.has_residual(), unmatched) {
-                (false, _) => (),
-                (true, false) => matcher.filter(&current.chunk)?,
-                (true, true) => filter_left(matcher, &mut current, more)?,
-            }
-            if matcher.has_residual() && kind.gives_build_rows() {
-                matcher.table.mark(&matcher.pairs.build);
+            let mut more = true;
+            // Otherwise some are left of those that were found before.
+            if matcher.pairs.is_empty() {
+                // One less than fits, for a row that is found to be without match only now.
+                more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1);
+                match (matcher.has_residual(), unmatched) {
+                    (false, _) => (),
+                    (true, false) => matcher.filter(&current.chunk)?,
+                    (true, true) => filter_left(matcher, &mut current, more)?,
+                }
+                if matcher.has_residual() && kind.gives_build_rows() {
+                    matcher.table.mark(&matcher.pairs.build);
+                }
             }
             let output = match matcher.pairs.is_empty() {
                 true => None,
                 false => {
                     let (shape, table) = (&matcher.shared.shape, &matcher.table);
-                    Some(emit(shape, table, &current.chunk, &matcher.pairs)?)
+                    Some(emit(shape, table, &current.chunk, &mut matcher.pairs)?)
                 }
             };
-            if more {
+            if more || !matcher.pairs.is_empty() {
                 self.current = Some(current);
             }
             if output.is_some() {

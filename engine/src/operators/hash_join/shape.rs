@@ -107,6 +107,11 @@ impl ProbeLayout {
 }
 
 impl Shape {
+    /// Whether lists or values like them are keys.
+    pub(super) fn has_nested_keys(&self) -> bool {
+        self.stored.iter().any(|stored| stored.normalised)
+    }
+
     pub(super) fn new(spec: &HashJoin, probe: &Schema, build: &Schema) -> Result<Self> {
         let type_of = |column: usize| build.field(column).data_type().clone();
         let key_types: Vec<DataType> = spec.build_keys.iter().map(|&c| type_of(c)).collect();

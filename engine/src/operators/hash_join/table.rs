@@ -2,7 +2,8 @@
 //!
 //! Small build sides have the columns that the output needs decoded into arrays once; chunks then
 //! carry indices into them, and no value is copied for any match. Otherwise the columns are read
-//! from the rows, for the rows that matched.
+//! from the rows, for the rows that matched; where texts and lists make these large, for a part of
+//! them at a time.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::shape::{Payload, Shape};
 use super::store::Store;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, NULL_INDEX, Ordinals, Picked, pick};
 use crate::error::{Error, Result};
+use crate::expr::WRITTEN_BYTES_MAX;
 use crate::memory::Reservation;
 use crate::memory::rows::{RowMarks, RowRef};
 
@@ -146,6 +148,32 @@ impl Table {
         self.store.as_deref().ok_or_else(|| Error::internal("a join's rows are read after all"))
     }
 
+    /// How many of the build rows with these numbers, from the first, take little memory as
+    /// columns; at least one.
+    pub(super) fn within(&self, payload: &[Payload], numbers: &[u32]) -> usize {
+        let Some(store) = self.store.as_deref().filter(|_| !payload.is_empty()) else {
+            return numbers.len();
+        };
+        let longest = store.pages().longest_heap().saturating_mul(numbers.len());
+        if longest <= WRITTEN_BYTES_MAX || self.has_arrays(payload) {
+            return numbers.len();
+        }
+        let mut bytes = 0;
+        let within = numbers.iter().take_while(|&&number| {
+            bytes += match number {
+                NONE => 0,
+                number => store.pages().stored_bytes(store.row(number)),
+            };
+            bytes <= WRITTEN_BYTES_MAX
+        });
+        within.count().max(1).min(numbers.len())
+    }
+
+    /// Whether these columns have been decoded.
+    fn has_arrays(&self, payload: &[Payload]) -> bool {
+        payload.iter().all(|p| matches!(self.arrays.get(p.stored), Some(Some(_))))
+    }
+
     /// The build rows with these numbers as columns; NULL for [`NONE`]. With `spread`, value `i` is
     /// put at the physical row `spread.0[i]` of `spread.1` rows, and the others are unspecified.
     ///
@@ -164,7 +192,7 @@ impl Table {
             return Ok(payload.iter().map(|p| Column::null(p.logical.clone())).collect());
         }
         let store = self.store()?;
-        if payload.iter().all(|p| matches!(self.arrays.get(p.stored), Some(Some(_)))) {
+        if self.has_arrays(payload) {
             let position = |number| match number {
                 NONE => NULL_INDEX,
                 number => store.position(number),

@@ -18,6 +18,7 @@ use super::shape::{Shape, Shared};
 use super::store::{Columns, Group};
 use crate::batch::{CHUNK_ROWS, COMPACT_BELOW, Chunk, Column, Indices, Selection, all_rows};
 use crate::error::Result;
+use crate::expr::Written;
 use crate::operators::JoinKind;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
@@ -81,6 +82,10 @@ struct Current {
 }
 
 impl TransformWorker for ProbeWorker {
+    fn written(&self) -> Written {
+        Written::Nothing
+    }
+
     fn push(&mut self, input: Chunk, cx: &Context) -> Result<Pushed> {
         let kind = self.shared.shape.kind;
         if self.reader.side.is_empty() && kind.drops_unmatched_probe() {
@@ -354,7 +359,7 @@ impl Strips<'_> {
             Column::indexed(logical, build.clone(), self.columns[stored].clone(), None)
         });
         let output = current.chunk.project(&self.shape.probe_output)?.reindex(&probe);
-        let output = if thin { output.compact()? } else { output };
+        let output = if thin { output.flatten()? } else { output };
         self.ready.push_back(output.widen(built));
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! From an aggregate's kind and types to what computes it.
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, IntervalUnit};
-use std::sync::Arc;
 
 use super::custom::{Custom, CustomArgument, CustomCall};
-use super::evaluate::{Evaluate, Span};
+use super::evaluate::{Evaluate, Results, Span};
 use super::extremes::{FloatExtreme, IntegerExtreme, KeyExtreme};
 use super::lane::{
     KeyLane, Lane, Values, floats, integers, presence, small_integers, wide_integers,
@@ -233,10 +232,8 @@ struct CountRows {
 }
 
 impl Evaluate for CountRows {
-    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<ArrayRef> {
-        let bounds = &span.bounds[self.frame];
-        let frames = bounds.starts().iter().zip(bounds.ends());
-        let counts = frames.map(|(&start, &end)| end.saturating_sub(start) as i64);
-        Ok(Arc::new(Int64Array::from_iter_values(counts)))
+    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<Results> {
+        let counts = span.frames(self.frame).map(|(start, end)| end.saturating_sub(start) as i64);
+        Ok(Results::of(Int64Array::from_iter_values(counts)))
     }
 }

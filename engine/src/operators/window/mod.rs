@@ -18,7 +18,8 @@
 //! The rows come out in the order of the keys, ties in the order of the input, with the results
 //! behind their columns.
 //!
-//! Memory: as a sort; and a store for each worker, of [`store::STORE_BYTES`] at least. What is
+//! Memory: as a sort; and a store for each worker, of [`store::STORE_BYTES`] at least, and the
+//! results of a few rows where they are texts or lists. What is
 //! computed in memory proportional to a frame, and ends in `OutOfMemory` when there is none: moving
 //! sums, extremes and statistics of values that cannot be taken off again, and aggregates that are
 //! not built in.
@@ -179,7 +180,8 @@ impl Spec for Window {
         let schema = self.schema(std::slice::from_ref(&input.schema))?;
         let plan = Arc::new(Plan::new(self, &input.schema, schema.clone())?);
         let sorting = Sorting::new("window", plan.types.clone(), plan.order(), plan.partition())?;
-        let sorting = Arc::new(sorting.with_reader_bytes(store::STORE_BYTES));
+        let bytes = store::STORE_BYTES + evaluate::result_bytes(&plan);
+        let sorting = Arc::new(sorting.with_reader_bytes(bytes));
         let source = Arc::new(WindowSource::new(plan, sorting.clone()));
         let after = build.sink(input, Arc::new(SortSink::new(sorting)));
         Ok(Stream::new(schema, source, after))

@@ -1,10 +1,8 @@
 //! Functions of a row's place in its partition.
 
-use std::sync::Arc;
+use arrow::array::{Float64Array, Int64Array};
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array};
-
-use super::evaluate::{Evaluate, Span};
+use super::evaluate::{Evaluate, Results, Span};
 use super::store::Store;
 use crate::error::Result;
 use crate::expr::Over;
@@ -53,7 +51,7 @@ impl Rank {
 }
 
 impl Evaluate for Rank {
-    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<ArrayRef> {
+    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<Results> {
         let Rank { over, kind, counts } = self;
         let ranks = span.marks.iter().map(|&mark| {
             counts.enter(mark, *over);
@@ -63,7 +61,7 @@ impl Evaluate for Rank {
                 RankKind::Dense => counts.groups,
             }
         });
-        Ok(Arc::new(Int64Array::from_iter_values(ranks)))
+        Ok(Results::of(Int64Array::from_iter_values(ranks)))
     }
 }
 
@@ -93,30 +91,28 @@ impl Share {
 }
 
 impl Evaluate for Share {
-    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<ArrayRef> {
+    fn evaluate(&mut self, span: &Span<'_>, _: &mut Store) -> Result<Results> {
         let Share { over, kind, counts, whole } = self;
-        let whole = &span.bounds[*whole];
-        let sizes = whole.starts().iter().zip(whole.ends()).map(|(start, end)| end - start);
+        let sizes = span.frames(*whole).map(|(start, end)| end - start);
         match *kind {
             ShareKind::Percent => {
                 let shares = span.marks.iter().zip(sizes).map(|(&mark, size)| {
                     counts.enter(mark, *over);
                     if size > 1 { (counts.rank - 1) as f64 / (size - 1) as f64 } else { 0.0 }
                 });
-                Ok(Arc::new(Float64Array::from_iter_values(shares)))
+                Ok(Results::of(Float64Array::from_iter_values(shares)))
             }
             ShareKind::Cumulative { peers } => {
-                let peers = &span.bounds[peers];
-                let up_to = peers.starts().iter().zip(peers.ends()).map(|(start, end)| end - start);
+                let up_to = span.frames(peers).map(|(start, end)| end - start);
                 let shares = up_to.zip(sizes).map(|(up_to, size)| up_to as f64 / size as f64);
-                Ok(Arc::new(Float64Array::from_iter_values(shares)))
+                Ok(Results::of(Float64Array::from_iter_values(shares)))
             }
             ShareKind::Tile(parts) => {
                 let tiles = span.marks.iter().zip(sizes).map(|(&mark, size)| {
                     counts.enter(mark, *over);
                     tile(counts.rows as u64 - 1, size, parts) as i64
                 });
-                Ok(Arc::new(Int64Array::from_iter_values(tiles)))
+                Ok(Results::of(Int64Array::from_iter_values(tiles)))
             }
         }
     }

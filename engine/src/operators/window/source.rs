@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::evaluate::Evaluation;
 use super::plan::Plan;
-use crate::batch::{Chunk, Column, Place};
+use crate::batch::{Chunk, Place};
 use crate::error::Result;
 use crate::memory::runs::{Merger, SortReader, Sorting};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
@@ -27,7 +27,6 @@ impl WindowSource {
 }
 
 struct WindowSourceWorker {
-    plan: Arc<Plan>,
     next_range: Arc<AtomicUsize>,
     ranges: usize,
     /// `None` when there is nothing (more) to do.
@@ -54,7 +53,6 @@ impl Source for WindowSource {
         let evaluation = Evaluation::new(&self.plan, memory)?;
         let work = Some(Work { merger, evaluation, is_merged: false });
         Ok(Box::new(WindowSourceWorker {
-            plan: self.plan.clone(),
             next_range: self.next_range.clone(),
             ranges,
             work,
@@ -79,12 +77,9 @@ impl SourceWorker for WindowSourceWorker {
         if let Some(range) = self.range {
             for _ in 0..STEPS {
                 check()?;
-                if let Some((columns, rows)) = work.evaluation.next_block()? {
-                    let fields = self.plan.schema.fields().iter().zip(columns);
-                    let columns =
-                        fields.map(|(field, array)| Column::flat(field.data_type().clone(), array));
+                if let Some((columns, rows)) = work.evaluation.next_rows()? {
                     let place = Place { morsel: range as u64, sequence: 0 };
-                    return Ok(Pull::Chunk(Chunk::new(columns.collect(), rows, place)));
+                    return Ok(Pull::Chunk(Chunk::new(columns, rows, place)));
                 }
                 if work.is_merged {
                     self.range = None;

@@ -101,6 +101,11 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// Bytes of it that are not in the store.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Its values, of the physical type.
     pub(super) fn values(&self) -> &ArrayRef {
         &self.values
@@ -246,7 +251,10 @@ impl Store {
 
     /// Charges so many bytes, if need be after blocks have been moved out of memory: what is set
     /// aside for reading may be taken by blocks that are not on tape.
-    fn make_room(&mut self, bytes: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no memory for them even so, `Io` when blocks cannot be written.
+    pub(super) fn make_room(&mut self, bytes: usize) -> Result<()> {
         loop {
             if self.memory.try_grow(bytes) {
                 return Ok(());

@@ -13,7 +13,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, i256};
 
-use super::evaluate::{Evaluate, Span};
+use super::evaluate::{Evaluate, Results, Span};
 use super::lane::{Values, valid_where};
 use super::queue::TwoStacks;
 use super::store::Store;
@@ -165,12 +165,14 @@ fn overflow() -> Error {
 }
 
 impl<L: Values, C: Combine<Value = L::Value>> Evaluate for Totals<L, C> {
-    fn evaluate(&mut self, span: &Span<'_>, store: &mut Store) -> Result<ArrayRef> {
-        let bounds = &span.bounds[self.frame];
-        let frames = bounds.starts().iter().zip(bounds.ends());
+    fn evaluate(&mut self, span: &Span<'_>, store: &mut Store) -> Result<Results> {
         let mut totals: Vec<Option<C::Total>> = Vec::with_capacity(span.marks.len());
         let mut counts = Vec::with_capacity(span.marks.len());
-        for (number, ((&start, &end), &mark)) in frames.zip(span.marks).enumerate() {
+        let mut bytes = 0;
+        for (number, ((start, end), &mark)) in span.frames(self.frame).zip(span.marks).enumerate() {
+            if bytes > span.bytes {
+                break;
+            }
             let is_new = usize::from(mark) <= self.partition;
             if is_new {
                 self.clear(span.first + number as u64);
@@ -178,6 +180,7 @@ impl<L: Values, C: Combine<Value = L::Value>> Evaluate for Totals<L, C> {
                 && (self.rows.0 == start || matches!(self.leaving, Leaving::Never))
                 && let Some(last) = totals.last()
             {
+                bytes += last.as_ref().map_or(0, |last| self.combine.bytes(last));
                 totals.push(last.clone());
                 counts.push(self.count);
                 continue;
@@ -190,10 +193,12 @@ impl<L: Values, C: Combine<Value = L::Value>> Evaluate for Totals<L, C> {
                 continue;
             }
             self.go_to(start, end, store)?;
-            totals.push(self.result()?);
+            let total = self.result()?;
+            bytes += total.as_ref().map_or(0, |total| self.combine.bytes(total));
+            totals.push(total);
             counts.push(self.count);
         }
-        self.combine.results(totals, counts)
+        Ok(Results::Flat(self.combine.results(totals, counts)?))
     }
 
     fn keeps(&self) -> u64 {

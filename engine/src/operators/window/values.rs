@@ -2,7 +2,8 @@
 //! `nth_value`.
 //!
 //! `lag` and `lead` by a constant are the value of a frame of one row. Of the rows of a frame that
-//! has been left, those that may still be wanted are held in the block that was read last.
+//! has been left, those that may still be wanted are held in the block that was read last. What has
+//! been chosen for rows whose values had no room is remembered until they are asked for again.
 
 use std::collections::VecDeque;
 
@@ -10,10 +11,11 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::DataType;
 
-use super::evaluate::{Evaluate, Span};
+use super::evaluate::{Evaluate, Results, Span};
 use super::lane::{Lane, Values};
 use super::store::{Piece, Reader, Store};
 use crate::error::{Error, Result};
+use crate::expr::{ValueBytes, is_fixed};
 
 /// Which row of the frame.
 pub(super) enum Choice {
@@ -60,6 +62,8 @@ pub(super) struct ValueOf {
     held: Option<Piece>,
     /// The first row that may be wanted again.
     low: u64,
+    /// For rows that were asked for and have no result yet, where theirs come from.
+    chosen: VecDeque<From>,
 }
 
 /// Where a result comes from.
@@ -127,12 +131,12 @@ impl ValueOf {
         choice: Choice,
         otherwise: Otherwise,
     ) -> Self {
-        ValueOf { column, physical, frame, choice, otherwise, held: None, low: u64::MAX }
+        let (held, low, chosen) = (None, u64::MAX, VecDeque::new());
+        ValueOf { column, physical, frame, choice, otherwise, held, low, chosen }
     }
 
     fn choose(&mut self, span: &Span<'_>, number: usize, store: &mut Store) -> Result<From> {
-        let bounds = &span.bounds[self.frame];
-        let (start, end) = (bounds.starts()[number], bounds.ends()[number]);
+        let (start, end) = span.frame(self.frame, number);
         let row = span.first + number as u64;
         let found = match &mut self.choice {
             Choice::FromStart(skip) => start.checked_add(*skip),
@@ -163,8 +167,9 @@ impl ValueOf {
         })
     }
 
-    /// The values, in the order of the rows.
-    fn gather(&mut self, froms: &[From], first: u64, store: &mut Store) -> Result<ArrayRef> {
+    /// The values of the rows from `first` on that have been chosen, in their order: as many as
+    /// take `most` bytes, or one.
+    fn gather(&mut self, first: u64, most: usize, store: &mut Store) -> Result<ArrayRef> {
         let mut arrays: Vec<ArrayRef> = vec![new_null_array(&self.physical, 1)];
         let otherwise = match &mut self.otherwise {
             Otherwise::Null => Ok(0),
@@ -180,8 +185,12 @@ impl ValueOf {
         };
         let otherwise_array = arrays.len() - 1;
         let mut pieces: Vec<(Piece, usize)> = Vec::new();
-        let mut places = Vec::with_capacity(froms.len());
-        for (number, from) in froms.iter().enumerate() {
+        let mut places = Vec::with_capacity(self.chosen.len());
+        let mut loaded = 0;
+        for (number, from) in self.chosen.iter().enumerate() {
+            if loaded > most {
+                break;
+            }
             places.push(match *from {
                 From::Null => (0, 0),
                 From::Otherwise => {
@@ -193,6 +202,7 @@ impl ValueOf {
                         Some(from_back) => pieces.len() - 1 - from_back,
                         None => {
                             let piece = self.piece(row, store)?;
+                            loaded += piece.bytes();
                             arrays.push(piece.values().clone());
                             pieces.push((piece, arrays.len() - 1));
                             pieces.len() - 1
@@ -203,14 +213,27 @@ impl ValueOf {
                 }
             });
         }
+        if !is_fixed(&self.physical) {
+            places.truncate(within(&arrays, &places, most));
+        }
+        self.chosen.drain(..places.len());
         // The block of the first row that may be wanted again is held.
-        let low = self.low;
+        let low = self.wanted();
         if !self.held.as_ref().is_some_and(|piece| piece.rows.contains(&low)) {
             let piece = pieces.into_iter().map(|(piece, _)| piece);
             store.hold(&mut self.held, piece.rev().find(|piece| piece.rows.contains(&low)))?;
         }
         let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
         Ok(interleave(&arrays, &places)?)
+    }
+
+    /// The first row that a value may be taken from again.
+    fn wanted(&self) -> u64 {
+        let rows = self.chosen.iter().filter_map(|from| match from {
+            From::Row(row) => Some(*row),
+            _ => None,
+        });
+        rows.min().map_or(self.low, |row| row.min(self.low))
     }
 
     fn piece(&self, row: u64, store: &mut Store) -> Result<Piece> {
@@ -221,14 +244,25 @@ impl ValueOf {
     }
 }
 
+/// How many of the values at these places of arrays take at most `most` bytes, and at least one.
+fn within(arrays: &[ArrayRef], places: &[(usize, usize)], most: usize) -> usize {
+    let sizes: Vec<ValueBytes<'_>> = arrays.iter().map(|array| ValueBytes::of(array)).collect();
+    let mut bytes = 0_usize;
+    let within = places.iter().take_while(|(array, at)| {
+        bytes = bytes.saturating_add(sizes[*array].at(*at));
+        bytes <= most
+    });
+    within.count().max(1)
+}
+
 impl Evaluate for ValueOf {
-    fn evaluate(&mut self, span: &Span<'_>, store: &mut Store) -> Result<ArrayRef> {
-        let mut froms = Vec::with_capacity(span.marks.len());
-        for number in 0..span.marks.len() {
-            froms.push(self.choose(span, number, store)?);
+    fn evaluate(&mut self, span: &Span<'_>, store: &mut Store) -> Result<Results> {
+        for number in self.chosen.len()..span.marks.len() {
+            let from = self.choose(span, number, store)?;
+            self.chosen.push_back(from);
         }
-        let start = span.bounds[self.frame].starts().last().copied().unwrap_or(span.first);
-        let end = span.bounds[self.frame].ends().last().copied().unwrap_or(span.first);
+        let last = span.frames(self.frame).next_back();
+        let (start, end) = last.unwrap_or((span.first, span.first));
         self.low = match &self.choice {
             Choice::FromStart(skip) => start.saturating_add(*skip),
             Choice::FromEnd(skip) => end.saturating_sub(*skip + 1).max(start),
@@ -237,13 +271,13 @@ impl Evaluate for ValueOf {
             }
             Choice::NthByColumn(_) | Choice::Shift { .. } => start,
         };
-        self.gather(&froms, span.first, store)
+        Ok(Results::Flat(self.gather(span.first, span.bytes, store)?))
     }
 
     fn keeps(&self) -> u64 {
-        let low = match &self.held {
-            Some(piece) if piece.rows.contains(&self.low) => piece.rows.end,
-            _ => self.low,
+        let low = match (&self.held, self.wanted()) {
+            (Some(piece), low) if piece.rows.contains(&low) => piece.rows.end,
+            (_, low) => low,
         };
         match &self.choice {
             Choice::ValidFromStart { valid, .. } | Choice::ValidFromEnd { valid, .. } => {

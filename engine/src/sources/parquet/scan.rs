@@ -79,6 +79,8 @@ pub(super) struct Shared {
     sizes: Mutex<HashMap<(usize, usize, usize), Weak<Sizes>>>,
     /// What the workers' reservations are children of.
     pub reservation: Reservation,
+    /// Workers that have begun.
+    pub begun: Mutex<usize>,
 }
 
 struct ScanFile {
@@ -135,6 +137,7 @@ impl Scan {
             sizes: Mutex::default(),
             slots,
             reservation: build.query.memory.reserve("parquet scan", 0)?,
+            begun: Mutex::default(),
         };
         Ok(Scan { shared: Arc::new(shared) })
     }
@@ -297,6 +300,7 @@ impl Source for Scan {
 
     fn reset(&self) -> Result<()> {
         self.shared.morsels.reset();
+        *self.shared.begun.lock().unwrap_or_else(|e| e.into_inner()) = 0;
         Ok(())
     }
 }

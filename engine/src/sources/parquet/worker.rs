@@ -3,7 +3,8 @@
 //!
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
 //! What pages of text take is reserved before a block is read, and for the next row group before a
-//! worker begins: where pages are so large that there is no room for all workers, fewer read.
+//! worker begins: where pages are so large that there is no room for all workers, and for twice as
+//! much beside the last, fewer read.
 //! What a column takes more is reserved before the next one is read, and everything held is looked
 //! at again after each block: at no time more than a page and [`OWED_BYTES_MAX`] is not reserved.
 
@@ -105,7 +106,14 @@ impl ScanWorker {
         }
         let pages = ahead.iter().map(|reader| reader.held_bytes()).sum();
         let mut held = shared.reservation.child(MINIMUM_BYTES)?;
-        held.grow(MINIMUM_BYTES + pages).map_err(|error| no_room(error, pages))?;
+        // Those who have begun may need more for row groups that come later, and what is done with
+        // the rows takes memory as well.
+        let mut begun = shared.begun.lock().unwrap_or_else(|e| e.into_inner());
+        let spare = if *begun > 0 { 2 * pages } else { 0 };
+        held.grow(MINIMUM_BYTES + pages + spare).map_err(|error| no_room(error, pages))?;
+        held.shrink(spare);
+        *begun += 1;
+        drop(begun);
         Ok(ScanWorker {
             blocks: BlockReader::new(&shared.plan, shared.reservation.governor()),
             held,
