@@ -26,7 +26,8 @@ const DEPTH_MAX: usize = 800;
 /// Chains of AND, OR and `||` longer than this, in words and signs, are refused.
 const CHAIN_MAX: usize = 100_000;
 
-/// Nested parentheses the parser follows.
+/// Nested parentheses, and NOTs in front of them, that the parser follows. What nests deeper never
+/// gets to it: behind a NOT it tries again what was too deep, twice at every level.
 pub(super) const NESTING_MAX: usize = 320;
 
 /// Levels that one pair of parentheses may cost, compared with one operator: the parser follows
@@ -282,7 +283,9 @@ fn is_space(token: &TokenWithSpan) -> bool {
 pub(super) fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
     let mut open: Vec<(Closing, Depth)> = Vec::new();
     let (mut own, mut outer, mut deepest) = (Depth::default(), Depth::default(), Depth::default());
+    let mut nesting = Nesting::default();
     for token in tokens {
+        nesting.step(&token.token);
         match step(&token.token) {
             Step::Open(closing) => {
                 open.push((closing, own));
@@ -304,7 +307,8 @@ pub(super) fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
         deepest.balanced = deepest.balanced.max(outer.balanced + own.balanced);
         let exceeded = (deepest.balanced > DEPTH_MAX)
             .then_some(DEPTH_MAX)
-            .or((deepest.parsed > CHAIN_MAX).then_some(CHAIN_MAX));
+            .or((deepest.parsed > CHAIN_MAX).then_some(CHAIN_MAX))
+            .or((nesting.levels() >= NESTING_MAX).then_some(NESTING_MAX));
         if let Some(max) = exceeded {
             let place = at(token.span.start.line, token.span.start.column);
             let message = format!(
@@ -330,6 +334,39 @@ impl Depth {
             parsed: self.parsed.saturating_sub(other.parsed),
             balanced: self.balanced.saturating_sub(other.balanced),
         }
+    }
+}
+
+/// Open parentheses, and the NOTs in front of them.
+#[derive(Default)]
+struct Nesting {
+    /// How many NOTs stand in front of each.
+    open: Vec<usize>,
+    /// Their sum.
+    outer: usize,
+    /// NOTs right before the token at hand.
+    own: usize,
+}
+
+impl Nesting {
+    fn step(&mut self, token: &Token) {
+        match token {
+            Token::LParen => {
+                self.open.push(self.own);
+                self.outer += self.own;
+                self.own = 0;
+            }
+            Token::RParen => {
+                self.outer -= self.open.pop().unwrap_or_default();
+                self.own = 0;
+            }
+            Token::Word(word) if word.keyword == Keyword::NOT => self.own += 1,
+            _ => self.own = 0,
+        }
+    }
+
+    fn levels(&self) -> usize {
+        self.open.len() + self.outer + self.own
     }
 }
 
@@ -437,6 +474,10 @@ mod tests {
         statements(&nested).expect("nests");
         let nested = format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000));
         assert!(error(&nested).contains("split it"), "{}", error(&nested));
+        for depth in [100, 158, 162, 250] {
+            let nested = format!("select {}true{}", "not (".repeat(depth), ")".repeat(depth));
+            assert_eq!(statements(&nested).is_ok(), depth < 160, "{depth}");
+        }
         let endless = format!("select {}1", "1+".repeat(12_000));
         assert!(error(&endless).contains("split it"));
         let branches = format!("select case {} end", "when a=1 then 1 ".repeat(5_000));
