@@ -30,6 +30,9 @@ const CHAIN_MAX: usize = 100_000;
 /// gets to it: behind a NOT it tries again what was too deep, twice at every level.
 pub(super) const NESTING_MAX: usize = 320;
 
+/// Levels that one JOIN may cost. What stands in its ON is not below the ON of the next.
+const LEVELS_PER_JOIN: usize = 4;
+
 /// Levels that one pair of parentheses may cost, compared with one operator: the parser follows
 /// them through all ranks of operators, and little of them is left in the tree.
 const LEVELS_PER_PARENTHESIS: Depth = Depth { parsed: 16, balanced: 2 };
@@ -278,12 +281,12 @@ fn is_space(token: &TokenWithSpan) -> bool {
 }
 
 /// Counts what may nest: every token adds at most one level to those open in its parentheses, a
-/// comma ends them, and so does an operator whose chains are balanced. CASE … END is as a pair of
-/// parentheses, its branches as what commas part.
+/// comma ends them, and so do a JOIN and an operator whose chains are balanced. CASE … END is as a
+/// pair of parentheses, its branches as what commas part.
 pub(super) fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
     let mut open: Vec<(Closing, Depth)> = Vec::new();
     let (mut own, mut outer, mut deepest) = (Depth::default(), Depth::default(), Depth::default());
-    let mut nesting = Nesting::default();
+    let (mut nesting, mut joins) = (Nesting::default(), 0);
     for token in tokens {
         nesting.step(&token.token);
         match step(&token.token) {
@@ -300,6 +303,10 @@ pub(super) fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
             }
             Step::Close(_) => {}
             Step::Next => own = Depth::default(),
+            Step::Join => {
+                joins += LEVELS_PER_JOIN;
+                own = Depth { parsed: joins, balanced: joins };
+            }
             Step::Chain => own = Depth { parsed: own.parsed + 1, balanced: 0 },
             Step::Term => own = own.plus(Depth { parsed: 1, balanced: 1 }),
         }
@@ -383,6 +390,8 @@ enum Step {
     Close(Closing),
     /// Parts neighbours: what comes is no deeper than what was.
     Next,
+    /// One more input, above those before it.
+    Join,
     /// An operator whose chains are balanced.
     Chain,
     Term,
@@ -396,6 +405,7 @@ fn step(token: &Token) -> Step {
         Token::StringConcat => Step::Chain,
         Token::Word(word) => match word.keyword {
             Keyword::AND | Keyword::OR => Step::Chain,
+            Keyword::JOIN => Step::Join,
             Keyword::CASE => Step::Open(Closing::End),
             Keyword::END => Step::Close(Closing::End),
             // These part the branches of a CASE and stand nowhere else in an expression.
@@ -477,6 +487,11 @@ mod tests {
         for depth in [100, 158, 162, 250] {
             let nested = format!("select {}true{}", "not (".repeat(depth), ")".repeat(depth));
             assert_eq!(statements(&nested).is_ok(), depth < 160, "{depth}");
+        }
+        for joins in [150, 250] {
+            let join = "left join t on a = b + 1 and c like 'd' ";
+            let joined = format!("select * from t {}", join.repeat(joins));
+            assert_eq!(statements(&joined).is_ok(), joins < 200, "{joins}");
         }
         let endless = format!("select {}1", "1+".repeat(12_000));
         assert!(error(&endless).contains("split it"));

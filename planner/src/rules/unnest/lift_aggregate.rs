@@ -52,9 +52,14 @@ impl Unnesting<'_> {
         };
         let mut places = Vec::new();
         for key in lifted.keys_mut() {
-            places.push(groups.iter().position(|g| *g == key.inner).unwrap_or(groups.len()));
-            if places.last() == Some(&groups.len()) {
-                groups.push(key.inner.clone());
+            let same = groups.iter().position(|group| group.clone().unalias() == key.inner);
+            places.push(same.unwrap_or(groups.len()));
+            if same.is_none() {
+                groups.push(match &key.inner {
+                    column @ Expr::Column(_) => column.clone(),
+                    // A cast has the name of what it casts, which may be a key as well.
+                    other => other.clone().alias(self.fresh("key")),
+                });
             }
         }
         let grouped = groups.len();
