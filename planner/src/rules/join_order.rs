@@ -119,15 +119,13 @@ impl Ordering {
         let mut classes: Vec<Class> = Vec::new();
         let mut others = Vec::new();
         for condition in std::mem::take(&mut region.conditions) {
-            match (condition.relations.len(), condition.relations.first()) {
-                (1, Some(relation)) => own[relation].push(condition.expr),
-                (2, _) if let Some((a, b)) = single_sides(&region, &condition.expr) => {
-                    add_equality(&mut classes, a, b);
-                }
-                _ => {
-                    let late = condition.relations.is_empty() || can_fail(&region, &condition.expr);
-                    others.push(Other::new(condition, late, &region));
-                }
+            if let (1, Some(relation)) = (condition.relations.len(), condition.relations.first()) {
+                own[relation].push(condition.expr);
+            } else if let Some((a, b)) = single_sides(&region, &condition.expr) {
+                add_equality(&mut classes, a, b);
+            } else {
+                let late = condition.relations.is_empty() || can_fail(&region, &condition.expr);
+                others.push(Other::new(condition, late, &region));
             }
         }
         for class in &classes {
