@@ -5,7 +5,7 @@ use std::hint::black_box;
 use arrow::datatypes::DataType;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gristmill::Result;
-use gristmill_benches::rows;
+use gristmill_benches::{or_exit, rows};
 use gristmill_engine::batch::{Chunk, Indices, KeyHasher, MAX_CHUNK_ROWS, Place, gather};
 use gristmill_engine::expr::{
     ArithmeticOp, CompareOp, Conjunction, Evaluator, Expr, Literal, MatchKind, Value,
@@ -109,10 +109,7 @@ fn keys(c: &mut Criterion) -> Result<()> {
 
 fn all(c: &mut Criterion) {
     for part in [conditions, arithmetic, keys] {
-        if let Err(error) = part(c) {
-            eprintln!("{error}");
-            std::process::exit(1);
-        }
+        or_exit(part(c));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gristmill::{Config, Result, Session};
-use gristmill_benches::rows;
+use gristmill_benches::{or_exit, rows};
 
 /// Rows of the table `t`.
 const ROWS: usize = 1_000_000;
@@ -77,10 +77,7 @@ fn works(c: &mut Criterion, limit: Option<usize>) -> Result<()> {
 
 fn all(c: &mut Criterion) {
     for limit in [None, Some(SMALL)] {
-        if let Err(error) = works(c, limit) {
-            eprintln!("{error}");
-            std::process::exit(1);
-        }
+        or_exit(works(c, limit));
     }
 }
 

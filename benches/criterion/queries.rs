@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gristmill::{Config, Error, Parameters, Result, Session, Statement};
+use gristmill_benches::or_exit;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -64,10 +65,7 @@ fn timed(c: &mut Criterion) -> Result<()> {
 }
 
 fn all(c: &mut Criterion) {
-    if let Err(error) = timed(c) {
-        eprintln!("{error}");
-        std::process::exit(1);
-    }
+    or_exit(timed(c));
 }
 
 criterion_group!(whole, all);

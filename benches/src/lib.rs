@@ -1,5 +1,5 @@
-//! Benches of kernels, operators and whole queries; here, the rows that they run over. The texts of
-//! the queries are in `queries`.
+//! Benches of kernels, operators and whole queries; here, the rows that they run over, and how they
+//! end. The texts of the queries are in `queries`.
 
 use std::sync::Arc;
 
@@ -12,6 +12,14 @@ use gristmill_engine::batch::hash_word;
 
 /// The day of the first row, 2020-01-01, in days since 1970.
 const FIRST_DAY: i32 = 18_262;
+
+/// Ends the program with the error, if there is one: benches that cannot run say nothing of speed.
+pub fn or_exit(outcome: Result<()>) {
+    if let Err(error) = outcome {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}
 
 /// `count` rows, the same ones for the same `seed`:
 ///

@@ -54,7 +54,8 @@ pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
 pub use sizes::{
-    ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, content_bytes, is_fixed, rows_within,
+    ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, content_bytes, count_within, is_fixed,
+    rows_within,
 };
 pub use widening::widens;
 pub use window::{Frame, FrameBound, FrameUnits, Over, WindowArgument, WindowCall, WindowKind};

@@ -172,12 +172,17 @@ pub fn rows_within(chunk: &Chunk, written: Written) -> usize {
         };
         sizes.iter().map(of_column).sum()
     };
+    count_within(WRITTEN_BYTES_MAX, chunk.live_positions().iter().map(|&row| of_row(row))).min(live)
+}
+
+/// How many values of these bytes, from the first, take at most `most` together; at least one.
+pub fn count_within(most: usize, values: impl Iterator<Item = usize>) -> usize {
     let mut bytes = 0_usize;
-    let rows = chunk.live_positions().iter().take_while(|&&row| {
-        bytes = bytes.saturating_add(of_row(row));
-        bytes <= WRITTEN_BYTES_MAX
+    let within = values.take_while(|&value| {
+        bytes = bytes.saturating_add(value);
+        bytes <= most
     });
-    rows.count().max(1).min(live)
+    within.count().max(1)
 }
 
 /// Bytes that all physical rows of a column take written out; of a constant, so many live ones.

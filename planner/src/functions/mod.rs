@@ -8,8 +8,8 @@
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
-//! * `strict`: functions that are NULL when a list is; `without_nulls`: those of lists as sets;
-//!   `list_text`: lists as texts; `each`: functions of one value a row.
+//! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
+//!   functions of one value a row.
 //! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list.
 //! * `user`: functions of the program's own.
 
@@ -21,6 +21,7 @@ mod each;
 mod equals_any;
 mod grouping;
 mod length;
+mod list_nulls;
 mod list_text;
 mod now;
 mod opaque;
@@ -29,12 +30,10 @@ mod seconds;
 mod series;
 mod sizes;
 mod stamps;
-mod strict;
 mod timezone;
 mod to_timestamp;
 mod user;
 mod window;
-mod without_nulls;
 
 use std::sync::Arc;
 
@@ -43,6 +42,7 @@ use datafusion_expr::ScalarUDF;
 pub(crate) use declared::{Declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
+pub(crate) use list_nulls::strict;
 pub(crate) use list_text::list_text;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use positions::positions;
@@ -50,7 +50,6 @@ pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_sec
 use series::unfolded;
 pub(crate) use series::{called, is_random};
 pub(crate) use sizes::result_bytes;
-pub(crate) use strict::strict;
 pub(crate) use timezone::{UTC, is_utc};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
@@ -72,6 +71,6 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "date_trunc" => Arc::new(ScalarUDF::from(date_trunc::DateTrunc::new(borrowed))),
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
-        _ => unfolded(without_nulls::without_nulls(borrowed)),
+        _ => unfolded(list_nulls::of_sets(borrowed)),
     }
 }

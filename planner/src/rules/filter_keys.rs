@@ -34,10 +34,6 @@ impl OptimizerRule for FilterKeys {
         "filter_keys"
     }
 
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
     fn rewrite(
         &self,
         plan: LogicalPlan,

@@ -24,7 +24,9 @@ pub(crate) use filter_keys::FilterKeys;
 pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
-pub(crate) use set_operations::{EXPAND_SET_OPERATIONS, Repeat, expand_set_operation};
+pub(crate) use set_operations::{
+    EXPAND_SET_OPERATIONS, Repeat, expand_set_operation, is_set_operation,
+};
 pub(crate) use share_scans::{SHARE_SCANS, share_scans};
 pub(crate) use shared::{
     SHARE_SUBPLANS, SharedSource, columns_read, narrowed, parts_read, share_subplans, shared_source,

@@ -38,39 +38,35 @@ const LEFT: &str = "__left";
 const RIGHT: &str = "__right";
 const COUNT: &str = "__count";
 
-/// Expands a join if it is a set operation; gives any other back. The types of its inputs are
-/// settled, and `typed` settles those of a node above them.
+/// Whether a join is a set operation that has to be expanded; the types of its inputs are settled.
+pub(crate) fn is_set_operation(join: &Join) -> bool {
+    let is_any = join.null_equality == NullEquality::NullEqualsNull
+        && matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.filter.is_none();
+    let same_types = || {
+        let (left, right) = (join.left.schema().fields(), join.right.schema().fields());
+        left.iter().zip(right).all(|(left, right)| left.data_type() == right.data_type())
+    };
+    is_any && !(distinct(join).is_some() && same_types())
+}
+
+/// The rows on the left of which each is there once, for an operation on sets.
+fn distinct(join: &Join) -> Option<&Arc<LogicalPlan>> {
+    match join.left.as_ref() {
+        LogicalPlan::Distinct(Distinct::All(input)) => Some(input),
+        _ => None,
+    }
+}
+
+/// Expands a set operation; `typed` settles the types of a node above its inputs.
 pub(crate) fn expand_set_operation(
     join: Join,
-    typed: impl FnMut(LogicalPlan) -> Result<LogicalPlan>,
-) -> Result<std::result::Result<LogicalPlan, Join>> {
-    if is_set_operation(&join) { expanded(join, typed) } else { Ok(Err(join)) }
-}
-
-fn is_set_operation(join: &Join) -> bool {
-    join.null_equality == NullEquality::NullEqualsNull
-        && matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
-        && join.filter.is_none()
-}
-
-fn expanded(
-    join: Join,
     mut typed: impl FnMut(LogicalPlan) -> Result<LogicalPlan>,
-) -> Result<std::result::Result<LogicalPlan, Join>> {
-    let same_types = join
-        .left
-        .schema()
-        .fields()
-        .iter()
-        .zip(join.right.schema().fields())
-        .all(|(left, right)| left.data_type() == right.data_type());
-    let (is_set, left) = match join.left.as_ref() {
-        LogicalPlan::Distinct(Distinct::All(input)) => (true, input.clone()),
-        _ => (false, join.left.clone()),
+) -> Result<LogicalPlan> {
+    let (is_set, left) = match distinct(&join) {
+        Some(input) => (true, input.clone()),
+        None => (false, join.left.clone()),
     };
-    if is_set && same_types {
-        return Ok(Err(join));
-    }
     let schema = join.schema.clone();
     let types = common_types(&left, &join.right)?;
     let left = typed(numbered(left, &types)?)?;
@@ -97,7 +93,7 @@ fn expanded(
         Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
     });
     let plan = Projection::try_new(columns.collect(), Arc::new(rows))?;
-    Ok(Ok(LogicalPlan::Projection(plan)))
+    Ok(LogicalPlan::Projection(plan))
 }
 
 /// The types that a union of both would have.

@@ -5,6 +5,8 @@
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
 
+use std::fmt;
+
 use datafusion_common::tree_node::Transformed;
 use datafusion_common::{NullEquality, Result};
 use datafusion_expr::LogicalPlan;
@@ -12,25 +14,61 @@ use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::passes::Rule;
 use crate::rules::{SingleJoin, push_below_single_join};
 
-/// A borrowed rule that leaves some nodes alone.
-#[derive(Debug)]
-pub(super) struct Except<R> {
+/// A borrowed rule, and what is done at a node instead of its own rewrite.
+struct Guarded<R, F> {
     rule: R,
-    leaves: fn(&LogicalPlan) -> bool,
+    rewrite: F,
+}
+
+/// `rule`, which is reached through `rewrite` alone.
+pub(super) fn guarded<R, F>(rule: R, rewrite: F) -> Rule
+where
+    R: OptimizerRule + Send + Sync + 'static,
+    F: Fn(&R, LogicalPlan, &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>>
+        + Send
+        + Sync
+        + 'static,
+{
+    Box::new(Guarded { rule, rewrite })
 }
 
 /// `extract_equijoin_predicate`: ON conditions to join keys.
-pub(super) fn keys_from_conditions() -> Except<ExtractEquijoinPredicate> {
-    let leaves = |plan: &LogicalPlan| match plan {
-        LogicalPlan::Join(join) => join.null_equality == NullEquality::NullEqualsNull,
-        _ => false,
-    };
-    Except { rule: ExtractEquijoinPredicate, leaves }
+pub(super) fn keys_from_conditions() -> Rule {
+    guarded(ExtractEquijoinPredicate, |rule, plan, config| match &plan {
+        LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
+            Ok(Transformed::no(plan))
+        }
+        _ => rule.rewrite(plan, config),
+    })
 }
 
-impl<R: OptimizerRule> OptimizerRule for Except<R> {
+/// `push_down_filter`: conditions to the scans.
+pub(super) fn conditions_to_relations() -> Rule {
+    guarded(PushDownFilter::default(), |rule, plan, config| match &plan {
+        LogicalPlan::Filter(filter) if SingleJoin::of(&filter.input).is_some() => {
+            Ok(match push_below_single_join(&filter.predicate, &filter.input) {
+                Some(pushed) => Transformed::yes(pushed),
+                None => Transformed::no(plan),
+            })
+        }
+        _ => rule.rewrite(plan, config),
+    })
+}
+
+impl<R: fmt::Debug, F> fmt::Debug for Guarded<R, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rule.fmt(f)
+    }
+}
+
+impl<R, F> OptimizerRule for Guarded<R, F>
+where
+    R: OptimizerRule,
+    F: Fn(&R, LogicalPlan, &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>>,
+{
     fn name(&self) -> &str {
         self.rule.name()
     }
@@ -39,52 +77,11 @@ impl<R: OptimizerRule> OptimizerRule for Except<R> {
         self.rule.apply_order()
     }
 
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
     fn rewrite(
         &self,
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        match (self.leaves)(&plan) {
-            true => Ok(Transformed::no(plan)),
-            false => self.rule.rewrite(plan, config),
-        }
-    }
-}
-
-/// `push_down_filter`: conditions to the scans.
-#[derive(Debug, Default)]
-pub(super) struct ConditionsToRelations(PushDownFilter);
-
-impl OptimizerRule for ConditionsToRelations {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if let LogicalPlan::Filter(filter) = &plan
-            && SingleJoin::of(&filter.input).is_some()
-        {
-            return Ok(match push_below_single_join(&filter.predicate, &filter.input) {
-                Some(pushed) => Transformed::yes(pushed),
-                None => Transformed::no(plan),
-            });
-        }
-        self.0.rewrite(plan, config)
+        (self.rewrite)(&self.rule, plan, config)
     }
 }

@@ -20,7 +20,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::tree_node::Transformed;
 use datafusion_common::utils::list_ndims;
 use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::expr::{Between, InSubquery, SetComparison};
@@ -59,8 +58,8 @@ pub(super) fn meet_keys(join: &mut Join) {
 
 /// An expression whose operands meet, as the module documentation says; their own operands have met
 /// before.
-pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let changed = match &mut expr {
+pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
+    match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
             let meeting = Meeting::of(binary.op);
@@ -74,7 +73,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let (low, high) = (between.low.as_ref().clone(), between.high.as_ref().clone());
             let value = between.expr.as_ref().clone();
             let bounds = [value.clone().gt_eq(low), value.lt_eq(high)];
-            let [low, high] = bounds.map(|bound| widened(bound, schema).data);
+            let [low, high] = bounds.map(|bound| widened(bound, schema));
             expr = if between.negated { !low.and(high) } else { low.and(high) };
             true
         }
@@ -122,7 +121,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         _ => false,
     };
-    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+    expr
 }
 
 /// Whether the bounds have to be compared with one by one.

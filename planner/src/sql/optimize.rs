@@ -24,9 +24,9 @@ use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 
 use super::days::CompareDays;
-use super::guards::{ConditionsToRelations, keys_from_conditions};
+use super::guards::{conditions_to_relations, keys_from_conditions};
 use super::passes::{Planning, Rule};
-use super::simpler::Simpler;
+use super::simpler::simpler;
 use crate::rules::FilterKeys;
 
 /// Conditions to their relations.
@@ -38,13 +38,13 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // what is left of the OR is looked at.
         Box::new(FilterKeys),
         // Folds constants; `now`, `coalesce` and others exist only until here.
-        Box::new(Simpler::default()),
+        simpler(),
         // `date < timestamp` to `date < date`.
         Box::new(CompareDays),
         // DISTINCT is a group-by without aggregates: one operator for both.
         Box::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.
-        Box::new(keys_from_conditions()),
+        keys_from_conditions(),
         // The same key twice in GROUP BY or ORDER BY.
         Box::new(EliminateDuplicatedExpr::new()),
         // WHERE true, WHERE false.
@@ -58,7 +58,7 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // Limits into sorts: top-k.
         Box::new(PushDownLimit::new()),
         // Conditions to the scans.
-        Box::new(ConditionsToRelations::default()),
+        conditions_to_relations(),
         // GROUP BY 'constant'.
         Box::new(EliminateGroupByConstant::new()),
     ];

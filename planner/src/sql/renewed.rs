@@ -1,17 +1,20 @@
 //! The expressions of a plan's node, looked at, or changed while the node's columns keep their
 //! names.
 
+use std::sync::Arc;
+
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion_common::{DFSchema, Result};
+use datafusion_common::{DFSchemaRef, Result};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan};
 
 /// The columns that the expressions of a node are about.
-pub(super) fn schema_below(node: &LogicalPlan) -> DFSchema {
-    match node {
-        LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
-        other => merge_schema(&other.inputs()),
+pub(super) fn schema_below(node: &LogicalPlan) -> DFSchemaRef {
+    match (node, &node.inputs()[..]) {
+        (LogicalPlan::TableScan(scan), _) => Arc::clone(&scan.projected_schema),
+        (_, [input]) => Arc::clone(input.schema()),
+        (_, inputs) => Arc::new(merge_schema(inputs)),
     }
 }
 

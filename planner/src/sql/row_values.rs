@@ -13,13 +13,12 @@
 
 use std::ops::ControlFlow;
 
-use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Ident, Query, Select, SetExpr, UnaryOperator, Value, VisitMut,
+    BinaryOperator, Expr, Ident, Query, Select, SetExpr, UnaryOperator, Value, VisitMut,
     VisitorMut, visit_expressions,
 };
 
-use super::syntax::{balanced, name_query};
+use super::syntax::{balanced, binary, case, name_query, nested};
 
 /// The table of rows that are looked through.
 const ROWS: &str = "!rows";
@@ -163,14 +162,8 @@ fn mark(query: Box<Query>, equal: Expr, negated: bool) -> Option<Expr> {
     let known = exists(query.clone(), equal, false)?;
     let unknown = exists(query, unknown, false)?;
     let boolean = |value| Expr::value(Value::Boolean(value));
-    let when = |condition, result| CaseWhen { condition, result };
-    Some(Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![when(known, boolean(!negated)), when(unknown, Expr::value(Value::Null))],
-        else_result: Some(Box::new(boolean(negated))),
-    })
+    let branches = vec![(known, boolean(!negated)), (unknown, Expr::value(Value::Null))];
+    Some(case(branches, boolean(negated)))
 }
 
 fn exists(mut subquery: Box<Query>, condition: Expr, negated: bool) -> Option<Expr> {
@@ -243,12 +236,4 @@ fn any_of(terms: Vec<Expr>) -> Expr {
 
 fn negated(expr: Expr) -> Expr {
     Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(expr) }
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-fn nested(expr: Expr) -> Expr {
-    Expr::Nested(Box::new(expr))
 }

@@ -15,68 +15,54 @@ use datafusion_common::Result;
 use datafusion_common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion_expr::utils::split_conjunction;
 use datafusion_expr::{Expr, LogicalPlan};
+use datafusion_optimizer::OptimizerRule;
 use datafusion_optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use hashbrown::DefaultHashBuilder;
 
+use super::guards::guarded;
+use super::passes::Rule;
 use super::renewed::any_expression;
 
 /// The rule, for one statement; see the module documentation.
-#[derive(Debug, Default)]
-pub(super) struct Simpler {
-    rule: SimplifyExpressions,
-    hasher: DefaultHashBuilder,
-    /// Hashes of expressions that have gone through the rule.
-    done: Mutex<HashSet<u64>>,
+pub(super) fn simpler() -> Rule {
+    let done = Done::default();
+    guarded(SimplifyExpressions::default(), move |rule, plan, config| {
+        if !any_expression(&plan, |expr| !done.has(expr)) {
+            return Ok(Transformed::no(plan));
+        }
+        let plan = rule.rewrite(plan, config)?;
+        done.note(&plan.data)?;
+        Ok(plan)
+    })
 }
 
-impl Simpler {
-    fn done(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+/// Hashes of expressions that have gone through the rule.
+#[derive(Default)]
+struct Done {
+    hasher: DefaultHashBuilder,
+    hashes: Mutex<HashSet<u64>>,
+}
+
+impl Done {
+    fn hashes(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_done(&self, expr: &Expr) -> bool {
-        matches!(expr, Expr::Column(_)) || self.done().contains(&self.hasher.hash_one(expr))
+    fn has(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Column(_)) || self.hashes().contains(&self.hasher.hash_one(expr))
     }
 
     /// Conditions are moved one by one.
     fn note(&self, plan: &LogicalPlan) -> Result<()> {
         plan.apply_expressions(|expr| {
-            let mut done = self.done();
-            done.insert(self.hasher.hash_one(expr));
+            let mut hashes = self.hashes();
+            hashes.insert(self.hasher.hash_one(expr));
             if let LogicalPlan::Filter(_) | LogicalPlan::Join(_) = plan {
                 let conditions = split_conjunction(expr);
-                done.extend(conditions.into_iter().map(|part| self.hasher.hash_one(part)));
+                hashes.extend(conditions.into_iter().map(|part| self.hasher.hash_one(part)));
             }
             Ok(TreeNodeRecursion::Continue)
         })
         .map(drop)
-    }
-}
-
-impl OptimizerRule for Simpler {
-    fn name(&self) -> &str {
-        self.rule.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.rule.apply_order()
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if !any_expression(&plan, |expr| !self.is_done(expr)) {
-            return Ok(Transformed::no(plan));
-        }
-        let plan = self.rule.rewrite(plan, config)?;
-        self.note(&plan.data)?;
-        Ok(plan)
     }
 }

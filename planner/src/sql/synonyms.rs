@@ -3,13 +3,12 @@
 //! They exist in the syntax tree alone. Forms of times, of strftime and strptime, are constants
 //! whose signs mean the same here; a call with others is left to be refused by its name.
 
-use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    UnaryOperator, Value, ValueWithSpan,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
+    Value, ValueWithSpan,
 };
 
-use super::syntax::{call, number};
+use super::syntax::{binary, call, case, nested, number};
 
 /// The names that mean something as calls.
 const NAMES: [&str; 32] = [
@@ -85,7 +84,7 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
     Some(match (name, &args[..]) {
         ("today", []) => call("current_date", args),
         ("if", [condition, then, otherwise]) => {
-            case(condition.clone(), then.clone(), otherwise.clone())
+            case(vec![(condition.clone(), then.clone())], otherwise.clone())
         }
         ("base64" | "to_base64", [value]) => call("encode", vec![value.clone(), text("base64pad")]),
         ("from_base64", [value]) => call("decode", vec![value.clone(), text("base64pad")]),
@@ -157,7 +156,7 @@ fn extracted(value: &Expr, pattern: &Expr, group: Expr) -> Expr {
     let is_null = |e: &Expr| Expr::IsNull(Box::new(nested(e.clone())));
     let is_null = binary(is_null(value), BinaryOperator::Or, is_null(pattern));
     let found = call("coalesce", vec![found, text("")]);
-    case(is_null, Expr::value(Value::Null), found)
+    case(vec![(is_null, Expr::value(Value::Null))], found)
 }
 
 fn wrapped(before: &str, pattern: &Expr, behind: &str) -> Expr {
@@ -220,24 +219,6 @@ fn written(expr: &Expr) -> Option<&str> {
 
 fn text(value: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(value.to_string()))
-}
-
-fn case(condition: Expr, result: Expr, otherwise: Expr) -> Expr {
-    Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen { condition, result }],
-        else_result: Some(Box::new(otherwise)),
-    }
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-fn nested(expr: Expr) -> Expr {
-    Expr::Nested(Box::new(expr))
 }
 
 #[cfg(test)]

@@ -27,9 +27,10 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, DFParser, Statement};
+use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, CteAsMaterialized, DataType, ExactNumberInfo, Expr,
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, CteAsMaterialized, DataType, ExactNumberInfo,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Sql, Subscript,
     TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
     WildcardAdditionalOptions, visit_expressions,
@@ -312,23 +313,17 @@ fn write_plainly(expr: &mut Expr) {
         }
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {
-            let args = [time_zone, timestamp];
-            let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
-            *expr = call("timezone", args.into());
+            *expr = call_of("timezone", [time_zone, timestamp]);
         }
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. }
             if !matches!(**right, Expr::Subquery(_)) =>
         {
-            let args = [right, left];
-            let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
-            *expr = call(EQUALS_ANY, args.into());
+            *expr = call_of(EQUALS_ANY, [right, left]);
         }
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right }
             if !matches!(**right, Expr::Subquery(_)) =>
         {
-            let args = [right, left];
-            let args = args.map(|arg| std::mem::replace(arg.as_mut(), Expr::value(Value::Null)));
-            let equal = Box::new(call(EQUALS_ANY, args.into()));
+            let equal = Box::new(call_of(EQUALS_ANY, [right, left]));
             *expr = Expr::UnaryOp { op: UnaryOperator::Not, expr: equal };
         }
         Expr::CompoundFieldAccess { access_chain, .. } => {
@@ -344,6 +339,11 @@ fn write_plainly(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// A call that takes its arguments out of where they stand.
+fn call_of(name: &str, args: [&mut Expr; 2]) -> Expr {
+    call(name, args.map(|arg| std::mem::replace(arg, Expr::value(Value::Null))).into())
 }
 
 pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
@@ -363,6 +363,25 @@ pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+pub(super) fn case(branches: Vec<(Expr, Expr)>, otherwise: Expr) -> Expr {
+    let branches = branches.into_iter();
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: branches.map(|(condition, result)| CaseWhen { condition, result }).collect(),
+        else_result: Some(Box::new(otherwise)),
+    }
+}
+
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+pub(super) fn nested(expr: Expr) -> Expr {
+    Expr::Nested(Box::new(expr))
 }
 
 pub(super) fn number(digits: &str) -> Expr {

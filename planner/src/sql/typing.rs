@@ -21,14 +21,13 @@ use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion_common::{DFSchema, DFSchemaRef, Result};
 use datafusion_expr::expr::Alias;
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Subquery};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::frames::by_peers;
 use super::operands::{meet_keys, unite, widened};
-use super::renewed::any_expression;
-use crate::rules::{expand_set_operation, has_subquery, lateral};
+use super::renewed::{any_expression, schema_below};
+use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
 /// Settles the types of a plan; says whether it had set operations that were expanded.
 ///
@@ -72,7 +71,7 @@ impl Typing {
         if !any_expression(&plan, has_subquery) {
             return Ok(plan);
         }
-        let scope = Arc::new(merge_schema(&plan.inputs()));
+        let scope = schema_below(&plan);
         self.within(scope, |typing| {
             let plan = plan.map_subqueries(|query| typing.plan(query).map(Transformed::yes))?;
             Ok(plan.data)
@@ -96,17 +95,15 @@ impl Typing {
             return if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() };
         }
         let mut plan = match plan {
-            LogicalPlan::Join(join) => match expand_set_operation(join, |plan| self.node(plan))? {
-                Ok(expanded) => {
-                    self.has_expanded = true;
-                    return Ok(expanded);
-                }
-                Err(join) if has_only_column_keys(&join) => return keyed(join),
-                Err(mut join) => {
-                    meet_keys(&mut join);
-                    LogicalPlan::Join(join)
-                }
-            },
+            LogicalPlan::Join(join) if is_set_operation(&join) => {
+                self.has_expanded = true;
+                return expand_set_operation(join, |plan| self.node(plan));
+            }
+            LogicalPlan::Join(join) if has_only_column_keys(&join) => return keyed(join),
+            LogicalPlan::Join(mut join) => {
+                meet_keys(&mut join);
+                LogicalPlan::Join(join)
+            }
             LogicalPlan::Union(union) => {
                 TypeCoercionRewriter::coerce_union(unite(union)?)?.recompute_schema()?
             }
@@ -117,7 +114,7 @@ impl Typing {
             }
             other => other,
         };
-        let schema = schema_of_inputs(&plan)?;
+        let schema = schema_below(&plan);
         if let LogicalPlan::Filter(filter) = &mut plan {
             // `WHERE NULL`.
             let condition = self.expr(std::mem::take(&mut filter.predicate), &schema)?;
@@ -136,8 +133,8 @@ impl Typing {
         let mut rewriter = TypeCoercionRewriter::new(schema);
         let typed = expr.transform_up(|expr| match expr {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
-            Expr::WindowFunction(_) => rewriter.f_up(by_peers(widened(expr, schema).data, schema)?),
-            expr => rewriter.f_up(widened(expr, schema).data),
+            Expr::WindowFunction(_) => rewriter.f_up(by_peers(widened(expr, schema), schema)?),
+            expr => rewriter.f_up(widened(expr, schema)),
         });
         Ok(typed?.data)
     }
@@ -157,20 +154,6 @@ impl Typing {
             _ => Expr::OuterReferenceColumn(field, column),
         }
     }
-}
-
-/// The columns that a node's expressions read.
-fn schema_of_inputs(plan: &LogicalPlan) -> Result<DFSchemaRef> {
-    if let LogicalPlan::TableScan(scan) = plan {
-        let of_file =
-            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
-        return Ok(Arc::new(of_file));
-    }
-    let inputs = plan.inputs();
-    Ok(match inputs.as_slice() {
-        [input] => Arc::clone(input.schema()),
-        inputs => Arc::new(merge_schema(inputs)),
-    })
 }
 
 /// A join whose keys are all that it has, and are columns: they change no column.

@@ -106,13 +106,13 @@ impl Visitor for Search {
             {
                 found("fields of structs", expr.span())
             }
-            _ if row_values::what_is_left(expr).is_some() => {
-                found(row_values::what_is_left(expr).unwrap_or_default(), expr.span())
-            }
             Expr::Struct { .. } | Expr::Dictionary(_) | Expr::Map(_) => {
                 found("structs and maps", expr.span())
             }
-            _ => ControlFlow::Continue(()),
+            _ => match row_values::what_is_left(expr) {
+                Some(what) => found(what, expr.span()),
+                None => ControlFlow::Continue(()),
+            },
         }
     }
 }

@@ -16,7 +16,7 @@ use super::shape::{Payload, Shape};
 use super::store::Store;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, NULL_INDEX, Ordinals, Picked, pick};
 use crate::error::{Error, Result};
-use crate::expr::WRITTEN_BYTES_MAX;
+use crate::expr::{WRITTEN_BYTES_MAX, count_within};
 use crate::memory::Reservation;
 use crate::memory::rows::{RowMarks, RowRef};
 
@@ -158,15 +158,11 @@ impl Table {
         if longest <= WRITTEN_BYTES_MAX || self.has_arrays(payload) {
             return numbers.len();
         }
-        let mut bytes = 0;
-        let within = numbers.iter().take_while(|&&number| {
-            bytes += match number {
-                NONE => 0,
-                number => store.pages().stored_bytes(store.row(number)),
-            };
-            bytes <= WRITTEN_BYTES_MAX
+        let bytes = numbers.iter().map(|&number| match number {
+            NONE => 0,
+            number => store.pages().stored_bytes(store.row(number)),
         });
-        within.count().max(1).min(numbers.len())
+        count_within(WRITTEN_BYTES_MAX, bytes).min(numbers.len())
     }
 
     /// Whether these columns have been decoded.

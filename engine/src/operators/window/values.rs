@@ -15,7 +15,7 @@ use super::evaluate::{Evaluate, Results, Span};
 use super::lane::{Lane, Values};
 use super::store::{Piece, Reader, Store};
 use crate::error::{Error, Result};
-use crate::expr::{ValueBytes, is_fixed};
+use crate::expr::{ValueBytes, count_within, is_fixed};
 
 /// Which row of the frame.
 pub(super) enum Choice {
@@ -247,12 +247,7 @@ impl ValueOf {
 /// How many of the values at these places of arrays take at most `most` bytes, and at least one.
 fn within(arrays: &[ArrayRef], places: &[(usize, usize)], most: usize) -> usize {
     let sizes: Vec<ValueBytes<'_>> = arrays.iter().map(|array| ValueBytes::of(array)).collect();
-    let mut bytes = 0_usize;
-    let within = places.iter().take_while(|(array, at)| {
-        bytes = bytes.saturating_add(sizes[*array].at(*at));
-        bytes <= most
-    });
-    within.count().max(1)
+    count_within(most, places.iter().map(|&(array, at)| sizes[array].at(at)))
 }
 
 impl Evaluate for ValueOf {

@@ -1,41 +1,50 @@
-//! Functions of lists as sets, in which no NULL is: `array_distinct`, `array_intersect`, and
-//! whether a list has some or all of the elements of another. NULL is never found, and nobody asks
-//! for it.
+//! What functions of lists make of NULLs.
+//!
+//! * Some are NULL when a list is.
+//! * Of lists as sets, in which no NULL is (`array_distinct`, `array_intersect`, and whether a list
+//!   has some or all of the elements of another), NULL is never found, and nobody asks for it.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::compute::{cast, filter, is_not_null};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{cast, filter, is_not_null, take};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::Result;
+use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
 use super::each::each;
-use super::strict::strict;
 
-/// A function that sees some of its lists without their NULLs.
+/// A function with arguments that are lists, by their places.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct WithoutNulls {
+struct ListNulls {
     inner: Arc<ScalarUDF>,
-    lists: &'static [usize],
+    /// It is NULL where one of these is.
+    strict: &'static [usize],
+    /// It sees these without their elements that are NULL.
+    sets: &'static [usize],
 }
 
-/// The function; itself when it is none of these.
-pub(super) fn without_nulls(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    let (inner, lists): (_, &'static [usize]) = match inner.name() {
-        "array_distinct" => (inner, &[0]),
-        "array_intersect" => (inner, &[0, 1]),
+/// The function, and NULL where one of the arguments at these places is.
+pub(crate) fn strict(inner: Arc<ScalarUDF>, strict: &'static [usize]) -> ScalarUDF {
+    ScalarUDF::from(ListNulls { inner, strict, sets: &[] })
+}
+
+/// The function over lists as sets; itself when it is none of these.
+pub(super) fn of_sets(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    let (strict, sets): (&'static [usize], &'static [usize]) = match inner.name() {
+        "array_distinct" => (&[], &[0]),
+        "array_intersect" => (&[], &[0, 1]),
         // The borrowed ones find nothing in a list that is NULL.
-        "array_has_all" | "array_has_any" => (Arc::new(strict(inner, &[0, 1])), &[1]),
+        "array_has_all" | "array_has_any" => (&[0, 1], &[1]),
         _ => return inner,
     };
-    Arc::new(ScalarUDF::from(WithoutNulls { inner, lists }))
+    Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets }))
 }
 
-impl ScalarUDFImpl for WithoutNulls {
+impl ScalarUDFImpl for ListNulls {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -53,7 +62,11 @@ impl ScalarUDFImpl for WithoutNulls {
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(arguments)
+        let field = self.inner.return_field_from_args(arguments)?;
+        Ok(match self.strict {
+            [] => field,
+            _ => Arc::new(field.as_ref().clone().with_nullable(true)),
+        })
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
@@ -61,12 +74,31 @@ impl ScalarUDFImpl for WithoutNulls {
     }
 
     fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        for &at in self.lists {
+        for &at in self.sets {
             if let Some(list) = call.args.get_mut(at) {
                 *list = each(list, known)?;
             }
         }
-        self.inner.invoke_with_args(call)
+        if self.strict.is_empty() {
+            return self.inner.invoke_with_args(call);
+        }
+        let arrays = ColumnarValue::values_to_arrays(&call.args)?;
+        let is_constant = call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let nulls = self.strict.iter().filter_map(|&at| arrays.get(at));
+        let nulls = nulls.fold(None, |nulls: Option<NullBuffer>, array| {
+            NullBuffer::union(nulls.as_ref(), array.logical_nulls().as_ref())
+        });
+        let rows = arrays.first().map_or(call.number_rows, |array| array.len());
+        let mut result = self.inner.invoke_with_args(call)?.into_array(rows)?;
+        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
+            // Lists that are NULL are left without elements, which others would see.
+            let places = UInt32Array::new((0..rows as u32).collect(), Some(nulls));
+            result = take(&result, &places, None)?;
+        }
+        Ok(match is_constant {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+            false => ColumnarValue::Array(result),
+        })
     }
 }
 
