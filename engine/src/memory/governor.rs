@@ -1,7 +1,8 @@
 //! The budget of the process and the policy of who gives way.
 //!
 //! Protocol, when a reservation asks for more than is free:
-//! 1. the idle state that frees most is revoked, by the thread that asks, until there is room;
+//! 1. the idle state that frees most is revoked, by the thread that asks, until there is room; for
+//!    one that cannot do without, also the state of those who are between two steps of their work;
 //! 2. otherwise those who can shed by themselves and hold most are told to, at their next chunk;
 //! 3. and the request is refused. The requester sheds its own state: it never waits for a task,
 //!    which might not be running.
@@ -322,6 +323,7 @@ impl Governor {
             .live_holders()
             .iter()
             .filter_map(|holder| Some((holder.victim()?, holder.meter.clone())))
+            .filter(|(state, _)| !want.elastic || !state.is_at_work())
             .map(|(state, meter)| (state.revocable_bytes(), state, meter))
             .filter(|(bytes, ..)| *bytes > 0)
             .collect();

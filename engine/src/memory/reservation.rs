@@ -35,6 +35,11 @@ pub trait Revocable: Send + Sync {
     /// `Io` or `OutOfMemory` when the spill space refuses; the state must then still be whole and
     /// in memory.
     fn revoke(&self, wanted: usize) -> Result<usize>;
+
+    /// Whether the owner works on it by turns: then only those get it who cannot do without.
+    fn is_at_work(&self) -> bool {
+        false
+    }
 }
 
 /// The target of a holder that nobody presses.

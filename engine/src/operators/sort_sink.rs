@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::Chunk;
 use crate::error::{Error, Result};
-use crate::memory::runs::{RunBuilder, Sorting};
+use crate::memory::runs::{Collector, Sorting};
 use crate::pipeline::{Consumed, Context, Sink, SinkWorker};
 use crate::scheduler::Token;
 
@@ -22,7 +22,7 @@ impl SortSink {
 struct SortSinkWorker {
     sorting: Arc<Sorting>,
     /// `None` when its runs have been handed over.
-    builder: Option<RunBuilder>,
+    builder: Option<Collector>,
 }
 
 impl Sink for SortSink {

@@ -34,6 +34,16 @@ pub struct RunOptions {
     pub profile: Option<Arc<Profile>>,
 }
 
+/// Memory for each worker of a query: less is not enough for pages, buffers and state of the
+/// pipelines that run at once.
+const WORKER_BYTES: usize = 8 << 20;
+
+/// How many workers a query has in a budget: where it is small fewer are busy, rather than all of
+/// them short of memory.
+fn workers_within(limit: usize, threads: usize) -> usize {
+    threads.min((limit / WORKER_BYTES).max(2))
+}
+
 /// Runs plans; see the module documentation. Dropping it waits for the threads.
 pub struct Engine {
     threads: Mutex<Threads>,
@@ -142,7 +152,7 @@ impl Engine {
         let query = Arc::new(Query {
             cancel: cancel.clone(),
             memory: self.governor.clone(),
-            threads: scheduler.threads(),
+            threads: workers_within(self.governor.limit(), scheduler.threads()),
             keep_order: !options.any_order,
         });
         let mut build = Build::new(query.clone()).measured(options.profile.clone());

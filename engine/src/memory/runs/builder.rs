@@ -8,6 +8,7 @@
 //! their capacity) and [`SPILL_BYTES`], charged from the start so that shedding never asks for
 //! memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Check;
@@ -16,11 +17,12 @@ use super::run::{Body, Entry, MemoryRun, Run};
 use super::shape::{RunShape, Words};
 use super::tape_form::TapeForm;
 use super::writer::{RunWriter, SPILL_BYTES};
-use crate::batch::{CHUNK_ROWS, Chunk, pick};
-use crate::error::Result;
+use crate::batch::{CHUNK_ROWS, Chunk, Picked, pick};
+use crate::error::{Error, Result};
+use crate::memory::rows::FIRST_PAGE_BYTES;
 use crate::memory::rows::packed::{PackedPages, PackedRef};
 use crate::memory::spill::SpillSpace;
-use crate::memory::{Reservation, rows::FIRST_PAGE_BYTES};
+use crate::memory::{Reservation, Turn};
 
 /// What a builder has to hold for sure: [`SPILL_BYTES`], and enough rows to be worth a run.
 pub const BUILDER_MINIMUM: usize = SPILL_BYTES + (256 << 10);
@@ -92,12 +94,13 @@ impl RunBuilder {
         self
     }
 
-    /// Adds the live rows of a chunk. Morsels come in order.
+    /// Adds the live rows of a chunk. Morsels come in order. A row that finds no room, although the
+    /// builder has given all it has, waits until it is alone in its `turn`.
     ///
     /// # Errors
     /// `OutOfMemory` when memory or disk do not suffice, `Io` when writing fails, `Input` when a
     /// value cannot be stored, and what `check` reports.
-    pub fn push(&mut self, chunk: &Chunk, check: Check<'_>) -> Result<()> {
+    pub fn push(&mut self, chunk: &Chunk, turn: &mut Turn<'_>, check: Check<'_>) -> Result<()> {
         let morsel = chunk.place().morsel;
         if self.entries.is_empty() {
             self.base = morsel;
@@ -116,15 +119,12 @@ impl RunBuilder {
         let mut insist = false;
         while done < positions.len() {
             check()?;
-            let rows = positions.len() - done;
-            self.refs.clear();
-            let stored = match self.reserve_entries(rows, insist)? {
-                true => {
-                    let (memory, refs) = (&mut self.memory, &mut self.refs);
-                    let rows = done..positions.len();
-                    self.pages.append(&picked, rows, morsel - self.base, memory, refs, insist)?
+            let stored = match self.store(&picked, done..positions.len(), morsel, insist) {
+                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => {
+                    turn.be_alone();
+                    continue;
                 }
-                false => 0,
+                stored => stored?,
             };
             let new = words[done..].iter().zip(&self.refs);
             self.entries.extend(new.map(|(&words, &row)| Entry::new(words, row)));
@@ -147,6 +147,47 @@ impl RunBuilder {
             self.relieve(check)?;
         }
         Ok(())
+    }
+
+    /// Stores picked rows in the buffer, as many as have room; how many.
+    fn store(
+        &mut self,
+        picked: &[Picked<'_>],
+        rows: Range<usize>,
+        morsel: u64,
+        insist: bool,
+    ) -> Result<usize> {
+        self.refs.clear();
+        if !self.reserve_entries(rows.len(), insist)? {
+            return Ok(0);
+        }
+        let (memory, refs) = (&mut self.memory, &mut self.refs);
+        self.pages.append(picked, rows, morsel - self.base, memory, refs, insist)
+    }
+
+    /// What it is charged to.
+    pub(super) fn reservation(&self) -> &Reservation {
+        &self.memory
+    }
+
+    /// Bytes that [`RunBuilder::give_up`] could give.
+    pub(super) fn spillable_bytes(&self) -> usize {
+        let runs = self.runs.iter().map(Run::memory_bytes).sum::<usize>();
+        match self.buffer_bytes() {
+            buffer if buffer > 2 * FIRST_PAGE_BYTES => runs + buffer,
+            _ => runs,
+        }
+    }
+
+    /// Writes rows until `wanted` bytes are free, or none are left in memory; the bytes that are
+    /// free now.
+    ///
+    /// # Errors
+    /// `OutOfMemory` and `Io` when they cannot be written; all rows are still there.
+    pub(super) fn give_up(&mut self, wanted: usize) -> Result<usize> {
+        let before = self.bytes();
+        while before.saturating_sub(self.bytes()) < wanted && self.shed(&|| Ok(()))? {}
+        Ok(before.saturating_sub(self.bytes()))
     }
 
     /// Bytes reserved by the builder and its runs in memory.

@@ -27,8 +27,9 @@
 //! What a spill needs is part of a builder's minimum ([`BUILDER_MINIMUM`]).
 //! Concurrency: builders and mergers belong to one thread each; runs are read-only and shared.
 //!
-//! * `shape`: what all runs of one sort have in common. `builder`: rows to runs; `bound`: how far
-//!   the first rows reach, when only they are wanted.
+//! * `shape`: what all runs of one sort have in common. `builder`: rows to runs; `collector`: a
+//!   builder that gives way between its chunks; `bound`: how far the first rows reach, when only
+//!   they are wanted.
 //! * `run`: runs; `tape_form`: how their rows are on tape; `writer`: runs to tapes; `cursor`:
 //!   reading one run.
 //! * `tournament`: the loser tree over cursors; `merge`: from one range of all runs to arrays.
@@ -37,6 +38,7 @@
 
 mod bound;
 mod builder;
+mod collector;
 mod cursor;
 mod merge;
 mod pool;
@@ -50,6 +52,7 @@ mod writer;
 
 pub use bound::Bound;
 pub use builder::{BUILDER_MINIMUM, RUN_BYTES_MAX, RunBuilder};
+pub use collector::Collector;
 pub use cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
 pub use merge::{Merged, Merger, merger_bytes};
 pub use pool::RunPool;

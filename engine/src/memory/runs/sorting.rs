@@ -27,6 +27,7 @@ use arrow::datatypes::DataType;
 use super::Check;
 use super::bound::Bound;
 use super::builder::{BUILDER_MINIMUM, RunBuilder};
+use super::collector::Collector;
 use super::cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
 use super::merge::{Merger, merger_bytes};
 use super::pool::RunPool;
@@ -143,17 +144,23 @@ impl Sorting {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// One more builder.
+    /// One more builder; waits, if need be, for those that are in the middle of a push.
     ///
     /// # Errors
     /// `OutOfMemory` when its minimum cannot be had.
-    pub fn builder(self: &Arc<Self>, memory: &Governor) -> Result<RunBuilder> {
-        let (number, memory) = self.next_builder(memory)?;
+    pub fn builder(self: &Arc<Self>, memory: &Governor) -> Result<Collector> {
+        let mut turn = memory.turns().beside();
+        let (number, memory) = loop {
+            match self.next_builder(memory) {
+                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => turn.be_alone(),
+                next => break next?,
+            }
+        };
         let builder = RunBuilder::new(self.shape.clone(), number, memory)?;
-        Ok(match self.limit {
+        Ok(Collector::new(match self.limit {
             Some(limit) => builder.with_limit(limit, self.bound.clone()),
             None => builder,
-        })
+        }))
     }
 
     /// The number of a new builder, and its reservation.

@@ -137,7 +137,11 @@ fn sort(rows: &[Row], order: &[RowOrder], case: &Case, seed: u64) -> Result<(Vec
     for (morsel, rows) in rows.chunks(700).enumerate() {
         let builder = random.below(case.builders as u64) as usize;
         for (sequence, rows) in rows.chunks(300).enumerate() {
-            builders[builder].push(&chunk(rows, 10 + 3 * morsel as u64, sequence as u32), check)?;
+            builders[builder].push(
+                &chunk(rows, 10 + 3 * morsel as u64, sequence as u32),
+                &mut governor.turns().beside(),
+                check,
+            )?;
         }
     }
     let mut runs = Vec::new();
@@ -238,12 +242,16 @@ fn selections_are_followed_and_values_larger_than_the_budget_are_refused() {
     let mut random = Random(3);
     let rows = rows(&mut random, 50, Keys::Many);
     let selected = chunk(&rows, 0, 0).select(Selection::new(vec![1, 5, 49]));
-    builder.push(&selected, &|| Ok(())).expect("fits");
+    builder.push(&selected, &mut governor.turns().beside(), &|| Ok(())).expect("fits");
     let text = |bytes: usize| Row { text: Some("z".repeat(bytes)), ..rows[0].clone() };
     for bytes in [300_000, 900_000, 1_500_000, 100, 1_500_000] {
-        builder.push(&chunk(&[text(bytes)], 1, 0), &|| Ok(())).expect("a large row has its place");
+        builder
+            .push(&chunk(&[text(bytes)], 1, 0), &mut governor.turns().beside(), &|| Ok(()))
+            .expect("a large row has its place");
     }
-    let error = builder.push(&chunk(&[text(9_000_000)], 2, 0), &|| Ok(())).expect_err("too large");
+    let error = builder
+        .push(&chunk(&[text(9_000_000)], 2, 0), &mut governor.turns().beside(), &|| Ok(()))
+        .expect_err("too large");
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     let mut runs = builder.finish(&|| Ok(())).expect("the rest is whole");
     assert_eq!(runs.iter().map(Run::rows).sum::<u64>(), 8);
@@ -270,16 +278,22 @@ fn a_pressed_builder_gives_its_memory_and_stopping_stops() {
     let mut random = Random(3);
     let rows = rows(&mut random, 60_000, Keys::Many);
     for (morsel, rows) in rows.chunks(3000).enumerate() {
-        builder.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
+        builder
+            .push(&chunk(rows, morsel as u64, 0), &mut governor.turns().beside(), &|| Ok(()))
+            .expect("fits");
     }
     assert!(builder.bytes() > 3 << 20);
     let mut other = governor.reserve("other", 0).expect("fits");
     assert!(other.grow(5 << 20).is_err());
-    builder.push(&chunk(&rows[..1], 30, 0), &|| Ok(())).expect("fits");
+    builder
+        .push(&chunk(&rows[..1], 30, 0), &mut governor.turns().beside(), &|| Ok(()))
+        .expect("fits");
     assert!(builder.bytes() < 2 << 20);
     other.grow(5 << 20).expect("there is room now");
     let stop = || Err(Error::Cancelled { reason: "interrupted" });
-    let stopped = builder.push(&chunk(&rows[..1], 31, 0), &stop).expect_err("stopped");
+    let stopped = builder
+        .push(&chunk(&rows[..1], 31, 0), &mut governor.turns().beside(), &stop)
+        .expect_err("stopped");
     assert!(matches!(stopped, Error::Cancelled { .. }));
     drop(builder);
     assert_eq!(governor.spill().usage().used, 0);
@@ -307,7 +321,13 @@ fn a_limit_keeps_the_first_rows_and_tells_the_others() {
                 .collect();
             for (morsel, rows) in rows.chunks(3000).enumerate() {
                 let builder = &mut builders[random.below(2) as usize];
-                builder.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
+                builder
+                    .push(
+                        &chunk(rows, morsel as u64, 0),
+                        &mut governor.turns().beside(),
+                        &|| Ok(()),
+                    )
+                    .expect("fits");
             }
             let mut runs = Vec::new();
             for builder in builders {
@@ -361,4 +381,58 @@ fn a_reader_that_has_no_room_leaves_all_rows_to_a_later_one() {
         }
     }
     assert_eq!(found, rows.len());
+}
+
+/// Sorts by text, in a budget.
+fn text_sorting(limit: usize) -> (Governor, Arc<Sorting>) {
+    let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
+    let sorting = Sorting::new("sort", TYPES.to_vec(), &orders()[1], 1).expect("can be compared");
+    (Governor::new(options), Arc::new(sorting))
+}
+
+#[test]
+fn a_collector_gives_way_to_a_row_that_cannot_do_without_and_not_to_others() {
+    let (governor, sorting) = text_sorting(8 << 20);
+    let mut random = Random(3);
+    let rows = rows(&mut random, 60_000, Keys::Many);
+    let mut full = sorting.builder(&governor).expect("fits");
+    for (morsel, rows) in rows.chunks(3000).enumerate() {
+        full.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
+    }
+    let mut other = governor.reserve("other", 0).expect("fits");
+    assert!(!other.try_grow(4 << 20), "who can do without does");
+    let mut large = sorting.builder(&governor).expect("fits");
+    let text = Row { text: Some("z".repeat(4 << 20)), ..rows[0].clone() };
+    large.push(&chunk(&[text], 20, 0), &|| Ok(())).expect("the other's rows are written for it");
+    assert!(governor.spill().usage().used > 0);
+    let mut runs = large.finish(&|| Ok(())).expect("fits");
+    runs.extend(full.finish(&|| Ok(())).expect("fits"));
+    assert_eq!(runs.iter().map(Run::rows).sum::<u64>(), 60_001);
+}
+
+#[test]
+fn long_rows_of_many_collectors_have_room_in_turn() {
+    const WORKERS: u64 = 6;
+    for seed in 0..5 {
+        let (governor, sorting) = text_sorting(10 << 20);
+        std::thread::scope(|scope| {
+            for worker in 0..WORKERS {
+                let (governor, sorting) = (&governor, sorting.clone());
+                scope.spawn(move || {
+                    let mut random = Random(seed * WORKERS + worker);
+                    let mut collector = sorting.builder(governor).expect("fits");
+                    for step in 0..40 {
+                        let mut row = rows(&mut random, 1, Keys::Many).remove(0);
+                        row.text = Some("z".repeat(random.below(2 << 20) as usize));
+                        let chunk = chunk(&[row], step * WORKERS + worker, 0);
+                        collector.push(&chunk, &|| Ok(())).expect("has room in its turn");
+                    }
+                    sorting.add(collector.finish(&|| Ok(())).expect("fits"));
+                });
+            }
+        });
+        assert!(governor.usage().peak_reserved <= 10 << 20);
+        sorting.clear();
+        assert_eq!((governor.reserved(), governor.spill().usage().used), (0, 0));
+    }
 }

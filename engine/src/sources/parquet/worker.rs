@@ -3,8 +3,8 @@
 //!
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
 //! What pages of text take is reserved before a block is read, and for the next row group before a
-//! worker begins: where pages are so large that there is no room for all workers, and for twice as
-//! much beside the last, fewer read.
+//! worker begins: where pages are so large that there is no room for all workers, and for
+//! [`SPARE_TIMES`] as much beside the last, fewer read.
 //! What a column takes more is reserved before the next one is read, and everything held is looked
 //! at again after each block: at no time more than a page and [`OWED_BYTES_MAX`] is not reserved.
 
@@ -30,6 +30,11 @@ const MINIMUM_BYTES: usize = 64 << 10;
 /// Bytes that columns of one block may take before they are reserved: columns that come later in
 /// the block often give as much back.
 const OWED_BYTES_MAX: usize = 1 << 20;
+
+/// How often the pages of one more worker must have room beside what it begins with: a worker comes
+/// to about twice its pages (windows, dictionaries, the block that is made of them), those who have
+/// begun may meet larger row groups, and what is done with the rows takes memory as well.
+const SPARE_TIMES: usize = 4;
 
 /// The morsel that a worker is at.
 pub(super) struct Open {
@@ -106,10 +111,8 @@ impl ScanWorker {
         }
         let pages = ahead.iter().map(|reader| reader.held_bytes()).sum();
         let mut held = shared.reservation.child(MINIMUM_BYTES)?;
-        // Those who have begun may need more for row groups that come later, and what is done with
-        // the rows takes memory as well.
         let mut begun = shared.begun.lock().unwrap_or_else(|e| e.into_inner());
-        let spare = if *begun > 0 { 2 * pages } else { 0 };
+        let spare = if *begun > 0 { SPARE_TIMES * pages } else { 0 };
         held.grow(MINIMUM_BYTES + pages + spare).map_err(|error| no_room(error, pages))?;
         held.shrink(spare);
         *begun += 1;
