@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
-use super::column::{Column, Composer, Indices};
+use super::column::{Column, Composer, Form, Indices, NULL_INDEX};
 use super::physical::{to_logical, to_physical};
 use super::selection::Selection;
 use crate::error::{Error, Result};
@@ -169,6 +169,19 @@ impl Chunk {
         }
     }
 
+    /// The values of `column`, one for each physical row of this chunk, as one flat physical array.
+    /// Lists and values like them, which may be long, are those of the live rows alone; the others
+    /// are NULL.
+    pub fn aligned(&self, column: &Column) -> Result<ArrayRef> {
+        let is_long = column.logical().is_nested() && !matches!(column.form(), Form::Flat(_));
+        let Some(selection) = self.selection.as_ref().filter(|_| is_long) else {
+            return column.to_array(self.rows);
+        };
+        let mut rows = vec![NULL_INDEX; self.rows];
+        selection.as_slice().iter().for_each(|&row| rows[row as usize] = row);
+        column.gather(&Indices::with_nulls(rows))
+    }
+
     /// The live rows copied together: flat columns, no selection. Free when nothing is to be done.
     pub fn compact(self) -> Result<Chunk> {
         let live = self.live_rows();
@@ -221,7 +234,7 @@ impl Chunk {
 mod tests {
     use super::*;
     use crate::batch::{Domain, NULL_INDEX, copied_bytes};
-    use arrow::array::{Array, AsArray, Int64Array, StringViewArray};
+    use arrow::array::{Array, AsArray, Int64Array, ListArray, StringViewArray};
     use arrow::datatypes::{DataType, Int64Type};
 
     fn ints(values: impl IntoIterator<Item = i64>) -> Column {
@@ -260,6 +273,29 @@ mod tests {
         let text: Vec<_> = text.as_string_view().iter().collect();
         assert_eq!(text, [Some("b"), None, None, Some("a")]);
         assert_eq!(out.live_array(1).expect("gathers").null_count(), 4);
+    }
+
+    #[test]
+    fn aligned_lists_are_those_of_live_rows() {
+        let long = vec![Some(vec![Some(7); 1000]), None, Some(vec![Some(1), Some(2)])];
+        let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(long));
+        let indices = Arc::new(Indices::new(vec![0, 2, 0, 1, 2, 0]));
+        let column = Column::indexed(lists.data_type().clone(), indices, lists.clone(), None);
+        let constant = Column::constant(lists.data_type().clone(), lists.slice(0, 1));
+        let chunk = Chunk::new(vec![column.clone(), constant], 6, Place::default());
+        let all = chunk.aligned(&column).expect("copies");
+        assert_eq!(all.as_list::<i32>().values().len(), 3004);
+        let chunk = chunk.select(Selection::new(vec![1, 3, 5]));
+        for (column, elements, nulls) in [(0, 1002, 4), (1, 3000, 3)] {
+            let column = &chunk.columns()[column];
+            let aligned = chunk.aligned(column).expect("copies");
+            let list = aligned.as_list::<i32>();
+            assert_eq!((list.len(), list.values().len()), (6, elements));
+            assert_eq!(list.null_count(), nulls);
+            let live = Indices::new(vec![1, 3, 5]);
+            let live = Column::flat(column.logical().clone(), aligned).gather(&live);
+            assert_eq!(&live.expect("copies"), &chunk.live_values(column).expect("copies"));
+        }
     }
 
     #[test]

@@ -39,7 +39,9 @@ pub use ordinals::{Ordinals, has_ordinals, widest};
 pub use physical::{is_physical, logical_type, physical_type, to_logical, to_physical};
 pub use picked::{Picked, all_rows, pick};
 pub use selection::Selection;
-pub use typed::{Half, Typed, float_key, nested_converter, nested_keys, with_float_keys};
+pub use typed::{
+    Half, Typed, float_key, has_float, nested_converter, nested_keys, with_float_keys,
+};
 
 /// Rows in a full chunk. Sources aim for it; transforms may emit fewer, never more than
 /// [`MAX_CHUNK_ROWS`].

@@ -167,6 +167,19 @@ pub fn nested_keys(picked: &Picked<'_>) -> Result<Rows> {
     Ok(nested_converter(values.data_type())?.convert_columns(&[values])?)
 }
 
+/// Whether values of a type are or contain numbers that are equal without being identical.
+pub fn has_float(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => has_float(values),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            has_float(field.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| has_float(field.data_type())),
+        nested if nested.is_nested() => true,
+        other => other.is_floating(),
+    }
+}
+
 /// The array with every number replaced by the one that stands for it as a key, at any depth.
 /// Free for types without numbers.
 pub fn with_float_keys(array: &ArrayRef) -> Result<ArrayRef> {

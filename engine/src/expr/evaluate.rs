@@ -268,7 +268,7 @@ fn strict<const N: usize>(
 }
 
 /// Runs a kernel: once if all operands are constant, over all rows if that goes well, and over the
-/// live rows if not.
+/// live rows if not, or if there are lists, which may be long and stand once for many rows.
 fn lenient<const N: usize>(
     careful: &mut bool,
     view: &View<'_>,
@@ -282,7 +282,8 @@ fn lenient<const N: usize>(
         return Ok(Column::constant(data_type.clone(), kernel(&operands, 1)?));
     }
     let rows = view.rows();
-    if !*careful || view.selection().is_none() {
+    let live_only = *careful || columns.iter().any(|column| is_nested(column.logical()));
+    if !live_only || view.selection().is_none() {
         let operands = operands(columns, |column| column.to_array(rows))?;
         match kernel(&operands, rows) {
             Err(Error::Input { .. }) if view.selection().is_some() => *careful = true,

@@ -89,7 +89,7 @@ pub enum ValueBytes<'a> {
     Same(usize),
     /// Texts and binaries.
     Views(&'a [u128]),
-    /// Lists, and about how many bytes an element has.
+    /// Lists, and about how many bytes an element has; texts and binaries with offsets.
     Lists(&'a [i32], f64),
 }
 
@@ -99,6 +99,8 @@ impl<'a> ValueBytes<'a> {
         match array.data_type() {
             DataType::Utf8View => ValueBytes::Views(array.as_string_view().views()),
             DataType::BinaryView => ValueBytes::Views(array.as_binary_view().views()),
+            DataType::Utf8 => ValueBytes::Lists(array.as_string::<i32>().value_offsets(), 1.0),
+            DataType::Binary => ValueBytes::Lists(array.as_binary::<i32>().value_offsets(), 1.0),
             DataType::List(_) => {
                 let list = array.as_list::<i32>();
                 let (start, end) = ends(list.value_offsets());

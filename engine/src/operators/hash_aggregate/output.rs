@@ -1,5 +1,6 @@
 //! The source over finished groups: a morsel is a few thousand groups of one partition, in the
-//! order of their hashes, which depends on the keys alone.
+//! order of their hashes, which depends on the keys alone. Groups with long values come out a few
+//! at a time.
 
 use std::mem;
 use std::ops::Range;
@@ -18,12 +19,12 @@ use super::sink::{Finished, FinishedLane, Shared};
 use super::stores::reference;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, physical_type, to_physical};
 use crate::error::{Error, Result};
-use crate::expr::PairStatistic;
 use crate::expr::moments::{Moments, PairMoments};
 use crate::expr::totals::{
     Quotient, average, floats, integers, optional_floats, wide_average, wide_decimals,
 };
-use crate::memory::rows::{Fixed, RowRef};
+use crate::expr::{PairStatistic, ValueBytes, WRITTEN_BYTES_MAX, count_within, is_fixed};
+use crate::memory::rows::{Fixed, RowPages, RowRef};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
 /// See the module documentation.
@@ -59,6 +60,7 @@ impl Source for AggregateSource {
             shared: self.shared.clone(),
             cursor: self.cursor.clone(),
             current: None,
+            rest: None,
             reading: None,
         }))
     }
@@ -88,14 +90,22 @@ struct AggregateReader {
     cursor: Arc<Mutex<Cursor>>,
     /// The lane of the morsel that was handed out last; the next pull is done with it.
     current: Option<usize>,
+    /// What is left of that morsel.
+    rest: Option<Groups>,
     /// What is read from tapes.
     reading: Option<Reading>,
 }
 
+/// Groups in memory: the number of their morsel, their lane, and which of it they are.
+struct Groups {
+    morsel: u64,
+    lane: Arc<FinishedLane>,
+    range: Range<usize>,
+}
+
 /// What a worker does next.
 enum Next {
-    /// Groups in memory: the number of their morsel, their lane, and which of it they are.
-    Groups(u64, Arc<FinishedLane>, Range<usize>),
+    Groups(Groups),
     /// Groups on tapes, and the number of their morsel.
     Taped(u64, Partition),
 }
@@ -147,7 +157,7 @@ impl AggregateReader {
                     self.current = Some(cursor.lane);
                     cursor.group = range.end;
                     cursor.morsel += 1;
-                    return Some(Next::Groups(morsel, lane.clone(), range));
+                    return Some(Next::Groups(Groups { morsel, lane: lane.clone(), range }));
                 }
                 Finished::Taped(_) => {
                     if let Finished::Taped(partition) = mem::take(groups) {
@@ -175,9 +185,11 @@ impl AggregateReader {
             if let Some((lane, given)) = &mut reading.lane {
                 let range = *given..lane.groups.len().min(*given + CHUNK_ROWS);
                 if !range.is_empty() {
+                    let results = Results { plan, lane };
+                    let range = results.within(range);
                     *given = range.end;
                     let place = Place { morsel: reading.morsel, sequence: 0 };
-                    return Ok(Some(Results { plan, lane }.chunk(range, place)?));
+                    return Ok(Some(results.chunk(range, place)?));
                 }
             }
             if let Some((lane, _)) = reading.lane.take() {
@@ -209,20 +221,35 @@ impl AggregateReader {
 impl SourceWorker for AggregateReader {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
         loop {
+            if let Some(groups) = &mut self.rest {
+                let results = Results { plan: &self.shared.plan, lane: &groups.lane };
+                let range = results.within(groups.range.clone());
+                groups.range.start = range.end;
+                let place = Place { morsel: groups.morsel, sequence: 0 };
+                let chunk = results.chunk(range, place)?;
+                self.rest.take_if(|rest| rest.range.is_empty());
+                return Ok(Pull::Chunk(chunk));
+            }
             if let Some(chunk) = self.read(cx)? {
                 return Ok(Pull::Chunk(chunk));
             }
             match self.next() {
                 None => return Ok(Pull::Finished),
                 Some(Next::Taped(morsel, partition)) => self.begin(morsel, partition, cx)?,
-                Some(Next::Groups(morsel, lane, range)) => {
-                    let place = Place { morsel, sequence: 0 };
-                    let results = Results { plan: &self.shared.plan, lane: &lane };
-                    return Ok(Pull::Chunk(results.chunk(range, place)?));
-                }
+                Some(Next::Groups(groups)) => self.rest = Some(groups),
             }
         }
     }
+}
+
+/// A column of results whose values may be long.
+enum Long<'a> {
+    /// The key of that number.
+    Key(usize),
+    /// A column of what a state refers to.
+    Stored { store: &'a RowPages, state: &'a State, column: usize },
+    /// By group number.
+    Custom(ValueBytes<'a>),
 }
 
 /// Results of one lane's groups.
@@ -232,6 +259,60 @@ struct Results<'a> {
 }
 
 impl Results<'_> {
+    /// The first of these groups: as many as take [`WRITTEN_BYTES_MAX`], at least one.
+    fn within(&self, range: Range<usize>) -> Range<usize> {
+        if self.lane.bytes() <= WRITTEN_BYTES_MAX {
+            return range;
+        }
+        let keys = self.plan.keys.len();
+        let fields = self.plan.schema.fields().iter().enumerate();
+        let long = fields.filter(|(_, field)| !is_fixed(field.data_type()));
+        let long: Vec<Long<'_>> = long
+            .filter_map(|(at, _)| match at.checked_sub(keys) {
+                None => Some(Long::Key(at)),
+                Some(aggregate) => self.long(aggregate),
+            })
+            .collect();
+        if long.is_empty() {
+            return range;
+        }
+        let groups = self.lane.groups[range.clone()].iter();
+        let bytes = groups.map(|&group| long.iter().map(|long| self.bytes(long, group)).sum());
+        range.start..range.start + count_within(WRITTEN_BYTES_MAX, bytes).min(range.len())
+    }
+
+    /// Where the values of a result are whose type does not say their bytes.
+    fn long(&self, aggregate: usize) -> Option<Long<'_>> {
+        let (state, column) = match &self.plan.outputs.get(aggregate)?.0 {
+            Output::State(state) => (*state, 0),
+            Output::Column { state, column } => (*state, *column),
+            Output::Custom(custom) => {
+                return Some(Long::Custom(ValueBytes::of(&self.lane.customs[*custom])));
+            }
+            Output::Average { .. } | Output::Spread { .. } | Output::Pairs { .. } => return None,
+        };
+        let state = &self.plan.states[state];
+        match state.fold {
+            Fold::Stored { store, .. } => {
+                Some(Long::Stored { store: self.lane.store(store)?, state, column })
+            }
+            _ => None,
+        }
+    }
+
+    fn bytes(&self, long: &Long<'_>, group: RowRef) -> usize {
+        let rows = &self.lane.rows;
+        match long {
+            Long::Key(column) => rows.value_bytes(*column, group).len(),
+            Long::Stored { store, state, column } => match reference(rows.slot(group, state.value))
+            {
+                RowRef::NONE => 0,
+                value => store.value_bytes(*column, value).len(),
+            },
+            Long::Custom(sizes) => sizes.at(number(self.plan, rows, group) as usize),
+        }
+    }
+
     fn chunk(&self, range: Range<usize>, place: Place) -> Result<Chunk> {
         let groups = &self.lane.groups[range];
         let mut columns = Vec::with_capacity(self.plan.schema.fields().len());

@@ -11,7 +11,7 @@ use arrow::row::{RowConverter, SortField};
 
 use super::HashAggregate;
 use super::candidates::order_type;
-use crate::batch::physical_type;
+use crate::batch::{has_float, physical_type};
 use crate::error::{Error, Result};
 use crate::expr::moments::{Moments, PairMoments};
 use crate::expr::{
@@ -476,13 +476,4 @@ fn sum_of(data_type: &DataType) -> Result<Fold> {
             return Err(Error::input(format!("values of type {other} cannot be added up")));
         }
     })
-}
-
-/// Whether values of a type are or contain numbers that are equal without being identical.
-fn has_float(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(_, values) => has_float(values),
-        nested if nested.is_nested() => true,
-        other => other.is_floating(),
-    }
 }

@@ -9,14 +9,15 @@ use std::sync::{Arc, Barrier};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
+    StringViewArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 
 use super::plan::Tuning;
 use super::*;
 use crate::batch::{Chunk, Column, Place};
-use crate::expr::{PairStatistic, Spread};
+use crate::expr::{PairStatistic, Spread, WRITTEN_BYTES_MAX};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Context, Order, Pull, Query, Sink, Source};
 use crate::scheduler::Cancel;
@@ -318,6 +319,42 @@ fn without_room_to_begin_is_out_of_memory_and_gives_everything_back() {
     let error = error.expect_err("does not fit");
     assert!(matches!(error, Error::OutOfMemory { .. }) && error.to_string().contains("aggregate"));
     assert_eq!(governor.reserved(), 0);
+}
+
+#[test]
+fn groups_with_long_values_come_out_a_few_at_a_time() {
+    let keys = (0..400).map(|key| format!("{key:05}").repeat(4000));
+    let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(keys));
+    let field = Field::new("k", DataType::Utf8View, false);
+    let (spec, input) = (spec(1, vec![]), Arc::new(Schema::new(vec![field])));
+    let schema = spec.schema(std::slice::from_ref(&input)).expect("is");
+    let chunk = Chunk::new(vec![Column::flat(DataType::Utf8View, keys)], 400, Place::default());
+    // With room for all groups in memory, and without.
+    for limit in [64 << 20, 6 << 20] {
+        let chunks: Vec<Chunk> = (0..40).map(|part| chunk.slice(part * 10, 10)).collect();
+        let memory = limited(limit);
+        let fed = feed(&spec, &input, &chunks, 1, Tuning::default(), &memory);
+        let (sink, cx) = fed.expect("fits");
+        for task in 0..sink.prepare(&cx).expect("merges") {
+            sink.finish(task, &cx).expect("merges");
+        }
+        assert_eq!(memory.spill().usage().written > 0, limit < 8 << 20);
+        let source = AggregateSource::new(sink.0);
+        let mut reader = source.worker(&cx).expect("reads");
+        let mut groups = Vec::new();
+        while let Pull::Chunk(chunk) = reader.pull(&cx).expect("reads") {
+            let batch = chunk.to_batch(&schema).expect("is");
+            let texts = batch.column(0).as_string_view().iter().flatten();
+            let texts: Vec<String> = texts.map(str::to_owned).collect();
+            assert!(texts.iter().map(String::len).sum::<usize>() <= WRITTEN_BYTES_MAX);
+            groups.extend(texts);
+        }
+        groups.sort();
+        groups.dedup();
+        assert_eq!(groups.len(), 400);
+        drop((reader, source));
+        assert_eq!(memory.reserved(), 0);
+    }
 }
 
 #[test]

@@ -317,7 +317,7 @@ fn key_columns(plan: &Plan, input: &Chunk) -> Result<Vec<Column>> {
         if !has_float {
             return Ok(column.clone());
         }
-        let values = with_float_keys(&column.to_array(input.rows())?)?;
+        let values = with_float_keys(&input.aligned(column)?)?;
         Ok(Column::flat(column.logical().clone(), values))
     });
     keys.collect()

@@ -435,7 +435,7 @@ fn stored_columns(shape: &Shape, input: &Chunk) -> Result<Vec<Column>> {
         if !stored.normalised {
             return Ok(column.clone());
         }
-        let array = with_float_keys(&column.to_array(input.rows())?)?;
+        let array = with_float_keys(&input.aligned(column)?)?;
         Ok(Column::flat(column.logical().clone(), array))
     });
     columns.collect()

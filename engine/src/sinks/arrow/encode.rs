@@ -135,9 +135,10 @@ impl GroupFormat for Format {
         group.rows
     }
 
-    /// The parts, and as much again for the message that is made of them.
+    /// The parts, as much again for the messages that are made of them, and one of these twice
+    /// while it is made.
     fn held_bytes(&self, group: &Group) -> usize {
-        2 * group.bytes
+        2 * group.bytes + 2 * group.bytes.min(MESSAGE_BYTES_MAX)
     }
 
     fn end(&self, group: Group) -> Result<Vec<Message>> {
