@@ -4,8 +4,10 @@
 //! large arenas: fast, but a sort that held 73 MB had 184 MB resident. Where a limit was asked
 //! for, freed memory goes back soon: at once that sort had 103 MB resident, after 100 ms 125 MB.
 //! Not at once, because pages that are given back and taken again cost much: aggregating 60 M
-//! groups under 128 MB took 14 s of the system's time instead of 5 s. The allocator reads its
-//! options from the environment before the program begins, hence the program begins again.
+//! groups under 128 MB took 14 s of the system's time instead of 5 s. The smaller the limit, the
+//! sooner: a sort of long rows frees more than a gigabyte a second, and what it freed in 50 ms was
+//! as much as a limit of 64 MB. The allocator reads its options from the environment before the
+//! program begins, hence the program begins again.
 
 use std::env;
 use std::process::Command;
@@ -17,28 +19,37 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: Counting<MiMalloc> = Counting::new(MiMalloc);
 
-/// Freed memory is given back after 50 ms, and arenas are not taken as a whole.
-const OPTIONS: [(&str, &str); 2] =
-    [("MIMALLOC_PURGE_DELAY", "50"), ("MIMALLOC_ARENA_EAGER_COMMIT", "0")];
+/// Milliseconds after which freed memory is given back.
+const DELAY: &str = "MIMALLOC_PURGE_DELAY";
+/// Whether arenas are taken as a whole.
+const EAGER: &str = "MIMALLOC_ARENA_EAGER_COMMIT";
+
+/// The delay under a limit: about so much of it is freed meanwhile, at a gigabyte a second.
+fn delay_ms(limit: u64) -> u64 {
+    let megabytes = limit >> 20;
+    (megabytes / 10).clamp(5, 50)
+}
 
 /// Begins the program again, in the same process, with an allocator that gives freed memory back
-/// soon; returns when it is one already, or where that cannot be done.
+/// as soon as a limit of so many bytes asks for; returns when it is one already, or where that
+/// cannot be done.
 #[cfg(unix)]
-pub fn keep_little() {
+pub fn keep_little(limit: u64) {
     use std::os::unix::process::CommandExt;
 
-    if OPTIONS.iter().any(|(name, _)| env::var_os(name).is_some()) {
+    if [DELAY, EAGER].iter().any(|name| env::var_os(name).is_some()) {
         return;
     }
+    let options = [(DELAY, delay_ms(limit).to_string()), (EAGER, "0".to_owned())];
     let Ok(program) = env::current_exe() else { return };
     let mut again = Command::new(program);
     if let Some(name) = env::args_os().next() {
         again.arg0(name);
     }
     // Returns only when it fails: then the default has to do.
-    let _ = again.args(env::args_os().skip(1)).envs(OPTIONS).exec();
+    let _ = again.args(env::args_os().skip(1)).envs(options).exec();
 }
 
 /// Begins the program again, where that can be done.
 #[cfg(not(unix))]
-pub fn keep_little() {}
+pub fn keep_little(_: u64) {}

@@ -31,8 +31,8 @@ fn main() {
     gristmill::tell_uncaught_panics_only();
     let command = args::Cli::parse().command;
     if let Some(options) = command.options() {
-        if options.memory.is_some() {
-            allocator::keep_little();
+        if let Some(limit) = options.memory {
+            allocator::keep_little(limit);
         }
         if let Some(level) = options.log {
             log::install(level);
