@@ -1,17 +1,18 @@
-//! Finds the matches of a chunk's rows in one table: by their keys, then by the residual.
+//! Finds the matches of a chunk's rows in one table: by their keys, then by the residual. Where one
+//! match is enough, see `existence`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::emit::candidates;
-use super::groups::{Entry, NONE};
+use super::groups::Entry;
 use super::matches::{Pairs, Walk};
 use super::shape::{Residual, Shared};
 use super::table::{LookUp, Table};
-use crate::batch::{Chunk, MAX_CHUNK_ROWS, Selection};
+use crate::batch::{Chunk, Selection};
 use crate::error::Result;
 use crate::expr::Conjunction;
 use crate::memory::Governor;
-use crate::pipeline::Context;
 
 /// One worker's view of a table.
 pub(super) struct Matcher {
@@ -22,6 +23,8 @@ pub(super) struct Matcher {
     /// By live row of the chunk looked up last.
     pub(super) entries: Vec<Entry>,
     pub(super) pairs: Pairs,
+    /// Groups of build rows of which all have had a match.
+    pub(super) all_marked: HashSet<u32>,
 }
 
 /// A residual and what is remembered about it.
@@ -41,6 +44,7 @@ impl Matcher {
             look_up: LookUp::default(),
             entries: Vec::new(),
             pairs: Pairs::default(),
+            all_marked: HashSet::new(),
         }
     }
 
@@ -52,55 +56,6 @@ impl Matcher {
     /// Finds the entry of each live row.
     pub(super) fn look_up(&mut self, input: &Chunk) -> Result<()> {
         self.look_up.run(&self.table, &self.shared.shape, input, &mut self.entries)
-    }
-
-    /// Which live rows have a match that passes the residual.
-    ///
-    /// # Errors
-    /// What the residual says of a pair, or that the query was stopped.
-    pub(super) fn existing(&mut self, input: &Chunk, cx: &Context) -> Result<Vec<bool>> {
-        self.look_up(input)?;
-        if self.condition.is_none() {
-            return Ok(self.entries.iter().map(|&entry| entry != NONE).collect());
-        }
-        let mut matched = vec![false; input.live_rows()];
-        let mut walk = Walk::default();
-        loop {
-            let more = self.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
-            self.filter(input)?;
-            self.pairs.probe.iter().for_each(|&row| matched[row as usize] = true);
-            if !more {
-                return Ok(matched);
-            }
-            walk.skip_row_if(|row| matched[row]);
-            cx.check()?;
-        }
-    }
-
-    /// Marks the build rows that have a match that passes the residual; gives no pairs.
-    ///
-    /// # Errors
-    /// As [`Matcher::existing`].
-    pub(super) fn mark_existing(&mut self, input: &Chunk, cx: &Context) -> Result<()> {
-        self.look_up(input)?;
-        if self.condition.is_none() {
-            self.table.mark_entries(&self.entries);
-            return Ok(());
-        }
-        let mut walk = Walk::default();
-        loop {
-            let more = self.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
-            let table = &self.table;
-            self.pairs.retain(|_, build| !table.is_marked(build));
-            if !self.pairs.is_empty() {
-                self.filter(input)?;
-                self.table.mark(&self.pairs.build);
-            }
-            if !more {
-                return Ok(());
-            }
-            cx.check()?;
-        }
     }
 
     /// The next pairs of the rows looked up; see [`Walk::next`].

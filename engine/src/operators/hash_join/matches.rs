@@ -30,6 +30,12 @@ impl Pairs {
         self.build.push(build);
     }
 
+    /// Adds the pairs of a probe row with these build rows.
+    pub(super) fn extend(&mut self, probe: u32, build: &[u32]) {
+        self.build.extend_from_slice(build);
+        self.probe.resize(self.build.len(), probe);
+    }
+
     /// Takes the pairs from number `at` on out.
     pub(super) fn split_off(&mut self, at: usize) -> Pairs {
         Pairs { probe: self.probe.split_off(at), build: self.build.split_off(at) }
@@ -46,10 +52,10 @@ impl Pairs {
         self.build.truncate(numbers.len());
     }
 
-    /// Keeps the pairs that `keep` takes.
-    pub(super) fn retain(&mut self, keep: impl Fn(u32, u32) -> bool) {
-        let mut count = 0;
-        for pair in 0..self.len() {
+    /// Keeps the pairs that `keep` takes, of those from number `start` on.
+    pub(super) fn retain_from(&mut self, start: usize, keep: impl Fn(u32, u32) -> bool) {
+        let mut count = start;
+        for pair in start..self.len() {
             let (probe, build) = (self.probe[pair], self.build[pair]);
             (self.probe[count], self.build[count]) = (probe, build);
             count += usize::from(keep(probe, build));
@@ -97,8 +103,7 @@ impl Walk {
             if let Some(group) = group_of(entry) {
                 let rows = &groups.rows(group)[self.within..];
                 let taken = rows.len().min(most - pairs.len());
-                pairs.build.extend_from_slice(&rows[..taken]);
-                pairs.probe.resize(pairs.build.len(), row);
+                pairs.extend(row, &rows[..taken]);
                 self.within += taken;
                 if taken < rows.len() {
                     return true;
@@ -110,16 +115,6 @@ impl Walk {
             self.row += 1;
         }
         false
-    }
-}
-
-impl Walk {
-    /// Goes on to the next row if some pairs of one were given, more are left, and `skip` says so.
-    pub(super) fn skip_row_if(&mut self, skip: impl Fn(usize) -> bool) {
-        if self.within > 0 && skip(self.row) {
-            self.row += 1;
-            self.within = 0;
-        }
     }
 }
 

@@ -6,8 +6,9 @@
 //!    (`finish`, `fill`): by slot when the keys' ordinals are dense (`dense`), by hash otherwise
 //!    (`hashed`). The last one makes the [`table::Table`] and publishes the key filter.
 //! 3. **Probe**: each chunk of the other side looks its keys up (`matcher`), follows groups of
-//!    equal keys (`matches`), drops pairs that fail the residual, and leaves with a selection or
-//!    indices over the columns it had (`probe`); the build columns are fetched last (`emit`).
+//!    equal keys (`matches`), drops pairs that fail the residual (`existence`, where one match is
+//!    enough), and leaves with a selection or indices over the columns it had (`probe`); the build
+//!    columns are fetched last (`emit`).
 //!
 //! ```text
 //! build side ─► BuildSink ── row pages ──► finish tasks ──► Table ──► key filter ──► scans
@@ -50,6 +51,7 @@ mod build;
 mod build_rows;
 mod dense;
 mod emit;
+mod existence;
 mod fill;
 mod finish;
 mod groups;

@@ -189,8 +189,8 @@ fn joins_spill_when_their_budget_ends() {
 #[test]
 fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
     let mut random = Random::new(16);
-    // What two workers need to store rows, or to read them back.
-    let minimum = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES);
+    // What two workers need to store rows, or to read them back, and to find them again.
+    let enough = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES) + (128 << 10);
     let (mut ended, mut spilled) = (0, 0);
     for (types, spread) in [(vec![DataType::Int64], 30_000), (vec![DataType::Utf8View], 300)] {
         let probe = data::table(&types, 3_000, spread, &mut random);
@@ -207,7 +207,7 @@ fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
                     let mut run = || run(&spec, &probe, &build, &way, &mut random, &cx);
                     let outcome = match is_alone {
                         true => run(),
-                        false => beside_hoard(cx.memory(), minimum, run),
+                        false => beside_hoard(cx.memory(), enough, run),
                     };
                     let what = format!("{spec:?}, limit {limit}, alone {is_alone}");
                     assert_eq!(cx.memory().reserved(), 0, "{what}");
@@ -217,8 +217,7 @@ fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
                             assert!(found == expected, "{what}");
                             (ended, spilled) = (ended + 1, spilled + usize::from(moved));
                         }
-                        // It takes some more to find again what was written.
-                        Err(Error::OutOfMemory { .. }) if limit < minimum + (128 << 10) => (),
+                        Err(Error::OutOfMemory { .. }) if limit < enough => (),
                         Err(error) => panic!("{error}, {what}"),
                     }
                 }
