@@ -4,17 +4,19 @@
 //! whose signs mean the same here; a call with others is left to be refused by its name.
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
-    Value, ValueWithSpan,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Interval, UnaryOperator, Value, ValueWithSpan,
 };
 
-use super::syntax::{binary, call, case, nested, number};
+use super::syntax::{binary, call, case, cast, nested, number};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 35] = [
     "array_sort",
     "base64",
     "century",
+    "date_diff",
+    "datediff",
     "day",
     "dayofmonth",
     "dayofweek",
@@ -25,6 +27,7 @@ const NAMES: [&str; 32] = [
     "hour",
     "if",
     "isodow",
+    "last_day",
     "list_first",
     "list_last",
     "list_reverse_sort",
@@ -123,6 +126,13 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
         ("strptime", [value, form]) => {
             call("to_timestamp", vec![value.clone(), text(form_of_input(written(form)?)?)])
         }
+        ("date_diff" | "datediff", [part, start, end]) => {
+            boundaries(&written(part)?.to_ascii_lowercase(), start, end)?
+        }
+        ("last_day", [moment]) => {
+            let next = binary(start_of("month", moment), BinaryOperator::Plus, interval("1 month"));
+            as_date(binary(next, BinaryOperator::Minus, interval("1 day")))
+        }
         (part, [moment]) => call("date_part", vec![text(part_of(part)?), moment.clone()]),
         _ => return None,
     })
@@ -147,6 +157,63 @@ fn part_of(name: &str) -> Option<&'static str> {
         "year" => "year",
         _ => return None,
     })
+}
+
+/// How many begins of years, days and so on are between two moments.
+fn boundaries(part: &str, start: &Expr, end: &Expr) -> Option<Expr> {
+    let number_of: &dyn Fn(&Expr) -> Expr = match part {
+        "year" | "years" => &|moment| part_in("year", moment),
+        "quarter" | "quarters" => &|moment| count_of("4", part_in("quarter", moment), moment),
+        "month" | "months" => &|moment| count_of("12", part_in("month", moment), moment),
+        "week" | "weeks" => &|moment| as_date(start_of("week", moment)),
+        "day" | "days" => &|moment| as_date(moment.clone()),
+        "hour" | "hours" => &|moment| seconds(start_of("hour", moment)),
+        "minute" | "minutes" => &|moment| seconds(start_of("minute", moment)),
+        "second" | "seconds" => &|moment| seconds(start_of("second", moment)),
+        _ => return None,
+    };
+    let difference = binary(number_of(end), BinaryOperator::Minus, number_of(start));
+    let unit = match part.trim_end_matches('s') {
+        "week" => "7",
+        "hour" => "3600",
+        "minute" => "60",
+        _ => return Some(nested(difference)),
+    };
+    Some(nested(binary(nested(difference), BinaryOperator::Divide, number(unit))))
+}
+
+/// Quarters or months since the begin of the calendar: `of_year` and those of the years before.
+fn count_of(a_year: &str, of_year: Expr, moment: &Expr) -> Expr {
+    let before = binary(part_in("year", moment), BinaryOperator::Multiply, number(a_year));
+    nested(binary(nested(before), BinaryOperator::Plus, of_year))
+}
+
+fn part_in(part: &str, moment: &Expr) -> Expr {
+    call("date_part", vec![text(part), moment.clone()])
+}
+
+fn start_of(part: &str, moment: &Expr) -> Expr {
+    call("date_trunc", vec![text(part), moment.clone()])
+}
+
+fn as_date(moment: Expr) -> Expr {
+    cast(moment, DataType::Date)
+}
+
+/// A constant such as `1 month`.
+fn interval(written: &str) -> Expr {
+    Expr::Interval(Interval {
+        value: Box::new(text(written)),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    })
+}
+
+/// Whole seconds since 1970.
+fn seconds(moment: Expr) -> Expr {
+    cast(part_in("epoch", &moment), DataType::BigInt(None))
 }
 
 /// A group of what a pattern finds, an empty text when it finds nothing, NULL of NULL.
@@ -181,11 +248,14 @@ fn form_of_output(form: &str) -> Option<String> {
             'f' => out.push_str("%6f"),
             'g' => out.push_str("%3f"),
             'n' => out.push_str("%9f"),
+            'c' => out.push_str("%Y-%m-%d %H:%M:%S"),
+            'x' => out.push_str("%Y-%m-%d"),
+            'X' => out.push_str("%H:%M:%S"),
             '-' => {
                 out.push_str("%-");
                 out.push(signs.next().filter(|sign| "dmyHIMSj".contains(*sign))?);
             }
-            sign if "aAbBdmyYHIpMSjUW%".contains(sign) => out.extend(['%', sign]),
+            sign if "aAbBdmyYHIpMSjuwGVUW%".contains(sign) => out.extend(['%', sign]),
             _ => return None,
         }
     }
@@ -230,7 +300,8 @@ mod tests {
         assert!(NAMES.is_sorted() && NAMES.iter().all(|name| is_synonym(name)));
         assert_eq!(form_of_output("%d.%m %f%%").as_deref(), Some("%d.%m %6f%%"));
         assert_eq!(form_of_output("%-d %g").as_deref(), Some("%-d %3f"));
-        assert_eq!(form_of_output("%c"), None);
+        assert_eq!(form_of_output("%x, %u").as_deref(), Some("%Y-%m-%d, %u"));
+        assert_eq!(form_of_output("%Q"), None);
         assert_eq!(form_of_output("100%"), None);
         assert_eq!(form_of_input("%d/%m/%Y %H:%M"), Some("%d/%m/%Y %H:%M"));
         assert_eq!(form_of_input("%Y-%m-%d"), Some("%Y-%m-%d"));

@@ -402,13 +402,12 @@ fn as_double(expr: &Expr) -> Option<Expr> {
 /// The double that a text writes.
 pub(super) fn double(text: String, span: Span) -> Expr {
     let value = Value::SingleQuotedString(text);
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(Expr::Value(ValueWithSpan { value, span })),
-        data_type: DataType::Double(ExactNumberInfo::None),
-        array: false,
-        format: None,
-    }
+    cast(Expr::Value(ValueWithSpan { value, span }), DataType::Double(ExactNumberInfo::None))
+}
+
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
+    let expr = Box::new(expr);
+    Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None }
 }
 
 /// Whether chains of an operator may be taken apart and put together in another shape.
