@@ -32,7 +32,8 @@ use crate::statements::{
 /// What a session is made from.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Worker threads; `None` for one per core.
+    /// Worker threads; `None` for one per core. A query uses fewer where memory is short: one for
+    /// every 8 MB, and two at least.
     pub threads: Option<usize>,
     /// Bytes that all queries of the session together may hold; `None` for no limit.
     pub memory_limit: Option<usize>,
