@@ -9,7 +9,8 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{Between, Case, InList, Like, ScalarFunction as UdfCall};
 use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
-use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator};
+use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator, lit};
+use datafusion_functions::regex::regexp_like;
 use datafusion_functions_nested::make_array::make_array_udf;
 use gristmill_engine::expr::{
     ArithmeticOp, CompareOp, Expr, FunctionRef, Literal, MatchKind, ScalarFunction,
@@ -26,6 +27,25 @@ fn list_call(elements: &ArrayRef) -> Result<Logical> {
     let elements = (0..elements.len()).map(element).collect::<datafusion_common::Result<_>>();
     let elements = elements.map_err(|e| Error::internal(e.to_string()))?;
     Ok(Logical::ScalarFunction(UdfCall::new_udf(make_array_udf(), elements)))
+}
+
+/// An operator that looks for a regular expression.
+struct PatternOp {
+    negated: bool,
+    ignores_case: bool,
+}
+
+impl PatternOp {
+    fn of(op: Operator) -> Option<Self> {
+        let (negated, ignores_case) = match op {
+            Operator::RegexMatch => (false, false),
+            Operator::RegexIMatch => (false, true),
+            Operator::RegexNotMatch => (true, false),
+            Operator::RegexNotIMatch => (true, true),
+            _ => return None,
+        };
+        Some(PatternOp { negated, ignores_case })
+    }
 }
 
 /// Lowers expressions over the columns of one schema.
@@ -111,6 +131,9 @@ impl ExprLowering<'_> {
                 Connective::Or => Expr::Or(terms),
             });
         }
+        if let Some(pattern) = PatternOp::of(binary.op) {
+            return self.matches(binary, pattern);
+        }
         let (left, right) = (self.boxed(&binary.left)?, self.boxed(&binary.right)?);
         if let Some(op) = compare_op(binary.op) {
             return Ok(Expr::Compare { op, left, right });
@@ -126,6 +149,16 @@ impl ExprLowering<'_> {
             }
             op => Err(Error::input(format!("the operator `{op}` is not supported"))),
         }
+    }
+
+    /// `text ~ pattern` and its kin, which the borrowed rules also make of calls of `regexp_like`.
+    fn matches(&self, binary: &BinaryExpr, op: PatternOp) -> Result<Expr> {
+        let mut args = vec![binary.left.as_ref().clone(), binary.right.as_ref().clone()];
+        if op.ignores_case {
+            args.push(lit("i"));
+        }
+        let found = self.lower(&Logical::ScalarFunction(UdfCall::new_udf(regexp_like(), args)))?;
+        Ok(if op.negated { Expr::Not(Box::new(found)) } else { found })
     }
 
     fn terms(
