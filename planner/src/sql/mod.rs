@@ -12,7 +12,7 @@
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names.
 //! * `bind`: names; `enclosing`: tables of queries around; `order`: names in ORDER BY; `grouping`:
-//!   grouping().
+//!   grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them; `frames`: those over keys without offsets; `arithmetic`: exact
 //!   arithmetic that never wraps; `renewed`: what rules do to expressions.
@@ -36,6 +36,7 @@ mod fragment;
 mod frames;
 mod functions;
 mod grouping;
+mod grouping_items;
 mod guards;
 mod information;
 mod lists;

@@ -41,7 +41,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
-use super::{row_values, synonyms, using, windows};
+use super::{grouping_items, row_values, synonyms, using, windows};
 use crate::functions::EQUALS_ANY;
 
 /// The alias of every CTE's query.
@@ -203,6 +203,7 @@ impl VisitorMut for Rewriter {
             select.flavor = SelectFlavor::Standard;
         }
         name_columns(select);
+        grouping_items::write_out(select);
         ControlFlow::Continue(())
     }
 
