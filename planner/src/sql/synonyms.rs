@@ -4,49 +4,62 @@
 //! whose signs mean the same here; a call with others is left to be refused by its name.
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Interval, UnaryOperator, Value, ValueWithSpan,
+    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Interval, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
 
 use super::syntax::{binary, call, case, cast, nested, number};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 48] = [
     "array_sort",
     "base64",
     "century",
+    "date_add",
     "date_diff",
     "datediff",
     "day",
+    "dayname",
     "dayofmonth",
     "dayofweek",
     "dayofyear",
     "decade",
     "epoch",
+    "epoch_ms",
     "from_base64",
+    "geomean",
     "hour",
     "if",
+    "isfinite",
+    "isinf",
     "isodow",
+    "isoyear",
     "last_day",
+    "list_aggregate",
     "list_first",
     "list_last",
     "list_reverse_sort",
     "list_sort",
     "list_unique",
     "minute",
+    "mod",
     "month",
+    "monthname",
     "quarter",
     "regexp_extract",
     "regexp_full_match",
     "second",
     "strftime",
     "strptime",
+    "time_bucket",
     "to_base64",
     "today",
     "week",
     "weekday",
     "weekofyear",
+    "xor",
     "year",
+    "yearweek",
 ];
 
 /// Whether a name is one of these.
@@ -133,6 +146,45 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
             let next = binary(start_of("month", moment), BinaryOperator::Plus, interval("1 month"));
             as_date(binary(next, BinaryOperator::Minus, interval("1 day")))
         }
+        ("monthname", [moment]) => call("to_char", vec![moment.clone(), text("%B")]),
+        ("dayname", [moment]) => call("to_char", vec![moment.clone(), text("%A")]),
+        ("date_add", [moment, by]) => joined(moment, BinaryOperator::Plus, by),
+        ("mod", [left, right]) => joined(left, BinaryOperator::Modulo, right),
+        ("xor", [left, right]) => joined(left, BinaryOperator::BitwiseXor, right),
+        ("epoch_ms", [moment]) => {
+            let seconds = part_in("epoch", moment);
+            let thousands = binary(seconds, BinaryOperator::Multiply, number("1000"));
+            cast(call("round", vec![thousands]), DataType::BigInt(None))
+        }
+        ("yearweek", [moment]) => {
+            let years = binary(part_in("isoyear", moment), BinaryOperator::Multiply, number("100"));
+            nested(binary(years, BinaryOperator::Plus, part_in("week", moment)))
+        }
+        ("time_bucket", [width, moment]) => {
+            let from = text(if is_of_months(width) { "2000-01-01" } else { "2000-01-03" });
+            let from = cast(from, DataType::Timestamp(None, TimezoneInfo::None));
+            call("date_bin", vec![width.clone(), moment.clone(), from])
+        }
+        ("list_aggregate", [list, function]) => {
+            let name = match written(function)?.to_ascii_lowercase().as_str() {
+                "sum" => "list_sum",
+                "min" => "list_min",
+                "max" => "list_max",
+                "avg" => "list_avg",
+                _ => return None,
+            };
+            call(name, vec![list.clone()])
+        }
+        ("isinf", [value]) => {
+            binary(call("abs", vec![value.clone()]), BinaryOperator::Eq, infinity())
+        }
+        // Of NaN it is false: NaN is above all numbers.
+        ("isfinite", [value]) => {
+            binary(call("abs", vec![value.clone()]), BinaryOperator::Lt, infinity())
+        }
+        ("geomean", [value]) => {
+            call("exp", vec![call("avg", vec![call("ln", vec![value.clone()])])])
+        }
         (part, [moment]) => call("date_part", vec![text(part_of(part)?), moment.clone()]),
         _ => return None,
     })
@@ -149,6 +201,7 @@ fn part_of(name: &str) -> Option<&'static str> {
         "epoch" => "epoch",
         "hour" => "hour",
         "isodow" => "isodow",
+        "isoyear" => "isoyear",
         "minute" => "minute",
         "month" => "month",
         "quarter" => "quarter",
@@ -157,6 +210,20 @@ fn part_of(name: &str) -> Option<&'static str> {
         "year" => "year",
         _ => return None,
     })
+}
+
+fn joined(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
+    nested(binary(nested(left.clone()), op, nested(right.clone())))
+}
+
+fn infinity() -> Expr {
+    cast(text("inf"), DataType::Double(ExactNumberInfo::None))
+}
+
+/// Whether a constant interval is written in months, or in years and the like.
+fn is_of_months(width: &Expr) -> bool {
+    let text = width.to_string().to_ascii_lowercase();
+    ["month", "quarter", "year", "decade", "century"].iter().any(|unit| text.contains(unit))
 }
 
 /// How many begins of years, days and so on are between two moments.

@@ -312,6 +312,12 @@ fn write_plainly(expr: &mut Expr) {
         Expr::BinaryOp { op: op @ BinaryOperator::DuckIntegerDivide, .. } => {
             *op = BinaryOperator::Divide;
         }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr: bits } => {
+            // In two's complement.
+            let bits = std::mem::replace(&mut **bits, Expr::value(Value::Null));
+            let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
+            *expr = nested(binary(nested(minus_one), BinaryOperator::Minus, nested(bits)));
+        }
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call_of("timezone", [time_zone, timestamp]);
