@@ -3,7 +3,8 @@
 //!
 //! * `declared`: aggregates; `grouping`: grouping().
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
-//!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers.
+//!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers;
+//!   `several`: an interval several times.
 //! * `opaque`: marks around expressions that borrowed rules must not look into.
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
@@ -28,6 +29,7 @@ mod opaque;
 mod positions;
 mod seconds;
 mod series;
+mod several;
 mod sizes;
 mod stamps;
 mod timezone;
@@ -49,6 +51,7 @@ pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random};
+pub(crate) use several::SEVERAL;
 pub(crate) use sizes::result_bytes;
 pub(crate) use timezone::{UTC, is_utc};
 pub use user::{
@@ -61,7 +64,8 @@ pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
     let timezone = Arc::new(ScalarUDF::from(timezone::Timezone::new()));
     let digests = digests::digests().map(Arc::new);
-    digests.chain([timezone, length::length_function(), equals_any::equals_any()]).collect()
+    let others = [length::length_function(), equals_any::equals_any(), several::several()];
+    digests.chain([timezone]).chain(others).collect()
 }
 
 /// The function that a name of a borrowed one stands for.

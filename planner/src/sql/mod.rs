@@ -10,7 +10,8 @@
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM.
-//! * `row_values`: rows in comparisons; `synonyms`: functions by other names.
+//! * `row_values`: rows in comparisons; `synonyms`: functions by other names; `intervals`: intervals
+//!   that are multiplied.
 //! * `bind`: names; `enclosing`: tables of queries around; `order`: names in ORDER BY; `grouping`:
 //!   grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
@@ -39,6 +40,7 @@ mod grouping;
 mod grouping_items;
 mod guards;
 mod information;
+mod intervals;
 mod lists;
 mod moments;
 mod moved;

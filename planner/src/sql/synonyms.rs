@@ -5,13 +5,15 @@
 
 use datafusion_sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Interval, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
+    FunctionArguments, TimezoneInfo, UnaryOperator, Value, ValueWithSpan,
 };
 
+use super::intervals;
 use super::syntax::{binary, call, case, cast, nested, number};
+use crate::functions::SEVERAL;
 
 /// The names that mean something as calls.
-const NAMES: [&str; 48] = [
+const NAMES: [&str; 55] = [
     "array_sort",
     "base64",
     "century",
@@ -53,6 +55,13 @@ const NAMES: [&str; 48] = [
     "strptime",
     "time_bucket",
     "to_base64",
+    "to_days",
+    "to_hours",
+    "to_minutes",
+    "to_months",
+    "to_seconds",
+    "to_weeks",
+    "to_years",
     "today",
     "week",
     "weekday",
@@ -143,8 +152,12 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
             boundaries(&written(part)?.to_ascii_lowercase(), start, end)?
         }
         ("last_day", [moment]) => {
-            let next = binary(start_of("month", moment), BinaryOperator::Plus, interval("1 month"));
-            as_date(binary(next, BinaryOperator::Minus, interval("1 day")))
+            let next = binary(
+                start_of("month", moment),
+                BinaryOperator::Plus,
+                intervals::of_text("1 month"),
+            );
+            as_date(binary(next, BinaryOperator::Minus, intervals::of_text("1 day")))
         }
         ("monthname", [moment]) => call("to_char", vec![moment.clone(), text("%B")]),
         ("dayname", [moment]) => call("to_char", vec![moment.clone(), text("%A")]),
@@ -184,6 +197,14 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
         }
         ("geomean", [value]) => {
             call("exp", vec![call("avg", vec![call("ln", vec![value.clone()])])])
+        }
+        (
+            "to_years" | "to_months" | "to_weeks" | "to_days" | "to_hours" | "to_minutes"
+            | "to_seconds",
+            [times],
+        ) => {
+            let one = intervals::of_text(&format!("1 {}", name.trim_start_matches("to_")));
+            call(SEVERAL, vec![one, times.clone()])
         }
         (part, [moment]) => call("date_part", vec![text(part_of(part)?), moment.clone()]),
         _ => return None,
@@ -265,17 +286,6 @@ fn start_of(part: &str, moment: &Expr) -> Expr {
 
 fn as_date(moment: Expr) -> Expr {
     cast(moment, DataType::Date)
-}
-
-/// A constant such as `1 month`.
-fn interval(written: &str) -> Expr {
-    Expr::Interval(Interval {
-        value: Box::new(text(written)),
-        leading_field: None,
-        leading_precision: None,
-        last_field: None,
-        fractional_seconds_precision: None,
-    })
 }
 
 /// Whole seconds since 1970.

@@ -41,7 +41,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
-use super::{grouping_items, row_values, synonyms, using, windows};
+use super::{grouping_items, intervals, row_values, synonyms, using, windows};
 use crate::functions::EQUALS_ANY;
 
 /// The alias of every CTE's query.
@@ -317,6 +317,9 @@ fn write_plainly(expr: &mut Expr) {
             let bits = std::mem::replace(&mut **bits, Expr::value(Value::Null));
             let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
             *expr = nested(binary(nested(minus_one), BinaryOperator::Minus, nested(bits)));
+        }
+        Expr::Interval(_) | Expr::BinaryOp { op: BinaryOperator::Multiply, .. } => {
+            intervals::write_out(expr);
         }
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {
