@@ -49,5 +49,6 @@ fn is_interval(expr: &Expr) -> bool {
 }
 
 fn is_constant(value: &Expr) -> bool {
-    matches!(value, Expr::Value(ValueWithSpan { value, .. }) if !matches!(value, Value::Placeholder(_)))
+    let is_placeholder = |value: &Value| matches!(value, Value::Placeholder(_));
+    matches!(value, Expr::Value(ValueWithSpan { value, .. }) if !is_placeholder(value))
 }

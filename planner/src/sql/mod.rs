@@ -10,8 +10,8 @@
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM.
-//! * `row_values`: rows in comparisons; `synonyms`: functions by other names; `intervals`: intervals
-//!   that are multiplied.
+//! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
+//!   of moments; `intervals`: intervals that are multiplied.
 //! * `bind`: names; `enclosing`: tables of queries around; `order`: names in ORDER BY; `grouping`:
 //!   grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
@@ -42,6 +42,7 @@ mod guards;
 mod information;
 mod intervals;
 mod lists;
+mod moment_names;
 mod moments;
 mod moved;
 mod names;

@@ -398,6 +398,23 @@ pub(super) fn number(digits: &str) -> Expr {
     Expr::value(Value::Number(digits.to_string(), false))
 }
 
+/// The text that a constant is.
+pub(super) fn written(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Some(text),
+        _ => None,
+    }
+}
+
+pub(super) fn text(value: &str) -> Expr {
+    Expr::value(Value::SingleQuotedString(value.to_string()))
+}
+
+/// An operation whose operands are copied.
+pub(super) fn joined(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
+    nested(binary(nested(left.clone()), op, nested(right.clone())))
+}
+
 /// A number with an exponent as a double.
 fn as_double(expr: &Expr) -> Option<Expr> {
     let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) = expr else {

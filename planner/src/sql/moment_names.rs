@@ -1,0 +1,201 @@
+//! Functions of moments that are other ways to write what there is.
+//!
+//! Forms of strftime and strptime are constants whose signs mean the same here; a call with others
+//! is left to be refused by its name.
+
+use datafusion_sql::sqlparser::ast::{BinaryOperator, DataType, Expr, TimezoneInfo};
+
+use super::intervals;
+use super::syntax::{binary, call, cast, joined, nested, number, text, written};
+use crate::functions::SEVERAL;
+
+/// What a call means; nothing when it is none of these.
+pub(super) fn meaning(name: &str, args: &[Expr]) -> Option<Expr> {
+    Some(match (name, args) {
+        ("strftime", [moment, form]) => {
+            let (moment, form) = match written(form) {
+                Some(form) => (moment, form),
+                None => (form, written(moment)?),
+            };
+            call("to_char", vec![moment.clone(), text(&form_of_output(form)?)])
+        }
+        ("strptime", [value, form]) => {
+            call("to_timestamp", vec![value.clone(), text(form_of_input(written(form)?)?)])
+        }
+        ("date_diff" | "datediff", [part, start, end]) => {
+            boundaries(&written(part)?.to_ascii_lowercase(), start, end)?
+        }
+        ("last_day", [moment]) => {
+            let next = binary(
+                start_of("month", moment),
+                BinaryOperator::Plus,
+                intervals::of_text("1 month"),
+            );
+            as_date(binary(next, BinaryOperator::Minus, intervals::of_text("1 day")))
+        }
+        ("monthname", [moment]) => call("to_char", vec![moment.clone(), text("%B")]),
+        ("dayname", [moment]) => call("to_char", vec![moment.clone(), text("%A")]),
+        ("date_add", [moment, by]) => joined(moment, BinaryOperator::Plus, by),
+        ("epoch_ms", [moment]) => {
+            let seconds = part_in("epoch", moment);
+            let thousands = binary(seconds, BinaryOperator::Multiply, number("1000"));
+            cast(call("round", vec![thousands]), DataType::BigInt(None))
+        }
+        ("yearweek", [moment]) => {
+            let years = binary(part_in("isoyear", moment), BinaryOperator::Multiply, number("100"));
+            nested(binary(years, BinaryOperator::Plus, part_in("week", moment)))
+        }
+        ("time_bucket", [width, moment]) => {
+            let from = text(if is_of_months(width) { "2000-01-01" } else { "2000-01-03" });
+            let from = cast(from, DataType::Timestamp(None, TimezoneInfo::None));
+            call("date_bin", vec![width.clone(), moment.clone(), from])
+        }
+        (
+            "to_years" | "to_months" | "to_weeks" | "to_days" | "to_hours" | "to_minutes"
+            | "to_seconds",
+            [times],
+        ) => {
+            let one = intervals::of_text(&format!("1 {}", name.trim_start_matches("to_")));
+            call(SEVERAL, vec![one, times.clone()])
+        }
+        (part, [moment]) => call("date_part", vec![text(part_of(part)?), moment.clone()]),
+        _ => return None,
+    })
+}
+
+/// What date_part calls the part that a function is named after.
+fn part_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "century" => "century",
+        "day" | "dayofmonth" => "day",
+        "dayofweek" | "weekday" => "dow",
+        "dayofyear" => "doy",
+        "decade" => "decade",
+        "epoch" => "epoch",
+        "hour" => "hour",
+        "isodow" => "isodow",
+        "isoyear" => "isoyear",
+        "minute" => "minute",
+        "month" => "month",
+        "quarter" => "quarter",
+        "second" => "second",
+        "week" | "weekofyear" => "week",
+        "year" => "year",
+        _ => return None,
+    })
+}
+
+/// Whether a constant interval is written in months, or in years and the like.
+fn is_of_months(width: &Expr) -> bool {
+    let text = width.to_string().to_ascii_lowercase();
+    ["month", "quarter", "year", "decade", "century"].iter().any(|unit| text.contains(unit))
+}
+
+/// How many begins of years, days and so on are between two moments.
+fn boundaries(part: &str, start: &Expr, end: &Expr) -> Option<Expr> {
+    let number_of: &dyn Fn(&Expr) -> Expr = match part {
+        "year" | "years" => &|moment| part_in("year", moment),
+        "quarter" | "quarters" => &|moment| count_of("4", part_in("quarter", moment), moment),
+        "month" | "months" => &|moment| count_of("12", part_in("month", moment), moment),
+        "week" | "weeks" => &|moment| as_date(start_of("week", moment)),
+        "day" | "days" => &|moment| as_date(moment.clone()),
+        "hour" | "hours" => &|moment| seconds(start_of("hour", moment)),
+        "minute" | "minutes" => &|moment| seconds(start_of("minute", moment)),
+        "second" | "seconds" => &|moment| seconds(start_of("second", moment)),
+        _ => return None,
+    };
+    let difference = binary(number_of(end), BinaryOperator::Minus, number_of(start));
+    let unit = match part.trim_end_matches('s') {
+        "week" => "7",
+        "hour" => "3600",
+        "minute" => "60",
+        _ => return Some(nested(difference)),
+    };
+    Some(nested(binary(nested(difference), BinaryOperator::Divide, number(unit))))
+}
+
+/// Quarters or months since the begin of the calendar: `of_year` and those of the years before.
+fn count_of(a_year: &str, of_year: Expr, moment: &Expr) -> Expr {
+    let before = binary(part_in("year", moment), BinaryOperator::Multiply, number(a_year));
+    nested(binary(nested(before), BinaryOperator::Plus, of_year))
+}
+
+fn part_in(part: &str, moment: &Expr) -> Expr {
+    call("date_part", vec![text(part), moment.clone()])
+}
+
+fn start_of(part: &str, moment: &Expr) -> Expr {
+    call("date_trunc", vec![text(part), moment.clone()])
+}
+
+fn as_date(moment: Expr) -> Expr {
+    cast(moment, DataType::Date)
+}
+
+/// Whole seconds since 1970.
+fn seconds(moment: Expr) -> Expr {
+    cast(part_in("epoch", &moment), DataType::BigInt(None))
+}
+
+/// The form of a text of a moment. `%f` are microseconds and `%g` milliseconds, `%n` nanoseconds.
+fn form_of_output(form: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut signs = form.chars();
+    while let Some(sign) = signs.next() {
+        if sign != '%' {
+            out.push(sign);
+            continue;
+        }
+        match signs.next()? {
+            'f' => out.push_str("%6f"),
+            'g' => out.push_str("%3f"),
+            'n' => out.push_str("%9f"),
+            'c' => out.push_str("%Y-%m-%d %H:%M:%S"),
+            'x' => out.push_str("%Y-%m-%d"),
+            'X' => out.push_str("%H:%M:%S"),
+            '-' => {
+                out.push_str("%-");
+                out.push(signs.next().filter(|sign| "dmyHIMSj".contains(*sign))?);
+            }
+            sign if "aAbBdmyYHIpMSjuwGVUW%".contains(sign) => out.extend(['%', sign]),
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// The form of a text that is a moment: with a date, and no time but one with hours and minutes.
+fn form_of_input(form: &str) -> Option<&str> {
+    let mut found = Vec::new();
+    let mut signs = form.chars();
+    while let Some(sign) = signs.next() {
+        if sign == '%' {
+            found.push(signs.next().filter(|sign| "bBdmyYHIpMSj%".contains(*sign))?);
+        }
+    }
+    let has = |sign: char| found.contains(&sign);
+    let has_date =
+        (has('Y') || has('y')) && (has('j') || has('d') && (has('m') || has('b') || has('B')));
+    let has_hour = has('H') || has('I') && has('p');
+    let has_time = "HIpMS".chars().any(has);
+    (has_date && (!has_time || has_hour && has('M'))).then_some(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_mean_the_same_or_nothing() {
+        assert_eq!(form_of_output("%d.%m %f%%").as_deref(), Some("%d.%m %6f%%"));
+        assert_eq!(form_of_output("%-d %g").as_deref(), Some("%-d %3f"));
+        assert_eq!(form_of_output("%x, %u").as_deref(), Some("%Y-%m-%d, %u"));
+        assert_eq!(form_of_output("%Q"), None);
+        assert_eq!(form_of_output("100%"), None);
+        assert_eq!(form_of_input("%d/%m/%Y %H:%M"), Some("%d/%m/%Y %H:%M"));
+        assert_eq!(form_of_input("%Y-%m-%d"), Some("%Y-%m-%d"));
+        assert_eq!(form_of_input("%Y-%m-%d %H"), None);
+        assert_eq!(form_of_input("%H:%M"), None);
+        assert_eq!(form_of_input("%Y-%m-%d %f"), None);
+    }
+}
