@@ -177,6 +177,7 @@ impl VisitorMut for Rewriter {
             name_query(subquery, "__values");
         }
         windows::write_bounds_plainly(expr);
+        windows::place_null_treatment(expr);
         if let Some(double) = as_double(expr) {
             *expr = double;
         }

@@ -11,9 +11,9 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, Ident, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select,
-    SetExpr, Spanned, Value, ValueWithSpan, Visit, VisitMut, Visitor, WindowFrameBound, WindowSpec,
-    WindowType, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, NamedWindowDefinition,
+    NamedWindowExpr, OrderByKind, Query, Select, SetExpr, Spanned, Value, ValueWithSpan, Visit,
+    VisitMut, Visitor, WindowFrameBound, WindowSpec, WindowType, visit_expressions_mut,
 };
 use gristmill_engine::{Error, Result};
 
@@ -46,6 +46,48 @@ pub(super) fn write_bounds_plainly(expr: &mut Expr) {
             *digits = number.to_string();
         }
     }
+}
+
+/// Functions that may leave out NULLs.
+const LEAVE_OUT_NULLS: [&str; 9] = [
+    "any_value",
+    "array_agg",
+    "first",
+    "first_value",
+    "lag",
+    "last",
+    "last_value",
+    "lead",
+    "nth_value",
+];
+
+/// Gives `IGNORE NULLS` behind the last argument to the function whose argument that is: the parser
+/// gives it to a call that the argument ends with, which takes none.
+pub(super) fn place_null_treatment(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    if function.null_treatment.is_some() || !leaves_out_nulls(function) {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(last))) = list.args.last_mut() else {
+        return;
+    };
+    let mut at = last;
+    while let Expr::BinaryOp { right: next, .. } | Expr::UnaryOp { expr: next, .. } = at {
+        at = next;
+    }
+    if let Expr::Function(inner) = at
+        && inner.over.is_none()
+        && !leaves_out_nulls(inner)
+    {
+        function.null_treatment = inner.null_treatment.take();
+    }
+}
+
+fn leaves_out_nulls(function: &Function) -> bool {
+    let [name] = &function.name.0[..] else { return false };
+    let name = name.as_ident().map(|name| name.value.to_ascii_lowercase());
+    name.is_some_and(|name| LEAVE_OUT_NULLS.contains(&name.as_str()))
 }
 
 /// Replaces the names of a query's windows in its ORDER BY.
