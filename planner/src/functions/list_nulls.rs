@@ -80,7 +80,7 @@ impl ScalarUDFImpl for ListNulls {
             }
         }
         if self.strict.is_empty() {
-            return self.inner.invoke_with_args(call);
+            return self.inner.inner().invoke_with_args(call);
         }
         let arrays = ColumnarValue::values_to_arrays(&call.args)?;
         let is_constant = call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
@@ -89,7 +89,7 @@ impl ScalarUDFImpl for ListNulls {
             NullBuffer::union(nulls.as_ref(), array.logical_nulls().as_ref())
         });
         let rows = arrays.first().map_or(call.number_rows, |array| array.len());
-        let mut result = self.inner.invoke_with_args(call)?.into_array(rows)?;
+        let mut result = self.inner.inner().invoke_with_args(call)?.into_array(rows)?;
         if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
             // Lists that are NULL are left without elements, which others would see.
             let places = UInt32Array::new((0..rows as u32).collect(), Some(nulls));

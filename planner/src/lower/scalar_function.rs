@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use datafusion_common::config::ConfigOptions;
@@ -52,8 +53,13 @@ impl ScalarFunction for UdfFunction {
             config_options: self.options.clone(),
         };
         let failed = |e: DataFusionError| Error::input(format!("{}: {}", self.name(), reason(&e)));
-        let result = self.udf.invoke_with_args(call).map_err(failed)?;
-        result.into_array(rows).map_err(failed)
+        let result = self.udf.inner().invoke_with_args(call).map_err(failed)?;
+        let array = result.into_array(rows).map_err(failed)?;
+        // Some call the elements of lists by another name than they said.
+        match array.data_type() != returns && array.data_type().equals_datatype(returns) {
+            true => Ok(cast(&array, returns)?),
+            false => Ok(array),
+        }
     }
 }
 

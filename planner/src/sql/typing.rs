@@ -134,7 +134,7 @@ impl Typing {
         let typed = expr.transform_up(|expr| match expr {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
             Expr::WindowFunction(_) => rewriter.f_up(by_peers(widened(expr, schema), schema)?),
-            expr => rewriter.f_up(widened(expr, schema)),
+            expr => Ok(rewriter.f_up(widened(expr, schema))?.update_data(with_constants)),
         });
         Ok(typed?.data)
     }
@@ -154,6 +154,23 @@ impl Typing {
             _ => Expr::OuterReferenceColumn(field, column),
         }
     }
+}
+
+/// A call whose arguments that are constants are written in their types: the type of a function may
+/// hang on the value of one (the digits that `round` keeps), and no rule must find that out later.
+fn with_constants(mut expr: Expr) -> Expr {
+    if let Expr::ScalarFunction(call) = &mut expr {
+        for arg in &mut call.args {
+            if let Expr::Cast(cast) = arg
+                && let Expr::Literal(value, _) = cast.expr.as_ref()
+                && cast.field.data_type().is_integer()
+                && let Ok(value) = value.cast_to(cast.field.data_type())
+            {
+                *arg = Expr::Literal(value, None);
+            }
+        }
+    }
+    expr
 }
 
 /// A join whose keys are all that it has, and are columns: they change no column.
