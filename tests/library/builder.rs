@@ -342,3 +342,18 @@ fn rows_are_made_as_they_are_taken() {
     drop(running);
     assert_eq!(session.engine().memory().reserved(), 0);
 }
+
+#[test]
+fn files_with_the_same_columns_are_different_tables() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let session = session(2);
+    let groups = |name: &str, lines: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, lines).expect("writes");
+        session.read_csv(&path, CsvOptions::new()).aggregate("x", "count(*) as n")
+    };
+    let (a, b) = (groups("a.csv", "x\n1\n1\n2\n"), groups("b.csv", "x\n5\n"));
+    let both = lines(&a.union_all(b).collect().expect("reads both"));
+    let text = both.join(" ");
+    assert!(["1", "2", "5"].iter().all(|key| text.contains(key)), "{text}");
+}

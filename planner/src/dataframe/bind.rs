@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::TableReference;
@@ -26,6 +27,10 @@ use crate::sql::{
 
 /// The names of a step's inputs in its statement.
 const INPUT: &str = "__input";
+
+/// Files that have been read so far: each has a name of its own.
+static FILES: AtomicU64 = AtomicU64::new(0);
+
 pub(super) const LEFT: &str = "__left";
 pub(super) const RIGHT: &str = "__right";
 
@@ -74,9 +79,10 @@ impl Step {
             }
             What::File(file) => binder().catalog().file_as(file).and_then(|table| {
                 let source: Arc<dyn TableSource> = Arc::new(PlannedTable::new(table));
-                let text = format!("SELECT * FROM {INPUT}");
-                let statement = statement_of(&[Piece::Ours(&text)])?;
-                bind_one(&statement, vec![(INPUT.to_string(), source)], binder)
+                // Scans are equal when their names are, whatever they read.
+                let name = format!("{INPUT}_{}", FILES.fetch_add(1, Ordering::Relaxed));
+                let statement = statement_of(&[Piece::Ours(&format!("SELECT * FROM {name}"))])?;
+                bind_one(&statement, vec![(name, source)], binder)
             }),
             What::Query { text, parameters } => bind_text(text, parameters, binder),
         };
