@@ -24,6 +24,7 @@ use crate::expr::totals::{
     Quotient, average, floats, integers, optional_floats, wide_average, wide_decimals,
 };
 use crate::expr::{PairStatistic, ValueBytes, WRITTEN_BYTES_MAX, count_within, is_fixed};
+use crate::memory::Reservation;
 use crate::memory::rows::{Fixed, RowPages, RowRef};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 
@@ -106,8 +107,9 @@ struct Groups {
 /// What a worker does next.
 enum Next {
     Groups(Groups),
-    /// Groups on tapes, and the number of their morsel.
-    Taped(u64, Partition),
+    /// Groups on tapes, the number of their morsel, and what was kept for a worker that begins to
+    /// read such.
+    Taped(u64, Partition, Option<Reservation>),
 }
 
 impl Finished {
@@ -163,7 +165,9 @@ impl AggregateReader {
                     if let Finished::Taped(partition) = mem::take(groups) {
                         cursor.lane += 1;
                         cursor.morsel += 1;
-                        return Some(Next::Taped(morsel, partition));
+                        let begins = self.reading.is_none();
+                        let kept = begins.then(|| state.reader_memory(&self.shared.plan)).flatten();
+                        return Some(Next::Taped(morsel, partition, kept));
                     }
                 }
                 _ => (),
@@ -203,12 +207,17 @@ impl AggregateReader {
     }
 
     /// Begins with a partition on tapes.
-    fn begin(&mut self, morsel: u64, partition: Partition, cx: &Context) -> Result<()> {
+    fn begin(
+        &mut self,
+        morsel: u64,
+        partition: Partition,
+        kept: Option<Reservation>,
+        cx: &Context,
+    ) -> Result<()> {
         let plan = &self.shared.plan;
         let reading = match &mut self.reading {
             Some(reading) => reading,
             none => {
-                let kept = self.shared.state().reader_memory(plan);
                 none.insert(Reading { reload: Reload::new(plan, kept, cx)?, morsel, lane: None })
             }
         };
@@ -235,7 +244,9 @@ impl SourceWorker for AggregateReader {
             }
             match self.next() {
                 None => return Ok(Pull::Finished),
-                Some(Next::Taped(morsel, partition)) => self.begin(morsel, partition, cx)?,
+                Some(Next::Taped(morsel, partition, kept)) => {
+                    self.begin(morsel, partition, kept, cx)?;
+                }
                 Some(Next::Groups(groups)) => self.rest = Some(groups),
             }
         }
