@@ -11,7 +11,7 @@ use super::moment_names;
 use super::syntax::{binary, call, case, cast, joined, nested, number, text, written};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 56] = [
     "array_sort",
     "base64",
     "century",
@@ -45,6 +45,7 @@ const NAMES: [&str; 55] = [
     "mod",
     "month",
     "monthname",
+    "nullif",
     "quarter",
     "regexp_extract",
     "regexp_full_match",
@@ -69,6 +70,9 @@ const NAMES: [&str; 55] = [
     "yearweek",
 ];
 
+/// The length of the longest: most names need not be written small to be looked up.
+const LENGTH_MAX: usize = 17;
+
 /// Whether a name is one of these.
 pub(super) fn is_synonym(name: &str) -> bool {
     NAMES.binary_search(&name).is_ok()
@@ -78,7 +82,7 @@ pub(super) fn is_synonym(name: &str) -> bool {
 pub(super) fn write_out(expr: &mut Expr) {
     let Expr::Function(function) = expr else { return };
     let [name] = &function.name.0[..] else { return };
-    let Some(name) = name.as_ident().filter(|name| name.value.len() <= 17) else { return };
+    let Some(name) = name.as_ident().filter(|name| name.value.len() <= LENGTH_MAX) else { return };
     let name = name.value.to_ascii_lowercase();
     if is_synonym(&name)
         && let Some(args) = plain_args(function)
@@ -108,6 +112,11 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
         ("today", []) => call("current_date", args),
         ("if", [condition, then, otherwise]) => {
             case(vec![(condition.clone(), then.clone())], otherwise.clone())
+        }
+        // The borrowed one tells zeros apart.
+        ("nullif", [value, other]) => {
+            let equal = joined(value, BinaryOperator::Eq, other);
+            case(vec![(equal, Expr::value(Value::Null))], value.clone())
         }
         ("base64" | "to_base64", [value]) => call("encode", vec![value.clone(), text("base64pad")]),
         ("from_base64", [value]) => call("decode", vec![value.clone(), text("base64pad")]),
@@ -192,5 +201,6 @@ mod tests {
     #[test]
     fn names_are_in_order_and_found() {
         assert!(NAMES.is_sorted() && NAMES.iter().all(|name| is_synonym(name)));
+        assert_eq!(NAMES.iter().map(|name| name.len()).max(), Some(LENGTH_MAX));
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
-use datafusion_common::{DFSchema, DFSchemaRef, Result};
+use datafusion_common::{DFSchema, DFSchemaRef, JoinType, Result};
 use datafusion_expr::expr::Alias;
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Subquery};
@@ -213,14 +213,20 @@ fn has_only_column_keys(join: &Join) -> bool {
 /// and not the nodes above them.
 fn is_fresh(plan: &LogicalPlan) -> bool {
     let same = |below: &mut dyn Iterator<Item = &FieldRef>| {
-        plan.schema().fields().iter().zip(below).all(|(field, below)| {
-            Arc::ptr_eq(field, below) || field.data_type() == below.data_type()
+        plan.schema().fields().iter().all(|field| {
+            below.next().is_some_and(|below| {
+                Arc::ptr_eq(field, below) || field.data_type() == below.data_type()
+            })
         })
     };
     match plan {
         LogicalPlan::Join(join) => {
-            let (left, right) = (join.left.schema(), join.right.schema());
-            same(&mut left.fields().iter().chain(right.fields()))
+            let (left, right) = (join.left.schema().fields(), join.right.schema().fields());
+            match join.join_type {
+                JoinType::RightSemi | JoinType::RightAnti => same(&mut right.iter()),
+                JoinType::LeftMark | JoinType::RightMark => false,
+                _ => same(&mut left.iter().chain(right)),
+            }
         }
         LogicalPlan::SubqueryAlias(alias) => same(&mut alias.input.schema().fields().iter()),
         LogicalPlan::TableScan(_)
