@@ -1,8 +1,9 @@
 //! A session from the command line's options.
 
-use std::fs;
+use std::num::NonZero;
+use std::{fs, thread};
 
-use gristmill::{Config, Parameters, Result, Session};
+use gristmill::{Config, Parameters, Result, Session, workers_within};
 
 use crate::args::Options;
 
@@ -21,8 +22,11 @@ pub const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
 pub fn session(options: &Options) -> Result<Session> {
     let share = || (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN);
     let limit = options.memory.unwrap_or_else(share);
+    let budget = usize::try_from(limit.saturating_sub(FIXED_BYTES)).unwrap_or(usize::MAX);
+    // The allocator keeps some memory for every thread, also for those that have nothing to do.
+    let threads = options.threads.map_or_else(available_threads, usize::from);
     let session = Session::new(Config {
-        threads: options.threads.map(usize::from),
+        threads: Some(workers_within(budget, threads)),
         memory_limit: usize::try_from(limit).ok(),
         memory_outside: usize::try_from(FIXED_BYTES).unwrap_or(usize::MAX),
         temp_dirs: options.temp_dirs.clone(),
@@ -32,6 +36,11 @@ pub fn session(options: &Options) -> Result<Session> {
         session.register(name, path)?;
     }
     Ok(session)
+}
+
+/// One for each core.
+fn available_threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The values that the command line gives to parameters.

@@ -34,13 +34,13 @@ pub struct RunOptions {
     pub profile: Option<Arc<Profile>>,
 }
 
-/// Memory for each worker of a query: less is not enough for pages, buffers and state of the
-/// pipelines that run at once.
+/// Memory that each worker of a query should have for pages, buffers and state of the pipelines
+/// that run at once.
 const WORKER_BYTES: usize = 8 << 20;
 
-/// How many workers a query has in a budget: where it is small fewer are busy, rather than all of
-/// them short of memory.
-fn workers_within(limit: usize, threads: usize) -> usize {
+/// How many workers of so many a query has that has a budget to itself: where it is small fewer are
+/// busy, rather than all of them short of memory; two at least, that one can read while one writes.
+pub fn workers_within(limit: usize, threads: usize) -> usize {
     threads.min((limit / WORKER_BYTES).max(2))
 }
 

@@ -6,8 +6,10 @@
 //! of their own do that instead, so that nobody's rows are written while others are.
 //!
 //! Concurrency: the builder is behind a lock that its worker has while it pushes. A push is a step
-//! ([`Turns`](crate::memory::Turns)) that begins before the lock is taken: who is alone in a step
-//! finds all locks free.
+//! ([`Turns`](crate::memory::Turns)) that begins before the lock is taken. Who is alone finds all
+//! locks free but those of workers that wait to be alone as well, and these have shed all they had.
+//! Nobody takes a turn while revoking, and a revocation only tries the lock: no two wait for each
+//! other.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
