@@ -64,14 +64,32 @@ impl Matcher {
         walk.next(&self.entries, self.table.groups(), unmatched, most, &mut self.pairs)
     }
 
-    /// Which of the pairs with a build row pass the residual; `None` when all do.
+    /// Which of the pairs with a build row pass the residual; `None` when all do. Build rows that
+    /// take much memory as columns are looked at a few at a time.
     pub(super) fn passed(&mut self, input: &Chunk) -> Result<Option<Selection>> {
         let Some(Condition { residual, conjunction }) = &mut self.condition else {
             return Ok(None);
         };
         let (probe, build) = (&residual.probe, &residual.build);
-        let chunk = candidates(probe, build, &self.table, input, &self.pairs)?;
-        if chunk.is_empty() { Ok(None) } else { conjunction.select(&chunk) }
+        let (table, pairs) = (&self.table, &self.pairs);
+        if table.within(build, &pairs.build) == pairs.len() {
+            let chunk = candidates(probe, build, table, input, pairs)?;
+            return if chunk.is_empty() { Ok(None) } else { conjunction.select(&chunk) };
+        }
+        let (mut passed, mut seen, mut at) = (Vec::new(), 0, 0);
+        while at < pairs.len() {
+            let end = at + table.within(build, &pairs.build[at..]);
+            let chunk = candidates(probe, build, table, input, &pairs.part(at..end))?;
+            let rows = chunk.rows() as u32;
+            if rows > 0 {
+                match conjunction.select(&chunk)? {
+                    None => passed.extend(seen..seen + rows),
+                    Some(some) => passed.extend(some.as_slice().iter().map(|row| seen + row)),
+                }
+            }
+            (seen, at) = (seen + rows, end);
+        }
+        Ok((passed.len() < seen as usize).then(|| Selection::new(passed)))
     }
 
     /// Keeps the pairs that pass the residual; all have a build row.

@@ -379,6 +379,23 @@ fn one_key_with_many_rows_comes_out_in_bounded_chunks() {
 }
 
 #[test]
+fn long_rows_meet_conditions_a_few_at_a_time() {
+    let mut random = Random::new(6);
+    let types = [DataType::Utf8View];
+    let mut probe = data::table(&types, 12, 1, &mut random);
+    let mut build = data::table(&types, 600, 1, &mut random);
+    for table in [&mut probe, &mut build] {
+        let keys = table.rows.iter_mut().zip(0..);
+        keys.for_each(|(row, i): (_, usize)| row[0] = Cell::Text(["a", "b"][i % 2].repeat(20_000)));
+    }
+    for kind in KINDS {
+        let mut spec = join(kind, 1, &probe, &build);
+        spec.residual = Some(residual(&probe, &build));
+        check(&spec, &probe, &build, &mut random);
+    }
+}
+
+#[test]
 fn an_empty_build_side_stops_the_source_where_nothing_can_match() {
     let mut random = Random::new(4);
     let types = [DataType::Utf8View];
