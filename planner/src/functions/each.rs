@@ -1,4 +1,4 @@
-//! Functions of one value a row, be it constant or not.
+//! Calls of functions with values that are constant or not: what is made of constants is one.
 
 use arrow::array::ArrayRef;
 use datafusion_common::{Result, ScalarValue};
@@ -14,9 +14,22 @@ pub(super) fn each(
 ) -> Result<ColumnarValue> {
     Ok(match values {
         ColumnarValue::Array(values) => ColumnarValue::Array(of(values)?),
-        ColumnarValue::Scalar(value) => {
-            let result = of(&value.to_array()?)?;
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        }
+        ColumnarValue::Scalar(value) => return results(of(&value.to_array()?)?, true),
+    })
+}
+
+/// Whether all arguments of a call are constants.
+pub(super) fn is_constant(arguments: &[ColumnarValue]) -> bool {
+    arguments.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)))
+}
+
+/// The results of a call; one of constants has one.
+///
+/// # Errors
+/// `Internal` when a value cannot be a constant.
+pub(super) fn results(results: ArrayRef, is_constant: bool) -> Result<ColumnarValue> {
+    Ok(match is_constant {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&results, 0)?),
+        false => ColumnarValue::Array(results),
     })
 }

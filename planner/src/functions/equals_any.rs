@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 use datafusion_functions_nested::array_has::array_has_udf;
+
+use super::each::{is_constant, results};
 
 /// What the function is called in the syntax tree.
 pub(crate) const EQUALS_ANY: &str = "equals_any";
@@ -48,7 +50,7 @@ impl ScalarUDFImpl for EqualsAny {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_constant = call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let is_constant = is_constant(&call.args);
         let rows = if is_constant { 1 } else { call.number_rows };
         let lists = call.args.first().map(|lists| lists.to_array(rows)).transpose()?;
         let found = self.search.invoke_with_args(call)?.into_array(rows)?;
@@ -60,10 +62,7 @@ impl ScalarUDFImpl for EqualsAny {
                 is_found.filter(|is_found| *is_found || !has_null(row))
             })
             .collect();
-        Ok(match is_constant {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&found, 0)?),
-            false => ColumnarValue::Array(Arc::new(found)),
-        })
+        results(Arc::new(found), is_constant)
     }
 }
 

@@ -10,12 +10,12 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, filter, is_not_null, take};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-use super::each::each;
+use super::each::{each, is_constant, results};
 
 /// A function with arguments that are lists, by their places.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -79,11 +79,13 @@ impl ScalarUDFImpl for ListNulls {
                 *list = each(list, known)?;
             }
         }
+        // Not by the shell around the functions, which asks for lists whose elements are called as
+        // was said; that is seen to when a call comes back.
         if self.strict.is_empty() {
             return self.inner.inner().invoke_with_args(call);
         }
         let arrays = ColumnarValue::values_to_arrays(&call.args)?;
-        let is_constant = call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let is_constant = is_constant(&call.args);
         let nulls = self.strict.iter().filter_map(|&at| arrays.get(at));
         let nulls = nulls.fold(None, |nulls: Option<NullBuffer>, array| {
             NullBuffer::union(nulls.as_ref(), array.logical_nulls().as_ref())
@@ -95,10 +97,7 @@ impl ScalarUDFImpl for ListNulls {
             let places = UInt32Array::new((0..rows as u32).collect(), Some(nulls));
             result = take(&result, &places, None)?;
         }
-        Ok(match is_constant {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
-        })
+        results(result, is_constant)
     }
 }
 

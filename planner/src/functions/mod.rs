@@ -10,8 +10,9 @@
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
-//!   functions of one value a row.
-//! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list.
+//!   calls with constants and others.
+//! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list;
+//!   `null_if`: nullif().
 //! * `user`: functions of the program's own.
 
 mod date_bin;
@@ -25,6 +26,7 @@ mod length;
 mod list_nulls;
 mod list_text;
 mod now;
+mod null_if;
 mod opaque;
 mod positions;
 mod seconds;
@@ -74,6 +76,7 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "date_bin" => Arc::new(ScalarUDF::from(date_bin::DateBin::new(borrowed))),
         "date_trunc" => Arc::new(ScalarUDF::from(date_trunc::DateTrunc::new(borrowed))),
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
+        "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
         _ => unfolded(list_nulls::of_sets(borrowed)),
     }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
+use arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use arrow::datatypes::{
     DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
 };
-use datafusion_common::{Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion_common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::each::{is_constant, results};
 
 /// The name of the function, which takes an interval and an integer.
 pub(crate) const SEVERAL: &str = "interval_times";
@@ -51,7 +53,7 @@ impl ScalarUDFImpl for Several {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_constant = call.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let is_constant = is_constant(&call.args);
         let [intervals, times] = &ColumnarValue::values_to_arrays(&call.args)?[..] else {
             return exec_err!("{SEVERAL} takes two arguments");
         };
@@ -62,10 +64,7 @@ impl ScalarUDFImpl for Several {
             _ => Ok(None),
         });
         let products: ArrayRef = Arc::new(products.collect::<Result<IntervalMonthDayNanoArray>>()?);
-        Ok(match is_constant && products.len() == 1 {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&products, 0)?),
-            false => ColumnarValue::Array(products),
-        })
+        results(products, is_constant)
     }
 }
 

@@ -8,10 +8,10 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::moment_names;
-use super::syntax::{binary, call, case, cast, joined, nested, number, text, written};
+use super::syntax::{binary, call, case, cast, joined, nested, number, plain_name, text, written};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 56] = [
+const NAMES: [&str; 55] = [
     "array_sort",
     "base64",
     "century",
@@ -45,7 +45,6 @@ const NAMES: [&str; 56] = [
     "mod",
     "month",
     "monthname",
-    "nullif",
     "quarter",
     "regexp_extract",
     "regexp_full_match",
@@ -81,9 +80,8 @@ pub(super) fn is_synonym(name: &str) -> bool {
 /// Writes a call as what it is another name for.
 pub(super) fn write_out(expr: &mut Expr) {
     let Expr::Function(function) = expr else { return };
-    let [name] = &function.name.0[..] else { return };
-    let Some(name) = name.as_ident().filter(|name| name.value.len() <= LENGTH_MAX) else { return };
-    let name = name.value.to_ascii_lowercase();
+    let name = plain_name(&function.name).filter(|name| name.len() <= LENGTH_MAX);
+    let Some(name) = name.map(str::to_ascii_lowercase) else { return };
     if is_synonym(&name)
         && let Some(args) = plain_args(function)
         && let Some(meant) = meaning(&name, args)
@@ -112,11 +110,6 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
         ("today", []) => call("current_date", args),
         ("if", [condition, then, otherwise]) => {
             case(vec![(condition.clone(), then.clone())], otherwise.clone())
-        }
-        // The borrowed one tells zeros apart.
-        ("nullif", [value, other]) => {
-            let equal = joined(value, BinaryOperator::Eq, other);
-            case(vec![(equal, Expr::value(Value::Null))], value.clone())
         }
         ("base64" | "to_base64", [value]) => call("encode", vec![value.clone(), text("base64pad")]),
         ("from_base64", [value]) => call("decode", vec![value.clone(), text("base64pad")]),

@@ -1,0 +1,64 @@
+//! nullif() with the equality of `=`: the borrowed one tells the zeros of floating-point numbers
+//! apart.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion_common::Result;
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+
+use super::each::{is_constant, results};
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct NullIf {
+    borrowed: Arc<ScalarUDF>,
+}
+
+/// The function in place of the borrowed one.
+pub(super) fn null_if(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(NullIf { borrowed }))
+}
+
+impl ScalarUDFImpl for NullIf {
+    fn name(&self) -> &str {
+        self.borrowed.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.borrowed.signature()
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        self.borrowed.return_type(arguments)
+    }
+
+    fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let is_float = call.args.iter().all(|arg| arg.data_type().is_floating());
+        if !is_float {
+            return self.borrowed.invoke_with_args(call);
+        }
+        let is_constant = is_constant(&call.args);
+        let arrays = ColumnarValue::values_to_arrays(&call.args)?;
+        let rows = arrays.first().map_or(0, |array| array.len());
+        if let [value, other] = &arrays[..] {
+            let other = match value.data_type() {
+                DataType::Float32 => identical::<Float32Type>(value, other),
+                DataType::Float64 => identical::<Float64Type>(value, other),
+                _ => other.clone(),
+            };
+            call.args = vec![ColumnarValue::Array(value.clone()), ColumnarValue::Array(other)];
+            call.number_rows = rows;
+        }
+        let result = self.borrowed.invoke_with_args(call)?.into_array(rows)?;
+        results(result, is_constant)
+    }
+}
+
+/// The others, where they are equal to a value as that value.
+fn identical<T: ArrowPrimitiveType>(values: &ArrayRef, others: &ArrayRef) -> ArrayRef {
+    let pairs = values.as_primitive::<T>().iter().zip(others.as_primitive::<T>());
+    let others: PrimitiveArray<T> =
+        pairs.map(|(value, other)| if value == other { value } else { other }).collect();
+    Arc::new(others)
+}
