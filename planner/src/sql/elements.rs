@@ -12,6 +12,7 @@ use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder};
 use datafusion_sql::sqlparser::ast;
 use gristmill_engine::Error;
 
+use super::syntax::plain_name;
 use super::type_names::type_name;
 use crate::functions::positions;
 
@@ -26,11 +27,7 @@ const SERIES: [&str; 2] = ["generate_series", "range"];
 
 /// Whether the function of that name makes a series.
 pub(super) fn is_series(name: &ast::ObjectName) -> bool {
-    let ident = match &name.0[..] {
-        [part] => part.as_ident(),
-        _ => None,
-    };
-    ident.is_some_and(|ident| SERIES.iter().any(|name| ident.value.eq_ignore_ascii_case(name)))
+    plain_name(name).is_some_and(|name| SERIES.iter().any(|s| name.eq_ignore_ascii_case(s)))
 }
 
 /// The rows of `range(…) [WITH ORDINALITY]` and its kin.

@@ -3,7 +3,7 @@
 
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Interval, Value, ValueWithSpan};
 
-use super::syntax::call;
+use super::syntax::{call, text};
 use crate::functions::SEVERAL;
 
 /// Writes `n * INTERVAL '1 day'` and `INTERVAL (n) DAY` as calls; leaves others.
@@ -32,7 +32,7 @@ pub(super) fn write_out(expr: &mut Expr) {
 /// A constant such as `1 month`.
 pub(super) fn of_text(written: &str) -> Expr {
     Expr::Interval(Interval {
-        value: Box::new(Expr::value(Value::SingleQuotedString(written.to_string()))),
+        value: Box::new(text(written)),
         leading_field: None,
         leading_precision: None,
         last_field: None,

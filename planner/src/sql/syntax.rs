@@ -399,6 +399,14 @@ pub(super) fn number(digits: &str) -> Expr {
     Expr::value(Value::Number(digits.to_string(), false))
 }
 
+/// A name that has one part.
+pub(super) fn plain_name(name: &ObjectName) -> Option<&str> {
+    match &name.0[..] {
+        [part] => part.as_ident().map(|ident| ident.value.as_str()),
+        _ => None,
+    }
+}
+
 /// The text that a constant is.
 pub(super) fn written(expr: &Expr) -> Option<&str> {
     match expr {

@@ -18,6 +18,7 @@ use datafusion_sql::sqlparser::ast::{
 use gristmill_engine::{Error, Result};
 
 use super::diagnose::at;
+use super::syntax::plain_name;
 
 /// Replaces the names of a SELECT's windows in its list and conditions.
 pub(super) fn resolve_in_select(select: &mut Select) {
@@ -85,9 +86,8 @@ pub(super) fn place_null_treatment(expr: &mut Expr) {
 }
 
 fn leaves_out_nulls(function: &Function) -> bool {
-    let [name] = &function.name.0[..] else { return false };
-    let name = name.as_ident().map(|name| name.value.to_ascii_lowercase());
-    name.is_some_and(|name| LEAVE_OUT_NULLS.contains(&name.as_str()))
+    plain_name(&function.name)
+        .is_some_and(|name| LEAVE_OUT_NULLS.iter().any(|known| name.eq_ignore_ascii_case(known)))
 }
 
 /// Replaces the names of a query's windows in its ORDER BY.
