@@ -95,8 +95,7 @@ pub struct Options {
     /// a number, beside a date a date.
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub params: Vec<(String, String)>,
-    /// Worker threads, of which a statement uses fewer where the memory limit is small
-    /// [default: one per core].
+    /// Worker threads; fewer are started where the memory limit is small [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Bound on the memory of the whole process, e.g. 512MB or 2GB (1 MB = 1,048,576 bytes)

@@ -1,9 +1,8 @@
 //! A session from the command line's options.
 
-use std::num::NonZero;
-use std::{fs, thread};
+use std::fs;
 
-use gristmill::{Config, Parameters, Result, Session, workers_within};
+use gristmill::{Config, Parameters, Result, Session, cores, workers_within};
 
 use crate::args::Options;
 
@@ -24,7 +23,7 @@ pub fn session(options: &Options) -> Result<Session> {
     let limit = options.memory.unwrap_or_else(share);
     let budget = usize::try_from(limit.saturating_sub(FIXED_BYTES)).unwrap_or(usize::MAX);
     // The allocator keeps some memory for every thread, also for those that have nothing to do.
-    let threads = options.threads.map_or_else(available_threads, usize::from);
+    let threads = options.threads.map_or_else(cores, usize::from);
     let session = Session::new(Config {
         threads: Some(workers_within(budget, threads)),
         memory_limit: usize::try_from(limit).ok(),
@@ -36,11 +35,6 @@ pub fn session(options: &Options) -> Result<Session> {
         session.register(name, path)?;
     }
     Ok(session)
-}
-
-/// One for each core.
-fn available_threads() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The values that the command line gives to parameters.

@@ -34,6 +34,11 @@ pub struct RunOptions {
     pub profile: Option<Arc<Profile>>,
 }
 
+/// Threads that can run at once on this machine, as far as that is known.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
 /// Memory that each worker of a query should have for pages, buffers and state of the pipelines
 /// that run at once.
 const WORKER_BYTES: usize = 8 << 20;
@@ -63,7 +68,6 @@ struct Threads {
 impl Threads {
     /// Threads of one's own; `None` for one per core.
     fn start(count: Option<usize>) -> Result<Threads> {
-        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         let pool = Pool::new(count.unwrap_or_else(cores).max(1))?;
         Ok(Threads { scheduler: pool.scheduler(), pool: Some(Arc::new(pool)) })
     }

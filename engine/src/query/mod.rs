@@ -9,7 +9,7 @@ mod engine;
 mod handle;
 
 pub use compile::compile;
-pub use engine::{Engine, EngineOptions, RunOptions, workers_within};
+pub use engine::{Engine, EngineOptions, RunOptions, cores, workers_within};
 pub use handle::Running;
 
 use crate::plan::Registry;

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use gristmill_engine::expr::Expr;
 use gristmill_engine::memory::Governor;
 use gristmill_engine::plan::Spec;
+use gristmill_engine::query::cores;
 use gristmill_engine::sources::FileRef;
 use gristmill_engine::sources::files::{FileScan, FilesScan, Part};
 use gristmill_engine::{Error, Result};
@@ -82,7 +83,7 @@ impl FileSet {
 
 /// What all files say of themselves; the error is that of the first one that has one.
 fn read_all(paths: &[PathBuf], reading: &Reading, memory: &Governor) -> Result<Vec<Read>> {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let cores = cores();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut found = Vec::new();

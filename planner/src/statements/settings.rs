@@ -7,7 +7,7 @@ use std::time::Duration;
 use datafusion_sql::parser::ResetStatement;
 use datafusion_sql::sqlparser::ast::{Expr, ObjectName, Set, UnaryOperator, Value, ValueWithSpan};
 use gristmill_engine::memory::Bytes;
-use gristmill_engine::query::Engine;
+use gristmill_engine::query::{Engine, cores};
 use gristmill_engine::{Error, Result};
 
 use super::names::place_of;
@@ -97,10 +97,7 @@ impl Settings {
                 let paths = self.temp_dirs.iter().map(|path| path.display().to_string());
                 paths.collect::<Vec<_>>().join(",")
             }
-            "threads" => {
-                let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
-                self.threads.unwrap_or_else(cores).to_string()
-            }
+            "threads" => self.threads.unwrap_or_else(cores).to_string(),
             "time_limit" => {
                 self.time_limit.map_or("none".to_string(), |limit| format!("{limit:?}"))
             }
