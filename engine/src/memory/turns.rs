@@ -6,8 +6,10 @@
 //! step: what the others needed for theirs is free then.
 //!
 //! Concurrency: a lock that many have at once, or one alone. Who waits for it keeps its thread,
-//! which is why a step is short: some rows copied, or one row on its way to tape. A step waits for
-//! nothing else, so whoever waits, waits for somebody who runs.
+//! which is why a step should be short: some rows copied, or one row on its way to tape. A step of
+//! a sort is a chunk on its way into its buffer, with what is written for it: a run at most as a
+//! rule. A step waits for nothing else but for the lock of what it works on, while that is being
+//! written for others; so whoever waits, waits for somebody who runs.
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 

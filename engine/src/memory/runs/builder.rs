@@ -170,7 +170,7 @@ impl RunBuilder {
         &self.memory
     }
 
-    /// Bytes that [`RunBuilder::give_up`] could give.
+    /// Bytes that [`RunBuilder::give_up`] could give: a buffer of a page or two is not worth a run.
     pub(super) fn spillable_bytes(&self) -> usize {
         let runs = self.runs.iter().map(Run::memory_bytes).sum::<usize>();
         match self.buffer_bytes() {
@@ -345,8 +345,7 @@ impl RunBuilder {
     fn relieve(&mut self, check: Check<'_>) -> Result<()> {
         while self.memory.pressed() {
             let in_memory = self.runs.iter().any(|run| !run.is_spilled());
-            let worth = in_memory || self.buffer_bytes() > 2 * FIRST_PAGE_BYTES;
-            if !worth || !self.shed(check)? {
+            if self.spillable_bytes() == 0 || !self.shed(check)? {
                 break;
             }
             if !in_memory {

@@ -114,6 +114,12 @@ fn read(merged: &Merged) -> Vec<Row> {
     (0..merged.rows).map(row).collect()
 }
 
+/// Adds a chunk, in a turn of its own.
+fn push(builder: &mut RunBuilder, chunk: &Chunk, check: Check<'_>) -> Result<()> {
+    let governor = builder.reservation().governor().clone();
+    builder.push(chunk, &mut governor.turns().beside(), check)
+}
+
 struct Case {
     limit: Option<usize>,
     builders: usize,
@@ -137,9 +143,9 @@ fn sort(rows: &[Row], order: &[RowOrder], case: &Case, seed: u64) -> Result<(Vec
     for (morsel, rows) in rows.chunks(700).enumerate() {
         let builder = random.below(case.builders as u64) as usize;
         for (sequence, rows) in rows.chunks(300).enumerate() {
-            builders[builder].push(
+            push(
+                &mut builders[builder],
                 &chunk(rows, 10 + 3 * morsel as u64, sequence as u32),
-                &mut governor.turns().beside(),
                 check,
             )?;
         }
@@ -242,16 +248,14 @@ fn selections_are_followed_and_values_larger_than_the_budget_are_refused() {
     let mut random = Random(3);
     let rows = rows(&mut random, 50, Keys::Many);
     let selected = chunk(&rows, 0, 0).select(Selection::new(vec![1, 5, 49]));
-    builder.push(&selected, &mut governor.turns().beside(), &|| Ok(())).expect("fits");
+    push(&mut builder, &selected, &|| Ok(())).expect("fits");
     let text = |bytes: usize| Row { text: Some("z".repeat(bytes)), ..rows[0].clone() };
     for bytes in [300_000, 900_000, 1_500_000, 100, 1_500_000] {
-        builder
-            .push(&chunk(&[text(bytes)], 1, 0), &mut governor.turns().beside(), &|| Ok(()))
+        push(&mut builder, &chunk(&[text(bytes)], 1, 0), &|| Ok(()))
             .expect("a large row has its place");
     }
-    let error = builder
-        .push(&chunk(&[text(9_000_000)], 2, 0), &mut governor.turns().beside(), &|| Ok(()))
-        .expect_err("too large");
+    let error =
+        push(&mut builder, &chunk(&[text(9_000_000)], 2, 0), &|| Ok(())).expect_err("too large");
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     let mut runs = builder.finish(&|| Ok(())).expect("the rest is whole");
     assert_eq!(runs.iter().map(Run::rows).sum::<u64>(), 8);
@@ -278,22 +282,16 @@ fn a_pressed_builder_gives_its_memory_and_stopping_stops() {
     let mut random = Random(3);
     let rows = rows(&mut random, 60_000, Keys::Many);
     for (morsel, rows) in rows.chunks(3000).enumerate() {
-        builder
-            .push(&chunk(rows, morsel as u64, 0), &mut governor.turns().beside(), &|| Ok(()))
-            .expect("fits");
+        push(&mut builder, &chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
     }
     assert!(builder.bytes() > 3 << 20);
     let mut other = governor.reserve("other", 0).expect("fits");
     assert!(other.grow(5 << 20).is_err());
-    builder
-        .push(&chunk(&rows[..1], 30, 0), &mut governor.turns().beside(), &|| Ok(()))
-        .expect("fits");
+    push(&mut builder, &chunk(&rows[..1], 30, 0), &|| Ok(())).expect("fits");
     assert!(builder.bytes() < 2 << 20);
     other.grow(5 << 20).expect("there is room now");
     let stop = || Err(Error::Cancelled { reason: "interrupted" });
-    let stopped = builder
-        .push(&chunk(&rows[..1], 31, 0), &mut governor.turns().beside(), &stop)
-        .expect_err("stopped");
+    let stopped = push(&mut builder, &chunk(&rows[..1], 31, 0), &stop).expect_err("stopped");
     assert!(matches!(stopped, Error::Cancelled { .. }));
     drop(builder);
     assert_eq!(governor.spill().usage().used, 0);
@@ -321,13 +319,7 @@ fn a_limit_keeps_the_first_rows_and_tells_the_others() {
                 .collect();
             for (morsel, rows) in rows.chunks(3000).enumerate() {
                 let builder = &mut builders[random.below(2) as usize];
-                builder
-                    .push(
-                        &chunk(rows, morsel as u64, 0),
-                        &mut governor.turns().beside(),
-                        &|| Ok(()),
-                    )
-                    .expect("fits");
+                push(builder, &chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
             }
             let mut runs = Vec::new();
             for builder in builders {

@@ -6,6 +6,7 @@
 //! * Few rows left: the probe columns are copied together, so that the large arrays behind them go
 //!   away and later operators read flat columns.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::groups::NONE;
@@ -63,7 +64,7 @@ fn emit_all(shape: &Shape, table: &Table, input: &Chunk, pairs: &Pairs) -> Resul
     Ok((if thin { output.flatten()? } else { output }).widen(built))
 }
 
-/// The pairs with a build row as a chunk of these columns, for a condition.
+/// Pairs with these numbers that have a build row, as a chunk of these columns, for a condition.
 ///
 /// # Errors
 /// As [`emit`].
@@ -73,9 +74,11 @@ pub(super) fn candidates(
     table: &Table,
     input: &Chunk,
     pairs: &Pairs,
+    numbers: Range<usize>,
 ) -> Result<Chunk> {
     let live = input.live_positions();
-    let matched = || pairs.probe.iter().zip(&pairs.build).filter(|(_, b)| **b != NONE);
+    let (probe_rows, build_rows) = (&pairs.probe[numbers.clone()], &pairs.build[numbers]);
+    let matched = || probe_rows.iter().zip(build_rows).filter(|(_, b)| **b != NONE);
     let rows: Vec<u32> = matched().map(|(&row, _)| live[row as usize]).collect();
     let numbers: Vec<u32> = matched().map(|(_, &number)| number).collect();
     let built = table.columns(build, &numbers, None)?;

@@ -73,13 +73,13 @@ impl Matcher {
         let (probe, build) = (&residual.probe, &residual.build);
         let (table, pairs) = (&self.table, &self.pairs);
         if table.within(build, &pairs.build) == pairs.len() {
-            let chunk = candidates(probe, build, table, input, pairs)?;
+            let chunk = candidates(probe, build, table, input, pairs, 0..pairs.len())?;
             return if chunk.is_empty() { Ok(None) } else { conjunction.select(&chunk) };
         }
         let (mut passed, mut seen, mut at) = (Vec::new(), 0, 0);
         while at < pairs.len() {
             let end = at + table.within(build, &pairs.build[at..]);
-            let chunk = candidates(probe, build, table, input, &pairs.part(at..end))?;
+            let chunk = candidates(probe, build, table, input, pairs, at..end)?;
             let rows = chunk.rows() as u32;
             if rows > 0 {
                 match conjunction.select(&chunk)? {

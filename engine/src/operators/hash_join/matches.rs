@@ -1,7 +1,5 @@
 //! From entries to pairs of rows: follows groups of equal keys, some pairs at a time.
 
-use std::ops::Range;
-
 use super::groups::{Entry, Groups, NONE, group_of};
 use crate::batch::Selection;
 
@@ -36,11 +34,6 @@ impl Pairs {
     pub(super) fn extend(&mut self, probe: u32, build: &[u32]) {
         self.build.extend_from_slice(build);
         self.probe.resize(self.build.len(), probe);
-    }
-
-    /// The pairs with these numbers.
-    pub(super) fn part(&self, numbers: Range<usize>) -> Pairs {
-        Pairs { probe: self.probe[numbers.clone()].to_vec(), build: self.build[numbers].to_vec() }
     }
 
     /// Takes the pairs from number `at` on out.
