@@ -12,7 +12,7 @@
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
 //! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list;
-//!   `null_if`: nullif().
+//!   `null_if`: nullif(); `regexp_extract`: matches of patterns.
 //! * `user`: functions of the program's own.
 
 mod date_bin;
@@ -29,6 +29,7 @@ mod now;
 mod null_if;
 mod opaque;
 mod positions;
+mod regexp_extract;
 mod seconds;
 mod series;
 mod several;
@@ -52,7 +53,7 @@ pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
-pub(crate) use series::{called, is_random};
+pub(crate) use series::{called, is_random, is_random_call};
 pub(crate) use several::SEVERAL;
 pub(crate) use sizes::result_bytes;
 pub(crate) use timezone::{UTC, is_utc};
@@ -66,7 +67,12 @@ pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
     let timezone = Arc::new(ScalarUDF::from(timezone::Timezone::new()));
     let digests = digests::digests().map(Arc::new);
-    let others = [length::length_function(), equals_any::equals_any(), several::several()];
+    let others = [
+        equals_any::equals_any(),
+        length::length_function(),
+        regexp_extract::regexp_extract(),
+        several::several(),
+    ];
     digests.chain([timezone]).chain(others).collect()
 }
 

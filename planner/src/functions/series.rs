@@ -71,13 +71,17 @@ pub(crate) fn called(function: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 
 /// Whether an expression may have another value each time.
 pub(crate) fn is_random(expr: &Expr) -> bool {
-    let is_volatile = |e: &Expr| match e {
+    expr.exists(|e| Ok(is_random_call(e))).unwrap_or(true)
+}
+
+/// Whether an expression is a call of what may give another value each time.
+pub(crate) fn is_random_call(expr: &Expr) -> bool {
+    match expr {
         Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Unfolded>().is_some() => {
             false
         }
         other => other.is_volatile_node(),
-    };
-    expr.exists(|e| Ok(is_volatile(e))).unwrap_or(true)
+    }
 }
 
 impl ScalarUDFImpl for Unfolded {

@@ -217,6 +217,11 @@ impl ExprLowering<'_> {
 
     fn case(&self, case: &Case) -> Result<Expr> {
         let base = case.expr.as_ref().map(|e| self.boxed(e)).transpose()?;
+        if base.as_ref().is_some_and(|base| base.is_volatile()) {
+            return Err(Error::input(
+                "CASE would evaluate its volatile operand twice; compute it in a subquery first",
+            ));
+        }
         let branches = case.when_then_expr.iter().map(|(when, then)| {
             let when = self.lower(when)?;
             let condition = match &base {

@@ -2,12 +2,14 @@
 //!
 //! A condition of WHERE over one of several joined relations would be moved to that relation, where
 //! it also sees rows that the joins, and conditions written before it on other relations, leave
-//! out: `WHERE t.k = u.k AND 10 / t.x > 1` must not fail for a row of `t` without partner. Such a
-//! condition becomes a filter of its own over a node that the borrowed rules move nothing through;
-//! the node is taken out when they are done.
+//! out: `WHERE t.k = u.k AND 10 / t.x > 1` must not fail for a row of `t` without partner. The same
+//! is true of other nodes that leave rows out: EXCEPT ALL, UNNEST, a series. Such a condition
+//! becomes a filter of its own over a node that no condition is moved through (`guards`); the node
+//! is taken out when the borrowed rules are done.
 //!
-//! A volatile condition behind a group-by or a window stays there too: it reads no column that
-//! would hold it back, and would drop rows instead of groups.
+//! A volatile condition stays above whatever makes other rows of its input's rows: it is drawn once
+//! for each row that it was written for, and `random() < 0.5` above a group-by drops groups, above
+//! a join pairs, above EXCEPT ALL what is left.
 //!
 //! Conditions over one table, equalities (join keys may be among them), conditions over several
 //! relations and those that cannot fail are moved as far as they go.
@@ -24,8 +26,8 @@ use datafusion_expr::logical_plan::{Extension, Filter, LogicalPlan};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr, Operator, UserDefinedLogicalNodeCore};
 
-use super::SingleJoin;
 use crate::fallible::is_fallible_on_columns;
+use crate::functions::is_random;
 
 /// The rule's name in explain.
 pub(crate) const KEEP_IN_PLACE: &str = "keep_in_place";
@@ -76,12 +78,13 @@ pub(crate) fn keep_in_place(plan: LogicalPlan) -> Result<Transformed<LogicalPlan
     plan.transform_up(|node| {
         let LogicalPlan::Filter(filter) = node else { return Ok(Transformed::no(node)) };
         let schema = filter.input.schema();
-        let fallible = is_fallible_on_columns(&filter.predicate, schema) && has_join(&filter.input);
-        let volatile = filter.predicate.is_volatile() && has_groups(&filter.input);
+        let fallible = is_fallible_on_columns(&filter.predicate, schema)
+            && contains(&filter.input, leaves_rows_out);
+        let volatile = is_random(&filter.predicate) && contains(&filter.input, makes_other_rows);
         let wanted = |condition: &Expr| {
             let can_fail =
                 || is_moved_alone(condition) && is_fallible_on_columns(condition, schema);
-            (fallible && can_fail()) || (volatile && condition.is_volatile())
+            (fallible && can_fail()) || (volatile && is_random(condition))
         };
         if !fallible && !volatile {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
@@ -112,16 +115,34 @@ pub(crate) fn release(plan: LogicalPlan) -> Result<LogicalPlan> {
     .data()
 }
 
-fn has_join(plan: &LogicalPlan) -> bool {
-    let is_join =
-        |node: &LogicalPlan| matches!(node, LogicalPlan::Join(_)) || SingleJoin::of(node).is_some();
-    plan.exists(|node| Ok(is_join(node))).unwrap_or(true)
+/// Whether conditions stay above this node.
+pub(crate) fn is_barrier(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Extension(extension) if extension.node.as_any().is::<Barrier>())
 }
 
-fn has_groups(plan: &LogicalPlan) -> bool {
-    let found =
-        plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Window(_))));
-    found.unwrap_or(true)
+fn contains(plan: &LogicalPlan, is_wanted: fn(&LogicalPlan) -> bool) -> bool {
+    plan.exists(|node| Ok(is_wanted(node))).unwrap_or(true)
+}
+
+/// Whether some rows of an input may have no part in what the node gives.
+fn leaves_rows_out(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Join(_) | LogicalPlan::Unnest(_) => true,
+        LogicalPlan::Extension(_) => !is_barrier(node),
+        _ => false,
+    }
+}
+
+/// Whether the node gives anything but its inputs' rows, each of them once.
+fn makes_other_rows(node: &LogicalPlan) -> bool {
+    match node {
+        LogicalPlan::Aggregate(_)
+        | LogicalPlan::Distinct(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Window(_) => true,
+        LogicalPlan::Sort(sort) => sort.fetch.is_some(),
+        _ => leaves_rows_out(node),
+    }
 }
 
 /// Whether a condition would be moved to the one relation that it reads.

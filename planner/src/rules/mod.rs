@@ -1,12 +1,14 @@
 //! Rules of ours, one a file, each with the reason why it is sound.
 //!
 //! In the order in which they run: `definition` while names are bound, `distinct_on`,
-//! `set_operations` and `shared` on the bound plan, `unnest` and `in_place` on the analyzed one,
-//! `filter_keys` among the borrowed rules, `join_order` (with `region`) between them, `share_scans`
-//! and `key_filters` on the engine's plan. `single_join` is a node that unnesting needs.
+//! `set_operations` and `shared` on the bound plan, `unnest`, `drawn_once` and `in_place` on the
+//! analyzed one, `filter_keys` among the borrowed rules, `join_order` (with `region`) between them,
+//! `share_scans` and `key_filters` on the engine's plan. `single_join` is a node that unnesting
+//! needs.
 
 mod definition;
 mod distinct_on;
+mod drawn_once;
 mod filter_keys;
 mod in_place;
 mod join_order;
@@ -20,8 +22,9 @@ mod unnest;
 
 pub(crate) use definition::{definition, lateral, reads_outside};
 pub(crate) use distinct_on::{EXPAND_DISTINCT_ON, expand_distinct_on};
+pub(crate) use drawn_once::{DRAW_ONCE, draw_once};
 pub(crate) use filter_keys::FilterKeys;
-pub(crate) use in_place::{KEEP_IN_PLACE, keep_in_place, release};
+pub(crate) use in_place::{KEEP_IN_PLACE, is_barrier, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
 pub(crate) use set_operations::{

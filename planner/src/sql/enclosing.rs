@@ -15,8 +15,8 @@ use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr as Bound, ExprSchemable, LogicalPlan};
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut, Visitor,
-    VisitorMut,
+    Expr, Ident, Query, Select, SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::renewed::{any_expression, schema_below};
@@ -75,6 +75,14 @@ impl Scopes {
         self.0.push(names);
     }
 
+    /// ORDER BY stands behind the SELECT whose tables it may name.
+    fn enter_query(&mut self, query: &Query) {
+        match query.body.as_ref() {
+            SetExpr::Select(select) => self.enter(select),
+            _ => self.0.push(HashSet::new()),
+        }
+    }
+
     fn leave(&mut self) {
         self.0.pop();
     }
@@ -117,6 +125,16 @@ struct Search(Scopes);
 impl Visitor for Search {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.0.enter_query(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.0.leave();
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         self.0.enter(select);
         ControlFlow::Continue(())
@@ -139,6 +157,16 @@ struct Naming(Scopes);
 
 impl VisitorMut for Naming {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.0.enter_query(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.0.leave();
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.0.enter(select);

@@ -4,6 +4,7 @@
 //!   `a = b` found in their condition to them, and NULLs would then be equal there too.
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
+//! * Conditions that stay in place do so even when they read no column.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::passes::Rule;
-use crate::rules::{SingleJoin, push_below_single_join};
+use crate::rules::{SingleJoin, is_barrier, push_below_single_join};
 
 /// A borrowed rule, and what is done at a node instead of its own rewrite.
 struct Guarded<R, F> {
@@ -54,6 +55,7 @@ pub(super) fn conditions_to_relations() -> Rule {
                 None => Transformed::no(plan),
             })
         }
+        LogicalPlan::Filter(filter) if is_barrier(&filter.input) => Ok(Transformed::no(plan)),
         _ => rule.rewrite(plan, config),
     })
 }

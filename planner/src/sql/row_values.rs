@@ -9,7 +9,7 @@
 //! Sound: NULLs are those of the standard, as far as members decide. Members move into the query
 //! of the EXISTS, whose only table has names that no member can mean; what counts the rows of the
 //! query around, aggregates and window functions, may not move, and `unsupported` refuses what is
-//! left.
+//! left: among it members like `random()` that would be written, and drawn, more than once.
 
 use std::ops::ControlFlow;
 
@@ -53,9 +53,35 @@ pub(super) fn compare_members(expr: &mut Expr) {
         }
         _ => None,
     };
-    if let Some(compared) = compared {
+    if let Some(compared) = compared
+        && !(writes_members_twice(expr) && draws(expr))
+    {
         *expr = compared;
     }
+}
+
+/// Whether members of a row in a comparison stand more than once in what becomes of it.
+fn writes_members_twice(expr: &Expr) -> bool {
+    use BinaryOperator::{Eq, NotEq};
+    !matches!(
+        expr,
+        Expr::BinaryOp { op: Eq | NotEq, .. }
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+    )
+}
+
+/// Whether a borrowed function is called that gives something else each time.
+fn draws(expr: &Expr) -> bool {
+    visit_expressions(expr, |e| match e {
+        Expr::Function(call) if is_drawn(&call.name.to_string()) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+    .is_break()
+}
+
+fn is_drawn(name: &str) -> bool {
+    ["random", "uuid"].iter().any(|drawn| name.eq_ignore_ascii_case(drawn))
 }
 
 /// Whether it asks for a row among those of a subquery.
@@ -66,8 +92,19 @@ pub(super) fn is_row_in_query(expr: &Expr) -> bool {
 /// What is wrong with a comparison of rows that is left.
 pub(super) fn what_is_left(expr: &Expr) -> Option<&'static str> {
     const LENGTHS: &str = "rows of different lengths, or a row and another value, in a comparison";
+    const DRAWN: &str = "random() or uuid() in a row that is compared";
     let is_row = |e: &Expr| members(e).is_some();
     match expr {
+        Expr::InList { expr: row, .. } | Expr::Between { expr: row, .. }
+            if is_row(row) && draws(expr) =>
+        {
+            Some(DRAWN)
+        }
+        Expr::BinaryOp { left, op, right }
+            if is_comparison(op) && is_row(left) && is_row(right) && draws(expr) =>
+        {
+            Some(DRAWN)
+        }
         Expr::InSubquery { expr, .. } if is_row(expr) => {
             Some("IN (query) of a row with function calls, outside of WHERE and ON")
         }
@@ -92,25 +129,44 @@ pub(super) fn look_up_in_select(select: &mut Select) {
             _ => {}
         }
     }
-    let _ = VisitMut::visit(&mut select.selection, &mut LookUp { takes_calls: true });
-    let _ = VisitMut::visit(&mut select.from, &mut LookUp { takes_calls: true });
+    let _ = VisitMut::visit(&mut select.selection, &mut LookUp::new(true));
+    let _ = VisitMut::visit(&mut select.from, &mut LookUp::new(true));
     look_up_in(select);
 }
 
 /// The same anywhere else, where members may count the rows of a group.
 pub(super) fn look_up_in(node: &mut impl VisitMut) {
-    let _ = VisitMut::visit(node, &mut LookUp { takes_calls: false });
+    let _ = VisitMut::visit(node, &mut LookUp::new(false));
 }
 
+/// Looks through the expressions of one query; those below have been looked through before.
 struct LookUp {
     takes_calls: bool,
+    depth: usize,
+}
+
+impl LookUp {
+    fn new(takes_calls: bool) -> Self {
+        LookUp { takes_calls, depth: 0 }
+    }
 }
 
 impl VisitorMut for LookUp {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::InSubquery { expr: row, .. } = expr
+            && self.depth == 0
             && (self.takes_calls || !has_calls(row))
         {
             look_up(expr, mark);

@@ -4,14 +4,14 @@
 
 use datafusion_sql::sqlparser::ast::{
     BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator, Value,
+    FunctionArguments, UnaryOperator,
 };
 
 use super::moment_names;
 use super::syntax::{binary, call, case, cast, joined, nested, number, plain_name, text, written};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 54] = [
     "array_sort",
     "base64",
     "century",
@@ -46,7 +46,6 @@ const NAMES: [&str; 55] = [
     "month",
     "monthname",
     "quarter",
-    "regexp_extract",
     "regexp_full_match",
     "second",
     "strftime",
@@ -133,11 +132,6 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
             let whole = wrapped("^(?:", pattern, ")$");
             call("regexp_like", vec![value.clone(), whole])
         }
-        ("regexp_extract", [value, pattern]) => extracted(value, pattern, number("1")),
-        ("regexp_extract", [value, pattern, group]) => {
-            let group = binary(group.clone(), BinaryOperator::Plus, number("1"));
-            extracted(value, pattern, group)
-        }
         ("mod", [left, right]) => joined(left, BinaryOperator::Modulo, right),
         ("xor", [left, right]) => joined(left, BinaryOperator::BitwiseXor, right),
         ("list_aggregate", [list, function]) => {
@@ -166,16 +160,6 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
 
 fn infinity() -> Expr {
     cast(text("inf"), DataType::Double(ExactNumberInfo::None))
-}
-
-/// A group of what a pattern finds, an empty text when it finds nothing, NULL of NULL.
-fn extracted(value: &Expr, pattern: &Expr, group: Expr) -> Expr {
-    let found = call("regexp_match", vec![value.clone(), wrapped("(", pattern, ")")]);
-    let found = call("array_element", vec![found, group]);
-    let is_null = |e: &Expr| Expr::IsNull(Box::new(nested(e.clone())));
-    let is_null = binary(is_null(value), BinaryOperator::Or, is_null(pattern));
-    let found = call("coalesce", vec![found, text("")]);
-    case(vec![(is_null, Expr::value(Value::Null))], found)
 }
 
 fn wrapped(before: &str, pattern: &Expr, behind: &str) -> Expr {

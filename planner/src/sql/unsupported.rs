@@ -165,6 +165,8 @@ mod tests {
             ("select 1 where exists (select 1 offset 5)", "line 1, column", "OFFSET in EXISTS"),
             ("select a['b'] from t", "line 1, column 8", "fields of structs"),
             ("select t.a[1].b from t", "line 1, column", "fields of structs"),
+            ("select (random(), 1) in ((2, 3))", "line 1, column", "random()"),
+            ("select (a, 1) < (uuid(), 2) from t", "line 1, column", "uuid()"),
             ("select {'a': 1}", "line 1, column", "structs and maps"),
         ];
         for (text, place, what) in refused {
