@@ -12,7 +12,7 @@
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
 //! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list;
-//!   `null_if`: nullif(); `regexp_extract`: matches of patterns.
+//!   `null_if`: nullif(); `regexp`: what patterns find in texts.
 //! * `user`: functions of the program's own.
 
 mod date_bin;
@@ -29,7 +29,7 @@ mod now;
 mod null_if;
 mod opaque;
 mod positions;
-mod regexp_extract;
+mod regexp;
 mod seconds;
 mod series;
 mod several;
@@ -67,13 +67,8 @@ pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
     let timezone = Arc::new(ScalarUDF::from(timezone::Timezone::new()));
     let digests = digests::digests().map(Arc::new);
-    let others = [
-        equals_any::equals_any(),
-        length::length_function(),
-        regexp_extract::regexp_extract(),
-        several::several(),
-    ];
-    digests.chain([timezone]).chain(others).collect()
+    let others = [equals_any::equals_any(), length::length_function(), several::several()];
+    digests.chain([timezone]).chain(regexp::regexp_functions()).chain(others).collect()
 }
 
 /// The function that a name of a borrowed one stands for.

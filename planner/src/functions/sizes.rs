@@ -74,7 +74,7 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             Some(sum(&|row| count.get(row).saturating_mul(one)))
         }
         (name, _) if JOINING.contains(&name) => Some(bytes_taken(args, rows)),
-        ("string_to_array", [text, ..]) => {
+        ("string_to_array" | "regexp_extract_all" | "regexp_split_to_array", [text, ..]) => {
             // A place of an element takes more than a short element and what is between two.
             Some(text.content_bytes(rows).saturating_mul(2))
         }
