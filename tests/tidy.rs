@@ -59,7 +59,7 @@ fn rust_files() -> Vec<(String, String)> {
         }
     }
     let mut paths = Vec::new();
-    for top in ["engine", "planner", "cli", "tests", "benches"] {
+    for top in ["engine", "planner", "cli", "tests", "benches", "fuzz"] {
         walk(&root().join(top), &mut paths);
     }
     paths.sort();
