@@ -11,12 +11,14 @@
 //! elastic request ([`Reservation::try_grow`]) leaves it alone. Otherwise a sort, which takes all
 //! it can get, would starve the scan that feeds it, and the two share a thread.
 //!
-//! Concurrency: the budget is one atomic counter; the list of holders is behind a lock that is
-//! taken when a holder comes, and when memory is short. No lock is held while state is revoked,
-//! and a revocation that asks for memory is refused instead of revoking further (a thread-local
-//! mark), so revocations do not nest.
+//! Concurrency: what is free is one atomic counter, from which requests are taken, and so is what a
+//! limit is lowered by: it cannot fall below what is held, and a limit that is refused was never
+//! seen by anybody. The list of holders is behind a lock that is taken when a holder comes, and
+//! when memory is short. No lock of the governor is held while state is revoked but the one that
+//! lets limits be changed one after the other, and a revocation that asks for memory is refused
+//! instead of revoking further (a thread-local mark), so revocations do not nest.
 //!
-//! Invariant 1: `reserved <= limit` at all times, but for the moment in which the limit is lowered.
+//! Invariant 1: `reserved <= limit` at all times.
 
 use std::cell::Cell;
 use std::fmt;
@@ -52,8 +54,15 @@ pub struct Governor {
 }
 
 struct Shared {
+    /// Of the limit what nobody holds.
+    free: AtomicUsize,
     limit: AtomicUsize,
+    /// What elastic requests leave free: the larger one while the limit changes.
+    headroom: AtomicUsize,
+    /// Had while the limit is changed.
+    changing: Mutex<()>,
     spill: SpillSpace,
+    /// Counted after it was taken from what is free, and no longer before it is given back.
     reserved: AtomicUsize,
     peak: AtomicUsize,
     /// Allocated bytes at the moment they were most, of those moments the governor saw.
@@ -132,7 +141,10 @@ impl Governor {
         let spill = SpillSpace::new(&options.temp_dirs, options.spill_cap_bytes, io);
         Governor {
             shared: Arc::new(Shared {
+                free: AtomicUsize::new(limit),
                 limit: AtomicUsize::new(limit),
+                headroom: AtomicUsize::new(headroom(limit)),
+                changing: Mutex::new(()),
                 spill,
                 reserved: AtomicUsize::new(0),
                 peak: AtomicUsize::new(0),
@@ -163,7 +175,7 @@ impl Governor {
         minimum: usize,
         parent: Option<Arc<Holder>>,
     ) -> Result<Reservation> {
-        let holder = Arc::new(Holder::new(who, minimum, parent));
+        let holder = Arc::new(Holder::new(who, parent));
         let want = Want { bytes: minimum, elastic: false };
         if !self.take(want) && !self.make_room(want, &holder) {
             return Err(self.refusal(&holder.who, minimum));
@@ -182,44 +194,51 @@ impl Governor {
 
     /// Bytes that all reservations together may hold; `usize::MAX` for no limit.
     pub fn limit(&self) -> usize {
-        self.shared.limit.load(Ordering::Relaxed)
+        self.shared.limit.load(Ordering::SeqCst)
     }
 
     /// Changes the budget; `None` for no limit. Idle state is revoked when more is held.
     ///
     /// # Errors
-    /// `OutOfMemory` when those who work hold more than that; the budget is then as it was.
+    /// `OutOfMemory` when those who work hold more than that; the budget is then as it was, and
+    /// has been all the time.
     pub fn set_limit(&self, limit: Option<usize>) -> Result<()> {
         let limit = limit.unwrap_or(usize::MAX);
-        let before = self.shared.limit.swap(limit, Ordering::Relaxed);
-        if self.reserved() > limit
-            && let Some(_mark) = RevokingMark::set()
-        {
-            // What is asked for is nothing: it can be had once no more than the limit is held.
-            self.revoke_until(Want { bytes: 0, elastic: false });
-        }
-        if self.reserved() <= limit {
-            return Ok(());
-        }
-        let refused = self.refusal("the new limit", 0);
-        self.shared.limit.store(before, Ordering::Relaxed);
-        Err(refused)
+        let shared = &self.shared;
+        let _changing = shared.changing.lock().unwrap_or_else(|e| e.into_inner());
+        let before = self.limit();
+        shared.headroom.fetch_max(headroom(limit), Ordering::SeqCst);
+        let changed = if limit >= before {
+            shared.limit.store(limit, Ordering::SeqCst);
+            shared.free.fetch_add(limit - before, Ordering::SeqCst);
+            true
+        } else {
+            // Taken for good, as by somebody who cannot do without.
+            let want = Want { bytes: before - limit, elastic: false };
+            let taken = self.claim(want)
+                || RevokingMark::set().is_some_and(|_mark| self.revoke_until(want));
+            if taken {
+                shared.limit.store(limit, Ordering::SeqCst);
+            }
+            taken
+        };
+        shared.headroom.store(headroom(self.limit()), Ordering::SeqCst);
+        if changed { Ok(()) } else { Err(self.refusal_within("the new limit", 0, limit)) }
     }
 
     /// Bytes reserved now.
     pub fn reserved(&self) -> usize {
-        self.shared.reserved.load(Ordering::Relaxed)
+        self.shared.reserved.load(Ordering::SeqCst)
     }
 
     /// Bytes that elastic requests could have without anybody giving way.
     pub fn free(&self) -> usize {
-        self.ceiling(true).saturating_sub(self.reserved())
+        self.shared.free.load(Ordering::SeqCst).saturating_sub(self.left_by(true))
     }
 
-    /// What all reservations together may be after such a request.
-    fn ceiling(&self, elastic: bool) -> usize {
-        let limit = self.limit();
-        if elastic && limit != usize::MAX { limit - limit / 8 } else { limit }
+    /// What such a request leaves free.
+    fn left_by(&self, elastic: bool) -> usize {
+        if elastic { self.shared.headroom.load(Ordering::SeqCst) } else { 0 }
     }
 
     /// Turns of those who need much for a short time.
@@ -260,7 +279,7 @@ impl Governor {
             let holding = &mut roots[at].1;
             holding.bytes += holder.bytes.load(Ordering::Relaxed);
             holding.peak_bytes += holder.peak.load(Ordering::Relaxed);
-            holding.minimum += holder.minimum;
+            holding.minimum += holder.minimum.load(Ordering::Relaxed);
         }
         let mut holdings: Vec<Holding> = roots.into_iter().map(|(_, h)| h).collect();
         holdings.sort_by_key(|h| std::cmp::Reverse(h.bytes));
@@ -274,16 +293,25 @@ impl Governor {
 
     /// Takes the bytes if they are free.
     pub(super) fn take(&self, want: Want) -> bool {
-        let shared = &self.shared;
-        let ceiling = self.ceiling(want.elastic);
-        let add = |now: usize| now.checked_add(want.bytes).filter(|&sum| sum <= ceiling);
-        let taken = shared.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        if let Ok(before) = taken {
-            let now = before + want.bytes;
-            shared.peak.fetch_max(now, Ordering::Relaxed);
-            self.sample(now);
+        let taken = self.claim(want);
+        if taken {
+            self.count(want.bytes);
         }
-        taken.is_ok()
+        taken
+    }
+
+    /// Takes the bytes from what is free, if they are, for whoever counts them.
+    fn claim(&self, want: Want) -> bool {
+        let left = self.left_by(want.elastic);
+        let sub = |free: usize| free.checked_sub(want.bytes).filter(|&rest| rest >= left);
+        self.shared.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, sub).is_ok()
+    }
+
+    /// Counts bytes that were claimed as reserved.
+    fn count(&self, bytes: usize) {
+        let now = self.shared.reserved.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        self.shared.peak.fetch_max(now, Ordering::Relaxed);
+        self.sample(now);
     }
 
     /// Gives `n` bytes back.
@@ -291,7 +319,8 @@ impl Governor {
         if n > 0 {
             // Before they are given back: the memory may still be allocated.
             self.sample(self.reserved());
-            self.shared.reserved.fetch_sub(n, Ordering::Relaxed);
+            self.shared.reserved.fetch_sub(n, Ordering::SeqCst);
+            self.shared.free.fetch_add(n, Ordering::SeqCst);
         }
     }
 
@@ -306,18 +335,20 @@ impl Governor {
 
     /// Takes the bytes after revoking idle state of others, or presses those who run and says no.
     pub(super) fn make_room(&self, want: Want, asking: &Arc<Holder>) -> bool {
-        if want.bytes > self.ceiling(want.elastic) {
+        if want.bytes > self.limit().saturating_sub(self.left_by(want.elastic)) {
             return false;
         }
         if let Some(_mark) = RevokingMark::set()
             && self.revoke_until(want)
         {
+            self.count(want.bytes);
             return true;
         }
         self.press(want.bytes, asking);
         false
     }
 
+    /// Claims the bytes after revoking; says whether it could.
     fn revoke_until(&self, want: Want) -> bool {
         let mut victims: Vec<_> = self
             .live_holders()
@@ -333,19 +364,19 @@ impl Governor {
             let _at = observe::at(meter);
             // A victim is asked for more than is missing just now, or the next kilobyte would
             // make it write again.
-            let needed = self.reserved().saturating_add(want.bytes);
-            let missing = needed.saturating_sub(self.ceiling(want.elastic));
-            let wanted = missing.max(self.limit() / 16);
+            let needed = want.bytes.saturating_add(self.left_by(want.elastic));
+            let missing = needed.saturating_sub(self.shared.free.load(Ordering::SeqCst));
+            let wanted = missing.max(self.shared.headroom.load(Ordering::SeqCst) / 2);
             match state.revoke(wanted) {
                 Ok(freed) => tracing::debug!(freed, wanted, "revoked idle state"),
                 // The state is still whole, its owner will meet the same error when it spills.
                 Err(error) => tracing::warn!(%error, "idle state could not be revoked"),
             }
-            if self.take(want) {
+            if self.claim(want) {
                 return true;
             }
         }
-        self.take(want)
+        self.claim(want)
     }
 
     /// Tells those who hold most, and can shed, to do so at their next chunk.
@@ -366,6 +397,10 @@ impl Governor {
 
     /// The error for `asked` bytes that could not be had.
     pub(super) fn refusal(&self, who: &str, asked: usize) -> Error {
+        self.refusal_within(who, asked, self.limit())
+    }
+
+    fn refusal_within(&self, who: &str, asked: usize, limit: usize) -> Error {
         let holdings = self.holdings();
         let top: Vec<String> = holdings
             .iter()
@@ -376,7 +411,7 @@ impl Governor {
         let detail = format!(
             "{} of the limit of {} are held: {}; raise the limit (--memory, memory_limit)",
             Bytes(self.reserved() as u64),
-            Bytes(self.limit() as u64),
+            Bytes(limit as u64),
             if top.is_empty() { "nothing".to_owned() } else { top.join(", ") },
         );
         Error::OutOfMemory { who: who.to_owned(), asked_bytes: asked, detail }
@@ -389,6 +424,11 @@ impl Governor {
     fn holders<R>(&self, f: impl FnOnce(&mut Vec<Weak<Holder>>) -> R) -> R {
         f(&mut self.shared.holders.lock().unwrap_or_else(|e| e.into_inner()))
     }
+}
+
+/// What elastic requests leave free of a limit.
+fn headroom(limit: usize) -> usize {
+    if limit == usize::MAX { 0 } else { limit / 8 }
 }
 
 impl fmt::Debug for Governor {

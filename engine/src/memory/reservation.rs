@@ -11,13 +11,14 @@
 //! 1. `granted >= max(used, minimum)`, so growing up to the minimum never fails.
 //! 2. The sum of `granted` over the pieces of a holder is the holder's `bytes`, and the sum over
 //!    all holders is what the governor counts as reserved.
+//! 3. The sum of `minimum` over the pieces of a holder is the holder's `minimum`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::governor::{Governor, Want};
 use super::lender::Lender;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observe::{self, Meter};
 
 /// State that its owner does not work on at the moment, and that can be moved out of memory by
@@ -51,7 +52,7 @@ pub(super) struct Holder {
     pub(super) parent: Option<Arc<Holder>>,
     pub(super) bytes: AtomicUsize,
     pub(super) peak: AtomicUsize,
-    pub(super) minimum: usize,
+    pub(super) minimum: AtomicUsize,
     /// Of the operator that it is of, where operators are measured.
     pub(super) meter: Option<Arc<Meter>>,
     /// The holder should come down to this many bytes; [`NO_TARGET`] when it is not pressed.
@@ -62,7 +63,7 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    pub(super) fn new(who: Arc<str>, minimum: usize, parent: Option<Arc<Holder>>) -> Self {
+    pub(super) fn new(who: Arc<str>, parent: Option<Arc<Holder>>) -> Self {
         let parents = parent.as_ref().and_then(|parent| parent.meter.clone());
         Holder {
             who,
@@ -70,7 +71,7 @@ impl Holder {
             meter: parents.or_else(observe::at_now),
             bytes: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
-            minimum,
+            minimum: AtomicUsize::new(0),
             target: AtomicUsize::new(NO_TARGET),
             sheds: AtomicBool::new(false),
             revocable: Mutex::new(None),
@@ -100,13 +101,13 @@ impl Holder {
         if !self.sheds.load(Ordering::Relaxed) || self.is_pressed() {
             return 0;
         }
-        self.bytes.load(Ordering::Relaxed).saturating_sub(self.minimum)
+        self.bytes.load(Ordering::Relaxed).saturating_sub(self.minimum.load(Ordering::Relaxed))
     }
 
     /// Asks the holder to come down to half of what it holds, or to its minimum.
     pub(super) fn press(&self) {
         let half = self.bytes.load(Ordering::Relaxed) / 2;
-        self.target.store(half.max(self.minimum), Ordering::Relaxed);
+        self.target.store(half.max(self.minimum.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
     fn is_pressed(&self) -> bool {
@@ -131,13 +132,14 @@ pub struct Reservation {
     minimum: usize,
     /// What `used` may grow to without asking; see [`Reservation::ensure`].
     ensured: usize,
-    /// Who gets the minimum back.
-    lender: Option<Lender>,
+    /// Who gets how much of it back.
+    lender: Option<(Lender, usize)>,
 }
 
 impl Reservation {
     pub(super) fn new(governor: Governor, holder: Arc<Holder>, minimum: usize) -> Self {
         holder.add(minimum);
+        holder.minimum.fetch_add(minimum, Ordering::Relaxed);
         let (used, granted, ensured, lender) = (0, minimum, 0, None);
         Reservation { governor, holder, used, granted, minimum, ensured, lender }
     }
@@ -191,7 +193,7 @@ impl Reservation {
         if self.grow_by(n, false) {
             return Ok(());
         }
-        Err(self.governor.refusal(&self.holder.who, n))
+        Err(self.refusal(n))
     }
 
     /// Gives `n` bytes back; more than in use counts as all.
@@ -237,13 +239,27 @@ impl Reservation {
     /// whether it is. On `false` it is what it was, or `n` if that is less.
     #[must_use]
     pub fn set_minimum(&mut self, n: usize) -> bool {
-        self.minimum = self.minimum.min(n);
+        self.raise_minimum(n, false)
+    }
+
+    /// The same for who could do without, or could not.
+    pub(super) fn raise_minimum(&mut self, n: usize, elastic: bool) -> bool {
+        self.put_minimum(self.minimum.min(n));
         self.settle();
-        if n > self.granted && !self.take(n - self.granted, n, false) {
+        if n > self.granted && !self.take(n - self.granted, n, elastic) {
             return false;
         }
-        self.minimum = n;
+        self.put_minimum(n);
         true
+    }
+
+    fn put_minimum(&mut self, n: usize) {
+        let before = std::mem::replace(&mut self.minimum, n);
+        if n > before {
+            self.holder.minimum.fetch_add(n - before, Ordering::Relaxed);
+        } else {
+            self.holder.minimum.fetch_sub(before - n, Ordering::Relaxed);
+        }
     }
 
     /// A piece of `n` bytes in use (at most all), for state that is handed to another owner.
@@ -254,7 +270,7 @@ impl Reservation {
         // The minimum stays with this piece. Where the split-off bytes were part of it, it is
         // lowered: the guarantee was for bytes that have now been used.
         self.granted -= n;
-        self.minimum = self.minimum.min(self.granted);
+        self.put_minimum(self.minimum.min(self.granted));
         self.ensured = self.ensured.saturating_sub(n);
         Reservation {
             governor: self.governor.clone(),
@@ -276,7 +292,8 @@ impl Reservation {
         }
         self.used += other.used;
         self.granted += other.granted;
-        self.minimum += other.minimum;
+        self.put_minimum(self.minimum + other.minimum);
+        other.put_minimum(0);
         other.granted = 0;
     }
 
@@ -296,7 +313,7 @@ impl Reservation {
         let bytes = std::mem::take(&mut piece.granted);
         self.holder.sub(bytes);
         let parent = Some(self.holder.clone());
-        let holder = Arc::new(Holder::new(self.holder.who.clone(), bytes, parent));
+        let holder = Arc::new(Holder::new(self.holder.who.clone(), parent));
         self.governor.register(holder, bytes)
     }
 
@@ -317,10 +334,15 @@ impl Reservation {
         &self.governor
     }
 
-    /// The same, of which the minimum goes back to `lender`.
-    pub(super) fn lent_by(mut self, lender: Lender) -> Self {
-        self.lender = Some(lender);
+    /// The same, of which `bytes` go back to `lender`.
+    pub(super) fn lent_by(mut self, lender: Lender, bytes: usize) -> Self {
+        self.lender = Some((lender, bytes));
         self
+    }
+
+    /// The error for `asked` bytes that could not be had.
+    pub(super) fn refusal(&self, asked: usize) -> Error {
+        self.governor.refusal(&self.holder.who, asked)
     }
 
     /// What must stay granted.
@@ -367,13 +389,15 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(lender) = self.lender.take() {
+        if let Some((lender, bytes)) = self.lender.take() {
             self.used = 0;
             let mut lent = self.split(0);
-            lent.minimum = std::mem::take(&mut self.minimum);
+            lent.put_minimum(self.minimum);
+            self.put_minimum(0);
             lent.granted = std::mem::take(&mut self.granted);
-            return lender.take_back(lent);
+            return lender.take_back(lent, bytes);
         }
+        self.put_minimum(0);
         self.give(self.granted);
     }
 }
@@ -387,7 +411,6 @@ impl std::fmt::Debug for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use crate::memory::GovernorOptions;
 
     fn governor(limit: usize) -> Governor {

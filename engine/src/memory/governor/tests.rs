@@ -1,6 +1,6 @@
 //! Tests of `governor`.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::*;
 use crate::memory::Revocable;
@@ -259,6 +259,89 @@ fn the_limit_can_be_changed_while_memory_is_held() {
     assert!(held.grow(101).is_err());
     governor.set_limit(None).expect("no limit");
     held.grow(1 << 40).expect("no limit");
+}
+
+#[test]
+fn a_limit_that_is_refused_was_never_there() {
+    let governor = Governor::new(GovernorOptions { limit_bytes: Some(1000), ..Default::default() });
+    let held = governor.reserve("holder", 600).expect("fits");
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let mut other = governor.reserve("worker", 0).expect("fits");
+            for _ in 0..20_000 {
+                other.grow(400).expect("is free, whatever limits are refused");
+                other.shrink(400);
+                assert_eq!(governor.limit(), 1000);
+            }
+        });
+        while !worker.is_finished() {
+            governor.set_limit(Some(500)).expect_err("600 bytes are held");
+        }
+    });
+    drop(held);
+    assert_eq!((governor.reserved(), governor.free()), (0, 875));
+}
+
+#[test]
+fn never_more_is_held_than_a_limit_that_was_granted() {
+    for seed in 0..20u64 {
+        let options = GovernorOptions { limit_bytes: Some(1000), ..Default::default() };
+        let governor = Governor::new(options);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut held = governor.reserve("worker", 0).expect("asks for nothing");
+                    while !over.load(Ordering::Relaxed) {
+                        let _ = held.try_grow(100) || held.grow(10).is_ok();
+                        held.shrink(if held.bytes() > 400 { 400 } else { 0 });
+                    }
+                });
+            }
+            for step in 0..500 {
+                let limit = 300 + (seed * 131 + step * 97) % 900;
+                let limit = (step % 50 != 0).then_some(limit as usize);
+                if governor.set_limit(limit).is_ok() {
+                    let limit = limit.unwrap_or(usize::MAX);
+                    assert_eq!(governor.limit(), limit);
+                    (0..50).for_each(|_| assert!(governor.reserved() <= limit));
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        governor.set_limit(Some(800)).expect("nothing is held");
+        assert_eq!((governor.reserved(), governor.free()), (0, 700));
+    }
+}
+
+#[test]
+fn the_minimum_of_a_holder_is_that_of_its_pieces() {
+    let governor = Governor::new(GovernorOptions { limit_bytes: Some(1000), ..Default::default() });
+    let minimum = |who: &str| {
+        let holdings = governor.holdings();
+        holdings.iter().find(|holding| &*holding.who == who).map(|holding| holding.minimum)
+    };
+    let mut a = governor.reserve("a", 100).expect("fits");
+    assert!(a.set_minimum(300));
+    assert_eq!(minimum("a"), Some(300));
+    assert!(!a.set_minimum(2000));
+    assert_eq!(minimum("a"), Some(300));
+    a.grow(300).expect("is the minimum");
+    // What has been handed on is no minimum any more.
+    let piece = a.split(50);
+    assert_eq!(minimum("a"), Some(250));
+    let mut b = governor.reserve("b", 40).expect("fits");
+    b.absorb(a);
+    assert_eq!((minimum("a"), minimum("b")), (Some(0), Some(290)));
+    drop(piece);
+    // Whoever is pressed is asked to come down to what it needs now.
+    b.grow(500).expect("fits");
+    assert!(b.set_minimum(700) && !b.pressed());
+    let mut c = governor.reserve("c", 0).expect("fits");
+    assert!(!c.try_grow(400));
+    assert!(b.pressed());
+    b.shrink(b.bytes() - 700);
+    assert!(!b.pressed(), "it cannot come below its minimum");
 }
 
 #[test]
