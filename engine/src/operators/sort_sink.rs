@@ -31,7 +31,7 @@ impl Sink for SortSink {
     }
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn SinkWorker>> {
-        let builder = Some(self.sorting.builder(cx.memory())?);
+        let builder = Some(self.sorting.builder(cx.memory(), &|| cx.check())?);
         Ok(Box::new(SortSinkWorker { sorting: self.sorting.clone(), builder }))
     }
 
@@ -63,7 +63,7 @@ impl SinkWorker for SortSinkWorker {
 
     fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
         if let Some(builder) = self.builder.take() {
-            self.sorting.add(builder.finish(&|| cx.check())?);
+            builder.finish(&self.sorting, &|| cx.check())?;
         }
         Ok(None)
     }

@@ -95,7 +95,8 @@ impl RunBuilder {
     }
 
     /// Adds the live rows of a chunk. Morsels come in order. A row that finds no room, although the
-    /// builder has given all it has, waits until it is alone in its `turn`.
+    /// builder has given all it has, waits until it is alone in its `turn`, and is until it is
+    /// stored.
     ///
     /// # Errors
     /// `OutOfMemory` when memory or disk do not suffice, `Io` when writing fails, `Input` when a
@@ -121,11 +122,15 @@ impl RunBuilder {
             check()?;
             let stored = match self.store(&picked, done..positions.len(), morsel, insist) {
                 Err(Error::OutOfMemory { .. }) if !turn.is_alone() => {
-                    turn.be_alone();
+                    turn.be_alone(check)?;
                     continue;
                 }
                 stored => stored?,
             };
+            if stored > 0 {
+                // What comes next may have room beside others.
+                turn.be_beside();
+            }
             let new = words[done..].iter().zip(&self.refs);
             self.entries.extend(new.map(|(&words, &row)| Entry::new(words, row)));
             done += stored;

@@ -9,13 +9,19 @@
 //! ([`Turns`](crate::memory::Turns)) that begins before the lock is taken. Who is alone finds all
 //! locks free but those of workers that wait to be alone as well, and these have shed all they had.
 //! Nobody takes a turn while revoking, and a revocation only tries the lock: no two wait for each
-//! other.
+//! other. The end is a step as well: the last run is made, and all runs change hands, while the
+//! lock is held, so that there is no moment at which somebody who is alone finds them with nobody.
+//!
+//! A revocation writes with the lock held. What it writes is the oldest runs and the buffer, which
+//! must be whole or on tape before the next row comes. The only one who may wait for that is the
+//! builder's own worker, about as long as if it had to write them by itself, which would be next:
+//! it is asked for what is missing, or a sixteenth of the budget, once.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Check;
 use super::builder::RunBuilder;
-use super::run::Run;
+use super::sorting::Sorting;
 use crate::batch::Chunk;
 use crate::error::{Error, Result};
 use crate::memory::{Governor, Revocable};
@@ -51,20 +57,24 @@ impl Collector {
     /// # Errors
     /// As there.
     pub fn push(&mut self, chunk: &Chunk, check: Check<'_>) -> Result<()> {
-        let mut turn = self.governor.turns().beside();
+        let mut turn = self.governor.turns().beside(check)?;
         match &mut *self.shelf.lock() {
             Some(builder) => builder.push(chunk, &mut turn, check),
             None => Err(Error::internal("rows for runs that are complete")),
         }
     }
 
-    /// All runs; see [`RunBuilder::finish`].
+    /// Makes the last run and hands all of them over; see [`RunBuilder::finish`].
     ///
     /// # Errors
     /// As there.
-    pub fn finish(self, check: Check<'_>) -> Result<Vec<Run>> {
-        let builder = self.shelf.lock().take();
-        builder.map_or(Ok(Vec::new()), |builder| builder.finish(check))
+    pub fn finish(self, sorting: &Sorting, check: Check<'_>) -> Result<()> {
+        let _turn = self.governor.turns().beside(check)?;
+        let mut shelf = self.shelf.lock();
+        if let Some(builder) = shelf.take() {
+            sorting.add(builder.finish(check)?);
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 
 use super::Check;
-use super::cursor::{Cursor, Place, cursor_bytes};
+use super::cursor::{Cursor, Place, WINDOW_BYTES_MIN, cursor_bytes};
 use super::set::RunSet;
 use super::tournament::{State, Tournament};
 use crate::batch::CHUNK_ROWS;
@@ -61,16 +61,54 @@ struct Pending {
 
 impl Merger {
     /// A merger that is at no range yet. Its cursors, with windows of `window_bytes` where runs
-    /// are on tape, and [`merger_bytes`] are charged to `charge`.
+    /// are on tape (of the least size where there is no room for these), and [`merger_bytes`] are
+    /// charged to `charge`.
     ///
     /// # Errors
     /// `OutOfMemory` when these cannot be reserved.
     pub fn new(set: Arc<RunSet>, window_bytes: usize, mut charge: Reservation) -> Result<Self> {
+        let window_bytes = Merger::reserve(&set, window_bytes, &mut charge)?;
+        Merger::reserved(set, window_bytes, charge)
+    }
+
+    /// Sees to it that `charge` has what a merger takes; the size of its windows.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when it cannot; `charge` is then as it was.
+    pub(super) fn reserve(
+        set: &RunSet,
+        window_bytes: usize,
+        charge: &mut Reservation,
+    ) -> Result<usize> {
         let limit = charge.governor().limit();
-        charge.grow(merger_bytes(limit) + set.runs.len() * (cursor_bytes(0)))?;
+        let fixed = merger_bytes(limit) + set.runs.len() * cursor_bytes(0);
+        let spilled = || set.runs.iter().filter(|run| run.is_spilled());
+        let windows = |least: usize| spilled().map(move |run| run.window_bytes().max(least));
+        let all = |window: usize| windows(window).fold(fixed, usize::saturating_add);
+        if charge.try_grow(all(window_bytes)) {
+            return Ok(window_bytes);
+        }
+        charge.grow(all(WINDOW_BYTES_MIN)).map(|()| WINDOW_BYTES_MIN)
+    }
+
+    /// A merger for which `charge` has what [`Merger::reserve`] took.
+    ///
+    /// # Errors
+    /// None that are known of.
+    pub(super) fn reserved(
+        set: Arc<RunSet>,
+        window_bytes: usize,
+        mut charge: Reservation,
+    ) -> Result<Self> {
+        let limit = charge.governor().limit();
         let mut cursors = Vec::with_capacity(set.runs.len());
         for run in &set.runs {
-            cursors.push(Cursor::new(run.clone(), window_bytes, charge.child(0)?)?);
+            let window = match run.is_spilled() {
+                // Enough for its longest row.
+                true => charge.cede(window_bytes.max(run.window_bytes())),
+                false => charge.split(0),
+            };
+            cursors.push(Cursor::new(run.clone(), window_bytes, window)?);
         }
         let unpacker = Unpacker::new(set.shape().layout().clone(), CHUNK_ROWS);
         let pending = Pending { rows: Vec::with_capacity(UNPACK_ROWS_MAX), unpacker };

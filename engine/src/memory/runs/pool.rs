@@ -3,7 +3,7 @@
 //! Several workers take work from one pool: a run in memory that is to be spilled, or a group of
 //! runs to be merged into one. Groups are neighbours in the order of their numbers, or rows of
 //! one morsel in the runs between them would lose their place; of all neighbours those with the
-//! fewest bytes.
+//! fewest bytes. Runs of long rows, whose windows are large, are merged by one worker alone.
 //!
 //! Invariant 1: the slots are in the order of run numbers, and what is being worked on keeps its
 //! slot.
@@ -29,8 +29,10 @@ const CHECK_ROWS: usize = 8192;
 pub struct RunPool {
     shape: Arc<RunShape>,
     space: SpillSpace,
-    /// Runs that may be left.
+    /// Runs that may be left where their rows are not long.
     target: usize,
+    /// Bytes that the windows over all that are left may take.
+    windows_bytes: usize,
     spill: bool,
     slots: Mutex<Vec<Slot>>,
 }
@@ -42,6 +44,7 @@ enum Slot {
     Busy(usize),
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time is moved")]
 enum Work {
     Spill(Run),
     Merge(Vec<Run>),
@@ -59,7 +62,14 @@ impl RunPool {
     ) -> Self {
         runs.sort_by_key(|run| run.number);
         let slots = Mutex::new(runs.into_iter().map(Slot::Run).collect());
-        RunPool { shape, space, target: target.max(2), spill, slots }
+        let (target, windows_bytes) = (target.max(2), usize::MAX);
+        RunPool { shape, space, target, windows_bytes, spill, slots }
+    }
+
+    /// The same pool, where rows are so long that windows over `target` runs would take more than
+    /// so many bytes: it leaves fewer.
+    pub fn within(self, windows_bytes: usize) -> Self {
+        RunPool { windows_bytes, ..self }
     }
 
     /// Does what is to be done, beside other workers; returns when nothing is left for this one.
@@ -71,8 +81,7 @@ impl RunPool {
     /// lost.
     pub fn work(&self, ticket: usize, memory: &mut Reservation, check: Check<'_>) -> Result<()> {
         loop {
-            let fan_in = fan_in(memory);
-            let Some(work) = self.take(ticket, fan_in) else { return Ok(()) };
+            let Some(work) = self.take(ticket, memory) else { return Ok(()) };
             let run = match work {
                 Work::Spill(run) => run.spill(&self.space, check)?,
                 Work::Merge(runs) => self.merge(runs, memory, check)?,
@@ -96,7 +105,7 @@ impl RunPool {
         slots.into_iter().filter_map(run).collect()
     }
 
-    fn take(&self, ticket: usize, fan_in: usize) -> Option<Work> {
+    fn take(&self, ticket: usize, memory: &Reservation) -> Option<Work> {
         self.slots(|slots| {
             let in_memory = |slot: &Slot| matches!(slot, Slot::Run(run) if !run.is_spilled());
             if let Some(at) = slots.iter().position(in_memory).filter(|_| self.spill) {
@@ -105,7 +114,21 @@ impl RunPool {
                     Slot::Busy(_) => None,
                 };
             }
-            let surplus = slots.len().checked_sub(self.target).filter(|&surplus| surplus > 0)?;
+            let runs = slots.iter().filter_map(|slot| match slot {
+                Slot::Run(run) => Some(run),
+                Slot::Busy(_) => None,
+            });
+            let window = widest(runs);
+            let is_long = window > WINDOW_BYTES_MIN;
+            if is_long && slots.iter().any(|slot| matches!(slot, Slot::Busy(_))) {
+                // One worker with more runs at once does better than several with many passes, and
+                // goes on until all is done.
+                return None;
+            }
+            let target = self.target.min(most_runs(self.windows_bytes, window));
+            let free = if is_long { memory.governor().free() / 2 } else { 0 };
+            let fan_in = most_runs(free.max(free_for_windows(memory)), window);
+            let surplus = slots.len().checked_sub(target).filter(|&surplus| surplus > 0)?;
             let (from, count) = smallest_group(slots, (surplus + 1).min(fan_in))?;
             let group = slots.splice(from..from + count, [Slot::Busy(ticket)]);
             let runs = group.filter_map(|slot| match slot {
@@ -173,8 +196,14 @@ fn free_for_windows(memory: &Reservation) -> usize {
     memory.minimum().saturating_sub(SPILL_BYTES).max(memory.governor().free() / 4)
 }
 
-fn fan_in(memory: &Reservation) -> usize {
-    (free_for_windows(memory) / cursor_bytes(WINDOW_BYTES_MIN)).max(2)
+/// How many runs windows of these bytes together can be over; two can always be merged.
+pub(super) fn most_runs(windows_bytes: usize, window: usize) -> usize {
+    (windows_bytes / cursor_bytes(window)).max(2)
+}
+
+/// The largest window that one of these runs needs.
+pub(super) fn widest<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
+    runs.map(Run::window_bytes).max().unwrap_or(WINDOW_BYTES_MIN)
 }
 
 /// Where the neighbours with the fewest bytes begin, and how many they are: `wanted`, or as many

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Check;
+use super::cursor::WINDOW_BYTES_MIN;
 use super::shape::Words;
 use super::tape_form::{TapeForm, WordsForm};
 use super::writer::RunWriter;
@@ -67,6 +68,8 @@ pub(super) struct TapeRun {
     pub(super) form: Box<TapeForm>,
     /// The first words of blocks about [`super::writer::SAMPLE_BYTES`] apart.
     pub(super) samples: Vec<Words>,
+    /// Bytes of the longest block of rows: larger than usual where a row is.
+    pub(super) longest: usize,
 }
 
 impl MemoryRun {
@@ -98,6 +101,15 @@ impl Run {
     /// Whether the run is on tape.
     pub fn is_spilled(&self) -> bool {
         matches!(self.body, Body::Tape(_))
+    }
+
+    /// Bytes that a window over the run grows to, at least; those of a usual one for a run in
+    /// memory, of which that is not known.
+    pub(super) fn window_bytes(&self) -> usize {
+        match &self.body {
+            Body::Memory(_) => WINDOW_BYTES_MIN,
+            Body::Tape(run) => WINDOW_BYTES_MIN.max(run.longest + 64),
+        }
     }
 
     /// A copy of a run in memory on tape. The caller has reserved [`super::SPILL_BYTES`].

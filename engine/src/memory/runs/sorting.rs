@@ -8,17 +8,22 @@
 //! While rows come, builders take what they get and spill when they are refused. When all have
 //! come, runs stay in memory if they take at most half of the budget (less if they have lists) and
 //! none had to be spilled, because whoever reads them needs memory too; otherwise they are all
-//! written. Merging takes at most a quarter of the budget for its windows.
+//! written. Merging takes at most a quarter of the budget for its windows, or a third where rows
+//! are so long that one of them fills a window: such runs are merged until few are left.
 //!
 //! Memory: the least it works with, declared when the first rows come, is a builder for each
 //! worker ([`BUILDER_MINIMUM`], about 0.4 MB), what one merger of eight runs needs (0.7 to 2.2 MB),
 //! and what its owner wants for the first reader.
 //!
 //! Concurrency: builders and mergers belong to workers; what they share is behind one lock that is
-//! held while runs change hands.
+//! held while runs change hands, and while a revocation writes some of them: those who wait for
+//! that are workers of this sort, who could not do their next step (a builder's reservation, the
+//! runs of another worker, what to do with all of them) before it is known what is in memory.
 //!
-//! Invariant 1: runs are revocable while collecting (those that workers have handed over) and
-//! while idle; a pool works on its own, and a set that is being read stays as it is.
+//! Invariant 1: runs are revocable while collecting (with their builder or, once handed over, here,
+//! without a moment in between) and while idle; a pool works on its own, and a set that is being
+//! read stays as it is.
+//! Invariant 2: what the first merger needs is set aside until there is one.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -30,7 +35,7 @@ use super::builder::{BUILDER_MINIMUM, RunBuilder};
 use super::collector::Collector;
 use super::cursor::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN, cursor_bytes};
 use super::merge::{Merger, merger_bytes};
-use super::pool::RunPool;
+use super::pool::{RunPool, most_runs, widest};
 use super::run::Run;
 use super::set::RunSet;
 use super::shape::RunShape;
@@ -42,6 +47,9 @@ use crate::memory::{Governor, Reservation, Revocable};
 
 /// The part of the budget that the windows of all mergers may take.
 const WINDOWS_SHARE: usize = 4;
+
+/// The same where a window has to be larger than usual, because rows are.
+const WINDOWS_SHARE_OF_LONG_ROWS: usize = 3;
 
 /// The part of the budget that runs in memory may take while they are read.
 const IN_MEMORY_SHARE: usize = 2;
@@ -79,13 +87,21 @@ struct Inner {
     builders: u32,
     runs: Vec<Run>,
     /// What the reservations of builders and mergers are children of, with [`SPILL_BYTES`] for
-    /// whoever revokes, and what the first reader needs until it comes.
+    /// whoever revokes.
     root: Option<Reservation>,
+    /// What is set aside for the first reader, until there is one.
+    first: Option<ForReader>,
     pool: Option<Arc<RunPool>>,
     /// Finish tasks that have not returned.
     tasks_left: usize,
     mergers: usize,
     set: Option<Arc<RunSet>>,
+}
+
+/// Memory of one reader.
+struct ForReader {
+    merger: Reservation,
+    own: Reservation,
 }
 
 /// What a worker that reads the sorted rows gets.
@@ -147,12 +163,12 @@ impl Sorting {
     /// One more builder; waits, if need be, for those that are in the middle of a push.
     ///
     /// # Errors
-    /// `OutOfMemory` when its minimum cannot be had.
-    pub fn builder(self: &Arc<Self>, memory: &Governor) -> Result<Collector> {
-        let mut turn = memory.turns().beside();
+    /// `OutOfMemory` when its minimum cannot be had, and what `check` reports while it waits.
+    pub fn builder(self: &Arc<Self>, memory: &Governor, check: Check<'_>) -> Result<Collector> {
+        let mut turn = memory.turns().beside(check)?;
         let (number, memory) = loop {
             match self.next_builder(memory) {
-                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => turn.be_alone(),
+                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => turn.be_alone(check)?,
                 next => break next?,
             }
         };
@@ -169,9 +185,12 @@ impl Sorting {
         let root = match inner.root.take() {
             Some(root) => root,
             None => {
-                let minimum = SPILL_BYTES + self.first_reader_bytes(memory);
+                let for_merger = merger_minimum(memory);
+                let minimum = SPILL_BYTES + for_merger + self.reader_bytes;
                 let mut root = memory.reserve(self.name, minimum)?;
                 root.grow(minimum)?;
+                let merger = root.cede(for_merger);
+                inner.first = Some(ForReader { merger, own: root.cede(self.reader_bytes) });
                 let state: Arc<dyn Revocable> = self.clone();
                 root.offer(Arc::downgrade(&state));
                 root
@@ -183,12 +202,8 @@ impl Sorting {
         Ok((inner.builders - 1, child?))
     }
 
-    fn first_reader_bytes(&self, memory: &Governor) -> usize {
-        merger_minimum(memory) + self.reader_bytes
-    }
-
     /// Takes the runs of a builder.
-    pub fn add(&self, runs: Vec<Run>) {
+    pub(super) fn add(&self, runs: Vec<Run>) {
         self.lock().runs.extend(runs);
     }
 
@@ -204,16 +219,18 @@ impl Sorting {
         };
         let spill = runs.iter().any(Run::is_spilled) || in_memory > limit / share;
         let threads = if self.limit.is_some() { 1 } else { threads.max(1) };
-        let at_once = (limit / WINDOWS_SHARE) / cursor_bytes(WINDOW_BYTES_MIN);
-        let target = (at_once / threads).max(FAN_IN_MIN);
-        // Where the budget is tiny, fewer workers with more runs each do better than many passes.
-        inner.mergers = (at_once / runs.len().clamp(1, target)).clamp(1, threads);
-        if !spill || (runs.len() <= target && runs.iter().all(Run::is_spilled)) {
+        let target =
+            ((limit / WINDOWS_SHARE) / cursor_bytes(WINDOW_BYTES_MIN) / threads).max(FAN_IN_MIN);
+        let for_long = limit / WINDOWS_SHARE_OF_LONG_ROWS;
+        let are_few = runs.len() <= target.min(most_runs(for_long, widest(runs.iter())));
+        inner.mergers = mergers(limit, &runs, target, threads);
+        if !spill || (are_few && runs.iter().all(Run::is_spilled)) {
             inner.runs = runs;
             return 0;
         }
         let space = memory.spill().clone();
-        inner.pool = Some(Arc::new(RunPool::new(self.shape.clone(), space, runs, target, true)));
+        let pool = RunPool::new(self.shape.clone(), space, runs, target, true).within(for_long);
+        inner.pool = Some(Arc::new(pool));
         inner.tasks_left = threads;
         threads
     }
@@ -236,6 +253,8 @@ impl Sorting {
         if inner.tasks_left == 0 {
             inner.runs = pool.finish();
             inner.pool = None;
+            // How long rows are is known now that all are on tape.
+            inner.mergers = mergers(memory.limit(), &inner.runs, inner.runs.len(), inner.mergers);
         }
         Ok(())
     }
@@ -258,9 +277,7 @@ impl Sorting {
     pub fn reader(&self, memory: &Governor, check: Check<'_>) -> Result<SortReader> {
         // The lock is held throughout: two that share what is left might both fail.
         let mut inner = self.lock();
-        let known = inner.set.clone();
-        let is_first = known.is_none();
-        let set = match known {
+        let set = match inner.set.clone() {
             Some(set) => set,
             None => {
                 let tables = inner.child(self.name, 0, memory)?;
@@ -273,15 +290,23 @@ impl Sorting {
         let share = (memory.limit() / WINDOWS_SHARE).min(memory.free());
         let window = (share / cursors).saturating_sub(cursor_bytes(0));
         let window_bytes = window.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let (charge, own) = match inner.root.as_mut().filter(|_| is_first) {
-            Some(root) => (root.cede(merger_minimum(memory)), root.cede(self.reader_bytes)),
+        let (mut memory, is_first) = match inner.first.take() {
+            Some(first) => (first, true),
             None => {
                 let own = inner.child(self.name, self.reader_bytes, memory)?;
-                (inner.child(self.name, 0, memory)?, own)
+                (ForReader { merger: inner.child(self.name, 0, memory)?, own }, false)
+            }
+        };
+        let window_bytes = match Merger::reserve(&set, window_bytes, &mut memory.merger) {
+            Ok(window_bytes) => window_bytes,
+            Err(error) => {
+                inner.first = is_first.then_some(memory);
+                return Err(error);
             }
         };
         let ranges = set.ranges();
-        Ok(SortReader { merger: Merger::new(set, window_bytes, charge)?, ranges, memory: own })
+        let merger = Merger::reserved(set, window_bytes, memory.merger)?;
+        Ok(SortReader { merger, ranges, memory: memory.own })
     }
 
     /// Forgets everything.
@@ -289,6 +314,14 @@ impl Sorting {
         *self.lock() = Inner::default();
         self.bound.clear();
     }
+}
+
+/// How many workers, `threads` at most, may merge so many runs side by side, `target` at most.
+/// Where the budget is tiny, or rows are long, fewer workers with more runs each do better than
+/// many passes.
+fn mergers(limit: usize, runs: &[Run], target: usize, threads: usize) -> usize {
+    let at_once = (limit / WINDOWS_SHARE) / cursor_bytes(widest(runs.iter()));
+    (at_once / runs.len().clamp(1, target.max(1))).clamp(1, threads.max(1))
 }
 
 impl Inner {

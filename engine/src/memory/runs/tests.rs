@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringViewArray,
@@ -12,7 +13,7 @@ use super::*;
 use crate::batch::{Chunk, Column, Place, Selection};
 use crate::error::Error;
 use crate::memory::rows::RowOrder;
-use crate::memory::{Governor, GovernorOptions};
+use crate::memory::{Governor, GovernorOptions, Revocable};
 
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
@@ -117,7 +118,7 @@ fn read(merged: &Merged) -> Vec<Row> {
 /// Adds a chunk, in a turn of its own.
 fn push(builder: &mut RunBuilder, chunk: &Chunk, check: Check<'_>) -> Result<()> {
     let governor = builder.reservation().governor().clone();
-    builder.push(chunk, &mut governor.turns().beside(), check)
+    builder.push(chunk, &mut governor.turns().beside(check)?, check)
 }
 
 struct Case {
@@ -351,9 +352,9 @@ fn a_reader_that_has_no_room_leaves_all_rows_to_a_later_one() {
     let sorting = Sorting::new("sort", TYPES.to_vec(), &order, 1).expect("can be compared");
     let sorting = Arc::new(sorting);
     let rows = rows(&mut Random(3), 5000, Keys::Many);
-    let mut builder = sorting.builder(&governor).expect("fits");
+    let mut builder = sorting.builder(&governor, &|| Ok(())).expect("fits");
     builder.push(&chunk(&rows, 0, 0), &|| Ok(())).expect("fits");
-    sorting.add(builder.finish(&|| Ok(())).expect("fits"));
+    builder.finish(&sorting, &|| Ok(())).expect("fits");
     assert_eq!(sorting.prepare(&governor, 2), 0);
     let mut all = governor.reserve("other", 0).expect("fits");
     all.grow(governor.limit() - governor.reserved()).expect("is free");
@@ -365,6 +366,11 @@ fn a_reader_that_has_no_room_leaves_all_rows_to_a_later_one() {
     all.grow(governor.limit() - governor.reserved()).expect("is free");
     let refused = sorting.reader(&governor, &|| Ok(())).err();
     assert!(matches!(refused, Some(Error::OutOfMemory { .. })), "{refused:?}");
+    assert_eq!(read_all(&mut reader), rows.len());
+}
+
+/// Number of rows.
+fn read_all(reader: &mut SortReader) -> usize {
     let mut found = 0;
     for range in 0..reader.ranges {
         reader.merger.start(range, &|| Ok(())).expect("reads");
@@ -372,7 +378,7 @@ fn a_reader_that_has_no_room_leaves_all_rows_to_a_later_one() {
             found += merged.rows;
         }
     }
-    assert_eq!(found, rows.len());
+    found
 }
 
 /// Sorts by text, in a budget.
@@ -387,19 +393,94 @@ fn a_collector_gives_way_to_a_row_that_cannot_do_without_and_not_to_others() {
     let (governor, sorting) = text_sorting(8 << 20);
     let mut random = Random(3);
     let rows = rows(&mut random, 60_000, Keys::Many);
-    let mut full = sorting.builder(&governor).expect("fits");
+    let mut full = sorting.builder(&governor, &|| Ok(())).expect("fits");
     for (morsel, rows) in rows.chunks(3000).enumerate() {
         full.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
     }
     let mut other = governor.reserve("other", 0).expect("fits");
     assert!(!other.try_grow(4 << 20), "who can do without does");
-    let mut large = sorting.builder(&governor).expect("fits");
+    let mut large = sorting.builder(&governor, &|| Ok(())).expect("fits");
     let text = Row { text: Some("z".repeat(4 << 20)), ..rows[0].clone() };
     large.push(&chunk(&[text], 20, 0), &|| Ok(())).expect("the other's rows are written for it");
     assert!(governor.spill().usage().used > 0);
-    let mut runs = large.finish(&|| Ok(())).expect("fits");
-    runs.extend(full.finish(&|| Ok(())).expect("fits"));
-    assert_eq!(runs.iter().map(Run::rows).sum::<u64>(), 60_001);
+    large.finish(&sorting, &|| Ok(())).expect("fits");
+    full.finish(&sorting, &|| Ok(())).expect("fits");
+    for task in 0..sorting.prepare(&governor, 1) {
+        sorting.finish(task, &governor, &|| Ok(())).expect("fits");
+    }
+    let mut reader = sorting.reader(&governor, &|| Ok(())).expect("has room");
+    assert_eq!(read_all(&mut reader), 60_001);
+}
+
+#[test]
+fn what_the_first_merger_needs_is_kept_when_it_has_no_room() {
+    let (governor, sorting) = text_sorting(16 << 20);
+    let rows = rows(&mut Random(3), 4000, Keys::Many);
+    for (morsel, rows) in rows.chunks(100).enumerate() {
+        let mut builder = sorting.builder(&governor, &|| Ok(())).expect("fits");
+        builder.push(&chunk(rows, morsel as u64, 0), &|| Ok(())).expect("fits");
+        builder.finish(&sorting, &|| Ok(())).expect("fits");
+        // More of them than there is room for windows.
+        let written = sorting.revoke(usize::MAX).expect("can be written");
+        assert!(written > 0, "what was handed over can be revoked");
+    }
+    assert_eq!(sorting.prepare(&governor, 1), 0);
+    let held = governor.reserved();
+    assert!(held > merger_bytes(governor.limit()));
+    let mut all = governor.reserve("other", 0).expect("fits");
+    all.grow(governor.limit() - held).expect("is free");
+    for _ in 0..2 {
+        let refused = sorting.reader(&governor, &|| Ok(())).err();
+        assert!(matches!(refused, Some(Error::OutOfMemory { .. })), "{refused:?}");
+        assert!(governor.reserved() >= held + all.bytes(), "nothing is given away");
+    }
+    // Nearly all of it is there: no others have to give more than what windows take.
+    all.shrink(1 << 20);
+    all.settle();
+    let mut reader = sorting.reader(&governor, &|| Ok(())).expect("has room");
+    assert_eq!(read_all(&mut reader), rows.len());
+}
+
+#[test]
+fn long_rows_are_merged_within_the_budget_however_many_they_are() {
+    let (governor, sorting) = text_sorting(12 << 20);
+    let mut random = Random(5);
+    let mut builder = sorting.builder(&governor, &|| Ok(())).expect("fits");
+    for morsel in 0..60 {
+        let mut row = rows(&mut random, 1, Keys::Many).remove(0);
+        row.text = Some(format!("{} {}", random.below(1000), "z".repeat(1 << 20)));
+        builder.push(&chunk(&[row], morsel, 0), &|| Ok(())).expect("fits");
+    }
+    builder.finish(&sorting, &|| Ok(())).expect("fits");
+    for task in 0..sorting.prepare(&governor, 2) {
+        sorting.finish(task, &governor, &|| Ok(())).expect("fits");
+    }
+    assert_eq!(sorting.parallelism(), 1);
+    let mut reader = sorting.reader(&governor, &|| Ok(())).expect("has room");
+    assert_eq!(read_all(&mut reader), 60);
+    let most = governor.usage().peak_reserved;
+    assert!(most <= 12 << 20, "{most}");
+}
+
+#[test]
+fn runs_are_never_without_an_owner_while_somebody_is_alone() {
+    let (governor, sorting) = text_sorting(16 << 20);
+    let rows = rows(&mut Random(3), 4000, Keys::Many);
+    let mut builder = sorting.builder(&governor, &|| Ok(())).expect("fits");
+    builder.push(&chunk(&rows, 0, 0), &|| Ok(())).expect("fits");
+    let asked = AtomicUsize::new(0);
+    let stop = || match asked.fetch_add(1, Relaxed) {
+        0 => Ok(()),
+        _ => Err(Error::internal("stopped")),
+    };
+    let ask = || {
+        let mut turn = governor.turns().beside(&|| Ok(()))?;
+        assert!(turn.be_alone(&stop).is_err(), "runs are on their way");
+        Ok(())
+    };
+    builder.finish(&sorting, &ask).expect("fits");
+    assert!(asked.load(Relaxed) > 1);
+    assert!(sorting.revocable_bytes() > 0);
 }
 
 #[test]
@@ -412,14 +493,14 @@ fn long_rows_of_many_collectors_have_room_in_turn() {
                 let (governor, sorting) = (&governor, sorting.clone());
                 scope.spawn(move || {
                     let mut random = Random(seed * WORKERS + worker);
-                    let mut collector = sorting.builder(governor).expect("fits");
+                    let mut collector = sorting.builder(governor, &|| Ok(())).expect("fits");
                     for step in 0..40 {
                         let mut row = rows(&mut random, 1, Keys::Many).remove(0);
                         row.text = Some("z".repeat(random.below(2 << 20) as usize));
                         let chunk = chunk(&[row], step * WORKERS + worker, 0);
                         collector.push(&chunk, &|| Ok(())).expect("has room in its turn");
                     }
-                    sorting.add(collector.finish(&|| Ok(())).expect("fits"));
+                    collector.finish(&sorting, &|| Ok(())).expect("fits");
                 });
             }
         });

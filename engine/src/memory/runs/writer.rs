@@ -60,6 +60,7 @@ pub(super) struct RunWriter {
     sample_at: u64,
     rows: u64,
     bytes: u64,
+    longest: usize,
 }
 
 impl RunWriter {
@@ -83,6 +84,7 @@ impl RunWriter {
             sample_at: 0,
             rows: 0,
             bytes: 0,
+            longest: 0,
         }
     }
 
@@ -96,6 +98,10 @@ impl RunWriter {
         }
         if self.block_rows == 0 {
             self.first = words;
+            if len > BLOCK_BYTES {
+                // Not twice as much as a long row takes.
+                self.block.reserve_exact(len + COPY_SLACK);
+            }
         }
         self.form.words.put(words, &mut self.block);
         row.copy_as(&self.layout, &self.form.row, mark, &mut self.block);
@@ -136,6 +142,7 @@ impl RunWriter {
             index: Arc::new(self.index.finish()?),
             form: Box::new(self.form),
             samples: self.samples,
+            longest: self.longest,
         };
         let (rows, bytes) = (self.rows, self.bytes);
         Ok(Run { number, base, rows, bytes, facts, body: Body::Tape(body) })
@@ -156,6 +163,7 @@ impl RunWriter {
             self.end_index_block()?;
         }
         self.rows += u64::from(self.block_rows);
+        self.longest = self.longest.max(self.block.len());
         self.block.clear();
         self.block.shrink_to(BLOCK_BYTES + COPY_SLACK);
         self.block_rows = 0;

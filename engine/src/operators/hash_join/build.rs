@@ -181,7 +181,7 @@ fn move_all(
         Some(memory) => memory,
         None => cx.memory().reserve(HOLDER, WRITER_BYTES)?,
     };
-    let mut writer = LaneWriter::new(&shared.shape.layout, 0, memory)?;
+    let mut writer = LaneWriter::new(&shared.shape.layout, 0, memory, cx)?;
     move_rows(&shared.shape, pages, runs, &mut writer, cx)?;
     Ok(writer.finish()?.0)
 }
@@ -285,7 +285,7 @@ impl BuildWorker {
             self.move_out(cx)?;
             let (rest, mut hashes) = (&rows[stored..], std::mem::take(&mut self.hashes));
             self.hasher.hash(&keys, rest, &mut hashes)?;
-            let writer = self.writer()?;
+            let writer = self.writer(cx)?;
             writer.begin(input.place().morsel)?;
             writer.add_columns(&columns, rest, &hashes, shape.hash_slot)?;
             self.hashes = hashes;
@@ -330,7 +330,7 @@ impl BuildWorker {
         }
         let none = RowPages::new(shared.shape.layout.clone(), DEFAULT_PAGE_BYTES);
         let pages = std::mem::replace(&mut self.pages, none);
-        move_rows(&shared.shape, &pages, &runs, self.writer()?, cx)?;
+        move_rows(&shared.shape, &pages, &runs, self.writer(cx)?, cx)?;
         if let Some(memory) = &mut self.memory {
             memory.shrink(pages.bytes());
         }
@@ -338,11 +338,11 @@ impl BuildWorker {
     }
 
     /// Where rows are moved to.
-    fn writer(&mut self) -> Result<&mut LaneWriter> {
+    fn writer(&mut self, cx: &Context) -> Result<&mut LaneWriter> {
         match (&mut self.lanes, self.lane_memory.take()) {
             (Some(writer), _) => Ok(writer),
             (none, Some(memory)) => {
-                Ok(none.insert(LaneWriter::new(&self.shared.shape.layout, 0, memory)?))
+                Ok(none.insert(LaneWriter::new(&self.shared.shape.layout, 0, memory, cx)?))
             }
             (None, None) => Err(Error::internal("a join's rows have nowhere to go")),
         }

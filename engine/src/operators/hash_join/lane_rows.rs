@@ -192,7 +192,7 @@ impl LaneRows {
         hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
     ) -> Result<LaneSet> {
         let memory = self.workshop.lender.lend(WRITER_BYTES)?;
-        let mut writer = LaneWriter::new(layout, level, memory)?;
+        let mut writer = LaneWriter::new(layout, level, memory, cx)?;
         self.workshop.move_lane(lane, layout, hash, &mut writer, cx)?;
         writer.finish().map(|(lanes, _)| lanes)
     }

@@ -18,6 +18,8 @@ use crate::memory::rows::{
 };
 use crate::memory::spill::Tape;
 use crate::memory::{Reservation, Turns};
+use crate::pipeline::Context;
+use crate::scheduler::Cancel;
 
 /// Lanes of a level.
 pub(super) const LANES: usize = 1 << LANE_BITS;
@@ -199,6 +201,8 @@ pub(super) struct LaneWriter {
     morsel: u64,
     level: u32,
     order: LaneOrder,
+    /// Of the query, which may be stopped while it waits for its turn.
+    cancel: Cancel,
 }
 
 impl LaneWriter {
@@ -206,7 +210,12 @@ impl LaneWriter {
     ///
     /// # Errors
     /// `OutOfMemory` when the minimum is not there.
-    pub(super) fn new(layout: &Arc<RowLayout>, level: u32, memory: Reservation) -> Result<Self> {
+    pub(super) fn new(
+        layout: &Arc<RowLayout>,
+        level: u32,
+        memory: Reservation,
+        cx: &Context,
+    ) -> Result<Self> {
         Ok(LaneWriter {
             pages: RowPages::with_lanes(layout.clone(), PAGE_BYTES, LANES),
             writer: PageWriter::new(memory, TAPE_BYTES)?,
@@ -214,6 +223,7 @@ impl LaneWriter {
             morsel: 0,
             level,
             order: LaneOrder::default(),
+            cancel: cx.query.cancel.clone(),
         })
     }
 
@@ -284,7 +294,7 @@ impl LaneWriter {
         let mut ends = self.order.ends().to_vec();
         while start < count {
             // Whoever is alone has what is free to itself.
-            let step = governor.turns().beside();
+            let step = governor.turns().beside(&|| self.cancel.check())?;
             let stored = rows.store(start, &ends, &mut self.pages, self.writer.memory())?;
             drop(step);
             advance(&mut ends, stored);
@@ -312,13 +322,15 @@ impl LaneWriter {
         lane: usize,
         turns: &Turns,
     ) -> Result<()> {
-        let mut turn = turns.beside();
+        let mut turn = turns.beside(&|| self.cancel.check())?;
         loop {
             let mut alone = RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
             match rows.store(row, &[1], &mut alone, self.writer.memory()) {
                 Ok(_) => return self.write(&alone, Some(lane)),
                 // Others may be about to give as much back.
-                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => turn.be_alone(),
+                Err(Error::OutOfMemory { .. }) if !turn.is_alone() => {
+                    turn.be_alone(&|| self.cancel.check())?;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -25,7 +25,8 @@ impl StoreProbe {
     /// `OutOfMemory` when there is not even memory to write with.
     pub(super) fn new(shared: &Arc<Shared>, cx: &Context) -> Result<Self> {
         let layout = &shared.shape.probe_rows()?.layout;
-        let writer = LaneWriter::new(layout, 0, cx.memory().reserve(HOLDER, WRITER_BYTES)?)?;
+        let memory = cx.memory().reserve(HOLDER, WRITER_BYTES)?;
+        let writer = LaneWriter::new(layout, 0, memory, cx)?;
         Ok(StoreProbe {
             shared: shared.clone(),
             writer: Some(writer),
