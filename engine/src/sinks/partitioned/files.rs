@@ -13,7 +13,7 @@ use super::FileSink;
 use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::pipeline::{Context, Sink};
+use crate::pipeline::{Context, Sink, SinkWorker};
 
 /// Files that nobody writes to and that stay open, at most.
 const OPEN_MAX: usize = 64;
@@ -25,6 +25,8 @@ const PARTITION_BYTES: usize = 96;
 pub(super) struct Files {
     file: FileSink,
     schema: SchemaRef,
+    /// Whether partitions come one after the other.
+    is_sorted: bool,
     state: Mutex<State>,
 }
 
@@ -47,16 +49,40 @@ struct Open {
 
 impl Files {
     /// No files yet.
-    pub(super) fn new(file: FileSink, schema: SchemaRef, held: Reservation) -> Self {
+    pub(super) fn new(
+        file: FileSink,
+        schema: SchemaRef,
+        is_sorted: bool,
+        held: Reservation,
+    ) -> Self {
         let state = State { staging: None, open: HashMap::new(), counts: HashMap::new(), held };
-        Files { file, schema, state: Mutex::new(state) }
+        Files { file, schema, is_sorted, state: Mutex::new(state) }
     }
 
-    /// The sink of a partition's file, for one more writer, which is at `morsel`.
+    /// One more writer of a partition's file, which is at `morsel`; ends others when there is no
+    /// memory for it.
     ///
     /// # Errors
-    /// `Io` when it cannot be created, `Input` when the directory is not as it should be.
+    /// `Io` when it cannot be created, `Input` when the directory is not as it should be,
+    /// `OutOfMemory` when there is no file to end.
     pub(super) fn enter(
+        &self,
+        partition: &str,
+        morsel: u64,
+        begin: impl FnOnce() -> Result<Staging>,
+        cx: &Context,
+    ) -> Result<Box<dyn SinkWorker>> {
+        let sink = self.sink(partition, morsel, begin, cx)?;
+        loop {
+            match sink.worker(cx) {
+                Err(Error::OutOfMemory { .. }) if self.end_one(&mut self.lock(), cx)? => {}
+                made => return made,
+            }
+        }
+    }
+
+    /// The sink of a partition's file, which is written to from now on.
+    fn sink(
         &self,
         partition: &str,
         morsel: u64,
@@ -68,6 +94,9 @@ impl Files {
             open.writers += 1;
             open.last = open.last.max(morsel);
             return Ok(open.sink.clone());
+        }
+        if self.is_sorted {
+            self.end_passed(&mut state, cx)?;
         }
         while state.open.len() >= OPEN_MAX && self.end_one(&mut state, cx)? {}
         let State { staging, counts, held, .. } = &mut *state;
@@ -114,6 +143,16 @@ impl Files {
         let Some(name) = oldest.map(|(name, _)| name.clone()) else { return Ok(false) };
         self.end(state, &name, cx)?;
         Ok(true)
+    }
+
+    /// Ends files of sorted input that have no rows in morsels to come.
+    fn end_passed(&self, state: &mut State, cx: &Context) -> Result<()> {
+        let low = cx.order.low();
+        // A partition may go on in the morsel behind its last one, but not behind that.
+        let passed = |open: &Open| open.writers == 0 && open.last.saturating_add(1) < low;
+        let names = state.open.iter().filter(|(_, open)| passed(open)).map(|(name, _)| name);
+        let names: Vec<String> = names.cloned().collect();
+        names.iter().try_for_each(|name| self.end(state, name, cx))
     }
 
     fn end(&self, state: &mut State, partition: &str, cx: &Context) -> Result<()> {

@@ -10,10 +10,12 @@
 //! directory beside it. Within a file rows keep the order of the input.
 //!
 //! Input that is sorted by the partition columns has one file a partition, and hardly any open at a
-//! time. Otherwise at most [`OPEN_MAX`] files that nobody writes to stay open; a partition whose
-//! file was closed for others gets another one.
+//! time: a file is ended when a worker goes on to the next partition, or, where it may go on in
+//! another morsel, when that has passed. Otherwise at most [`OPEN_MAX`] files that nobody writes to
+//! stay open; a partition whose file was closed for others gets another one.
 //!
-//! Memory: what the sinks of the open files hold, and the paths of all partitions.
+//! Memory: what the sinks of the open files hold, and the paths of all partitions. When there is
+//! none for a worker's part of a file, files that nobody writes to are ended.
 //! Concurrency: workers share the table of open files, behind one lock; each file has its own.
 //!
 //! * `keys`: rows by partition, and its path; `files`: the files that are open.

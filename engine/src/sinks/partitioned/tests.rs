@@ -8,17 +8,13 @@ use arrow::datatypes::DataType;
 
 use super::*;
 use crate::batch::{Chunk, Place};
-use crate::memory::Governor;
+use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Consumed, Context, Order, Query, SinkWorker};
 use crate::scheduler::Cancel;
 
-fn context(order: &Order) -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads: 2,
-        keep_order: true,
-    };
+fn context(order: &Order, memory: &Governor) -> Context {
+    let query =
+        Query { cancel: Cancel::new(), memory: memory.clone(), threads: 2, keep_order: true };
     Context { query: Arc::new(query), order: order.clone(), worker: 0 }
 }
 
@@ -65,7 +61,7 @@ fn write_with(workers: usize, spec: &WritePartitioned, morsels: &[Vec<Row>]) -> 
     spec.schema(std::slice::from_ref(&schema))?;
     let sink = PartitionedSink::new(spec.clone(), &schema, &Governor::unlimited())?;
     let order = Order::new();
-    let cx = context(&order);
+    let cx = context(&order, &Governor::unlimited());
     let lanes: Vec<_> = (0..workers).map(|_| order.open(0)).collect();
     for (number, mut lane) in lanes.into_iter().enumerate().rev() {
         let mut worker = sink.worker(&cx)?;
@@ -140,6 +136,39 @@ fn every_partition_is_a_file_with_its_rows_in_order() {
 }
 
 #[test]
+fn files_that_have_passed_hold_no_memory() {
+    let options = GovernorOptions { limit_bytes: Some(3 << 20), ..Default::default() };
+    let memory = Governor::new(options);
+    let directory = tempfile::tempdir().expect("directory");
+    let file = FileSink::Parquet(WriteParquet::new(""));
+    let spec = WritePartitioned { file, ..spec(&directory.path().join("d"), true) };
+    let schema = batch(&[]).schema();
+    let sink = PartitionedSink::new(spec, &schema, &memory).expect("a sink");
+    let order = Order::new();
+    let cx = context(&order, &memory);
+    let mut lane = order.open(0);
+    let mut worker = sink.worker(&cx).expect("a worker");
+    // Each partition ends in the morsel behind that in which it begins.
+    for morsel in 0..60 {
+        lane.advance(morsel);
+        let row = |i: i64| (morsel as i64 + i / 10_000, noise(i, 1 << 40));
+        let rows: Vec<Row> = (0..20_000).map(row).collect();
+        for (sequence, rows) in rows.chunks(5000).enumerate() {
+            let place = Place { morsel, sequence: sequence as u32 };
+            let chunk = Chunk::from_batch(&batch(rows), place).expect("a chunk");
+            assert!(matches!(worker.consume(chunk, &cx).expect("fits"), Consumed::NeedInput));
+        }
+        while worker.end_morsel(&cx).expect("fits").is_some() {}
+    }
+    lane.close();
+    sink.prepare(&cx).expect("fits");
+    drop(worker);
+    let names = fs::read_dir(directory.path().join("d")).expect("lists");
+    let files = names.map(|name| fs::read_dir(name.expect("an entry").path()).expect("lists"));
+    assert_eq!(files.map(Iterator::count).collect::<Vec<_>>(), vec![1; 61]);
+}
+
+#[test]
 fn partitions_beyond_what_stays_open_get_more_files() {
     let directory = tempfile::tempdir().expect("directory");
     let target = directory.path().join("d");
@@ -195,7 +224,7 @@ fn an_unfinished_directory_disappears() {
     let spec = spec(&directory.path().join("d"), true);
     let schema = batch(&[]).schema();
     let sink = PartitionedSink::new(spec, &schema, &Governor::unlimited()).expect("a sink");
-    let cx = context(&Order::new());
+    let cx = context(&Order::new(), &Governor::unlimited());
     let mut worker = sink.worker(&cx).expect("a worker");
     offer(worker.as_mut(), &[(1, 1), (2, 2)], 0, &cx).expect("takes them");
     assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1);
@@ -224,7 +253,7 @@ fn paths_are_safe_and_can_be_read_back() {
     let spec = WritePartitioned { partition_by: vec![2, 1], ..spec(&target, false) };
     let schema = batch.schema();
     let sink = PartitionedSink::new(spec, &schema, &Governor::unlimited()).expect("a sink");
-    let cx = context(&Order::new());
+    let cx = context(&Order::new(), &Governor::unlimited());
     let mut worker = sink.worker(&cx).expect("a worker");
     let chunk = Chunk::from_batch(&batch, Place::default()).expect("a chunk");
     assert!(matches!(worker.consume(chunk, &cx), Ok(Consumed::NeedInput)));

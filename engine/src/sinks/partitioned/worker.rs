@@ -38,7 +38,7 @@ impl PartitionedSink {
     ) -> Result<Self> {
         let (stored, stored_schema) = spec.stored(schema);
         let held = memory.reserve("partitions", 0)?;
-        let files = Files::new(spec.file.clone(), stored_schema, held);
+        let files = Files::new(spec.file.clone(), stored_schema, spec.is_sorted, held);
         let (schema, count) = (schema.clone(), RowCount::default());
         Ok(PartitionedSink { shared: Arc::new(Shared { spec, schema, stored, files, count }) })
     }
@@ -112,9 +112,9 @@ struct Writer {
 }
 
 impl PartitionedWorker {
-    /// Hands over what the writers have, up to the last `kept` of them.
-    fn leave(&mut self, kept: usize, cx: &Context) -> Result<Option<Token>> {
-        while self.writers.len() > kept {
+    /// Hands over what the writers have; `has_next` when another partition follows in the morsel.
+    fn leave(&mut self, has_next: bool, cx: &Context) -> Result<Option<Token>> {
+        while !self.writers.is_empty() {
             let worker = &mut self.writers[0].worker;
             if let Some(token) = worker.end_morsel(cx)? {
                 return Ok(Some(token));
@@ -125,7 +125,7 @@ impl PartitionedWorker {
             let Writer { path, worker, is_first } = self.writers.remove(0);
             drop(worker);
             // In sorted input a partition between two others of one morsel is nowhere else.
-            let is_complete = self.shared.spec.is_sorted && kept > 0 && !is_first;
+            let is_complete = self.shared.spec.is_sorted && has_next && !is_first;
             self.shared.files.leave(&path, is_complete, cx)?;
         }
         Ok(None)
@@ -137,9 +137,9 @@ impl PartitionedWorker {
             return Ok(known);
         }
         let shared = &self.shared;
-        let sink = shared.files.enter(path, self.morsel, || shared.begin(), cx)?;
+        let worker = shared.files.enter(path, self.morsel, || shared.begin(), cx)?;
         let is_first = !std::mem::replace(&mut self.has_met, true);
-        self.writers.push(Writer { path: path.to_string(), worker: sink.worker(cx)?, is_first });
+        self.writers.push(Writer { path: path.to_string(), worker, is_first });
         Ok(self.writers.len() - 1)
     }
 
@@ -157,13 +157,14 @@ impl PartitionedWorker {
     /// Hands a part to its file; or gives it back with what it waits for.
     fn write(&mut self, rows: Rows, cx: &Context) -> Result<Option<(Token, Rows)>> {
         let Rows { path, chunk } = rows;
-        let mut position = self.writer(&path, cx)?;
-        if self.shared.spec.is_sorted {
-            if let Some(token) = self.leave(1, cx)? {
-                return Ok(Some((token, Rows { path, chunk })));
-            }
-            position = 0;
+        let is_next = self.writers.last().is_some_and(|last| last.path != path);
+        if self.shared.spec.is_sorted
+            && is_next
+            && let Some(token) = self.leave(true, cx)?
+        {
+            return Ok(Some((token, Rows { path, chunk })));
         }
+        let position = self.writer(&path, cx)?;
         let live = chunk.live_rows();
         match self.writers[position].worker.consume(chunk, cx)? {
             Consumed::NeedInput => {
@@ -193,7 +194,7 @@ impl SinkWorker for PartitionedWorker {
     }
 
     fn end_morsel(&mut self, cx: &Context) -> Result<Option<Token>> {
-        let blocked = self.leave(0, cx)?;
+        let blocked = self.leave(false, cx)?;
         if blocked.is_none() {
             self.has_met = false;
         }
