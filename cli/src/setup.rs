@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gristmill::{Config, Parameters, Result, Session, cores, workers_within};
+use gristmill::{Config, Parameters, Result, Session};
 
 use crate::args::Options;
 
@@ -21,11 +21,8 @@ pub const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
 pub fn session(options: &Options) -> Result<Session> {
     let share = || (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN);
     let limit = options.memory.unwrap_or_else(share);
-    let budget = usize::try_from(limit.saturating_sub(FIXED_BYTES)).unwrap_or(usize::MAX);
-    // The allocator keeps some memory for every thread, also for those that have nothing to do.
-    let threads = options.threads.map_or_else(cores, usize::from);
     let session = Session::new(Config {
-        threads: Some(workers_within(budget, threads)),
+        threads: options.threads.map(usize::from),
         memory_limit: usize::try_from(limit).ok(),
         memory_outside: usize::try_from(FIXED_BYTES).unwrap_or(usize::MAX),
         temp_dirs: options.temp_dirs.clone(),

@@ -124,7 +124,7 @@ pub use functions::{
 };
 pub use gristmill_engine::observe::input_bytes;
 pub use gristmill_engine::panics::tell_uncaught_only as tell_uncaught_panics_only;
-pub use gristmill_engine::query::{Running, cores, workers_within};
+pub use gristmill_engine::query::{Running, cores};
 pub use gristmill_engine::scheduler::Cancel;
 pub use gristmill_engine::sinks::{CsvText, Output as OutputFile, plain_batch, plain_schema};
 pub use gristmill_engine::sources::csv::CsvOptions;

@@ -32,8 +32,8 @@ use crate::statements::{
 /// What a session is made from.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Worker threads; `None` for one per core. A query uses fewer where memory is short: one for
-    /// every 8 MB, and two at least.
+    /// Worker threads; `None` for one per core. Fewer are started where the memory limit is small:
+    /// one for every 8 MB, and two at least. When the limit is raised, more are.
     pub threads: Option<usize>,
     /// Bytes that all queries of the session together may hold; `None` for no limit.
     pub memory_limit: Option<usize>,
@@ -94,7 +94,8 @@ impl Session {
             spill_cap_bytes: settings.spill_limit,
             ..GovernorOptions::default()
         };
-        let engine = Engine::new(EngineOptions { threads: settings.threads, memory })?;
+        let threads = Some(settings.engine_threads());
+        let engine = Engine::new(EngineOptions { threads, memory })?;
         let governor = engine.memory().clone();
         let catalog = Catalog::new(move |file| files::open(file, &governor));
         let scope = Scope::new(catalog, settings);

@@ -108,6 +108,7 @@ impl Engine {
     }
 
     /// Gives the queries that are started from now on so many threads; `None` for one per core.
+    /// Queries keep what they began with.
     ///
     /// # Errors
     /// `Io` when the system gives no threads.
@@ -117,6 +118,19 @@ impl Engine {
         // The last query on the old threads ends them, or this does.
         drop(before);
         Ok(())
+    }
+
+    /// How many workers a query has that begins now, on so many threads: it shares the budget with
+    /// those that run.
+    fn workers(&self, threads: usize) -> usize {
+        let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
+        running.retain(|watch| watch.steps().is_some());
+        let workers = workers_within(self.governor.limit() / (running.len() + 1), threads);
+        if workers < threads {
+            let queries = running.len() + 1;
+            tracing::debug!(workers, threads, queries, "fewer workers, because memory is short");
+        }
+        workers
     }
 
     fn lock(&self) -> MutexGuard<'_, Threads> {
@@ -156,7 +170,7 @@ impl Engine {
         let query = Arc::new(Query {
             cancel: cancel.clone(),
             memory: self.governor.clone(),
-            threads: workers_within(self.governor.limit(), scheduler.threads()),
+            threads: self.workers(scheduler.threads()),
             keep_order: !options.any_order,
         });
         let mut build = Build::new(query.clone()).measured(options.profile.clone());

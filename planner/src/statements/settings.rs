@@ -7,7 +7,7 @@ use std::time::Duration;
 use datafusion_sql::parser::ResetStatement;
 use datafusion_sql::sqlparser::ast::{Expr, ObjectName, Set, UnaryOperator, Value, ValueWithSpan};
 use gristmill_engine::memory::Bytes;
-use gristmill_engine::query::{Engine, cores};
+use gristmill_engine::query::{Engine, cores, workers_within};
 use gristmill_engine::{Error, Result};
 
 use super::names::place_of;
@@ -180,8 +180,9 @@ impl Settings {
         if self.memory_limit != before.memory_limit {
             engine.memory().set_limit(self.engine_limit())?;
         }
-        if self.threads != before.threads {
-            engine.set_threads(self.threads)?;
+        let threads = self.engine_threads();
+        if threads != engine.threads() {
+            engine.set_threads(Some(threads))?;
         }
         let spill = engine.memory().spill();
         if self.temp_dirs != before.temp_dirs {
@@ -191,6 +192,18 @@ impl Settings {
             spill.set_cap(self.spill_limit);
         }
         Ok(())
+    }
+
+    /// Threads that are started: fewer than are set where the memory limit is small, because the
+    /// allocator keeps some memory for each, also for those that have nothing to do.
+    pub(crate) fn engine_threads(&self) -> usize {
+        let asked = self.threads.unwrap_or_else(cores);
+        let limit = self.engine_limit().unwrap_or(usize::MAX);
+        let started = workers_within(limit, asked);
+        if started < asked {
+            tracing::info!(started, asked, "fewer threads, because the memory limit is small");
+        }
+        started
     }
 
     /// Bytes that the engine may hold.
@@ -309,6 +322,9 @@ fn time(text: &str) -> Option<Option<Duration>> {
 
 #[cfg(test)]
 mod tests {
+    use gristmill_engine::memory::GovernorOptions;
+    use gristmill_engine::query::EngineOptions;
+
     use super::*;
 
     #[test]
@@ -324,5 +340,29 @@ mod tests {
         }
         assert_eq!(size("none"), Some(None));
         assert_eq!(size("much"), None);
+    }
+
+    #[test]
+    fn threads_follow_the_memory_limit() {
+        const MB: usize = 1 << 20;
+        let small = Settings {
+            threads: Some(5),
+            memory_limit: Some(64 * MB),
+            temp_dirs: Vec::new(),
+            spill_limit: None,
+            any_order: false,
+            time_limit: None,
+            outside: 40 * MB,
+            first: None,
+        };
+        let threads = Some(small.engine_threads());
+        let memory = GovernorOptions { limit_bytes: small.engine_limit(), ..Default::default() };
+        let engine = Engine::new(EngineOptions { threads, memory }).expect("threads");
+        assert_eq!(engine.threads(), 3);
+        let large = Settings { memory_limit: Some(200 * MB), ..small.clone() };
+        large.apply(&small, &engine).expect("nothing is held");
+        assert_eq!((engine.threads(), large.get("threads")), (5, Some("5".to_string())));
+        small.apply(&large, &engine).expect("nothing is held");
+        assert_eq!((engine.threads(), small.get("threads")), (3, Some("5".to_string())));
     }
 }
