@@ -30,8 +30,9 @@ const NOT_COMPRESSED: i64 = -1;
 /// What stands before the length of a message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// No codec makes less than a byte of so many.
-const RATIO_MAX: u64 = 1 << 17;
+/// Zstandard makes no less than a byte of so many, and LZ4 of so many.
+const ZSTD_RATIO_MAX: u64 = 1 << 17;
+const LZ4_RATIO_MAX: u64 = 256;
 
 /// Where a message is in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,7 +252,7 @@ fn decompress(
     let mut total: usize = 0;
     let mut plain = Vec::with_capacity(places.len());
     for place in places.iter() {
-        let bytes = plain_bytes(path, stored.get(place.clone()).unwrap_or_default())?;
+        let bytes = plain_bytes(path, codec, stored.get(place.clone()).unwrap_or_default())?;
         plain.push(total..total + bytes);
         total = total.saturating_add(bytes.next_multiple_of(ALIGNMENT));
         if total > isize::MAX as usize / 2 {
@@ -273,19 +274,31 @@ fn decompress(
     Ok(all)
 }
 
-/// Bytes that a compressed buffer says it becomes.
-fn plain_bytes(path: &Path, stored: &[u8]) -> Result<usize> {
+/// Bytes that a compressed buffer says it becomes, which must be what it can become: memory is
+/// asked for on the strength of it.
+fn plain_bytes(path: &Path, codec: CompressionType, stored: &[u8]) -> Result<usize> {
     if stored.is_empty() {
         return Ok(0);
     }
-    let length = stored.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes));
-    if length == Some(NOT_COMPRESSED) {
-        return Ok(stored.len() - 8);
+    let impossible = || corrupt(path, "a compressed buffer of impossible length");
+    let (prefix, compressed) = stored.split_first_chunk::<8>().ok_or_else(impossible)?;
+    let length = i64::from_le_bytes(*prefix);
+    if length == NOT_COMPRESSED {
+        return Ok(compressed.len());
     }
-    let most = (stored.len() as u64).saturating_mul(RATIO_MAX);
-    let length = length.and_then(|length| u64::try_from(length).ok());
-    let length = length.filter(|&length| length <= most).and_then(|l| usize::try_from(l).ok());
-    length.ok_or_else(|| corrupt(path, "a compressed buffer of impossible length"))
+    let length = u64::try_from(length).map_err(|_| impossible())?;
+    let (ratio, known) = match codec {
+        CompressionType::ZSTD => {
+            let known = zstd::zstd_safe::get_frame_content_size(compressed);
+            (ZSTD_RATIO_MAX, known.map_err(|_| impossible())?)
+        }
+        _ => (LZ4_RATIO_MAX, None),
+    };
+    let most = (compressed.len() as u64).saturating_mul(ratio);
+    if length > most || known.is_some_and(|known| known != length) {
+        return Err(impossible());
+    }
+    usize::try_from(length).map_err(|_| impossible())
 }
 
 fn copy(from: &[u8], into: &mut [u8]) -> std::result::Result<(), String> {
@@ -369,4 +382,32 @@ fn count(
         }
         _ => 2,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_says_it_becomes_more_than_it_can_is_damaged() {
+        let plain = vec![7; 100_000];
+        let zstd = zstd::bulk::compress(&plain, 1).expect("compresses");
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        std::io::Write::write_all(&mut lz4, &plain).expect("compresses");
+        let lz4 = lz4.finish().expect("compresses");
+        let path = Path::new("some.arrow");
+        for (codec, bytes) in [(CompressionType::ZSTD, zstd), (CompressionType::LZ4_FRAME, lz4)] {
+            let says = |length: i64| {
+                let stored = [&length.to_le_bytes(), bytes.as_slice()].concat();
+                plain_bytes(path, codec, &stored).map_err(|error| error.to_string())
+            };
+            assert_eq!(says(100_000), Ok(100_000));
+            assert_eq!(says(NOT_COMPRESSED), Ok(bytes.len()));
+            for length in [-2, 1 << 30, i64::MAX] {
+                let error = says(length).expect_err("it cannot be so long");
+                assert!(error.contains("some.arrow"), "{error}");
+            }
+        }
+        assert!(plain_bytes(path, CompressionType::ZSTD, &[1, 0, 0]).is_err());
+    }
 }
