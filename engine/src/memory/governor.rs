@@ -14,9 +14,11 @@
 //! Concurrency: what is free is one atomic counter, from which requests are taken, and so is what a
 //! limit is lowered by: it cannot fall below what is held, and a limit that is refused was never
 //! seen by anybody. The list of holders is behind a lock that is taken when a holder comes, and
-//! when memory is short. No lock of the governor is held while state is revoked but the one that
-//! lets limits be changed one after the other, and a revocation that asks for memory is refused
-//! instead of revoking further (a thread-local mark), so revocations do not nest.
+//! when memory is short. While state is revoked two locks of the governor are held: limits are
+//! changed one after the other, and so is state revoked, that whoever comes second does not find
+//! all of it busy and is refused what the first one makes free. A revocation only tries the locks
+//! of what it revokes, and when it asks for memory it is refused instead of revoking further (a
+//! thread-local mark): revocations do not nest, and nobody waits for one that waits.
 //!
 //! Invariant 1: `reserved <= limit` at all times.
 
@@ -61,6 +63,8 @@ struct Shared {
     headroom: AtomicUsize,
     /// Had while the limit is changed.
     changing: Mutex<()>,
+    /// Had while state is revoked.
+    revoking: Mutex<()>,
     spill: SpillSpace,
     /// Counted after it was taken from what is free, and no longer before it is given back.
     reserved: AtomicUsize,
@@ -145,6 +149,7 @@ impl Governor {
                 limit: AtomicUsize::new(limit),
                 headroom: AtomicUsize::new(headroom(limit)),
                 changing: Mutex::new(()),
+                revoking: Mutex::new(()),
                 spill,
                 reserved: AtomicUsize::new(0),
                 peak: AtomicUsize::new(0),
@@ -350,6 +355,10 @@ impl Governor {
 
     /// Claims the bytes after revoking; says whether it could.
     fn revoke_until(&self, want: Want) -> bool {
+        let _one = self.shared.revoking.lock().unwrap_or_else(|e| e.into_inner());
+        if self.claim(want) {
+            return true;
+        }
         let mut victims: Vec<_> = self
             .live_holders()
             .iter()

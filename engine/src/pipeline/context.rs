@@ -20,6 +20,7 @@ pub struct Query {
 }
 
 /// Handed to every call of a role's method.
+#[derive(Clone)]
 pub struct Context {
     /// The query this pipeline belongs to.
     pub query: Arc<Query>,

@@ -17,7 +17,8 @@
 //!
 //! Memory: charged to one reservation a worker, then to the shared state. A worker asks for what a
 //! chunk can need (`need`) before it takes it in. When that is refused or others press for memory,
-//! it writes all its groups to a tape, by partition (`spill`), and begins anew; at the end the
+//! or when somebody cannot do without it between two chunks (`shelf`), all its groups are written
+//! to a tape, by partition (`spill`), and it begins anew; at the end the
 //! groups of the other workers are written as well, a task each. Where all groups have room, but
 //! not what merging them takes, partitions are written by themselves (`handed`). The source then
 //! reads a partition at a time (`reload`), splitting those that do not fit (`partition`). What
@@ -43,6 +44,7 @@ mod output;
 mod partition;
 mod plan;
 mod reload;
+mod shelf;
 mod sink;
 mod sketch;
 mod spill;

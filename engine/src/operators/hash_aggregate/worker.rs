@@ -1,5 +1,5 @@
-//! One worker of the sink: finds the groups of its rows, folds the rows into them, and writes
-//! groups out when memory is short.
+//! One worker's groups as they are collected: finds the groups of its rows, folds the rows into
+//! them, and writes groups out when memory is short.
 //!
 //! Invariant 1: before rows are taken in, memory for them is ensured, so that none is refused while
 //! a chunk is half done.
@@ -23,8 +23,7 @@ use crate::error::{Error, Result};
 use crate::expr::GroupStates;
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, RowRef};
-use crate::pipeline::{Consumed, Context, SinkWorker};
-use crate::scheduler::Token;
+use crate::pipeline::Context;
 
 /// Pages of one worker are at most this part of the memory limit, all lanes together.
 const PAGES_SHARE: usize = 32;
@@ -32,8 +31,8 @@ const PAGES_SHARE: usize = 32;
 /// What the table begins with: a page in most lanes. What writing groups out takes comes to that.
 pub(super) const MINIMUM_BYTES: usize = LANES * FIRST_PAGE_BYTES / 4 * 3;
 
-/// One worker's part of the sink.
-pub(super) struct AggregateWorker {
+/// One worker's groups, and what finding them takes.
+pub(super) struct Collecting {
     shared: Arc<Shared>,
     table: GroupTable,
     customs: Vec<Box<dyn GroupStates>>,
@@ -59,7 +58,7 @@ struct Scratch {
     unknown: Vec<u32>,
 }
 
-impl AggregateWorker {
+impl Collecting {
     /// # Errors
     /// `OutOfMemory` when there is no room to begin.
     pub(super) fn new(shared: Arc<Shared>, cx: &Context) -> Result<Self> {
@@ -69,7 +68,7 @@ impl AggregateWorker {
         let minimum = if can_spill(plan) { MINIMUM_BYTES } else { 0 };
         let memory = cx.memory().reserve(HOLDER, minimum)?;
         let writing = can_spill(plan).then(|| memory.child(writing_bytes(plan))).transpose()?;
-        Ok(AggregateWorker {
+        Ok(Collecting {
             table: GroupTable::new(plan, page_bytes),
             customs: plan.new_states()?,
             custom_bytes: 0,
@@ -83,6 +82,29 @@ impl AggregateWorker {
             scratch: Scratch::default(),
             shared,
         })
+    }
+
+    /// What it is charged to.
+    pub(super) fn memory(&self) -> &Reservation {
+        &self.memory
+    }
+
+    /// Bytes that writing the groups out gives back, about.
+    pub(super) fn spillable_bytes(&self) -> usize {
+        match can_spill(&self.shared.plan) && !self.table.rows.is_empty() {
+            true => self.memory.bytes().saturating_sub(MINIMUM_BYTES),
+            false => 0,
+        }
+    }
+
+    /// Takes the rows of a chunk in.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no room for them even when all groups are written out, `Io` when
+    /// they cannot be, and those of functions.
+    pub(super) fn consume(&mut self, input: &Chunk, cx: &Context) -> Result<()> {
+        let shared = self.shared.clone();
+        self.take_in(&shared.plan, input, cx)
     }
 
     /// Takes rows in, in pieces if there is no room for all at once.
@@ -123,6 +145,46 @@ impl AggregateWorker {
         Ok(self.memory.ensure(needed_bytes(plan, &self.table, input)?))
     }
 
+    /// Writes all groups out, for others who need the memory, and says how much that gave back.
+    ///
+    /// # Errors
+    /// `Io` and `OutOfMemory` of the spill space: the groups are lost then.
+    pub(super) fn give_up(&mut self, cx: &Context) -> Result<usize> {
+        let before = self.memory.bytes();
+        let shared = self.shared.clone();
+        self.write_out(&shared.plan, cx)?;
+        Ok(before.saturating_sub(self.memory.bytes()))
+    }
+
+    /// Hands all groups over to the sink.
+    ///
+    /// # Errors
+    /// As [`Collecting::consume`].
+    pub(super) fn combine(mut self, cx: &Context) -> Result<()> {
+        let shared = self.shared.clone();
+        let plan = &shared.plan;
+        if plan.keys.is_empty() {
+            self.table.only_group(plan, &mut self.memory)?;
+        }
+        if can_spill(plan) && shared.state().is_spilling {
+            self.write_out(plan, cx)?;
+            if let Some(spill) = self.spill.take() {
+                let (spilled, _) = spill.finish()?;
+                shared.state().spilled.push(spilled);
+            }
+            return Ok(());
+        }
+        let _ = self.memory.ensure(0);
+        let customs = self.take_states(plan)?;
+        let empty = GroupTable::new(plan, 0);
+        let (rows, stores) = mem::replace(&mut self.table, empty).into_rows(&mut self.memory);
+        let mut memory = self.memory.split(self.memory.bytes());
+        memory.settle();
+        let writing = self.writing.take();
+        shared.state().parts.push(Part { rows, stores, customs, memory, writing });
+        Ok(())
+    }
+
     /// Writes all groups out and begins anew.
     fn write_out(&mut self, plan: &Plan, cx: &Context) -> Result<()> {
         // Nothing is under way: what is written is to be given back.
@@ -156,47 +218,12 @@ impl AggregateWorker {
     }
 }
 
-impl SinkWorker for AggregateWorker {
-    fn consume(&mut self, input: Chunk, cx: &Context) -> Result<Consumed> {
-        if !input.is_empty() {
-            let shared = self.shared.clone();
-            self.take_in(&shared.plan, &input, cx)?;
-        }
-        Ok(Consumed::NeedInput)
-    }
-
-    fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
-        let shared = self.shared.clone();
-        let plan = &shared.plan;
-        if plan.keys.is_empty() {
-            self.table.only_group(plan, &mut self.memory)?;
-        }
-        if can_spill(plan) && shared.state().is_spilling {
-            self.write_out(plan, cx)?;
-            if let Some(spill) = self.spill.take() {
-                let (spilled, _) = spill.finish()?;
-                shared.state().spilled.push(spilled);
-            }
-            return Ok(None);
-        }
-        let _ = self.memory.ensure(0);
-        let customs = self.take_states(plan)?;
-        let empty = GroupTable::new(plan, 0);
-        let (rows, stores) = mem::replace(&mut self.table, empty).into_rows(&mut self.memory);
-        let mut memory = self.memory.split(self.memory.bytes());
-        memory.settle();
-        let writing = self.writing.take();
-        shared.state().parts.push(Part { rows, stores, customs, memory, writing });
-        Ok(None)
-    }
-}
-
 /// Whether groups can be written out: without keys there is but one.
 pub(super) fn can_spill(plan: &Plan) -> bool {
     !plan.keys.is_empty() && plan.stores.len() + plan.customs.len() < BESIDE_MAX
 }
 
-impl AggregateWorker {
+impl Collecting {
     /// Finds the group of every live row: sorted by group, if the answer is true, otherwise in
     /// `scratch.refs`.
     fn find_groups(&mut self, plan: &Plan, input: &Chunk) -> Result<bool> {
