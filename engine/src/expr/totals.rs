@@ -133,7 +133,7 @@ pub fn optional_floats(
 pub enum Quotient {
     /// A number; sums are divided by this unit first.
     Float(f64),
-    /// A decimal or integer with so many more digits than the sum; what is beyond is cut.
+    /// A decimal or integer with so many more digits than the sum; what is beyond is rounded.
     Exact(u32),
 }
 
@@ -157,22 +157,28 @@ impl Quotient {
     }
 }
 
-/// `sum * 10^digits / count`, cut; `None` when it does not fit. `count` is at least 1.
+/// `sum * 10^digits / count`, rounded, halves away from zero; `None` when it does not fit. `count`
+/// is at least 1.
 pub fn average(sum: i128, count: i64, digits: u32) -> Option<i128> {
     let unit = 10_i128.checked_pow(digits)?;
-    match sum.checked_mul(unit) {
-        Some(scaled) => Some(scaled / i128::from(count)),
-        None => {
-            let scaled = i256::from_i128(sum).checked_mul(i256::from_i128(unit))?;
-            scaled.checked_div(i256::from_i128(count.into()))?.to_i128()
-        }
-    }
+    let Some(scaled) = sum.checked_mul(unit) else {
+        return wide_average(i256::from_i128(sum), count, digits)?.to_i128();
+    };
+    let divisor = i128::from(count);
+    let (quotient, rest) = (scaled / divisor, scaled % divisor);
+    let is_up = rest.unsigned_abs() * 2 >= divisor.unsigned_abs();
+    Some(if is_up { quotient + scaled.signum() } else { quotient })
 }
 
 /// [`average`] in 256 bits.
 pub fn wide_average(sum: i256, count: i64, digits: u32) -> Option<i256> {
     let unit = i256::from_i128(10).checked_pow(digits)?;
-    sum.checked_mul(unit)?.checked_div(i256::from_i128(count.into()))
+    let scaled = sum.checked_mul(unit)?;
+    let quotient = scaled.checked_div(i256::from_i128(count.into()))?;
+    // Less than the count.
+    let rest = scaled.checked_rem(i256::from_i128(count.into()))?.to_i128()?;
+    let is_up = rest.unsigned_abs() * 2 >= u128::from(count.unsigned_abs());
+    if is_up { quotient.checked_add(scaled.signum()) } else { Some(quotient) }
 }
 
 fn array<T: ArrowNativeType>(
@@ -185,4 +191,22 @@ fn array<T: ArrowNativeType>(
         .add_buffer(Buffer::from_vec(values))
         .nulls(nulls);
     Ok(make_array(data.build()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_are_rounded_away_from_zero() {
+        let cases = [(5, 3, 0, 2), (4, 3, 0, 1), (3, 2, 0, 2), (-3, 2, 0, -2), (-4, 3, 1, -13)];
+        for (sum, count, digits, rounded) in cases {
+            assert_eq!(average(sum, count, digits), Some(rounded), "{sum} / {count}");
+            let wide = wide_average(i256::from_i128(sum), count, digits);
+            assert_eq!(wide, Some(i256::from_i128(rounded)), "{sum} / {count}");
+        }
+        // In 256 bits on the way.
+        assert_eq!(average(i128::MAX, 3, 1), None);
+        assert_eq!(average(i128::MAX / 8, 20, 1), Some(i128::MAX / 16));
+    }
 }

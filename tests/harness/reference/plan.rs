@@ -395,10 +395,15 @@ fn average(values: &[&Value], call: &Call) -> Value {
     match (&call.input, &call.output) {
         (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => {
             let unit = 10i128.pow((to - from) as u32);
-            Value::Int(total * unit / values.len() as i128)
+            Value::Int(rounded_quotient(total * unit, values.len() as i128))
         }
         _ => Value::Float(total as f64 / values.len() as f64),
     }
+}
+
+/// A quotient by what is above zero, halves away from zero.
+pub(super) fn rounded_quotient(value: i128, divisor: i128) -> i128 {
+    (2 * value.abs() + divisor) / (2 * divisor) * value.signum()
 }
 
 fn sum(values: &[&Value], output: &DataType) -> Result<Value, Failure> {

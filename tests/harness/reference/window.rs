@@ -8,7 +8,7 @@ use gristmill_engine::expr::{
 use gristmill_engine::operators::Window;
 
 use super::expr::Failure;
-use super::plan::{Call, Function, Key, call_over, compare_rows};
+use super::plan::{Call, Function, Key, call_over, compare_rows, rounded_quotient};
 use super::value::{Row, Value};
 
 /// The rows in the order of the window's keys, with the results behind them. `types` are those of
@@ -296,7 +296,8 @@ fn average(sum: Value, count: Value, input: Option<&DataType>, output: &DataType
     match (sum, input, output) {
         (Value::Float(sum), ..) => Value::Float(sum / count as f64),
         (Value::Int(sum), Some(DataType::Decimal128(_, from)), DataType::Decimal128(_, to)) => {
-            Value::Int(sum * 10i128.pow((to - from) as u32) / count)
+            let unit = 10i128.pow((to - from) as u32);
+            Value::Int(rounded_quotient(sum * unit, count))
         }
         (Value::Null, ..) => Value::Null,
         other => panic!("an average of {other:?}"),

@@ -68,7 +68,12 @@ fn reference(call: &AggregateCall, inputs: &[Input], rows: &[usize]) -> String {
             let sum: i128 = rows.iter().map(|&row| integer(row)).sum();
             match call.data_type {
                 DataType::Decimal128(p, s) => {
-                    let sum = if average { sum * 10_000 / rows.len() as i128 } else { sum };
+                    let rounded =
+                        |value: i128, n: i128| (2 * value.abs() + n) / (2 * n) * value.signum();
+                    let sum = match average {
+                        true => rounded(sum * 10_000, rows.len() as i128),
+                        false => sum,
+                    };
                     let array = Decimal128Array::from(vec![sum]).with_precision_and_scale(p, s);
                     text(&(Arc::new(array.expect("fits")) as ArrayRef), 0)
                 }
