@@ -1,5 +1,5 @@
-//! length(): the characters of a text, or the elements of a list. The borrowed one writes lists
-//! down to count their characters.
+//! length(): the characters of a text, the bytes of binary data, or the elements of a list. The
+//! borrowed one writes lists down to count their characters.
 
 use std::sync::Arc;
 
@@ -47,21 +47,23 @@ impl ScalarUDFImpl for Length {
         match arguments {
             [list] if list_ndims(list) > 0 => Ok(vec![list.clone()]),
             [text] if text.is_string() => Ok(vec![text.clone()]),
+            [DataType::FixedSizeBinary(_)] => Ok(vec![DataType::BinaryView]),
+            [bytes] if bytes.is_binary() => Ok(vec![bytes.clone()]),
             [_] => Ok(vec![DataType::Utf8View]),
-            _ => plan_err!("length takes one text or one list"),
+            _ => plan_err!("length takes one text, one list or binary data"),
         }
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
-            [list] if list_ndims(list) > 0 => Ok(DataType::Int64),
+            [value] if is_measured(value) => Ok(DataType::Int64),
             texts => character_length().return_type(texts),
         }
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         match &args[..] {
-            [value] if list_ndims(&info.get_data_type(value)?) == 0 => {
+            [value] if !is_measured(&info.get_data_type(value)?) => {
                 Ok(ExprSimplifyResult::Simplified(character_length().call(args)))
             }
             _ => Ok(ExprSimplifyResult::Original(args)),
@@ -70,13 +72,18 @@ impl ScalarUDFImpl for Length {
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match call.args.first() {
-            Some(lists) if list_ndims(&lists.data_type()) > 0 => {
-                each(lists, |lists| Ok(cast(&length(lists)?, &DataType::Int64)?))
+            Some(values) if is_measured(&values.data_type()) => {
+                each(values, |values| Ok(cast(&length(values)?, &DataType::Int64)?))
             }
             Some(_) => character_length().invoke_with_args(call),
             None => exec_err!("the length of nothing"),
         }
     }
+}
+
+/// Whether it is not characters that are counted.
+fn is_measured(data_type: &DataType) -> bool {
+    list_ndims(data_type) > 0 || data_type.is_binary()
 }
 
 /// The function.

@@ -1,20 +1,26 @@
 //! Functions of ours that the front end knows by name. The adapters that let the engine call
 //! DataFusion's are in `lower`.
 //!
-//! * `declared`: aggregates; `grouping`: grouping().
+//! * `declared`: aggregates, and `adjusted` ones; `grouping`: grouping(); `counts`: counts with a
+//!   sign.
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
-//!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers;
-//!   `several`: an interval several times.
-//! * `opaque`: marks around expressions that borrowed rules must not look into.
+//!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
+//!   interval several times.
+//! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
+//!   rules must not look into.
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
-//! * `digests`: md5() and sha256(); `length`: length(); `equals_any`: `= ANY` of a list;
-//!   `null_if`: nullif(); `regexp`: what patterns find in texts.
+//! * `list_search`: values in lists; `list_element`: elements by their index.
+//! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
+//!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
+//!   find in texts.
 //! * `user`: functions of the program's own.
 
+mod adjusted;
+mod counts;
 mod date_bin;
 mod date_trunc;
 mod declared;
@@ -23,8 +29,11 @@ mod each;
 mod equals_any;
 mod grouping;
 mod length;
+mod list_element;
 mod list_nulls;
+mod list_search;
 mod list_text;
+mod named_cast;
 mod now;
 mod null_if;
 mod opaque;
@@ -33,8 +42,10 @@ mod regexp;
 mod seconds;
 mod series;
 mod several;
+mod sign;
 mod sizes;
 mod stamps;
+mod substring;
 mod timezone;
 mod to_timestamp;
 mod user;
@@ -44,11 +55,14 @@ use std::sync::Arc;
 
 use datafusion_expr::ScalarUDF;
 
+pub(crate) use adjusted::adjusted;
 pub(crate) use declared::{Declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
+pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
 pub(crate) use list_text::list_text;
+pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
 pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
@@ -56,6 +70,7 @@ use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call};
 pub(crate) use several::SEVERAL;
 pub(crate) use sizes::result_bytes;
+pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
@@ -67,8 +82,17 @@ pub(crate) use window::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
 pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
     let timezone = Arc::new(ScalarUDF::from(timezone::Timezone::new()));
     let digests = digests::digests().map(Arc::new);
-    let others = [equals_any::equals_any(), length::length_function(), several::several()];
-    digests.chain([timezone]).chain(regexp::regexp_functions()).chain(others).collect()
+    let named_cast = Arc::new(named_cast::named_cast());
+    let others = [
+        timezone,
+        named_cast,
+        equals_any::equals_any(),
+        length::length_function(),
+        several::several(),
+        sign::sign(),
+        sign::bit_count(),
+    ];
+    digests.chain(regexp::regexp_functions()).chain(others).collect()
 }
 
 /// The function that a name of a borrowed one stands for.
@@ -79,6 +103,10 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
-        _ => unfolded(list_nulls::of_sets(borrowed)),
+        "substr" => substring::substring(borrowed),
+        "array_element" => list_element::list_element(borrowed),
+        _ => list_search::list_search(&borrowed)
+            .or_else(|| counts::counts(&borrowed))
+            .unwrap_or_else(|| unfolded(list_nulls::of_sets(borrowed))),
     }
 }

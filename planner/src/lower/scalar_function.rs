@@ -52,13 +52,29 @@ impl ScalarFunction for UdfFunction {
             return_field: Arc::new(Field::new(self.name(), returns.clone(), true)),
             config_options: self.options.clone(),
         };
-        let failed = |e: DataFusionError| Error::input(format!("{}: {}", self.name(), reason(&e)));
+        let failed = |e: DataFusionError| {
+            Error::input(format!("{}: {}{}", self.name(), reason(&e), self.help(&e)))
+        };
         let result = self.udf.inner().invoke_with_args(call).map_err(failed)?;
         let array = result.into_array(rows).map_err(failed)?;
         // Some call the elements of lists by another name than they said.
         match array.data_type() != returns && array.data_type().equals_datatype(returns) {
             true => Ok(cast(&array, returns)?),
             false => Ok(array),
+        }
+    }
+}
+
+impl UdfFunction {
+    /// What a function could have been asked for instead.
+    fn help(&self, error: &DataFusionError) -> &'static str {
+        match self.name() {
+            "date_part" if reason(error).starts_with("Date part '") => {
+                "; the parts are millennium, century, decade, year, isoyear, quarter, month, week, \
+                 yearweek, day, dow, isodow, doy, hour, minute, second, millisecond, microsecond, \
+                 nanosecond and epoch"
+            }
+            _ => "",
         }
     }
 }

@@ -13,6 +13,7 @@ use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
 
+use super::apart::{bound_apart, kept};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
@@ -44,7 +45,12 @@ pub(crate) fn bind_query(
             .map_err(|e| explained(to_error(&e, position), &readers))
     };
     let other = second_reading(&query);
+    let kept = kept(&query);
     let first = bound(query);
+    let first = match kept {
+        Some(kept) => bound_apart(kept, first, bound),
+        None => first,
+    };
     let (Some(other), true) = (other, first.as_ref().map_or(true, is_senseless)) else {
         return first;
     };

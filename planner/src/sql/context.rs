@@ -26,7 +26,7 @@ use super::view::View;
 use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::files::{self, is_pattern};
-use crate::functions::{CountWindowPlanner, WINDOW_FUNCTIONS, window_function};
+use crate::functions::{CountWindowPlanner, SubstringPlanner, WINDOW_FUNCTIONS, window_function};
 use crate::parameters::Parameters;
 
 /// Answers the binder's questions for one session.
@@ -61,6 +61,7 @@ impl<'a> Binder<'a> {
             Arc::new(MovedDates),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
+            Arc::new(SubstringPlanner),
             Arc::new(UnicodeFunctionPlanner),
             Arc::new(AggregateFunctionPlanner),
             Arc::new(CountWindowPlanner),

@@ -57,7 +57,10 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
             Error::Input { message, .. } => input(message),
             other => other,
         },
-        DataFusionError::Internal(message) => Error::internal(message.clone()),
+        DataFusionError::Internal(message) => match said_of_types(message) {
+            Some(said) => input(said),
+            None => Error::internal(message.clone()),
+        },
         other => Error::internal(other.to_string()),
     }
 }
@@ -71,6 +74,13 @@ fn without_ways(message: &str) -> &str {
     let found = message.split_once("user-defined coercion failed with: ").map(|(_, found)| found);
     let found = found.map(|f| f.trim_start_matches("Error during planning: "));
     found.map_or(message, |f| f.trim_start_matches("External error: "))
+}
+
+/// What an error that is called internal says of types that do not meet, which are the program's.
+fn said_of_types(message: &str) -> Option<String> {
+    let types = message.strip_prefix("Failed to coerce types ")?;
+    let types = types.strip_suffix(" in BETWEEN expression")?;
+    Some(format!("BETWEEN compares values of one kind, not {types}; cast one of them"))
 }
 
 /// What Arrow found while constants were folded is mostly the program's.

@@ -14,7 +14,8 @@ use gristmill_engine::{Error, Result};
 
 use super::synonyms::is_synonym;
 use crate::functions::{
-    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, declared_aggregates, is_opaque, ours,
+    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, adjusted, declared_aggregates, is_opaque,
+    ours,
 };
 
 /// What aggregates are called elsewhere.
@@ -47,7 +48,6 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
     ("ord", "ascii"),
     ("prefix", "starts_with"),
     ("regexp_matches", "regexp_like"),
-    ("sign", "signum"),
     ("split", "string_to_array"),
     ("strlen", "octet_length"),
     ("str_split", "string_to_array"),
@@ -169,7 +169,7 @@ impl FunctionTable {
             }
             let borrowed = datafusion_functions_aggregate::all_default_aggregate_functions();
             let ours = declared_aggregates().into_iter().map(Arc::new);
-            for function in borrowed.into_iter().chain(ours) {
+            for function in borrowed.into_iter().map(adjusted).chain(ours) {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {
                     tables.aggregates.insert(name, function.clone());

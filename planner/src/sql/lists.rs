@@ -8,12 +8,12 @@ use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess};
 use datafusion_functions_nested::concat::{array_append_udf, array_concat_udf, array_prepend_udf};
-use datafusion_functions_nested::expr_fn::{array_element, array_slice};
+use datafusion_functions_nested::expr_fn::array_slice;
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 use gristmill_engine::Error;
 
 use super::type_names::type_name;
-use crate::functions::strict;
+use crate::functions::{element, strict};
 
 /// `||` in a chain that was put together in another shape than it was written in.
 pub(super) const CHAINED_CONCAT: &str = "||";
@@ -67,7 +67,7 @@ impl ExprPlanner for ListPlanner {
             return refused(&format!("[ ] takes an element of a list, and this is {found}"));
         }
         Ok(match field_access {
-            GetFieldAccess::ListIndex { key } => PlannerResult::Planned(array_element(expr, *key)),
+            GetFieldAccess::ListIndex { key } => PlannerResult::Planned(element(expr, *key)),
             GetFieldAccess::ListRange { start, stop, stride } => {
                 PlannerResult::Planned(array_slice(expr, *start, *stop, Some(*stride)))
             }

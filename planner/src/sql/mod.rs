@@ -11,26 +11,31 @@
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
-//!   of moments; `intervals`: intervals that are multiplied.
-//! * `bind`: names; `enclosing`: tables of queries around; `order`: names in ORDER BY; `grouping`:
-//!   grouping(); `grouping_items`: numbers in grouping sets.
+//!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
+//!   `intervals`: intervals that are multiplied.
+//! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
+//!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
-//!   are `moved` among them; `frames`: those over keys without offsets; `arithmetic`: exact
-//!   arithmetic that never wraps; `renewed`: what rules do to expressions.
+//!   are `moved` among them, `whole` numbers; `frames`: those over keys without offsets;
+//!   `arithmetic`: exact arithmetic that never wraps; `renewed`: what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
 //!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
-//!   wrong about some joins, kept away from them; `days`: dates that are compared with timestamps.
+//!   wrong about some joins, kept away from them; `empty_unions`: the one that is wrong about some
+//!   unions; `days`: dates that are compared with timestamps.
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
 //! * `type_names`: what SQL calls the types; `written_types`: what it means by some names.
 
+mod apart;
 mod arithmetic;
 mod bind;
+mod chains;
 mod context;
 mod days;
 mod diagnose;
 mod elements;
+mod empty_unions;
 mod enclosing;
 mod explain;
 mod fragment;
@@ -51,6 +56,7 @@ mod optimize;
 mod order;
 mod passes;
 mod placeholders;
+mod refused_calls;
 mod relations;
 mod renewed;
 mod row_values;
@@ -66,6 +72,7 @@ mod typing;
 mod unsupported;
 mod using;
 mod view;
+mod whole;
 mod windows;
 mod written_types;
 

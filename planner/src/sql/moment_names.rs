@@ -9,6 +9,23 @@ use super::intervals;
 use super::syntax::{binary, call, cast, joined, nested, number, text, written};
 use crate::functions::SEVERAL;
 
+/// The units that date_diff counts.
+pub(super) const UNITS: [&str; 13] = [
+    "millennium",
+    "century",
+    "decade",
+    "year",
+    "isoyear",
+    "quarter",
+    "month",
+    "week",
+    "day",
+    "hour",
+    "minute",
+    "second",
+    "millisecond",
+];
+
 /// What a call means; nothing when it is none of these.
 pub(super) fn meaning(name: &str, args: &[Expr]) -> Option<Expr> {
     Some(match (name, args) {
@@ -95,6 +112,10 @@ fn is_of_months(width: &Expr) -> bool {
 fn boundaries(part: &str, start: &Expr, end: &Expr) -> Option<Expr> {
     let number_of: &dyn Fn(&Expr) -> Expr = match part {
         "year" | "years" => &|moment| part_in("year", moment),
+        "isoyear" => &|moment| part_in("isoyear", moment),
+        "decade" | "decades" => &|moment| part_in("decade", moment),
+        "century" | "centuries" => &|moment| part_in("century", moment),
+        "millennium" | "millennia" => &|moment| part_in("millennium", moment),
         "quarter" | "quarters" => &|moment| count_of("4", part_in("quarter", moment), moment),
         "month" | "months" => &|moment| count_of("12", part_in("month", moment), moment),
         "week" | "weeks" => &|moment| as_date(start_of("week", moment)),
@@ -102,6 +123,11 @@ fn boundaries(part: &str, start: &Expr, end: &Expr) -> Option<Expr> {
         "hour" | "hours" => &|moment| seconds(start_of("hour", moment)),
         "minute" | "minutes" => &|moment| seconds(start_of("minute", moment)),
         "second" | "seconds" => &|moment| seconds(start_of("second", moment)),
+        "millisecond" | "milliseconds" => &|moment| {
+            let seconds = part_in("epoch", &start_of("millisecond", moment));
+            let counted = binary(seconds, BinaryOperator::Multiply, number("1000"));
+            cast(call("round", vec![counted]), DataType::BigInt(None))
+        },
         _ => return None,
     };
     let difference = binary(number_of(end), BinaryOperator::Minus, number_of(start));
@@ -138,7 +164,7 @@ fn seconds(moment: Expr) -> Expr {
 }
 
 /// The form of a text of a moment. `%f` are microseconds and `%g` milliseconds, `%n` nanoseconds.
-fn form_of_output(form: &str) -> Option<String> {
+pub(super) fn form_of_output(form: &str) -> Option<String> {
     let mut out = String::new();
     let mut signs = form.chars();
     while let Some(sign) = signs.next() {
@@ -165,7 +191,7 @@ fn form_of_output(form: &str) -> Option<String> {
 }
 
 /// The form of a text that is a moment: with a date, and no time but one with hours and minutes.
-fn form_of_input(form: &str) -> Option<&str> {
+pub(super) fn form_of_input(form: &str) -> Option<&str> {
     let mut found = Vec::new();
     let mut signs = form.chars();
     while let Some(sign) = signs.next() {

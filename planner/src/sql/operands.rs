@@ -12,6 +12,8 @@
 //! **A date or a text meets a timestamp as one of its precision**, and casts between timestamps and
 //! numbers count seconds (see `moments`).
 //!
+//! **Whole numbers stay whole** in arithmetic (see `whole`).
+//!
 //! **A list that becomes a text** shows its NULLs.
 //!
 //! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
@@ -31,6 +33,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
+use super::whole::meet_whole;
 use crate::functions::list_text;
 
 /// Functions whose result is one of their arguments, or a list of them.
@@ -63,7 +66,8 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
             let meeting = Meeting::of(binary.op);
-            move_date(left, right, schema)
+            meet_whole(left, binary.op, right, schema)
+                || move_date(left, right, schema)
                 || move_date(right, left, schema)
                 || moments::meet_time(left, right, schema)
                 || moments::meet_time(right, left, schema)
@@ -131,11 +135,11 @@ fn has_far_bound(between: &Between, schema: &DFSchema) -> bool {
     has_far && moments::is_fine(&between.expr, schema) && !between.expr.is_volatile()
 }
 
-/// Makes a timestamp of a text, and of a date unless that `is_date_fine`.
+/// Makes a timestamp of a text or a bare NULL, and of a date unless that `is_date_fine`.
 fn stamp(moment: &mut Expr, is_date_fine: bool, schema: &DFSchema) -> bool {
     let is_other = moment.get_type(schema).is_ok_and(|data_type| match data_type {
         DataType::Date32 | DataType::Date64 => !is_date_fine,
-        other => other.is_string(),
+        other => other.is_string() || other.is_null(),
     });
     if is_other {
         let data_type = DataType::Timestamp(TimeUnit::Microsecond, None);

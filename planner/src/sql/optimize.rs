@@ -7,7 +7,7 @@
 //! before the join order is known), `filter_null_join_keys` (the join drops NULL keys itself),
 //! `single_distinct_aggregation_to_group_by` (lowering plans DISTINCT aggregates, any number).
 //!
-//! Three rules are kept from what they get wrong: see `guards`.
+//! Some rules are kept from what they get wrong: see `guards` and `empty_unions`.
 
 use datafusion_common::Result;
 use datafusion_expr::LogicalPlan;
@@ -19,11 +19,11 @@ use datafusion_optimizer::eliminate_limit::EliminateLimit;
 use datafusion_optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion_optimizer::optimize_projections::OptimizeProjections;
 use datafusion_optimizer::optimize_unions::OptimizeUnions;
-use datafusion_optimizer::propagate_empty_relation::PropagateEmptyRelation;
 use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 
 use super::days::CompareDays;
+use super::empty_unions::empty_relations;
 use super::guards::{conditions_to_relations, keys_from_conditions};
 use super::passes::{Planning, Rule};
 use super::simpler::simpler;
@@ -52,7 +52,7 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // LIMIT 0.
         Box::new(EliminateLimit::new()),
         // What an empty input makes empty.
-        Box::new(PropagateEmptyRelation::new()),
+        empty_relations(),
         // An outer join whose NULL rows a condition drops is an inner join.
         Box::new(EliminateOuterJoin::new()),
         // Limits into sorts: top-k.

@@ -23,7 +23,7 @@ use crate::parameters::Parameters;
 /// Expressions deeper than this are refused: the binder's time grows with the square of the depth.
 const DEPTH_MAX: usize = 800;
 
-/// Chains of AND, OR and `||` longer than this, in words and signs, are refused.
+/// Chains of AND, OR, UNION and `||` longer than this, in words and signs, are refused.
 const CHAIN_MAX: usize = 100_000;
 
 /// Nested parentheses, and NOTs in front of them, that the parser follows. What nests deeper never
@@ -319,7 +319,7 @@ pub(super) fn depth_bound(tokens: &[TokenWithSpan]) -> Result<Depth> {
         if let Some(max) = exceeded {
             let place = at(token.span.start.line, token.span.start.column);
             let message = format!(
-                "this nests, or chains operators or UNION, to more than {max} levels; split it"
+                "this nests, or chains operators or EXCEPT, to more than {max} levels; split it"
             );
             return Err(Error::input_at(message, place));
         }
@@ -392,7 +392,7 @@ enum Step {
     Next,
     /// One more input, above those before it.
     Join,
-    /// An operator whose chains are balanced.
+    /// An operator, or UNION, whose chains are balanced.
     Chain,
     Term,
 }
@@ -404,7 +404,7 @@ fn step(token: &Token) -> Step {
         Token::Comma => Step::Next,
         Token::StringConcat => Step::Chain,
         Token::Word(word) => match word.keyword {
-            Keyword::AND | Keyword::OR => Step::Chain,
+            Keyword::AND | Keyword::OR | Keyword::UNION => Step::Chain,
             Keyword::JOIN => Step::Join,
             Keyword::CASE => Step::Open(Closing::End),
             Keyword::END => Step::Close(Closing::End),

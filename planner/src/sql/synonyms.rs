@@ -90,7 +90,7 @@ pub(super) fn write_out(expr: &mut Expr) {
 }
 
 /// The arguments of a call that is nothing but one.
-fn plain_args(function: &Function) -> Option<Vec<Expr>> {
+pub(super) fn plain_args(function: &Function) -> Option<Vec<Expr>> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let is_plain = function.over.is_none()
         && function.filter.is_none()

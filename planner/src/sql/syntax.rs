@@ -21,6 +21,8 @@
 //!   them, which hold no `1e200`.
 //! * Joins with USING and NATURAL get names for their merged columns (`using`).
 //! * Names of windows are replaced by what they stand for (`windows`).
+//! * Set operations and VALUES are written as the binder wants them (`chains`), and SEMI JOIN and
+//!   ANTI JOIN are those of the left side.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte`: the mark by which `relations`
 //!   knows it, since the binder copies a CTE's plan to where it is named.
 
@@ -31,9 +33,9 @@ use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, CteAsMaterialized, DataType, ExactNumberInfo,
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Sql, Subscript,
-    TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
-    WildcardAdditionalOptions, visit_expressions,
+    JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr,
+    Statement as Sql, Subscript, TableFactor, TableWithJoins, UnaryOperator, Value, ValueWithSpan,
+    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
@@ -41,7 +43,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
-use super::{grouping_items, intervals, row_values, synonyms, using, windows};
+use super::{chains, grouping_items, intervals, row_values, synonyms, using, windows};
 use crate::functions::EQUALS_ANY;
 
 /// The alias of every CTE's query.
@@ -158,6 +160,7 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        chains::write_out(query);
         let Some(with) = query.with.as_mut().filter(|with| !with.recursive) else {
             return ControlFlow::Continue(());
         };
@@ -203,6 +206,7 @@ impl VisitorMut for Rewriter {
             select.projection = vec![all];
             select.flavor = SelectFlavor::Standard;
         }
+        select.from.iter_mut().for_each(keep_left);
         name_columns(select);
         grouping_items::write_out(select);
         ControlFlow::Continue(())
@@ -229,6 +233,9 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
         read_left(table);
+        if let TableFactor::NestedJoin { table_with_joins, .. } = table {
+            keep_left(table_with_joins);
+        }
         ControlFlow::Continue(())
     }
 
@@ -237,6 +244,21 @@ impl VisitorMut for Rewriter {
             using::name_joins(table_with_joins, &mut self.joins);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// SEMI and ANTI JOIN without a side keep rows of the left one.
+fn keep_left(tables: &mut TableWithJoins) {
+    for join in &mut tables.joins {
+        let constraint = match &mut join.join_operator {
+            JoinOperator::Semi(constraint) | JoinOperator::Anti(constraint) => constraint,
+            _ => continue,
+        };
+        let constraint = std::mem::replace(constraint, JoinConstraint::None);
+        join.join_operator = match join.join_operator {
+            JoinOperator::Semi(_) => JoinOperator::LeftSemi(constraint),
+            _ => JoinOperator::LeftAnti(constraint),
+        };
     }
 }
 
@@ -425,7 +447,7 @@ pub(super) fn joined(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
 }
 
 /// A number with an exponent as a double.
-fn as_double(expr: &Expr) -> Option<Expr> {
+pub(super) fn as_double(expr: &Expr) -> Option<Expr> {
     let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) = expr else {
         return None;
     };

@@ -12,7 +12,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
-use super::{row_values, windows};
+use super::{refused_calls, row_values, windows};
 
 /// Refuses a statement that asks for what cannot be planned. `position` is where it begins, for
 /// what has no better place.
@@ -36,7 +36,7 @@ pub(super) fn refuse(statement: &Statement, position: &Position) -> Result<()> {
     } else {
         at(span.start.line, span.start.column)
     };
-    Err(Error::input_at(format!("not supported: {what}"), place))
+    Err(Error::input_at(what, place))
 }
 
 struct Unsupported {
@@ -90,7 +90,16 @@ impl Visitor for Search {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Unsupported> {
+        if let Expr::Function(function) = expr
+            && let Some(what) = refused_calls::what_is_wrong(function)
+        {
+            return wrong(what, function.name.span());
+        }
         match expr {
+            Expr::Substring { substring_from: None, substring_for: None, .. } => {
+                let what = "substr takes a text, a place and perhaps a length";
+                wrong(what.to_string(), expr.span())
+            }
             Expr::Function(Function { name, over: Some(over), .. }) => {
                 match windows::unresolved(over) {
                     Some(what) => found(&what, name.span()),
@@ -146,7 +155,11 @@ fn has_offset(query: &Query) -> bool {
 }
 
 fn found(what: &str, span: Span) -> ControlFlow<Unsupported> {
-    ControlFlow::Break(Unsupported { what: what.to_string(), span })
+    wrong(format!("not supported: {what}"), span)
+}
+
+fn wrong(what: String, span: Span) -> ControlFlow<Unsupported> {
+    ControlFlow::Break(Unsupported { what, span })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, new_empty_array};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::function::AccumulatorArgs;
@@ -162,7 +163,12 @@ impl GroupStates for BorrowedStates {
         if std::mem::take(&mut self.groups) == 0 {
             return Ok(new_empty_array(&self.returns));
         }
-        self.states.evaluate(EmitTo::All).map_err(|e| self.failed(&e))
+        let results = self.states.evaluate(EmitTo::All).map_err(|e| self.failed(&e))?;
+        // Counts have no sign there.
+        match *results.data_type() == DataType::UInt64 && self.returns == DataType::Int64 {
+            true => Ok(cast(&results, &self.returns)?),
+            false => Ok(results),
+        }
     }
 
     fn size_bytes(&self) -> usize {
