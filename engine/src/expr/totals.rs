@@ -207,6 +207,6 @@ mod tests {
         }
         // In 256 bits on the way.
         assert_eq!(average(i128::MAX, 3, 1), None);
-        assert_eq!(average(i128::MAX / 8, 20, 1), Some(i128::MAX / 16));
+        assert_eq!(average(i128::MAX / 8, 20, 1), Some(i128::MAX / 16 + 1));
     }
 }
