@@ -12,6 +12,7 @@ use arrow::array::{
     make_array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{
     ArrowNativeType, DataType, Date32Type, Date64Type, Decimal64Type, Decimal128Type,
     Decimal256Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
@@ -148,12 +149,17 @@ pub fn float_key(value: f64) -> f64 {
     }
 }
 
-/// The `arrow-row` converter for one column of this type: ascending, NULL first.
+/// How values of nested types are ordered: ascending, and NULL behind all values, also those that
+/// are elements.
+pub const NESTED_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
+
+/// The `arrow-row` converter for one column of this type, in [`NESTED_ORDER`].
 ///
 /// # Errors
 /// `Input` when values of the type cannot be compared.
 pub fn nested_converter(data_type: &DataType) -> Result<RowConverter> {
-    RowConverter::new(vec![SortField::new(data_type.clone())]).map_err(|_| {
+    let field = SortField::new_with_options(data_type.clone(), NESTED_ORDER);
+    RowConverter::new(vec![field]).map_err(|_| {
         Error::input(format!("values of type {data_type} cannot be keys, sorted or joined"))
     })
 }

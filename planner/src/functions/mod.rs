@@ -13,7 +13,8 @@
 //!   of what functions make; `window`: window functions.
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
-//! * `list_search`: values in lists; `list_element`: elements by their index.
+//! * `list_search`: values in lists; `list_element`: elements by their index; `greatest` and
+//!   `list_order`: lists in order.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
 //!   find in texts.
@@ -27,10 +28,12 @@ mod declared;
 mod digests;
 mod each;
 mod equals_any;
+mod greatest;
 mod grouping;
 mod length;
 mod list_element;
 mod list_nulls;
+mod list_order;
 mod list_search;
 mod list_text;
 mod named_cast;
@@ -61,6 +64,7 @@ pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
+pub(crate) use list_order::{list_operator, list_order};
 pub(crate) use list_text::list_text;
 pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{in_place, is_opaque, three_valued};
@@ -103,6 +107,7 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
+        "greatest" => greatest::greatest(borrowed),
         "substr" => substring::substring(borrowed),
         "array_element" => list_element::list_element(borrowed),
         _ => list_search::list_search(&borrowed)

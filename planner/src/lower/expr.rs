@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DFSchema, ScalarValue};
@@ -11,23 +10,14 @@ use datafusion_expr::expr::{Between, Case, InList, Like, ScalarFunction as UdfCa
 use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
 use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator, lit};
 use datafusion_functions::regex::regexp_like;
-use datafusion_functions_nested::make_array::make_array_udf;
 use gristmill_engine::expr::{
     ArithmeticOp, CompareOp, Expr, FunctionRef, Literal, MatchKind, ScalarFunction,
 };
 use gristmill_engine::{Error, Result};
 
-use super::literal::lower_literal;
+use super::literal::{call_of_constant, lower_literal};
 use super::scalar_function::{StringConcat, UdfFunction};
-use crate::functions::{BoundScalar, called, is_opaque};
-
-/// A constant list as the call that makes it.
-fn list_call(elements: &ArrayRef) -> Result<Logical> {
-    let element = |at| ScalarValue::try_from_array(elements, at).map(|v| Logical::Literal(v, None));
-    let elements = (0..elements.len()).map(element).collect::<datafusion_common::Result<_>>();
-    let elements = elements.map_err(|e| Error::internal(e.to_string()))?;
-    Ok(Logical::ScalarFunction(UdfCall::new_udf(make_array_udf(), elements)))
-}
+use crate::functions::{BoundScalar, called, is_opaque, list_operator};
 
 /// An operator that looks for a regular expression.
 struct PatternOp {
@@ -77,16 +67,7 @@ impl ExprLowering<'_> {
                 })?;
                 Ok(Expr::column(index, self.schema.field(index).data_type().clone()))
             }
-            Logical::Literal(ScalarValue::List(list), _) if list.is_valid(0) => {
-                let made = self.lower(&list_call(&list.value(0))?)?;
-                let data_type = list.data_type().clone();
-                // A list without elements does not say what it is a list of.
-                Ok(match made.data_type() == data_type {
-                    true => made,
-                    false => Expr::Cast { input: Box::new(made), data_type, lenient: false },
-                })
-            }
-            Logical::Literal(scalar, _) => Ok(Expr::Literal(lower_literal(scalar)?)),
+            Logical::Literal(value, _) => self.constant(value),
             Logical::BinaryExpr(binary) => self.binary(binary),
             Logical::Like(like) => self.like(like),
             Logical::Not(e) => Ok(Expr::Not(self.boxed(e)?)),
@@ -110,6 +91,19 @@ impl ExprLowering<'_> {
                 other.variant_name()
             ))),
         }
+    }
+
+    fn constant(&self, value: &ScalarValue) -> Result<Expr> {
+        let Some(call) = call_of_constant(value)? else {
+            return Ok(Expr::Literal(lower_literal(value)?));
+        };
+        let made = self.lower(&call)?;
+        let data_type = value.data_type();
+        // A list without elements does not say what it is a list of.
+        Ok(match made.data_type() == data_type {
+            true => made,
+            false => Expr::Cast { input: Box::new(made), data_type, lenient: false },
+        })
     }
 
     fn boxed(&self, expr: &Logical) -> Result<Box<Expr>> {
@@ -283,6 +277,13 @@ impl ExprLowering<'_> {
             && let Some(plain) = checked_operation(call.name(), &mut args)?
         {
             return Ok(plain);
+        }
+        if own.is_none()
+            && let (Some(op), [left, right]) = (list_operator(call.name()), &args[..])
+            && let Some(op) = compare_op(op)
+        {
+            let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
+            return Ok(Expr::Compare { op, left, right });
         }
         let data_type = expr
             .get_type(self.schema)

@@ -1,14 +1,55 @@
-//! Constants: the front end's scalar values as exact literals of the engine.
+//! Constants: the front end's scalar values as exact literals of the engine; lists, structures and
+//! maps as the calls that make them.
 
+use arrow::array::{Array, ArrayRef, StructArray};
 use arrow::datatypes::DataType;
 use datafusion_common::ScalarValue;
+use datafusion_expr::{Expr, lit};
+use datafusion_functions::core::named_struct;
+use datafusion_functions_nested::make_array::make_array_udf;
+use datafusion_functions_nested::map::map_udf;
 use gristmill_engine::expr::{Literal, Value};
 use gristmill_engine::{Error, Result};
+
+/// The call that makes a constant list, structure or map; nothing for NULL and other constants.
+///
+/// # Errors
+/// `Internal` when a part of it is no constant.
+pub(crate) fn call_of_constant(scalar: &ScalarValue) -> Result<Option<Expr>> {
+    Ok(match scalar {
+        ScalarValue::List(list) if list.is_valid(0) => Some(list_of(&list.value(0))?),
+        ScalarValue::Struct(parts) if parts.is_valid(0) => Some(structure(parts)?),
+        ScalarValue::Map(map) if map.is_valid(0) => {
+            let entries = map.value(0);
+            let lists = [list_of(entries.column(0))?, list_of(entries.column(1))?];
+            Some(map_udf().call(lists.into()))
+        }
+        _ => None,
+    })
+}
+
+fn list_of(elements: &ArrayRef) -> Result<Expr> {
+    let elements = (0..elements.len()).map(|at| constant(elements, at));
+    Ok(make_array_udf().call(elements.collect::<Result<_>>()?))
+}
+
+fn structure(parts: &StructArray) -> Result<Expr> {
+    let mut args = Vec::with_capacity(2 * parts.num_columns());
+    for (field, values) in parts.fields().iter().zip(parts.columns()) {
+        args.extend([lit(field.name().as_str()), constant(values, 0)?]);
+    }
+    Ok(named_struct().call(args))
+}
+
+fn constant(values: &ArrayRef, at: usize) -> Result<Expr> {
+    let value = ScalarValue::try_from_array(values, at);
+    Ok(Expr::Literal(value.map_err(|e| Error::internal(e.to_string()))?, None))
+}
 
 /// The literal for a scalar value.
 ///
 /// # Errors
-/// `Input`, by name, for types that have no constants (lists, structs, 256-bit decimals).
+/// `Input`, by name, for types that have no constants (256-bit decimals).
 pub(crate) fn lower_literal(scalar: &ScalarValue) -> Result<Literal> {
     if let ScalarValue::Dictionary(_, value) = scalar {
         return lower_literal(value);

@@ -12,7 +12,8 @@
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
-//!   `intervals`: intervals that are multiplied.
+//!   `intervals`: intervals that are multiplied;
+//!   `structs`: structures and maps.
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
 //!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
@@ -65,6 +66,7 @@ mod self_reading;
 mod simpler;
 mod stack;
 mod statement_set;
+mod structs;
 mod synonyms;
 mod syntax;
 mod type_names;

@@ -7,8 +7,8 @@
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
 //!   deep ones. All three are associative, and the terms keep their order; where `||` is not, on
 //!   lists and their elements, `lists` knows such a chain by its operator.
-//! * `//` becomes `/`, lists and AT TIME ZONE become calls, and slices of lists get the bounds that
-//!   they leave out.
+//! * `//` becomes `/`, lists, structures (`structs`) and AT TIME ZONE become calls, and slices of
+//!   lists get the bounds that they leave out.
 //! * The options of COPY may stand right behind the path, and CREATE EXTERNAL TABLE may say WITH
 //!   HEADER ROW.
 //! * Rows are compared member by member (`row_values`), and functions by other names are called
@@ -43,7 +43,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
-use super::{chains, grouping_items, intervals, row_values, synonyms, using, windows};
+use super::{chains, grouping_items, intervals, row_values, structs, synonyms, using, windows};
 use crate::functions::EQUALS_ANY;
 
 /// The alias of every CTE's query.
@@ -186,6 +186,7 @@ impl VisitorMut for Rewriter {
         }
         compare_distinct(expr);
         write_plainly(expr);
+        structs::write_out(expr);
         synonyms::write_out(expr);
         row_values::compare_members(expr);
         self.looks_up_rows |= row_values::is_row_in_query(expr);

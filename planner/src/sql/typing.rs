@@ -19,14 +19,15 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
 use datafusion_common::{DFSchema, DFSchemaRef, JoinType, Result};
-use datafusion_expr::expr::Alias;
+use datafusion_expr::expr::{Alias, Between};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Subquery};
+use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::frames::by_peers;
 use super::operands::{meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
+use crate::functions::{is_random, list_order};
 use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
 /// Settles the types of a plan; says whether it had set operations that were expanded.
@@ -134,7 +135,10 @@ impl Typing {
         let typed = expr.transform_up(|expr| match expr {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
             Expr::WindowFunction(_) => rewriter.f_up(by_peers(widened(expr, schema), schema)?),
-            expr => Ok(rewriter.f_up(widened(expr, schema))?.update_data(with_constants)),
+            expr => {
+                let typed = rewriter.f_up(widened(expr, schema))?.update_data(with_constants);
+                Ok(typed.update_data(|expr| in_list_order(expr, schema)))
+            }
         });
         Ok(typed?.data)
     }
@@ -171,6 +175,29 @@ fn with_constants(mut expr: Expr) -> Expr {
         }
     }
     expr
+}
+
+/// Comparisons of lists and structures by their order, which is not that of the borrowed folder.
+fn in_list_order(expr: Expr, schema: &DFSchema) -> Expr {
+    let is_nested = |e: &Expr| e.get_type(schema).is_ok_and(|data_type| data_type.is_nested());
+    match &expr {
+        Expr::BinaryExpr(binary) if binary.op.supports_propagation() => {
+            let is_nested = is_nested(&binary.left) && is_nested(&binary.right);
+            let order = || list_order(&binary.left, binary.op, &binary.right);
+            if is_nested { order().unwrap_or(expr) } else { expr }
+        }
+        Expr::Between(between) if is_nested(&between.expr) && !is_random(&between.expr) => {
+            let Between { expr: value, negated, low, high } = between;
+            let low = list_order(value, Operator::GtEq, low);
+            let high = list_order(value, Operator::LtEq, high);
+            match (low, high) {
+                (Some(low), Some(high)) if *negated => !low.and(high),
+                (Some(low), Some(high)) => low.and(high),
+                _ => expr,
+            }
+        }
+        _ => expr,
+    }
 }
 
 /// A join whose keys are all that it has, and are columns: they change no column.

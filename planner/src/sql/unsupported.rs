@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, Statement};
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, Spanned,
-    Subscript, TableFactor, Value, Visit, Visitor,
+    Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, Spanned, TableFactor,
+    Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -110,39 +110,14 @@ impl Visitor for Search {
             Expr::Exists { subquery, .. } if has_offset(subquery) => {
                 found("OFFSET in EXISTS", expr.span())
             }
-            Expr::CompoundFieldAccess { root, access_chain }
-                if parts_of_value(root, access_chain).any(is_field_of_struct) =>
-            {
-                found("fields of structs", expr.span())
-            }
-            Expr::Struct { .. } | Expr::Dictionary(_) | Expr::Map(_) => {
-                found("structs and maps", expr.span())
+            Expr::Struct { .. } | Expr::Dictionary(_) => {
+                found("this way to write a struct; use {'name': value}", expr.span())
             }
             _ => match row_values::what_is_left(expr) {
                 Some(what) => found(what, expr.span()),
                 None => ControlFlow::Continue(()),
             },
         }
-    }
-}
-
-/// The parts behind the name of a column, `t.a` in `t.a[1]`.
-fn parts_of_value<'a>(
-    root: &Expr,
-    parts: &'a [AccessExpr],
-) -> impl Iterator<Item = &'a AccessExpr> {
-    let is_named = matches!(root, Expr::Identifier(_));
-    parts.iter().skip_while(move |part| is_named && matches!(part, AccessExpr::Dot(_)))
-}
-
-/// Whether a part of a value has a name.
-fn is_field_of_struct(access: &AccessExpr) -> bool {
-    match access {
-        AccessExpr::Dot(_) => true,
-        AccessExpr::Subscript(Subscript::Index { index: Expr::Value(value) }) => {
-            matches!(value.value, Value::SingleQuotedString(_) | Value::DoubleQuotedString(_))
-        }
-        AccessExpr::Subscript(_) => false,
     }
 }
 
@@ -176,11 +151,10 @@ mod tests {
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
             ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),
             ("select 1 where exists (select 1 offset 5)", "line 1, column", "OFFSET in EXISTS"),
-            ("select a['b'] from t", "line 1, column 8", "fields of structs"),
-            ("select t.a[1].b from t", "line 1, column", "fields of structs"),
             ("select (random(), 1) in ((2, 3))", "line 1, column", "random()"),
             ("select (a, 1) < (uuid(), 2) from t", "line 1, column", "uuid()"),
-            ("select {'a': 1}", "line 1, column", "structs and maps"),
+            ("select struct<a int>(1)", "line 1, column", "this way to write a struct"),
+            ("select {}", "line 1, column", "this way to write a struct"),
         ];
         for (text, place, what) in refused {
             let error = statements(text).and_then(|all| all[0].parse(None)).expect_err(text);

@@ -7,7 +7,6 @@ use std::cmp::Ordering;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, make_comparator};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::SortOptions;
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, Float16Type, Float32Type, i256};
 
@@ -15,6 +14,7 @@ use super::decimal::{digits, to_256};
 use super::native::{Native, native};
 use super::rows::{Values, bits, keep};
 use super::{ArrowOperand, Operand, text_compare, union_nulls};
+use crate::batch::NESTED_ORDER;
 use crate::error::{Error, Result};
 use crate::expr::CompareOp;
 
@@ -255,9 +255,9 @@ fn as_doubles(array: &ArrayRef) -> Option<Float64Array> {
     }
 }
 
-/// Lists and structures, element by element; NULL elements equal each other and come first.
+/// Lists and structures, element by element; NULL elements equal each other and come last.
 fn nested(op: CompareOp, left: &Operand, right: &Operand, rows: usize) -> Result<Compared> {
-    let order = make_comparator(&left.array, &right.array, SortOptions::default())
+    let order = make_comparator(&left.array, &right.array, NESTED_ORDER)
         .map_err(|e| Error::internal(e.to_string()))?;
     let row = |operand: &Operand, row: usize| if operand.constant { 0 } else { row };
     let holds = |ordering: Ordering| match op {

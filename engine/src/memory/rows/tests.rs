@@ -357,12 +357,12 @@ fn sort_keys_and_rows_are_in_the_order_that_arrow_has() {
         let keyed: Vec<&Column> = keyed.iter().collect();
         pages.append(&keyed, all_rows(rows), &mut memory, &mut refs).expect("appends");
         let columns: Vec<&Column> = table.columns.iter().collect();
-        // A list that is reversed has its NULL items last in Arrow, as have its own NULLs.
+        // A list that is reversed has its NULL items first in Arrow, as have its own NULLs.
         let order: Vec<RowOrder> = (0..columns.len())
             .map(|column| {
                 let nested = table.logical[column].is_nested();
                 let descending = !nested && random.below(2) == 0;
-                let nulls_first = nested || random.below(2) == 0;
+                let nulls_first = !nested && random.below(2) == 0;
                 RowOrder { column, descending, nulls_first, nullable: true }
             })
             .collect();

@@ -247,7 +247,9 @@ impl Parts<'_> {
             Declared::ArgMin | Declared::ArgMax => {
                 let by = self.args.get(1).cloned().ok_or_else(|| self.wrong("takes two values"))?;
                 self.leave_out_nulls();
-                self.order = vec![(by, which == Declared::ArgMax, false)];
+                // No value is NULL; the elements of lists go by the same rule in both directions.
+                let descending = which == Declared::ArgMax;
+                self.order = vec![(by, descending, descending)];
                 let order = self.order(columns);
                 let kind = self.once(AggregateKind::First { order });
                 self.call(Kind::Plain(kind), 1, data_type, columns)
