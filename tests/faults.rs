@@ -79,7 +79,7 @@ fn answer(engine: &Engine, plan: &Plan) -> Result<Vec<Row>> {
 
 /// An engine with tasks in an order of its own, whose operation `at` fails.
 fn engine(at: usize, limit: usize, directory: &Path) -> (Engine, Arc<Faulty>) {
-    let kind = if at % 2 == 0 { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
+    let kind = if at.is_multiple_of(2) { io::ErrorKind::StorageFull } else { io::ErrorKind::Other };
     let io = Arc::new(Faulty { at, kind, calls: AtomicUsize::new(0) });
     let governor = Governor::new(GovernorOptions {
         limit_bytes: Some(limit),
@@ -119,7 +119,7 @@ fn each_operation_fails(query: &str, rows: usize, kilobytes: usize) {
         assert_eq!((memory.spill().usage().used, memory.spill().usage().files), (0, 0));
         assert!(std::fs::read_dir(spilled.path()).expect("is there").next().is_none());
         // Every fourth time, to spare some.
-        if at % 4 == 0 {
+        if at.is_multiple_of(4) {
             let again = answer(&engine, &plan).expect(&context);
             assert_eq!(canonical(&again), expected, "{context}, once more");
         }
