@@ -90,7 +90,8 @@ fn engine(at: usize, limit: usize, directory: &Path) -> (Engine, Arc<Faulty>) {
     (Engine::on(Arc::new(Seeded::new(at as u64, 2)), governor), io)
 }
 
-/// Runs `query` over so many rows and within so many kilobytes, once for every operation that it takes.
+/// Runs `query` over so many rows and within so many kilobytes, once for every operation that it
+/// takes.
 fn each_operation_fails(query: &str, rows: usize, kilobytes: usize) {
     let files = tempfile::tempdir().expect("a directory");
     let spilled = tempfile::tempdir().expect("a directory");
