@@ -101,7 +101,9 @@ impl Generator<'_> {
         let filter = (is_aggregate && !filters.is_empty() && self.random.chance(30))
             .then(|| *self.random.pick(&filters));
         let ignore_nulls = passes_over && !by_column && self.random.chance(40);
-        WindowCall { function, arguments, filter, ignore_nulls, over, frame, data_type }
+        let distinct =
+            is_distinct(&function, &self.types[column], &frame) && self.random.chance(40);
+        WindowCall { function, arguments, filter, distinct, ignore_nulls, over, frame, data_type }
     }
 
     fn shift(&mut self, column: usize) -> Vec<WindowArgument> {
@@ -154,6 +156,23 @@ impl Generator<'_> {
             }
         };
         Frame { units, start: bound(false), end: bound(true) }
+    }
+}
+
+/// Whether an aggregate may see equal values once.
+fn is_distinct(function: &WindowKind, of: &DataType, frame: &Frame) -> bool {
+    match function {
+        WindowKind::Aggregate(AggregateKind::Sum | AggregateKind::Average) => {
+            *of != DataType::Float64 || frame.start == FrameBound::UnboundedPreceding
+        }
+        WindowKind::Aggregate(kind) => matches!(
+            kind,
+            AggregateKind::Count
+                | AggregateKind::Min
+                | AggregateKind::Max
+                | AggregateKind::Bits(BitOp::And | BitOp::Or)
+        ),
+        _ => false,
     }
 }
 

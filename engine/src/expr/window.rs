@@ -111,6 +111,9 @@ pub struct WindowCall {
     /// Position of a Boolean column: an aggregate sees only rows where it is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<usize>,
+    /// Whether an aggregate sees equal values of its argument once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub distinct: bool,
     /// Whether rows where the first argument is NULL are passed over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignore_nulls: bool,
@@ -221,7 +224,8 @@ impl fmt::Display for WindowCall {
             (WindowKind::Aggregate(_), true) => "*".to_string(),
             _ => arguments.join(", "),
         };
-        write!(f, "{}({arguments})", self.function)?;
+        let distinct = if self.distinct { "DISTINCT " } else { "" };
+        write!(f, "{}({distinct}{arguments})", self.function)?;
         if self.ignore_nulls {
             f.write_str(" IGNORE NULLS")?;
         }

@@ -125,6 +125,7 @@ impl PlanLowering {
             arguments: arguments(&function, args, columns),
             function,
             filter: filter.map(|filter| columns.add(filter)),
+            distinct: params.distinct,
             ignore_nulls,
             over: Over { partition: 0, order: 0 },
             frame: frame(&params.window_frame)?,

@@ -173,11 +173,24 @@ impl<'a> Place<'a> {
     }
 
     fn aggregate(&self, kind: &AggregateKind, types: &[DataType]) -> Result<Value, Failure> {
-        let members: Vec<Row> = self.frame().map(|row| self.partition[row].clone()).collect();
+        let mut members: Vec<Row> = self.frame().map(|row| self.partition[row].clone()).collect();
         let column = match self.call.arguments.first() {
             Some(WindowArgument::Column(column)) => Some(*column),
             _ => None,
         };
+        if let (true, Some(column)) = (self.call.distinct, column) {
+            let counts = |row: &Row| match self.call.filter {
+                Some(filter) => matches!(row[filter], Value::Bool(true)),
+                None => true,
+            };
+            members.retain(counts);
+            let mut seen: Vec<Value> = Vec::new();
+            members.retain(|row| {
+                let is_new = !seen.iter().any(|value| value.same(&row[column]));
+                seen.extend(is_new.then(|| row[column].clone()));
+                is_new
+            });
+        }
         let over = |function: Function, output: DataType| {
             let input = column.map_or(DataType::Null, |column| types[column].clone());
             let filter = self.call.filter;

@@ -4,6 +4,7 @@ use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, IntervalUnit};
 
 use super::custom::{Custom, CustomArgument, CustomCall};
+use super::distinct::Member;
 use super::evaluate::{Evaluate, Results, Span};
 use super::extremes::{FloatExtreme, IntegerExtreme, KeyExtreme};
 use super::lane::{
@@ -16,7 +17,7 @@ use super::totals::{Combine, Count, FloatSum, IntegerSum, Sum, Totals, WideSum};
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
 use crate::expr::totals::Quotient;
-use crate::expr::{AggregateKind, AggregateRef, Literal, WindowArgument, WindowCall};
+use crate::expr::{AggregateKind, AggregateRef, BitOp, Literal, WindowArgument, WindowCall};
 
 /// What aggregates are over.
 pub(super) struct Aggregates<'a> {
@@ -40,6 +41,9 @@ impl Aggregates<'_> {
     ) -> Result<Box<dyn Evaluate>> {
         if let Some(filter) = call.filter {
             self.column_type(filter)?;
+        }
+        if call.distinct {
+            return self.distinct(call, kind);
         }
         match kind {
             AggregateKind::CountRows => match call.filter {
@@ -87,37 +91,102 @@ impl Aggregates<'_> {
 
     fn count(&self, call: &WindowCall, column: usize) -> Box<dyn Evaluate> {
         let lane = || Lane::new(column, call.filter, presence());
-        self.subtracting(call, lane, Count)
+        self.subtracting(call, lane, Count::new())
+    }
+
+    /// An aggregate that sees equal values once.
+    fn distinct(&self, call: &WindowCall, kind: &AggregateKind) -> Result<Box<dyn Evaluate>> {
+        match kind {
+            AggregateKind::Count => self.count_distinct(call),
+            AggregateKind::Sum => self.sum_distinct(call, false),
+            AggregateKind::Average => self.sum_distinct(call, true),
+            // Equal values make no difference to these.
+            AggregateKind::Min | AggregateKind::Max => {
+                self.extreme(call, *kind == AggregateKind::Max)
+            }
+            AggregateKind::Bits(BitOp::And | BitOp::Or) => {
+                self.evaluator(&WindowCall { distinct: false, ..call.clone() }, kind)
+            }
+            _ => Err(Error::input(format!("{call} OVER is not supported"))),
+        }
+    }
+
+    fn count_distinct(&self, call: &WindowCall) -> Result<Box<dyn Evaluate>> {
+        let column = column(call)?;
+        let lane = |decode| Lane::new(column, call.filter, decode);
+        let keys = |physical| KeyLane::new(column, call.filter, physical);
+        Ok(match physical_type(self.column_type(column)?) {
+            DataType::UInt64 | DataType::Decimal128(..) => {
+                self.once(call, [lane(integers()), lane(integers())], Count::new())
+            }
+            wide @ (DataType::Decimal256(..)
+            | DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano)) => {
+                self.once(call, [keys(&wide)?, keys(&wide)?], Count::new())
+            }
+            float if float.is_floating() => {
+                let lane = || Lane::new(column, call.filter, floats());
+                self.once(call, [lane(), lane()], Count::new())
+            }
+            small
+                if small.is_primitive() || matches!(small, DataType::Boolean | DataType::Null) =>
+            {
+                let lane = || Lane::new(column, call.filter, small_integers());
+                self.once(call, [lane(), lane()], Count::new())
+            }
+            other => self.once(call, [keys(&other)?, keys(&other)?], Count::new()),
+        })
+    }
+
+    fn sum_distinct(&self, call: &WindowCall, is_average: bool) -> Result<Box<dyn Evaluate>> {
+        let sum = self.sum_of(call, is_average)?;
+        let column = column(call)?;
+        Ok(match Summed::of(&physical_type(self.column_type(column)?))? {
+            Summed::Wide => {
+                let lane = || Lane::new(column, call.filter, wide_integers());
+                self.once(call, [lane(), lane()], WideSum(sum))
+            }
+            Summed::Integers => {
+                let lane = || Lane::new(column, call.filter, integers());
+                self.once(call, [lane(), lane()], IntegerSum(sum))
+            }
+            Summed::Floats if grows(&call.frame) => {
+                let lane = || Lane::new(column, call.filter, floats());
+                self.once(call, [lane(), lane()], FloatSum(sum))
+            }
+            Summed::Floats => {
+                return Err(Error::input(format!(
+                    "{call} OVER is not supported for floating-point numbers in frames that do \
+                     not begin with their partition; use decimals"
+                )));
+            }
+        })
     }
 
     fn sum(&self, call: &WindowCall, is_average: bool) -> Result<Box<dyn Evaluate>> {
+        let sum = self.sum_of(call, is_average)?;
         let column = column(call)?;
-        let argument = self.column_type(column)?;
+        Ok(match Summed::of(&physical_type(self.column_type(column)?))? {
+            Summed::Wide => {
+                let lane = || Lane::new(column, call.filter, wide_integers());
+                self.subtracting(call, lane, WideSum(sum))
+            }
+            Summed::Floats => {
+                self.queueing(call, Lane::new(column, call.filter, floats()), FloatSum(sum))
+            }
+            Summed::Integers => {
+                let lane = || Lane::new(column, call.filter, integers());
+                self.subtracting(call, lane, IntegerSum(sum))
+            }
+        })
+    }
+
+    fn sum_of(&self, call: &WindowCall, is_average: bool) -> Result<Sum> {
+        let argument = self.column_type(column(call)?)?;
         let quotient = match is_average {
             true => Some(Quotient::of(argument, &call.data_type)?),
             false => None,
         };
-        let sum = Sum { data_type: call.data_type.clone(), quotient };
-        Ok(match physical_type(argument) {
-            DataType::Decimal256(..) => {
-                let lane = || Lane::new(column, call.filter, wide_integers());
-                self.subtracting(call, lane, WideSum(sum))
-            }
-            float if float.is_floating() => {
-                self.queueing(call, Lane::new(column, call.filter, floats()), FloatSum(sum))
-            }
-            number
-                if number.is_integer()
-                    || number.is_decimal()
-                    || matches!(number, DataType::Duration(_) | DataType::Null) =>
-            {
-                let lane = || Lane::new(column, call.filter, integers());
-                self.subtracting(call, lane, IntegerSum(sum))
-            }
-            other => {
-                return Err(Error::input(format!("values of type {other} cannot be added up")));
-            }
-        })
+        Ok(Sum { data_type: call.data_type.clone(), quotient })
     }
 
     fn extreme(&self, call: &WindowCall, greatest: bool) -> Result<Box<dyn Evaluate>> {
@@ -201,6 +270,19 @@ impl Aggregates<'_> {
         }
     }
 
+    /// Of distinct values. The second lane is for those that leave.
+    fn once<L, C>(&self, call: &WindowCall, [enter, leave]: [L; 2], combine: C) -> Box<dyn Evaluate>
+    where
+        L: Values<Value: Member> + 'static,
+        C: Combine<Value = L::Value> + 'static,
+    {
+        let totals = Totals::new(enter, combine, self.frame, call.over.partition);
+        match grows(&call.frame) {
+            true => Box::new(totals.distinct()),
+            false => Box::new(totals.subtracting(leave).distinct()),
+        }
+    }
+
     /// The column of an argument that is a double.
     fn double(&self, call: &WindowCall, number: usize) -> Result<usize> {
         let column = match call.arguments.get(number) {
@@ -223,6 +305,30 @@ fn column(call: &WindowCall) -> Result<usize> {
     match call.arguments.first() {
         Some(WindowArgument::Column(column)) => Ok(*column),
         _ => Err(Error::internal(format!("{call} is of a column"))),
+    }
+}
+
+/// What is added up.
+enum Summed {
+    Integers,
+    Wide,
+    Floats,
+}
+
+impl Summed {
+    fn of(physical: &DataType) -> Result<Self> {
+        match physical {
+            DataType::Decimal256(..) => Ok(Summed::Wide),
+            float if float.is_floating() => Ok(Summed::Floats),
+            number
+                if number.is_integer()
+                    || number.is_decimal()
+                    || matches!(number, DataType::Duration(_) | DataType::Null) =>
+            {
+                Ok(Summed::Integers)
+            }
+            other => Err(Error::input(format!("values of type {other} cannot be added up"))),
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 //! Kemper, Neumann: Efficient Processing of Window Functions in Analytical SQL Queries, 2015)
 //! serves frames that jump; frames here only move forwards.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, i256};
 
+use super::distinct::{All, Distinct, Member, Members};
 use super::evaluate::{Evaluate, Results, Span};
 use super::lane::{Values, valid_where};
 use super::queue::TwoStacks;
@@ -58,10 +60,11 @@ enum Leaving<L: Values, T> {
 }
 
 /// An aggregate over the frames of a window.
-pub(super) struct Totals<L: Values, C: Combine<Value = L::Value>> {
+pub(super) struct Totals<L: Values, C: Combine<Value = L::Value>, M = All> {
     lane: L,
     leaving: Leaving<L, C::Total>,
     combine: C,
+    members: M,
     frame: usize,
     /// Number of keys of the partition.
     partition: usize,
@@ -74,8 +77,28 @@ pub(super) struct Totals<L: Values, C: Combine<Value = L::Value>> {
 impl<L: Values, C: Combine<Value = L::Value>> Totals<L, C> {
     /// `leaving` is a second lane where values are taken off, `None` where they are queued.
     pub(super) fn new(lane: L, combine: C, frame: usize, partition: usize) -> Self {
-        let leaving = Leaving::Never;
-        Totals { lane, leaving, combine, frame, partition, rows: (0, 0), total: None, count: 0 }
+        Totals {
+            lane,
+            leaving: Leaving::Never,
+            combine,
+            members: All,
+            frame,
+            partition,
+            rows: (0, 0),
+            total: None,
+            count: 0,
+        }
+    }
+
+    /// The same of distinct values. They cannot be queued: the one that counts leaves before those
+    /// that equal it.
+    pub(super) fn distinct(self) -> Totals<L, C, Distinct<L::Value>>
+    where
+        L::Value: Member,
+    {
+        let Totals { lane, leaving, combine, frame, partition, rows, total, count, .. } = self;
+        let members = Distinct::new();
+        Totals { lane, leaving, combine, members, frame, partition, rows, total, count }
     }
 
     /// The same for frames that rows leave, by subtraction.
@@ -87,8 +110,11 @@ impl<L: Values, C: Combine<Value = L::Value>> Totals<L, C> {
     pub(super) fn queueing(self) -> Self {
         Totals { leaving: Leaving::Queue(TwoStacks::new()), ..self }
     }
+}
 
-    fn clear(&mut self, at: u64) {
+impl<L: Values, C: Combine<Value = L::Value>, M: Members<L::Value>> Totals<L, C, M> {
+    fn clear(&mut self, at: u64, store: &mut Store) {
+        self.members.clear(store);
         self.rows = (at, at);
         self.total = None;
         self.count = 0;
@@ -100,11 +126,13 @@ impl<L: Values, C: Combine<Value = L::Value>> Totals<L, C> {
     /// Makes the total that of the rows from `start` to `end`.
     fn go_to(&mut self, start: u64, end: u64, store: &mut Store) -> Result<()> {
         if start >= self.rows.1 {
-            self.clear(start);
+            self.clear(start, store);
         }
         self.leave(start, store)?;
         while self.rows.1 < end {
-            if let Some(value) = self.lane.get(store, self.rows.1)? {
+            if let Some(value) = self.lane.get(store, self.rows.1)?
+                && self.members.enter(&value, store)?
+            {
                 self.add(value, store)?;
             }
             self.rows.1 += 1;
@@ -134,7 +162,9 @@ impl<L: Values, C: Combine<Value = L::Value>> Totals<L, C> {
             Leaving::Never => {}
             Leaving::Subtract(lane) => {
                 while self.rows.0 < start {
-                    if let Some(value) = lane.get(store, self.rows.0)? {
+                    if let Some(value) = lane.get(store, self.rows.0)?
+                        && self.members.leave(&value, store)?
+                    {
                         self.count -= 1;
                         let part = combine.one(value);
                         let rest = self.total.as_ref().and_then(|t| combine.without(t, &part));
@@ -164,7 +194,12 @@ fn overflow() -> Error {
     Error::overflow("a sum", "any decimal")
 }
 
-impl<L: Values, C: Combine<Value = L::Value>> Evaluate for Totals<L, C> {
+impl<L, C, M> Evaluate for Totals<L, C, M>
+where
+    L: Values,
+    C: Combine<Value = L::Value>,
+    M: Members<L::Value>,
+{
     fn evaluate(&mut self, span: &Span<'_>, store: &mut Store) -> Result<Results> {
         let mut totals: Vec<Option<C::Total>> = Vec::with_capacity(span.marks.len());
         let mut counts = Vec::with_capacity(span.marks.len());
@@ -175,7 +210,7 @@ impl<L: Values, C: Combine<Value = L::Value>> Evaluate for Totals<L, C> {
             }
             let is_new = usize::from(mark) <= self.partition;
             if is_new {
-                self.clear(span.first + number as u64);
+                self.clear(span.first + number as u64, store);
             } else if self.rows.1 == end
                 && (self.rows.0 == start || matches!(self.leaving, Leaving::Never))
                 && let Some(last) = totals.last()
@@ -209,14 +244,20 @@ impl<L: Values, C: Combine<Value = L::Value>> Evaluate for Totals<L, C> {
     }
 }
 
-/// `count(x)`.
-pub(super) struct Count;
+/// `count(x)`, of values that need not be looked at unless they are to be told apart.
+pub(super) struct Count<V>(PhantomData<V>);
 
-impl Combine for Count {
-    type Value = u8;
+impl<V> Count<V> {
+    pub(super) fn new() -> Self {
+        Count(PhantomData)
+    }
+}
+
+impl<V: Clone + Send> Combine for Count<V> {
+    type Value = V;
     type Total = ();
 
-    fn one(&self, _: u8) {}
+    fn one(&self, _: V) {}
 
     fn both(&self, _: &(), _: &()) -> Option<()> {
         Some(())

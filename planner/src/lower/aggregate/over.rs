@@ -24,10 +24,13 @@ pub(in crate::lower) fn distinct_over(
     filter: &mut Option<Expr>,
     data_type: &DataType,
 ) -> Result<AggregateKind> {
+    let is_own = BoundAggregate::of(function).is_some();
     match (function.name(), args.len()) {
-        ("count", 1) => Ok(of_sorted(SortedValues::CountDistinct, args)),
-        // Equal values make no difference to these.
-        ("min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or", 1) => {
+        // Of a constant as well: rows are not counted.
+        ("count", 1) if !is_own => Ok(AggregateKind::Count),
+        ("sum" | "avg" | "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or", 1)
+            if !is_own =>
+        {
             aggregate_over(function, args, filter, data_type)
         }
         (name, _) => Err(Error::input(format!("{name}(DISTINCT …) OVER is not supported"))),

@@ -1,5 +1,5 @@
-//! Aggregates OVER windows of the sorted values of a frame: percentiles, the most frequent value,
-//! the number of distinct ones.
+//! Aggregates OVER windows of the sorted values of a frame: percentiles, the most frequent
+//! value.
 //!
 //! The values of all groups are kept and sorted when results are asked for. NULLs do not count;
 //! NaN is equal to NaN and the greatest number, -0.0 is equal to 0.0.
@@ -29,8 +29,6 @@ pub(super) enum SortedValues {
     PercentileDisc(f64),
     /// The value that is there most often; of several the least.
     Mode,
-    /// The number of distinct values.
-    CountDistinct,
 }
 
 impl AggregateFunction for SortedValues {
@@ -39,7 +37,6 @@ impl AggregateFunction for SortedValues {
             SortedValues::PercentileCont(_) => "percentile_cont",
             SortedValues::PercentileDisc(_) => "percentile_disc",
             SortedValues::Mode => "mode",
-            SortedValues::CountDistinct => "count_distinct",
         }
     }
 
@@ -139,10 +136,6 @@ impl GroupStates for States {
                     })
                     .collect::<Result<_>>()?;
                 Ok(take(&values, &UInt32Array::from(at), None)?)
-            }
-            SortedValues::CountDistinct => {
-                let counts = ranges.iter().map(|range| Ok(runs(&values, range)?.len() as i64));
-                Ok(Arc::new(Int64Array::from(counts.collect::<Result<Vec<i64>>>()?)))
             }
         }
     }
@@ -302,8 +295,6 @@ mod tests {
             let mode = results(SortedValues::Mode, &DataType::Float64, halves);
             assert_eq!(mode.as_primitive::<Float64Type>().value(0), 1.5);
             assert!(mode.is_null(3));
-            let counts = results(SortedValues::CountDistinct, &DataType::Int64, halves);
-            assert_eq!(counts.as_primitive::<Int64Type>().values(), &[2, 1, 1, 0]);
         }
     }
 }
