@@ -9,6 +9,7 @@ mod join_kind;
 mod key_filter;
 mod limit;
 mod nested_loop_join;
+mod partition_top_k;
 mod project;
 mod repeat;
 mod shared;
@@ -27,6 +28,7 @@ pub use join_kind::JoinKind;
 pub use key_filter::KeyFilters;
 pub use limit::Limit;
 pub use nested_loop_join::NestedLoopJoin;
+pub use partition_top_k::{Counted, PartitionTopK};
 pub use project::Project;
 pub use repeat::Repeat;
 pub use shared::Shared;
@@ -48,6 +50,7 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("key_filter", |fields, _| from_fields::<KeyFilters>(fields)),
     ("limit", |fields, _| from_fields::<Limit>(fields)),
     ("nested_loop_join", NestedLoopJoin::from_json),
+    ("partition_top_k", |fields, _| from_fields::<PartitionTopK>(fields)),
     ("project", Project::from_json),
     ("repeat", |fields, _| from_fields::<Repeat>(fields)),
     ("sort", |fields, _| from_fields::<Sort>(fields)),

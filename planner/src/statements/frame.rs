@@ -32,7 +32,7 @@ pub(crate) fn plan_frame(
             None => Command::Rows(planner.lower(bound)?.plan),
             Some(target) => {
                 let Copied { plan, file, .. } = planner.copied_to(bound, target)?;
-                Command::Write { plan: planner.with_key_filters(plan)?, files: vec![file] }
+                Command::Write { plan: planner.thinned_out(plan)?, files: vec![file] }
             }
         };
         let fired = planner.planning.fired().to_vec();

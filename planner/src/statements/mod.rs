@@ -44,7 +44,7 @@ use crate::catalog::{Catalog, Entry, IfExists};
 use crate::lower::lower_prepared;
 use crate::parameters::Parameters;
 use crate::prepare::{Prepared, prepare};
-use crate::rules::{PUSH_KEY_FILTERS, push_key_filters};
+use crate::rules::{PARTITION_TOP_K, PUSH_KEY_FILTERS, partition_top_k, push_key_filters};
 use crate::sql::{self, Binder, Explain, FunctionTable, Planning, Statement};
 use crate::stored::StoredSource;
 
@@ -240,7 +240,7 @@ impl Planner<'_> {
 
     fn lower(&mut self, bound: LogicalPlan) -> Result<Lowered> {
         let Lowered { plan, prepared } = self.lower_plainly(bound)?;
-        Ok(Lowered { plan: self.with_key_filters(plan)?, prepared })
+        Ok(Lowered { plan: self.thinned_out(plan)?, prepared })
     }
 
     fn lower_plainly(&mut self, bound: LogicalPlan) -> Result<Lowered> {
@@ -251,10 +251,14 @@ impl Planner<'_> {
         Ok(Lowered { plan, prepared })
     }
 
-    fn with_key_filters(&mut self, plan: Plan) -> Result<Plan> {
+    /// The plan with operators that leave out what is not wanted further on.
+    fn thinned_out(&mut self, plan: Plan) -> Result<Plan> {
         let (plan, filtered) = push_key_filters(plan)?;
-        if filtered {
-            self.planning.note(PUSH_KEY_FILTERS);
+        let (plan, limited) = partition_top_k(plan)?;
+        for (rule, fired) in [(PUSH_KEY_FILTERS, filtered), (PARTITION_TOP_K, limited)] {
+            if fired {
+                self.planning.note(rule);
+            }
         }
         Ok(plan)
     }

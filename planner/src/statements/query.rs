@@ -21,7 +21,7 @@ impl Planner<'_> {
 
     pub(super) fn copy(&mut self, copy: CopyToStatement) -> Result<Command> {
         let Copied { plan, file, .. } = self.copied(copy)?;
-        Ok(Command::Write { plan: self.with_key_filters(plan)?, files: vec![file] })
+        Ok(Command::Write { plan: self.thinned_out(plan)?, files: vec![file] })
     }
 
     /// A COPY by itself, without key filters.

@@ -18,7 +18,9 @@ use gristmill_engine::{Error, Result};
 use super::query::Copied;
 use super::{Command, Planned, Task, Written};
 use crate::copy::overlap;
-use crate::rules::{PUSH_KEY_FILTERS, SHARE_SCANS, push_key_filters, share_scans};
+use crate::rules::{
+    PARTITION_TOP_K, PUSH_KEY_FILTERS, SHARE_SCANS, partition_top_k, push_key_filters, share_scans,
+};
 use crate::sql::Statement;
 
 /// Plans the statements of a set.
@@ -59,8 +61,10 @@ pub(super) fn plan_set(set: &Statement, task: &Task<'_>, explained: bool) -> Res
     }
     let (plan, shared) = share_scans(together(&plans)?)?;
     let (plan, filtered) = push_key_filters(plan)?;
+    let (plan, limited) = partition_top_k(plan)?;
     fired.extend(shared.then(|| SHARE_SCANS.to_string()));
     fired.extend(filtered.then(|| PUSH_KEY_FILTERS.to_string()));
+    fired.extend(limited.then(|| PARTITION_TOP_K.to_string()));
     let mut seen = Vec::new();
     fired.retain(|rule| {
         !seen.contains(rule) && {
