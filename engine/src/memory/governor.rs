@@ -127,7 +127,8 @@ struct RevokingMark;
 impl RevokingMark {
     /// `None` when the thread is revoking already.
     fn set() -> Option<RevokingMark> {
-        (!REVOKING.replace(true)).then_some(RevokingMark)
+        // Not `then_some`: a mark that is made and dropped would take the first one away.
+        (!REVOKING.replace(true)).then(|| RevokingMark)
     }
 }
 

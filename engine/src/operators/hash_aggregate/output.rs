@@ -151,7 +151,9 @@ impl AggregateReader {
                 }
             }
         }
-        while let Some(groups) = state.finished.get_mut(cursor.lane) {
+        while cursor.lane < state.finished.len() {
+            state.begun = cursor.lane + 1;
+            let Some(groups) = state.finished.get_mut(cursor.lane) else { break };
             let morsel = cursor.morsel;
             match groups {
                 Finished::Lane(lane) if cursor.group < lane.groups.len() => {

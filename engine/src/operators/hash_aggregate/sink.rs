@@ -8,7 +8,7 @@
 //! theirs to it and end.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use arrow::array::{Array, ArrayRef, new_empty_array};
 
@@ -21,6 +21,7 @@ use super::shelf::AggregateWorker;
 use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled, writing_bytes};
 use super::stores::Stores;
 use super::table::{GroupTable, LANE_BITS, LANES};
+use super::unread::Unread;
 use super::worker::can_spill;
 use crate::error::Result;
 use crate::memory::Reservation;
@@ -50,14 +51,18 @@ pub(super) struct State {
     lanes: Vec<Option<Lane>>,
     /// Lanes that have no room to be merged, with their numbers, until they are written.
     unmerged: Vec<(usize, Lane)>,
-    /// What they are written with; nothing while somebody does.
-    writing: Vec<Reservation>,
+    /// What they are written with, and later finished lanes; nothing while somebody does.
+    pub(super) writing: Vec<Reservation>,
     /// Finish tasks that have not ended.
     left: usize,
     /// Custom states by worker, and the values that rows refer to.
     handed: Arc<Handed>,
     /// The finished groups, in the order of their hashes.
     pub(super) finished: Vec<Finished>,
+    /// How many of these readers have come to.
+    pub(super) begun: usize,
+    /// What writes the others out when memory is short.
+    pub(super) unread: Option<Arc<Unread>>,
     /// What all of this is charged to, between workers and readers.
     pub(super) memory: Option<Reservation>,
     /// What readers of tapes get, out of what was written.
@@ -113,6 +118,11 @@ impl FinishedLane {
         self.rows.bytes() + ordered_bytes(&self.groups) + self.own_bytes
     }
 
+    /// What the rows refer to.
+    pub(super) fn stores(&self) -> Option<&Stores> {
+        self.stores.stores.as_ref()
+    }
+
     /// The values that rows refer to, by store.
     pub(super) fn store(&self, store: usize) -> Option<&RowPages> {
         self.stores.stores.as_ref()?.pages.get(store)
@@ -126,6 +136,15 @@ impl Shared {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The state, if nobody has it.
+    pub(super) fn try_state(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -178,6 +197,9 @@ impl Sink for AggregateSink {
         let mut state = self.0.state();
         state.left = state.left.saturating_sub(1);
         state.end();
+        if state.left == 0 {
+            Unread::offer(&self.0, &mut state, cx);
+        }
         Ok(())
     }
 
@@ -193,7 +215,6 @@ impl State {
         if self.left > 0 {
             return;
         }
-        self.writing.clear();
         let partitions = Partition::of(mem::take(&mut self.spilled), LANE_BITS);
         if self.finished.len() == LANES {
             for (lane, partition) in partitions {
@@ -209,11 +230,22 @@ impl State {
         }
     }
 
-    /// Gives back `bytes` that were written, but for what readers will need; they are in use in
-    /// `memory`.
-    fn give_back(&mut self, plan: &Plan, memory: &mut Reservation, bytes: usize, cx: &Context) {
+    /// What readers of tapes will need and is not kept for them yet.
+    pub(super) fn missing_for_readers(&self, plan: &Plan, cx: &Context) -> usize {
         let kept = self.kept.as_ref().map_or(0, Reservation::minimum);
-        let missing = (reader_bytes(plan) * cx.query.threads.max(1)).saturating_sub(kept);
+        (reader_bytes(plan) * cx.query.threads.max(1)).saturating_sub(kept)
+    }
+
+    /// Gives back `bytes` that were written, but for what readers will need, and says how much that
+    /// is; they are in use in `memory`.
+    pub(super) fn give_back(
+        &mut self,
+        plan: &Plan,
+        memory: &mut Reservation,
+        bytes: usize,
+        cx: &Context,
+    ) -> usize {
+        let missing = self.missing_for_readers(plan, cx);
         let keep = bytes.min(missing).min(memory.bytes());
         let piece = memory.cede(keep);
         memory.shrink(bytes - keep);
@@ -221,6 +253,7 @@ impl State {
             None => self.kept = Some(piece),
             Some(kept) => kept.absorb(piece),
         }
+        keep
     }
 
     /// What a reader of tapes begins with, when it was kept.
@@ -239,6 +272,7 @@ impl State {
     /// No more readers begin.
     pub(super) fn end_reading(&mut self) {
         self.kept = None;
+        self.writing.clear();
     }
 }
 

@@ -240,7 +240,10 @@ impl Spill {
 
     /// Writes copies of rows of one partition: of so many at a time that there is room for what
     /// stands beside them.
-    fn write_copies(
+    ///
+    /// # Errors
+    /// As [`Spill::write`].
+    pub(super) fn write_copies(
         &mut self,
         groups: &Groups<'_>,
         lane: usize,

@@ -2,6 +2,7 @@
 //! sizes.
 
 mod data;
+mod giving_way;
 mod reference;
 mod spilled;
 
