@@ -12,8 +12,8 @@
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
-//!   `intervals`: intervals that are multiplied;
-//!   `structs`: structures and maps.
+//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied; `structs`:
+//!   structures and maps.
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
 //!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
@@ -32,6 +32,7 @@ mod apart;
 mod arithmetic;
 mod bind;
 mod chains;
+mod concatenation;
 mod context;
 mod days;
 mod diagnose;

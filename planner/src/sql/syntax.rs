@@ -7,6 +7,7 @@
 //! * Long chains of AND, OR and `||` become balanced trees: the binder takes quadratic time over
 //!   deep ones. All three are associative, and the terms keep their order; where `||` is not, on
 //!   lists and their elements, `lists` knows such a chain by its operator.
+//! * `||` binds less than arithmetic (`concatenation`).
 //! * `//` becomes `/`, lists, structures (`structs`) and AT TIME ZONE become calls, and slices of
 //!   lists get the bounds that they leave out.
 //! * The options of COPY may stand right behind the path, and CREATE EXTERNAL TABLE may say WITH
@@ -43,7 +44,9 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::name_columns;
-use super::{chains, grouping_items, intervals, row_values, structs, synonyms, using, windows};
+use super::{
+    chains, concatenation, grouping_items, intervals, row_values, structs, synonyms, using, windows,
+};
 use crate::functions::EQUALS_ANY;
 
 /// The alias of every CTE's query.
@@ -198,6 +201,11 @@ impl VisitorMut for Rewriter {
             let chain = std::mem::replace(expr, Expr::value(Value::Null));
             *expr = balanced(terms(chain, &op), &op);
         }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        concatenation::bind_less(expr);
         ControlFlow::Continue(())
     }
 
