@@ -158,3 +158,10 @@ fn each_operation_of_a_window_may_fail() {
     let query = "select k, row_number() over (partition by v order by s) n, s from t";
     each_operation_fails(query, 60_000, 6_500);
 }
+
+#[test]
+fn each_operation_of_groups_below_a_window_may_fail() {
+    let query = "select s, n, row_number() over (partition by n order by s) r
+                 from (select s, count(*) n, max(k) k from t group by s)";
+    each_operation_fails(query, 20_000, 5_500);
+}

@@ -16,7 +16,8 @@
 //! seen by anybody. The list of holders is behind a lock that is taken when a holder comes, and
 //! when memory is short. While state is revoked two locks of the governor are held: limits are
 //! changed one after the other, and so is state revoked, that whoever comes second does not find
-//! all of it busy and is refused what the first one makes free. A revocation only tries the locks
+//! all of it busy and is refused what the first one makes free: who cannot do without waits for the
+//! first one's writing, who can is refused. A revocation only tries the locks
 //! of what it revokes, and when it asks for memory it is refused instead of revoking further (a
 //! thread-local mark): revocations do not nest, and nobody waits for one that waits.
 //!
@@ -27,7 +28,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
 
 use super::allocator;
 use super::reservation::{Holder, Reservation};
@@ -356,7 +357,18 @@ impl Governor {
 
     /// Claims the bytes after revoking; says whether it could.
     fn revoke_until(&self, want: Want) -> bool {
-        let _one = self.shared.revoking.lock().unwrap_or_else(|e| e.into_inner());
+        let one = match want.elastic {
+            // Who can do without waits for nobody.
+            true => match self.shared.revoking.try_lock() {
+                Err(TryLockError::WouldBlock) => None,
+                Err(TryLockError::Poisoned(one)) => Some(one.into_inner()),
+                Ok(one) => Some(one),
+            },
+            false => Some(self.shared.revoking.lock().unwrap_or_else(|e| e.into_inner())),
+        };
+        if one.is_none() {
+            return false;
+        }
         if self.claim(want) {
             return true;
         }
@@ -379,7 +391,7 @@ impl Governor {
             let wanted = missing.max(self.shared.headroom.load(Ordering::SeqCst) / 2);
             match state.revoke(wanted) {
                 Ok(freed) => tracing::debug!(freed, wanted, "revoked idle state"),
-                // The state is still whole, its owner will meet the same error when it spills.
+                // The state is still whole, or its owner will meet the error at its next step.
                 Err(error) => tracing::warn!(%error, "idle state could not be revoked"),
             }
             if self.claim(want) {

@@ -4,7 +4,8 @@
 //! [`Reservation`] and grows it before it allocates. When the budget is short, the governor first
 //! asks idle state to shrink (its owner has registered a [`Revocable`]), then marks pressure on
 //! those who are running and hold most, and refuses: the requester sheds its own state and goes on.
-//! Nobody waits for memory, but where it ends with a step of somebody who runs ([`Turns`]).
+//! Nobody waits for memory, but where it ends with a step of somebody who runs: with a turn
+//! ([`Turns`]), or with what another request has others write out just now.
 //!
 //! * `governor`: the budget and the policy; `reservation`: one holder's share of it.
 //! * `spill`: state on disk, in checksummed blocks, and how it is read back.

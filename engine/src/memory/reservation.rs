@@ -34,7 +34,7 @@ pub trait Revocable: Send + Sync {
     ///
     /// # Errors
     /// `Io` or `OutOfMemory` when the spill space refuses; the state must then still be whole and
-    /// in memory.
+    /// in memory, or its owner must meet the error at its next step.
     fn revoke(&self, wanted: usize) -> Result<usize>;
 
     /// Whether the owner works on it by turns: then only those get it who cannot do without.

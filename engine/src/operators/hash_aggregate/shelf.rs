@@ -5,9 +5,10 @@
 //! never have if only idle state gave way. So the groups lie on a shelf from chunk to chunk, and
 //! whoever cannot do without more memory writes them out from there.
 //!
-//! Concurrency: the shelf is behind a lock that the worker has while it takes a chunk in. That is a
-//! step ([`Turns`](crate::memory::Turns)) which begins before the lock is taken: who is alone finds
-//! all shelves free. A revocation only tries the lock. The sink's own lock is taken below it.
+//! Concurrency: the shelf is behind a lock that the worker has while it takes a chunk in, and when
+//! it hands its groups over. Both are steps ([`Turns`](crate::memory::Turns)) which begin before
+//! the lock is taken: who is alone finds all shelves free. A revocation only tries the lock. The
+//! sink's own lock is not taken below it but to hand groups over.
 //!
 //! Invariant 1: groups that could not be written out are gone, and their query with them: the
 //! worker meets the error at its next chunk.
@@ -75,8 +76,9 @@ impl SinkWorker for AggregateWorker {
     }
 
     fn combine(&mut self, cx: &Context) -> Result<Option<Token>> {
-        let groups = std::mem::replace(&mut *self.shelf.lock(), Groups::HandedOver);
-        match groups {
+        let _turn = self.governor.turns().beside(&|| cx.check())?;
+        let mut groups = self.shelf.lock();
+        match std::mem::replace(&mut *groups, Groups::HandedOver) {
             Groups::Collecting(collecting) => collecting.combine(cx)?,
             Groups::HandedOver => {}
             Groups::Lost(error) => return Err(error),
@@ -95,14 +97,20 @@ impl Revocable for Shelf {
 
     fn revoke(&self, _: usize) -> Result<usize> {
         let Ok(mut groups) = self.groups.try_lock() else { return Ok(0) };
-        let Groups::Collecting(collecting) = &mut *groups else { return Ok(0) };
-        if collecting.spillable_bytes() == 0 {
+        match &*groups {
+            Groups::Collecting(collecting) if collecting.spillable_bytes() > 0 => {}
+            _ => return Ok(0),
+        }
+        // What it says should the writing panic.
+        let lost = Groups::Lost(Error::internal("groups were lost when they were written out"));
+        let Groups::Collecting(mut collecting) = std::mem::replace(&mut *groups, lost) else {
             return Ok(0);
-        }
+        };
         let freed = collecting.give_up(&self.cx);
-        if let Err(error) = &freed {
-            *groups = Groups::Lost(error.clone());
-        }
+        *groups = match &freed {
+            Ok(_) => Groups::Collecting(collecting),
+            Err(error) => Groups::Lost(error.clone()),
+        };
         freed
     }
 

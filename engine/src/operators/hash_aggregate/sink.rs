@@ -8,6 +8,7 @@
 //! theirs to it and end.
 
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use arrow::array::{Array, ArrayRef, new_empty_array};
@@ -21,9 +22,9 @@ use super::shelf::AggregateWorker;
 use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled, writing_bytes};
 use super::stores::Stores;
 use super::table::{GroupTable, LANE_BITS, LANES};
-use super::unread::Unread;
+use super::waiting::Waiting;
 use super::worker::can_spill;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
 use crate::pipeline::{Context, Sink, SinkWorker};
@@ -35,6 +36,8 @@ const SMALL_BYTES: usize = 64 << 10;
 /// What sink and source share.
 pub(super) struct Shared {
     pub(super) plan: Plan,
+    /// Whether some worker has written groups to a tape.
+    is_spilling: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -43,10 +46,10 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// What workers handed over.
     pub(super) parts: Vec<Part>,
-    /// Whether some worker has written groups to a tape.
-    pub(super) is_spilling: bool,
     /// What has been written.
     pub(super) spilled: Vec<Spilled>,
+    /// Why groups that were handed over are gone.
+    pub(super) lost: Option<Error>,
     /// What is to be merged, by lane.
     lanes: Vec<Option<Lane>>,
     /// Lanes that have no room to be merged, with their numbers, until they are written.
@@ -59,10 +62,12 @@ pub(super) struct State {
     handed: Arc<Handed>,
     /// The finished groups, in the order of their hashes.
     pub(super) finished: Vec<Finished>,
+    /// Whether all are there, and may be written out again.
+    pub(super) is_offered: bool,
     /// How many of these readers have come to.
     pub(super) begun: usize,
-    /// What writes the others out when memory is short.
-    pub(super) unread: Option<Arc<Unread>>,
+    /// What writes out for others what nobody works on.
+    pub(super) waiting: Option<Arc<Waiting>>,
     /// What all of this is charged to, between workers and readers.
     pub(super) memory: Option<Reservation>,
     /// What readers of tapes get, out of what was written.
@@ -131,7 +136,17 @@ impl FinishedLane {
 
 impl Shared {
     pub(super) fn new(plan: Plan) -> Arc<Self> {
-        Arc::new(Shared { plan, state: Mutex::default() })
+        Arc::new(Shared { plan, is_spilling: AtomicBool::new(false), state: Mutex::default() })
+    }
+
+    /// Whether groups are on tapes, so that all others go there at the end.
+    pub(super) fn is_spilling(&self) -> bool {
+        self.is_spilling.load(Ordering::Relaxed)
+    }
+
+    /// Groups are about to be written to a tape.
+    pub(super) fn spills(&self) {
+        self.is_spilling.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -167,7 +182,8 @@ impl Sink for AggregateSink {
 
     fn prepare(&self, cx: &Context) -> Result<usize> {
         let mut state = self.0.state();
-        if state.is_spilling {
+        state.check()?;
+        if self.0.is_spilling() {
             state.left = state.parts.len();
             state.end();
             return Ok(state.left);
@@ -186,7 +202,8 @@ impl Sink for AggregateSink {
             (state.parts.pop(), lane, state.handed.clone())
         };
         if let Some(part) = part {
-            self.0.write_part(part, cx)?;
+            let (spilled, memory) = self.0.write_part(part, cx)?;
+            self.0.state().add_written(&self.0.plan, spilled, memory, cx);
         }
         if let Some(lane) = lane
             && let Some(lane) = self.0.merge(task, lane, &handed, cx)?
@@ -195,21 +212,28 @@ impl Sink for AggregateSink {
             self.0.write_unmerged(&handed, cx)?;
         }
         let mut state = self.0.state();
+        state.check()?;
         state.left = state.left.saturating_sub(1);
         state.end();
         if state.left == 0 {
-            Unread::offer(&self.0, &mut state, cx);
+            Waiting::offer_finished(&self.0, &mut state, cx);
         }
         Ok(())
     }
 
     fn reset(&self) -> Result<()> {
         *self.0.state() = State::default();
+        self.0.is_spilling.store(false, Ordering::Relaxed);
         Ok(())
     }
 }
 
 impl State {
+    /// Whether all groups that were handed over are there.
+    fn check(&self) -> Result<()> {
+        self.lost.as_ref().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
     /// Brings what was written into its place, when all tasks have ended.
     fn end(&mut self) {
         if self.left > 0 {
@@ -254,6 +278,21 @@ impl State {
             Some(kept) => kept.absorb(piece),
         }
         keep
+    }
+
+    /// Takes over what a worker's groups have become on tape, and gives back what they held but for
+    /// what readers will need; how much.
+    pub(super) fn add_written(
+        &mut self,
+        plan: &Plan,
+        spilled: Spilled,
+        mut memory: Reservation,
+        cx: &Context,
+    ) -> usize {
+        let bytes = memory.bytes();
+        let kept = self.give_back(plan, &mut memory, bytes, cx);
+        self.spilled.push(spilled);
+        bytes - kept
     }
 
     /// What a reader of tapes begins with, when it was kept.
@@ -338,8 +377,9 @@ impl Shared {
         Ok(table.rows)
     }
 
-    /// Writes what a worker handed over, when others have written theirs.
-    fn write_part(&self, part: Part, cx: &Context) -> Result<()> {
+    /// Writes what a worker handed over, when others have written theirs; also what is left of its
+    /// memory.
+    pub(super) fn write_part(&self, part: Part, cx: &Context) -> Result<(Spilled, Reservation)> {
         let Part { rows, stores, customs, mut memory, writing } = part;
         let writing = match writing {
             Some(writing) => writing,
@@ -349,14 +389,10 @@ impl Shared {
         let groups =
             Groups { plan: &self.plan, stores: &stores, customs: CustomStates::Arrays(&customs) };
         spill.write(&groups, rows, 0, &mut memory.split(0), cx)?;
-        spill.charge_index(&mut memory);
         drop((stores, customs));
-        let (spilled, _) = spill.finish()?;
-        let bytes = memory.bytes();
-        let mut state = self.state();
-        state.give_back(&self.plan, &mut memory, bytes, cx);
-        state.spilled.push(spilled);
-        Ok(())
+        let (mut spilled, _) = spill.finish()?;
+        spilled.charge_index(&mut memory);
+        Ok((spilled, memory))
     }
 
     /// Merges a lane; gives it back when there is no room.

@@ -103,6 +103,18 @@ pub(super) struct Spilled {
     pub(super) memory: Reservation,
 }
 
+impl Spilled {
+    /// Takes what the list of stretches takes over from what the written groups were charged to;
+    /// how much.
+    pub(super) fn charge_index(&mut self, memory: &mut Reservation) -> usize {
+        let held = self.stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
+        let piece = memory.split(held.saturating_sub(self.memory.bytes()));
+        let bytes = piece.bytes();
+        self.memory.absorb(piece);
+        bytes
+    }
+}
+
 /// Groups to be written: those of a table, and what they refer to.
 pub(super) struct Groups<'a> {
     pub(super) plan: &'a Plan,

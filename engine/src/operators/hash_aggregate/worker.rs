@@ -18,6 +18,7 @@ use super::plan::{self, CustomCall, Fold, Plan};
 use super::sink::{Part, Shared};
 use super::spill::{BESIDE_MAX, CustomStates, Groups, HOLDER, Spill, writing_bytes};
 use super::table::{GroupTable, LANES};
+use super::waiting::Waiting;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, pick, to_logical, with_float_keys};
 use crate::error::{Error, Result};
 use crate::expr::GroupStates;
@@ -166,7 +167,7 @@ impl Collecting {
         if plan.keys.is_empty() {
             self.table.only_group(plan, &mut self.memory)?;
         }
-        if can_spill(plan) && shared.state().is_spilling {
+        if can_spill(plan) && shared.is_spilling() {
             self.write_out(plan, cx)?;
             if let Some(spill) = self.spill.take() {
                 let (spilled, _) = spill.finish()?;
@@ -181,7 +182,8 @@ impl Collecting {
         let mut memory = self.memory.split(self.memory.bytes());
         memory.settle();
         let writing = self.writing.take();
-        shared.state().parts.push(Part { rows, stores, customs, memory, writing });
+        let part = Part { rows, stores, customs, memory, writing };
+        Waiting::add(&shared, part, cx);
         Ok(())
     }
 
@@ -189,7 +191,7 @@ impl Collecting {
     fn write_out(&mut self, plan: &Plan, cx: &Context) -> Result<()> {
         // Nothing is under way: what is written is to be given back.
         let _ = self.memory.ensure(0);
-        self.shared.state().is_spilling = true;
+        self.shared.spills();
         let states = self.take_states(plan)?;
         let (rows, stores) = self.table.take_out(plan, &mut self.memory);
         let spill = match (&mut self.spill, self.writing.take()) {

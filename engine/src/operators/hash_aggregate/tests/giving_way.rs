@@ -80,6 +80,32 @@ fn groups_give_way_between_two_chunks() {
 }
 
 #[test]
+fn groups_that_are_handed_over_give_way() {
+    let Case { spec, schema, chunks, expected } = case(5);
+    let governor = limited(32 << 20);
+    let (sink, cx) = feed(&spec, &schema, &[], 1, SMALL, &governor).expect("has room");
+    let mut workers: Vec<_> = (0..3).map(|_| sink.worker(&cx).expect("has room")).collect();
+    for (number, chunk) in chunks.iter().enumerate() {
+        workers[number % 3].consume(chunk.clone(), &cx).expect("has room");
+    }
+    for (number, mut worker) in workers.into_iter().enumerate() {
+        worker.combine(&cx).expect("has room");
+        if number == 1 {
+            let before = sink.0.state().parts.len();
+            drop(takes_all(&governor));
+            assert!(sink.0.state().parts.len() < before && sink.0.is_spilling());
+        }
+    }
+    for task in 0..sink.prepare(&cx).expect("has room") {
+        sink.finish(task, &cx).expect("is written");
+    }
+    let batch = read(&spec, &schema, sink, &cx).expect("reads");
+    assert_eq!(in_order(&batch), expected);
+    drop(cx);
+    assert_eq!(governor.reserved(), 0);
+}
+
+#[test]
 fn groups_that_are_not_read_yet_give_way() {
     let Case { spec, schema, chunks, expected } = case(4);
     for begun in [0, 1, 9] {
