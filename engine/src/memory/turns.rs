@@ -9,8 +9,8 @@
 //! which is why a step should be short: some rows copied, or one row on its way to tape. A step of
 //! a sort is a chunk on its way into its buffer, with what is written for it: a run at most as a
 //! rule; it is alone for no more than the row that had no room. A step of an aggregate is a chunk
-//! too, with the groups of its worker if they have to be written for it. A step waits for nothing else but
-//! for the lock of what it works on, while that is being written for others; so whoever waits,
+//! too, with its worker's groups if they have to be written for it. A step waits for nothing else
+//! but for the lock of what it works on, while that is being written for others; so whoever waits,
 //! waits for somebody who runs. Every few milliseconds it asks whether it still has to: a query
 //! that is stopped does not wait for the steps of others.
 

@@ -5,6 +5,7 @@
 //!   no rule moves it there.
 //! * `three_valued(mark)` is the mark of a null-aware join. The borrowed schema of mark joins says
 //!   that marks are never NULL, and rules would conclude from that.
+//! * `kept(cast)` is a cast that stays where it is compared.
 //!
 //! Lowering puts the first argument in their place.
 
@@ -16,6 +17,7 @@ use datafusion_expr::{
 
 const IN_PLACE: &str = "in_place";
 const THREE_VALUED: &str = "three_valued";
+const KEPT: &str = "kept";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Opaque {
@@ -38,9 +40,14 @@ pub(crate) fn three_valued(mark: Expr) -> Expr {
     opaque(THREE_VALUED, vec![mark])
 }
 
+/// A cast that stays where it is compared.
+pub(crate) fn kept(cast: Expr) -> Expr {
+    opaque(KEPT, vec![cast])
+}
+
 /// Whether a function of this name means its first argument.
 pub(crate) fn is_opaque(name: &str) -> bool {
-    name == IN_PLACE || name == THREE_VALUED
+    [IN_PLACE, THREE_VALUED, KEPT].contains(&name)
 }
 
 impl ScalarUDFImpl for Opaque {

@@ -14,16 +14,18 @@
 //!
 //! Sound: the call is made once for each row that the expression is for, and no rule writes the
 //! definition of a volatile column in its place. A call that can fail would be made for rows too
-//! that a condition before it drops: it stays where it is. A condition of an inner join is one of
+//! that a condition before it drops: it is refused. A condition of an inner join is one of
 //! WHERE; in that of another join, whose rows come from two inputs, such a call is refused.
 
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchemaRef, JoinType, Result, plan_err};
-use datafusion_expr::expr::{Between, Case, InList};
+use datafusion_expr::expr::{Between, Case, Cast, InList, TryCast};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::logical_plan::{Filter, Join, LogicalPlan, Projection};
+use datafusion_expr::logical_plan::{
+    Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
+};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr};
 
@@ -49,12 +51,29 @@ pub(crate) fn draw_once(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 drawn(conditions_above(join)?, &mut count)
             }
             node if node.inputs().len() == 1 => drawn(node, &mut count),
+            LogicalPlan::Values(values) => drawn_values(values, &mut count),
             _ => plan_err!(
                 "random() and its kin within the condition of an outer join, in an operand of a \
                  comparison, BETWEEN, IN or CASE; compute it in a subquery first"
             ),
         }
     })
+}
+
+/// Rows of values as projections of one row each.
+fn drawn_values(values: Values, count: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    let names: Vec<String> = values.schema.fields().iter().map(|f| f.name().clone()).collect();
+    let rows = values.values.into_iter().map(|row| {
+        let row = row.into_iter().zip(&names).map(|(value, name)| value.alias(name));
+        let row = LogicalPlanBuilder::empty(true).project(row)?.build()?;
+        Ok(Arc::new(drawn(row, count)?.data))
+    });
+    let mut rows = rows.collect::<Result<Vec<_>>>()?;
+    let plan = match rows.len() {
+        1 => Arc::unwrap_or_clone(rows.remove(0)),
+        _ => LogicalPlan::Union(Union { inputs: rows, schema: values.schema }),
+    };
+    Ok(Transformed::yes(plan))
 }
 
 /// An inner join whose volatile conditions are a filter of what it gives.
@@ -104,14 +123,22 @@ fn is_place(expr: &Expr) -> bool {
         Expr::Between(Between { expr, .. })
         | Expr::InList(InList { expr, .. })
         | Expr::Case(Case { expr: Some(expr), .. }) => is_random(expr),
-        // A call alone is compared as it is.
+        // A comparison of a function becomes one or two of its argument.
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
-            [left, right].into_iter().any(|side| is_random(side) && !is_random_call(side))
+            [left, right].into_iter().any(|side| is_function(side) && is_random(side))
         }
         Expr::ScalarFunction(call) if ASKED_TWICE.contains(&call.name()) => {
             call.args.iter().any(is_random)
         }
         _ => false,
+    }
+}
+
+/// Whether an expression is a call of something else than what may give another value each time.
+fn is_function(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => is_function(expr),
+        other => matches!(other, Expr::ScalarFunction(_)) && !is_random_call(other),
     }
 }
 
@@ -134,8 +161,14 @@ impl Draws<'_> {
     /// An operand, with a column for each of its calls.
     fn calls(&mut self, operand: Expr) -> Result<Transformed<Expr>> {
         operand.transform_up(|e| {
-            if !is_random_call(&e) || e.any_column_refs() && is_fallible(&e, &self.schema) {
+            if !is_random_call(&e) {
                 return Ok(Transformed::no(e));
+            }
+            if e.any_column_refs() && is_fallible(&e, &self.schema) {
+                return plan_err!(
+                    "{e} may be something else each time, and rules would write it more than once \
+                     here; compute it in a subquery first"
+                );
             }
             *self.count += 1;
             let name = format!("!drawn {}", self.count);

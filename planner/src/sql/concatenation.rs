@@ -1,4 +1,4 @@
-//! `||` binds less than arithmetic, as in PostgreSQL and DuckDB: `'a' || n + 1` is `'a' || (n + 1)`.
+//! `||` binds less than arithmetic, as in PostgreSQL and DuckDB: `s || n + 1` is `s || (n + 1)`.
 //! The parser gives it the rank of `*`, from the left.
 //!
 //! Sound: parentheses are nodes of their own in the syntax tree, so an operand that is a `||` was

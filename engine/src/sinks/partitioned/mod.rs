@@ -12,8 +12,8 @@
 //! Input that is sorted by the partition columns has one file a partition as a rule, and hardly any
 //! open at a time: a file is ended when a worker goes on to the next partition, or, where it may go
 //! on in another morsel, when that has passed (one without rows of any partition between two that
-//! have some of the same makes a second file). Otherwise at most [`OPEN_MAX`] files that nobody writes to
-//! stay open; a partition whose file was closed for others gets another one.
+//! have some of the same makes a second file). Otherwise at most [`OPEN_MAX`] files that nobody
+//! writes to stay open; a partition whose file was closed for others gets another one.
 //!
 //! Memory: what the sinks of the open files hold, and the paths of all partitions. When there is
 //! none for a worker's part of a file, files that nobody writes to are ended.
