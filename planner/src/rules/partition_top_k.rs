@@ -35,7 +35,10 @@ pub(crate) fn partition_top_k(plan: Plan) -> Result<(Plan, bool)> {
             if let Some((column, count)) = at_most(condition)
                 && let Some((window, first)) = first_rows(&plan, &readers, *input, column, count)?
             {
-                below.entry(window).or_insert(first);
+                let known = below.entry(window).or_insert_with(|| first.clone());
+                if tightness(&first) < tightness(known) {
+                    *known = first;
+                }
             }
         }
     }
@@ -56,6 +59,16 @@ pub(crate) fn partition_top_k(plan: Plan) -> Result<(Plan, bool)> {
         moved.push(added);
     }
     Ok((out, true))
+}
+
+/// Less for what lets through fewer rows: of as many, peers let more through than rows do.
+fn tightness(first: &PartitionTopK) -> (u64, u8) {
+    let of = match first.counted {
+        Counted::Rows => 0,
+        Counted::Others => 1,
+        Counted::Groups => 2,
+    };
+    (first.count, of)
 }
 
 fn as_spec<S: 'static>(node: &Node) -> Option<&S> {
@@ -164,7 +177,7 @@ mod tests {
     }
 
     /// A filter over a projection over a window: the call's column comes out first.
-    fn plan(calls: Vec<WindowCall>, op: CompareOp, most: i64, readers: usize) -> Plan {
+    fn plan(calls: Vec<WindowCall>, op: CompareOp, most: &[i64], readers: usize) -> Plan {
         let mut plan = Plan::new();
         let field = |name: &str| Field::new(name, DataType::Int64, true);
         let schema = Schema::new(vec![field("a"), field("b")]);
@@ -177,12 +190,12 @@ mod tests {
         let names = vec!["n".into(), "a".into()];
         let project = plan.add(Arc::new(Project { exprs, names }), &[window]).expect("fits");
         for _ in 0..readers {
-            let condition = Expr::Compare {
+            let condition = |&most: &i64| Expr::Compare {
                 op,
                 left: Box::new(Expr::column(0, DataType::Int64)),
                 right: Box::new(Expr::Literal(Literal::int(most))),
             };
-            let filter = Filter { conditions: vec![condition] };
+            let filter = Filter { conditions: most.iter().map(condition).collect() };
             plan.add(Arc::new(filter), &[project]).expect("fits");
         }
         plan
@@ -191,6 +204,10 @@ mod tests {
     const OVER: Over = Over { partition: 1, order: 2 };
 
     fn limit(calls: Vec<WindowCall>, op: CompareOp, most: i64) -> Option<String> {
+        limits(calls, op, &[most])
+    }
+
+    fn limits(calls: Vec<WindowCall>, op: CompareOp, most: &[i64]) -> Option<String> {
         let (plan, fired) = partition_top_k(plan(calls, op, most, 1)).expect("fits");
         let text = plan.explain().expect("explains");
         let line = text.lines().find(|line| line.contains("partition_top_k"));
@@ -212,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn the_tightest_of_several_conditions_counts() {
+        for most in [[100, 1, 7], [1, 100, 7]] {
+            let rank = call(WindowKind::Rank, OVER);
+            let found = limits(vec![rank], CompareOp::LessOrEqual, &most).expect("first rows");
+            assert!(found.ends_with("rows with peers: 1"), "{found}");
+        }
+    }
+
+    #[test]
     fn windows_that_others_read_or_that_see_rows_behind_get_all_rows() {
         let number = || call(WindowKind::RowNumber, OVER);
         assert_eq!(limit(vec![number()], CompareOp::Greater, 4), None);
@@ -221,7 +247,7 @@ mod tests {
         assert_eq!(limit(vec![number(), lead], CompareOp::Less, 4), None);
         let other = call(WindowKind::Rank, Over { partition: 0, order: 2 });
         assert_eq!(limit(vec![number(), other], CompareOp::Less, 4), None);
-        let twice = plan(vec![number()], CompareOp::Less, 4, 2);
+        let twice = plan(vec![number()], CompareOp::Less, &[4], 2);
         assert!(!partition_top_k(twice).expect("fits").1);
     }
 }
