@@ -43,14 +43,12 @@ fn nothing() -> SetExpr {
 
 /// Whether the union of sets, or of bags; nothing for other operations.
 fn is_set_union(expr: &SetExpr) -> Option<bool> {
-    match expr {
-        SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, .. } => {
-            match set_quantifier {
-                SetQuantifier::All => Some(false),
-                SetQuantifier::Distinct | SetQuantifier::None => Some(true),
-                _ => None,
-            }
-        }
+    let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, .. } = expr else {
+        return None;
+    };
+    match set_quantifier {
+        SetQuantifier::All => Some(false),
+        SetQuantifier::Distinct | SetQuantifier::None => Some(true),
         _ => None,
     }
 }
@@ -76,30 +74,14 @@ fn balanced_chain(chain: SetExpr) -> SetExpr {
         _ => SetQuantifier::All,
     };
     let (mut parts, mut rest) = (Vec::new(), chain);
-    loop {
-        match rest {
-            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right }
-                if kind.is_some() && is_set_kind(set_quantifier) == kind =>
-            {
-                parts.push(*right);
-                rest = *left;
-            }
-            first => {
-                parts.push(first);
-                break;
-            }
-        }
+    while kind.is_some() && is_set_union(&rest) == kind {
+        let SetExpr::SetOperation { left, right, .. } = rest else { break };
+        parts.push(*right);
+        rest = *left;
     }
+    parts.push(rest);
     parts.reverse();
     joined(parts, quantifier)
-}
-
-fn is_set_kind(quantifier: SetQuantifier) -> Option<bool> {
-    match quantifier {
-        SetQuantifier::All => Some(false),
-        SetQuantifier::Distinct | SetQuantifier::None => Some(true),
-        _ => None,
-    }
 }
 
 fn joined(mut parts: Vec<SetExpr>, set_quantifier: SetQuantifier) -> SetExpr {
