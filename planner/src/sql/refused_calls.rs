@@ -1,5 +1,6 @@
-//! What is wrong with calls of functions that exist in the syntax tree alone (see `synonyms`): the
-//! binder would say of a call that meant nothing that there is no function of its name.
+//! What is wrong with calls of functions that exist in the syntax tree alone (see `synonyms` and
+//! `structs`): the binder would say of a call that meant nothing that there is no function of its
+//! name.
 
 use datafusion_sql::sqlparser::ast::{Expr, Function};
 
@@ -10,10 +11,12 @@ use super::syntax::{plain_name, written};
 /// What is wrong with a call by a name that has been written out where it had a meaning.
 pub(super) fn what_is_wrong(function: &Function) -> Option<String> {
     let name = plain_name(&function.name)?.to_ascii_lowercase();
-    if !is_synonym(&name) {
-        return None;
-    }
-    let takes = takes(&name)?;
+    let takes = match name.as_str() {
+        "struct_pack" => "named values, struct_pack(name := value)",
+        "struct_extract" => "a structure and the name of a field",
+        name if is_synonym(name) => takes(name)?,
+        _ => return None,
+    };
     let Some(args) = plain_args(function) else {
         return Some(format!("{name} takes {takes}, without DISTINCT, FILTER or OVER"));
     };

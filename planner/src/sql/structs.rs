@@ -4,9 +4,10 @@
 //! The binder knows names behind names by itself, `s.a` and `t.s.a`.
 
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Subscript, Value,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Subscript, Value,
 };
 
+use super::synonyms::plain_args;
 use super::syntax::{call, plain_name, text, written};
 use super::using::plain;
 
@@ -37,20 +38,10 @@ fn meaning(expr: &mut Expr) -> Option<Expr> {
         }
         Expr::Function(function) => {
             let name = plain_name(&function.name).unwrap_or_default();
-            let FunctionArguments::List(list) = &function.args else { return None };
             if name.eq_ignore_ascii_case("struct_pack") {
-                let fields = list.args.iter().map(named).collect::<Option<Vec<_>>>();
-                structure(fields.filter(|fields| !fields.is_empty())?.into_iter())
+                structure(named_args(function)?.into_iter())
             } else if name.eq_ignore_ascii_case("struct_extract") {
-                let mut args = list.args.iter().filter_map(|arg| match arg {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
-                    _ => None,
-                });
-                let (Some(value), Some(part), None) = (args.next(), args.next(), args.next())
-                else {
-                    return None;
-                };
-                call(PART, vec![value, part])
+                call(PART, plain_args(function).filter(|args| args.len() == 2)?)
             } else {
                 return None;
             }
@@ -72,6 +63,18 @@ fn meaning(expr: &mut Expr) -> Option<Expr> {
 fn structure<'a>(fields: impl Iterator<Item = (String, &'a Expr)>) -> Expr {
     let args = fields.flat_map(|(name, value)| [text(&name), value.clone()]);
     call("named_struct", args.collect())
+}
+
+/// The arguments of a call that is nothing but one, all of which have names.
+fn named_args(function: &Function) -> Option<Vec<(String, &Expr)>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let is_plain = function.over.is_none()
+        && function.filter.is_none()
+        && function.within_group.is_empty()
+        && list.duplicate_treatment.is_none()
+        && list.clauses.is_empty();
+    let fields = list.args.iter().map(named).collect::<Option<Vec<_>>>();
+    fields.filter(|fields| is_plain && !fields.is_empty())
 }
 
 /// The name and the value of `name := value`.
