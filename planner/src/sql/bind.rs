@@ -19,6 +19,7 @@ use super::context::Binder;
 use super::diagnose::to_error;
 use super::enclosing::{is_senseless, second_reading};
 use super::grouping::ResolveGrouping;
+use super::names::other_name;
 use super::placeholders::fill_plan;
 use super::relations::finished;
 use super::script::{Statement, statements};
@@ -124,17 +125,11 @@ pub(crate) fn shaped(
 
 /// Names of which equal ones are told apart by a number.
 fn distinct<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
-    let mut taken: HashSet<String> = HashSet::new();
-    let all: HashSet<&String> = names.clone().collect();
-    let name = |wanted: &String| {
-        let mut name = wanted.clone();
-        let mut number = 0;
-        while taken.contains(&name) || (number > 0 && all.contains(&name)) {
-            number += 1;
-            name = format!("{wanted}_{number}");
-        }
-        taken.insert(name.clone());
-        name
+    let mut taken: HashSet<String> = names.clone().cloned().collect();
+    let mut seen: HashSet<&String> = HashSet::new();
+    let name = |wanted: &'a String| match seen.insert(wanted) {
+        true => wanted.clone(),
+        false => other_name(wanted, &mut taken),
     };
     names.map(name).collect()
 }

@@ -4,36 +4,64 @@
 //! the names of tables in it, and refuse two that are equal. Sound: an alias changes no value, and
 //! the binder looks through it when ORDER BY repeats the expression.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use datafusion_sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, Value};
+use datafusion_sql::sqlparser::ast::{
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+};
 
 use super::using::plain;
 
 /// Characters of an expression that go into its column's name.
 const LENGTH_MAX: usize = 200;
 
+/// Gives the second of two columns of one name in a SELECT list another, where one of them has it
+/// from an alias. ORDER BY means the last alias of a name.
+pub(super) fn name_aliases(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for (name, alias) in rename(select, true) {
+        follow_in_order(query, &name, &alias);
+    }
+}
+
+/// Makes the name of a column alone another one in a query's ORDER BY.
+pub(super) fn follow_in_order(query: &mut Query, name: &str, other: &str) {
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
+    else {
+        return;
+    };
+    for key in keys {
+        if let Expr::Identifier(ident) = &mut key.expr
+            && plain(ident) == name
+        {
+            (ident.value, ident.quote_style) = (other.to_string(), Some('"'));
+        }
+    }
+}
+
+/// A name with a number behind it that no other column has.
+pub(super) fn other_name(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut number = 1;
+    while !taken.insert(format!("{name}_{number}")) {
+        number += 1;
+    }
+    format!("{name}_{number}")
+}
+
 /// Names the columns of one SELECT list. Equal names are told apart by a number.
 pub(super) fn name_columns(select: &mut Select) {
-    rename(select, &|item| matches!(item, SelectItem::ExprWithAlias { .. }));
     let mut taken: HashSet<String> = select.projection.iter().filter_map(given_name).collect();
     let mut columns: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let mut written = written(expr);
-        if let Some(name) = column_name(expr) {
+        let written = written(expr);
+        let name = match column_name(expr) {
             // A column has a name, except for the second time.
-            if columns.insert(written) {
-                continue;
-            }
-            written = name;
-        }
-        let mut name = written.clone();
-        let mut number = 0;
-        while !taken.insert(name.clone()) {
-            number += 1;
-            name = format!("{written}_{number}");
-        }
+            Some(_) if columns.insert(written.clone()) => continue,
+            Some(name) => other_name(&name, &mut taken),
+            None if taken.insert(written.clone()) => written,
+            None => other_name(&written, &mut taken),
+        };
         let expr = std::mem::replace(expr, Expr::value(Value::Null));
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
     }
@@ -41,33 +69,40 @@ pub(super) fn name_columns(select: &mut Select) {
 
 /// Tells the columns of a part of a set operation apart, which are looked for by their names.
 pub(super) fn name_apart(select: &mut Select) {
-    rename(select, &|item| given_name(item).is_some());
+    rename(select, false);
 }
 
-/// Gives the second column of a name, and those behind it, others, if they are like that.
-fn rename(select: &mut Select, is_so: &dyn Fn(&SelectItem) -> bool) {
+/// Gives the second column of a name, and those behind it, others. `with_alias`: only where an
+/// alias gives the name to one of them. Returns what last aliases of a name became, with the name.
+fn rename(select: &mut Select, with_alias: bool) -> HashMap<String, String> {
+    let mut last = HashMap::new();
     let given: Vec<String> = select.projection.iter().filter_map(given_name).collect();
     let mut taken: HashSet<String> = given.iter().cloned().collect();
     if taken.len() == given.len() {
-        return;
+        return last;
     }
     let mut seen: HashSet<String> = HashSet::new();
+    let mut aliases: HashSet<String> = HashSet::new();
     for item in &mut select.projection {
         let Some(given) = given_name(item) else { continue };
-        if seen.insert(given.clone()) || !is_so(item) {
+        let is_alias = matches!(item, SelectItem::ExprWithAlias { .. });
+        if is_alias {
+            aliases.insert(given.clone());
+        }
+        if seen.insert(given.clone()) || (with_alias && !aliases.contains(&given)) {
             continue;
         }
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
             continue;
         };
-        let mut number = 1;
-        while !taken.insert(format!("{given}_{number}")) {
-            number += 1;
-        }
+        let other = other_name(&given, &mut taken);
         let expr = std::mem::replace(expr, Expr::value(Value::Null));
-        let alias = Ident::with_quote('"', format!("{given}_{number}"));
-        *item = SelectItem::ExprWithAlias { expr, alias };
+        *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', &other) };
+        if is_alias {
+            last.insert(given, other);
+        }
     }
+    last
 }
 
 /// The name that an alias or a column gives.

@@ -43,7 +43,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
-use super::names::name_columns;
+use super::names::{name_aliases, name_columns};
 use super::{
     chains, concatenation, grouping_items, intervals, row_values, structs, synonyms, using, windows,
 };
@@ -163,6 +163,7 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        name_aliases(query);
         chains::write_out(query);
         let Some(with) = query.with.as_mut().filter(|with| !with.recursive) else {
             return ControlFlow::Continue(());
@@ -303,7 +304,8 @@ pub(super) fn name_query(query: &mut Box<Query>, name: &str) {
     }
 }
 
-fn select_from_one_row(name: &str) -> Option<Box<Query>> {
+/// `SELECT * FROM (SELECT 1) AS name`.
+pub(super) fn select_from_one_row(name: &str) -> Option<Box<Query>> {
     let text = format!("SELECT * FROM (SELECT 1) AS {name}");
     match DFParser::parse_sql(&text).ok()?.pop_front()? {
         Statement::Statement(sql) => match *sql {
