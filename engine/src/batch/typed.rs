@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float32Array, Float64Array, PrimitiveArray,
-    make_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, DynComparator, Float32Array, Float64Array,
+    PrimitiveArray, make_array, make_comparator,
 };
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::SortOptions;
@@ -152,6 +152,19 @@ pub fn float_key(value: f64) -> f64 {
 /// How values of nested types are ordered: ascending, and NULL behind all values, also those that
 /// are elements.
 pub const NESTED_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };
+
+/// The comparison of the values of one array with those of another in [`NESTED_ORDER`], by their
+/// places: numbers at any depth compare as [`float_key`] has them, NULL equals NULL.
+///
+/// # Errors
+/// `Input` when values of the types cannot be compared.
+pub fn nested_order(left: &ArrayRef, right: &ArrayRef) -> Result<DynComparator> {
+    let (left, right) = (with_float_keys(left)?, with_float_keys(right)?);
+    make_comparator(&left, &right, NESTED_ORDER).map_err(|_| {
+        let (left, right) = (left.data_type(), right.data_type());
+        Error::input(format!("values of type {left} cannot be compared with those of {right}"))
+    })
+}
 
 /// The `arrow-row` converter for one column of this type, in [`NESTED_ORDER`].
 ///

@@ -1,19 +1,17 @@
 //! `x = ANY (list)`: TRUE when an element is equal, else NULL when one is NULL or `x` is, else
 //! FALSE, as of an empty list.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, make_comparator};
-use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::BooleanArray;
+use arrow::datatypes::DataType;
 use datafusion_common::{Result, exec_err, plan_err};
-use datafusion_expr::type_coercion::binary::comparison_coercion;
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::each::{is_constant, results};
+use super::search::{Search, element_of, searched};
 
 /// What the function is called in the syntax tree.
 pub(crate) const EQUALS_ANY: &str = "equals_any";
@@ -48,71 +46,36 @@ impl ScalarUDFImpl for EqualsAny {
             [list, value] => (list, value),
             _ => return plan_err!("= ANY takes a value and a list"),
         };
-        let element = match list {
-            DataType::List(field)
-            | DataType::LargeList(field)
-            | DataType::FixedSizeList(field, _) => field.data_type(),
-            DataType::Null => value,
-            other => return plan_err!("= ANY takes a list or a subquery, not {other}"),
+        let Some(element) = element_of(list) else {
+            return plan_err!("= ANY takes a list or a subquery, not {list}");
         };
-        match common(element, value) {
-            Some(common) => Ok(vec![DataType::new_list(common.clone(), true), common]),
+        match searched(list, value) {
+            Some((list, value)) => Ok(vec![list, value]),
             None => plan_err!("{value} cannot be compared with elements of {element}"),
         }
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_constant = is_constant(&call.args);
-        let [lists, values] = &ColumnarValue::values_to_arrays(&call.args)?[..] else {
+        let [lists, values] = &call.args[..] else {
             return exec_err!("= ANY takes a value and a list");
         };
-        results(Arc::new(found(lists, values)?), is_constant)
+        let search = Search::new(lists, values)?;
+        let rows = if is_constant { 1 } else { call.number_rows };
+        let found: BooleanArray = (0..rows).map(|row| is_any(&search, row)).collect();
+        results(Arc::new(found), is_constant)
     }
 }
 
-/// The type that an element and a value are compared as; a double meets a decimal as a double.
-fn common(element: &DataType, value: &DataType) -> Option<DataType> {
-    let types = [element, value];
-    if types.iter().any(|t| t.is_floating()) && types.iter().any(|t| t.is_decimal()) {
-        return Some(DataType::Float64);
+fn is_any(search: &Search, row: usize) -> Option<bool> {
+    let mut places = search.places(row)?;
+    if places.is_empty() {
+        return Some(false);
     }
-    if element == value { Some(value.clone()) } else { comparison_coercion(element, value) }
-}
-
-fn found(lists: &ArrayRef, values: &ArrayRef) -> Result<BooleanArray> {
-    let lists = lists.as_list::<i32>();
-    let elements = one_zero(lists.values());
-    let is_null = elements.logical_nulls();
-    let is_null = |at: usize| is_null.as_ref().is_some_and(|nulls| nulls.is_null(at));
-    let order = make_comparator(&elements, &one_zero(values), SortOptions::default())?;
-    let offsets = lists.value_offsets();
-    let found = offsets.windows(2).enumerate().map(|(row, ends)| {
-        let places = ends[0] as usize..ends[1] as usize;
-        if lists.is_null(row) || values.is_null(row) && !places.is_empty() {
-            return None;
-        }
-        let mut has_null = false;
-        for at in places {
-            if is_null(at) {
-                has_null = true;
-            } else if order(at, row) == Ordering::Equal {
-                return Some(true);
-            }
-        }
-        (!has_null).then_some(false)
-    });
-    Ok(found.collect())
-}
-
-/// Floating-point numbers of which no zero is negative; others as they are.
-fn one_zero(values: &ArrayRef) -> ArrayRef {
-    match values.data_type() {
-        DataType::Float32 => {
-            Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| x + 0.0))
-        }
-        DataType::Float64 => {
-            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| x + 0.0))
-        }
-        _ => values.clone(),
+    if search.is_null_value(row) {
+        return None;
     }
+    let has_null = search.has_null(places.clone());
+    let is_found = places.any(|place| search.is_value(place, row));
+    (is_found || !has_null).then_some(is_found)
 }

@@ -1,19 +1,19 @@
 //! greatest() of lists in the order that they have everywhere else, elements that are NULL behind
 //! all others: the borrowed one has them in front.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, make_comparator};
-use arrow::compute::SortOptions;
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
+use gristmill_engine::batch::nested_order;
 
 use super::each::{is_constant, results};
+use super::user::to_front_end;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Greatest {
@@ -62,10 +62,9 @@ impl ScalarUDFImpl for Greatest {
 
 /// The greater of two values each; a NULL is none.
 fn greater(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
-    let options = SortOptions { descending: false, nulls_first: false };
-    let order = make_comparator(left, right, options)?;
+    let order = nested_order(left, right).map_err(to_front_end)?;
     let is_left = |row: usize| match (left.is_valid(row), right.is_valid(row)) {
-        (true, true) => order(row, row) != Ordering::Less,
+        (true, true) => order(row, row).is_ge(),
         (is_valid, _) => is_valid,
     };
     let is_left: BooleanArray = (0..left.len()).map(|row| Some(is_left(row))).collect();

@@ -2,7 +2,8 @@
 //!
 //! * Some are NULL when a list is.
 //! * Of lists as sets, in which no NULL is (`array_distinct`, `array_intersect`, and whether a list
-//!   has some or all of the elements of another), NULL is never found, and nobody asks for it.
+//!   has some or all of the elements of another), NULL is never found, and nobody asks for it. In
+//!   them there is one zero, and one NaN.
 
 use std::sync::Arc;
 
@@ -14,8 +15,10 @@ use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
+use gristmill_engine::batch::with_float_keys;
 
 use super::each::{each, is_constant, results};
+use super::user::to_front_end;
 
 /// A function with arguments that are lists, by their places.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -25,11 +28,13 @@ struct ListNulls {
     strict: &'static [usize],
     /// It sees these without their elements that are NULL.
     sets: &'static [usize],
+    /// It sees equal numbers as identical ones.
+    identical: bool,
 }
 
 /// The function, and NULL where one of the arguments at these places is.
 pub(crate) fn strict(inner: Arc<ScalarUDF>, strict: &'static [usize]) -> ScalarUDF {
-    ScalarUDF::from(ListNulls { inner, strict, sets: &[] })
+    ScalarUDF::from(ListNulls { inner, strict, sets: &[], identical: false })
 }
 
 /// The function over lists as sets; itself when it is none of these.
@@ -37,11 +42,12 @@ pub(super) fn of_sets(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     let (strict, sets): (&'static [usize], &'static [usize]) = match inner.name() {
         "array_distinct" => (&[], &[0]),
         "array_intersect" => (&[], &[0, 1]),
+        "array_except" | "array_union" => (&[], &[]),
         // The borrowed ones find nothing in a list that is NULL.
         "array_has_all" | "array_has_any" => (&[0, 1], &[1]),
         _ => return inner,
     };
-    Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets }))
+    Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets, identical: true }))
 }
 
 impl ScalarUDFImpl for ListNulls {
@@ -77,6 +83,11 @@ impl ScalarUDFImpl for ListNulls {
         for &at in self.sets {
             if let Some(list) = call.args.get_mut(at) {
                 *list = each(list, known)?;
+            }
+        }
+        if self.identical {
+            for list in &mut call.args {
+                *list = each(list, |list| with_float_keys(list).map_err(to_front_end))?;
             }
         }
         // Not by the shell around the functions, which asks for lists whose elements are called as

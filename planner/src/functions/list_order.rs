@@ -4,16 +4,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, make_comparator};
-use arrow::compute::SortOptions;
+use arrow::array::{Array, BooleanArray};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
+use gristmill_engine::batch::nested_order;
 
 use super::each::{is_constant, results};
+use super::user::to_front_end;
 
 /// A comparison of two nested values of one type.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -81,8 +82,7 @@ impl ScalarUDFImpl for ListOrder {
         let [left, right] = &arrays[..] else {
             return exec_err!("{} takes two operands", self.name());
         };
-        let options = SortOptions { descending: false, nulls_first: false };
-        let order = make_comparator(left, right, options)?;
+        let order = nested_order(left, right).map_err(to_front_end)?;
         let holds = |ordering: Ordering| match self.op {
             Operator::Lt => ordering.is_lt(),
             Operator::LtEq => ordering.is_le(),

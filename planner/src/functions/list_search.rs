@@ -2,24 +2,29 @@
 //! (`list_position`).
 //!
 //! * The elements and the value meet as the operands of `=` do: the borrowed functions refuse
-//!   some numbers of two types.
-//! * Elements that are NULL are equal to nothing: the borrowed search of a constant list becomes
-//!   an IN, which is NULL where the list has a NULL and not the value.
+//!   some numbers of two types, and tell the zeros of floating-point numbers apart.
+//! * Elements that are NULL are equal to nothing but, where positions are asked for, NULL: a search
+//!   of constants or of a few values in brackets becomes comparisons that know them.
 //! * Positions are integers with a sign, as those of rows are.
 
 use std::sync::Arc;
 
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion_common::{Result, ScalarValue, plan_err};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, Int64Builder, ListBuilder};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion_expr::type_coercion::binary::BinaryTypeCoercer;
+use datafusion_expr::utils::disjunction;
 use datafusion_expr::{
     ColumnarValue, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility, in_list,
+    Signature, Volatility, binary_expr, in_list, when,
 };
 
-use super::each::each;
+use super::each::{is_constant, results};
+use super::is_random;
+use super::search::{Search, element_of, searched};
+
+/// The most values in brackets that are compared one by one.
+const COMPARED_MAX: usize = 16;
 
 /// A borrowed function that searches a list.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -67,19 +72,14 @@ impl ScalarUDFImpl for ListSearch {
             }
             _ => return plan_err!("{} takes a list and a value", self.name()),
         };
-        let (list, value) = match (list, element_of(list)) {
-            (list, _) if list.is_null() => (list.clone(), value.clone()),
-            (list, Some(element)) if value.is_null() => (list.clone(), element.clone()),
-            (list, Some(element)) => {
-                let Some(common) = common(element, value) else {
-                    return plan_err!(
-                        "{}: the elements are {element}, and no {value} is equal to one of them",
-                        self.name()
-                    );
-                };
-                (list_of(list, &common), common)
-            }
-            _ => return plan_err!("{} takes a list and a value, not {list}", self.name()),
+        let Some(element) = element_of(list) else {
+            return plan_err!("{} takes a list and a value, not {list}", self.name());
+        };
+        let Some((list, value)) = searched(list, value) else {
+            return plan_err!(
+                "{}: the elements are {element}, and no {value} is equal to one of them",
+                self.name()
+            );
         };
         Ok([list, value].into_iter().chain(from).collect())
     }
@@ -92,62 +92,111 @@ impl ScalarUDFImpl for ListSearch {
         Ok(Arc::new(Field::new(self.name(), self.type_of_result(), true)))
     }
 
-    /// A search of a few constants is an IN of those that are not NULL.
-    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        if let [Expr::Literal(list @ ScalarValue::List(_), _), value] = &args[..]
-            && self.name() == "array_has"
-            && !list.is_null()
-        {
-            let elements = ScalarValue::convert_array_to_scalar_vec(&list.to_array()?)?;
-            let known = elements.into_iter().flatten().flatten().filter(|e| !e.is_null());
-            let known: Vec<Expr> = known.map(|e| Expr::Literal(e, None)).collect();
-            if !known.is_empty() {
-                return Ok(ExprSimplifyResult::Simplified(in_list(value.clone(), known, false)));
-            }
-        }
-        Ok(ExprSimplifyResult::Original(args))
+    /// A search of a few constants is an IN of those that are not NULL, one of a few other values
+    /// is their comparisons; the value that is searched is in each of them.
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let compared = match &args[..] {
+            [list, value] if self.name() == "array_has" && !is_random(value) => match list {
+                Expr::Literal(list @ ScalarValue::List(_), _) => in_constants(list, value)?,
+                Expr::ScalarFunction(call) if call.func.name() == "make_array" => {
+                    in_brackets(&call.args, value, info)?
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(compared.map_or(ExprSimplifyResult::Original(args), ExprSimplifyResult::Simplified))
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let found = self.borrowed.inner().invoke_with_args(call)?;
-        match self.name() {
-            "array_has" => Ok(found),
-            _ => each(&found, |found| Ok(cast(found, &self.type_of_result())?)),
+        let is_constant = is_constant(&call.args);
+        let rows = if is_constant { 1 } else { call.number_rows };
+        let [lists, values, from @ ..] = &call.args[..] else {
+            return exec_err!("{} takes a list and a value", self.name());
+        };
+        let search = Search::new(lists, values)?;
+        let found = match (self.name(), from) {
+            ("array_has", _) => Arc::new(has(&search, rows)),
+            ("array_position", []) => position(&search, None, rows)?,
+            ("array_position", [from, ..]) => {
+                let from = from.to_array(rows)?;
+                position(&search, Some(from.as_primitive::<Int64Type>()), rows)?
+            }
+            _ => positions(&search, rows),
+        };
+        results(found, is_constant)
+    }
+}
+
+fn in_constants(list: &ScalarValue, value: &Expr) -> Result<Option<Expr>> {
+    if list.is_null() {
+        return Ok(None);
+    }
+    let elements = ScalarValue::convert_array_to_scalar_vec(&list.to_array()?)?;
+    let known = elements.into_iter().flatten().flatten().filter(|e| !e.is_null());
+    let known: Vec<Expr> = known.map(|e| Expr::Literal(e, None)).collect();
+    Ok((!known.is_empty()).then(|| in_list(value.clone(), known, false)))
+}
+
+/// Only of a value that costs nothing, and NULL where that is.
+fn in_brackets(elements: &[Expr], value: &Expr, info: &SimplifyContext) -> Result<Option<Expr>> {
+    let is_at_hand = matches!(value, Expr::Column(_) | Expr::Literal(..));
+    let is_null = matches!(value, Expr::Literal(value, _) if value.is_null());
+    let wanted = info.get_data_type(value)?;
+    for element in elements {
+        if is_random(element) || info.get_data_type(element)? != wanted {
+            return Ok(None);
         }
     }
-}
-
-fn element_of(list: &DataType) -> Option<&DataType> {
-    match list {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field) => Some(field.data_type()),
-        _ => None,
+    if !is_at_hand || is_null || elements.len() > COMPARED_MAX {
+        return Ok(None);
     }
+    let is_value =
+        |element: &Expr| binary_expr(element.clone(), Operator::IsNotDistinctFrom, value.clone());
+    let Some(any) = disjunction(elements.iter().map(is_value)) else { return Ok(None) };
+    Ok(Some(match info.nullable(value)? {
+        true => when(value.clone().is_not_null(), any).end()?,
+        false => any,
+    }))
 }
 
-/// The list with elements of this type, which are in a list without a fixed size.
-fn list_of(list: &DataType, element: &DataType) -> DataType {
-    match list {
-        DataType::List(field) if field.data_type() == element => list.clone(),
-        DataType::LargeList(_) | DataType::LargeListView(_) => {
-            DataType::new_large_list(element.clone(), true)
+fn has(search: &Search, rows: usize) -> BooleanArray {
+    let has = |row| {
+        let mut places = search.places(row).filter(|_| !search.is_null_value(row))?;
+        Some(places.any(|place| search.is_value(place, row)))
+    };
+    (0..rows).map(has).collect()
+}
+
+/// Where a value is first in a list, from a place of it on.
+fn position(search: &Search, from: Option<&Int64Array>, rows: usize) -> Result<ArrayRef> {
+    let mut found = Int64Builder::with_capacity(rows);
+    for row in 0..rows {
+        let Some(places) = search.places(row) else {
+            found.append_null();
+            continue;
+        };
+        let from = from.map_or(1, |from| if from.is_null(row) { 0 } else { from.value(row) });
+        let Some(skipped) = from.checked_sub(1).and_then(|n| usize::try_from(n).ok()) else {
+            return exec_err!("array_position: {from} is no place to search from, 1 is the first");
+        };
+        let rest = (places.start.saturating_add(skipped)..places.end)
+            .find(|&place| search.is_value(place, row));
+        found.append_option(rest.map(|place| (place - places.start + 1) as i64));
+    }
+    Ok(Arc::new(found.finish()))
+}
+
+fn positions(search: &Search, rows: usize) -> ArrayRef {
+    let mut found = ListBuilder::new(Int64Builder::new());
+    for row in 0..rows {
+        let places = search.places(row);
+        for (at, place) in places.clone().into_iter().flatten().enumerate() {
+            if search.is_value(place, row) {
+                found.values().append_value(at as i64 + 1);
+            }
         }
-        _ => DataType::new_list(element.clone(), true),
+        found.append(places.is_some());
     }
-}
-
-/// What an element and a value are compared as. A decimal meets a double as a double.
-fn common(element: &DataType, value: &DataType) -> Option<DataType> {
-    if element == value || element.is_null() {
-        return Some(value.clone());
-    }
-    let has_double = element.is_floating() || value.is_floating();
-    if has_double && (element.is_decimal() || value.is_decimal()) {
-        return Some(DataType::Float64);
-    }
-    let common = BinaryTypeCoercer::new(element, &Operator::Eq, value).get_input_types().ok();
-    common.and_then(|(element, value)| (element == value).then_some(element))
+    Arc::new(found.finish())
 }

@@ -13,8 +13,8 @@
 //!   of what functions make; `window`: window functions.
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
-//! * `list_search`: values in lists; `list_element`: elements by their index; `greatest` and
-//!   `list_order`: lists in order.
+//! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
+//!   their index; `list_sort`: elements in order; `greatest` and `list_order`: lists in order.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
 //!   find in texts.
@@ -35,6 +35,7 @@ mod list_element;
 mod list_nulls;
 mod list_order;
 mod list_search;
+mod list_sort;
 mod list_text;
 mod named_cast;
 mod now;
@@ -42,6 +43,7 @@ mod null_if;
 mod opaque;
 mod positions;
 mod regexp;
+mod search;
 mod seconds;
 mod series;
 mod several;
@@ -108,6 +110,7 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
         "greatest" => greatest::greatest(borrowed),
+        "array_sort" => list_sort::list_sort(borrowed),
         "substr" => substring::substring(borrowed),
         "array_element" => list_element::list_element(borrowed),
         _ => list_search::list_search(&borrowed)

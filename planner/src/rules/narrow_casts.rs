@@ -102,9 +102,9 @@ impl Digits {
                 Digits::Bits { bits, is_signed },
                 Digits::Bits { bits: other, is_signed: has_sign },
             ) => bits >= other && (is_signed || !has_sign),
-            // 63 bits have up to 19 digits, 64 up to 20.
             (Digits::Decimal { whole, fraction }, Digits::Bits { bits, .. }) => {
-                fraction >= 0 && whole >= bits * 30_103 / 100_000 + 1
+                // 63 bits have up to 19 digits, 64 up to 20.
+                fraction >= 0 && whole > bits * 30_103 / 100_000
             }
             (Digits::Bits { .. }, Digits::Decimal { .. }) => false,
             (

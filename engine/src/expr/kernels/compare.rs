@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, make_comparator};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, Float16Type, Float32Type, i256};
@@ -14,8 +14,8 @@ use super::decimal::{digits, to_256};
 use super::native::{Native, native};
 use super::rows::{Values, bits, keep};
 use super::{ArrowOperand, Operand, text_compare, union_nulls};
-use crate::batch::NESTED_ORDER;
-use crate::error::{Error, Result};
+use crate::batch::nested_order;
+use crate::error::Result;
 use crate::expr::CompareOp;
 
 /// `left op right` in every row; NULL where an operand is, except for the DISTINCT operators.
@@ -257,8 +257,7 @@ fn as_doubles(array: &ArrayRef) -> Option<Float64Array> {
 
 /// Lists and structures, element by element; NULL elements equal each other and come last.
 fn nested(op: CompareOp, left: &Operand, right: &Operand, rows: usize) -> Result<Compared> {
-    let order = make_comparator(&left.array, &right.array, NESTED_ORDER)
-        .map_err(|e| Error::internal(e.to_string()))?;
+    let order = nested_order(&left.array, &right.array)?;
     let row = |operand: &Operand, row: usize| if operand.constant { 0 } else { row };
     let holds = |ordering: Ordering| match op {
         CompareOp::Equal | CompareOp::NotDistinct => ordering.is_eq(),

@@ -1,5 +1,6 @@
 //! Lists of texts that a pattern makes of one: regexp_extract_all(), what matches or a group of it,
-//! and regexp_split_to_array(), what is between the matches.
+//! and regexp_split_to_array(), what is between the matches. As in PostgreSQL, a match of nothing
+//! splits no text at its ends, nor right behind another match.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use datafusion_common::{Result, plan_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use regex::Regex;
 
 use super::super::each::{is_constant, results};
 use super::extract::{searched, taken};
@@ -113,7 +115,7 @@ fn between(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let mut patterns = Patterns::new(patterns, options.first());
         for row in 0..texts.len() {
             if let (Some(regex), true) = (patterns.at(row)?, texts.is_valid(row)) {
-                regex.split(texts.value(row)).for_each(|part| out.values().append_value(part));
+                parts(regex, texts.value(row), |part| out.values().append_value(part));
                 out.append(true);
             } else {
                 out.append_null();
@@ -121,4 +123,40 @@ fn between(arguments: &[ArrayRef]) -> Result<ArrayRef> {
         }
     }
     Ok(Arc::new(out.finish()))
+}
+
+fn parts<'t>(regex: &Regex, text: &'t str, mut take: impl FnMut(&'t str)) {
+    let mut start = 0;
+    for found in regex.find_iter(text) {
+        if !found.is_empty() || (found.start() > start && found.start() < text.len()) {
+            take(&text[start..found.start()]);
+            start = found.end();
+        }
+    }
+    take(&text[start..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_of_nothing_split_between_two_characters_only() {
+        for (text, pattern, expected) in [
+            ("abc", "", vec!["a", "b", "c"]),
+            ("", "", vec![""]),
+            ("", "x", vec![""]),
+            ("aXbX", "X", vec!["a", "b", ""]),
+            ("XaXbX", "X", vec!["", "a", "b", ""]),
+            ("axxbc", "x*", vec!["a", "b", "c"]),
+            ("abc", "^|$", vec!["abc"]),
+            ("ab cd", r"\b", vec!["ab", " ", "cd"]),
+            ("äöü", "", vec!["ä", "ö", "ü"]),
+        ] {
+            let regex = Regex::new(pattern).expect(pattern);
+            let mut found = Vec::new();
+            parts(&regex, text, |part| found.push(part));
+            assert_eq!(found, expected, "{text:?} by {pattern:?}");
+        }
+    }
 }

@@ -39,6 +39,6 @@ pub(super) fn checked(name: &str, given: &ArrayRef, rows: usize, wanted: &DataTy
 }
 
 /// An error of ours on its way through the front end.
-pub(super) fn to_front_end(error: Error) -> DataFusionError {
+pub(in crate::functions) fn to_front_end(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -25,4 +25,5 @@ pub use aggregate::{AggregateFunction, GroupStates};
 pub use arguments::Arguments;
 pub(crate) use bound_aggregate::BoundAggregate;
 pub(crate) use bound_scalar::BoundScalar;
+pub(in crate::functions) use guard::to_front_end;
 pub use scalar::{ScalarDef, ScalarFunction};
