@@ -73,12 +73,14 @@ impl Declared {
 
 /// The functions, for the table of names.
 pub(crate) fn declared_aggregates() -> Vec<AggregateUDF> {
-    let declared = Declared::ALL.into_iter().map(|which| {
-        let aliases = which.names().iter().skip(1).map(|name| name.to_string()).collect();
-        let signature = Signature::new(which.arguments(), Volatility::Immutable);
-        AggregateUDF::from(DeclaredAggregate { which, signature, aliases })
-    });
-    declared.collect()
+    Declared::ALL.into_iter().map(declared).collect()
+}
+
+/// One of them.
+pub(crate) fn declared(which: Declared) -> AggregateUDF {
+    let aliases = which.names().iter().skip(1).map(|name| name.to_string()).collect();
+    let signature = Signature::new(which.arguments(), Volatility::Immutable);
+    AggregateUDF::from(DeclaredAggregate { which, signature, aliases })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@
 //!   sign.
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
-//!   interval several times.
+//!   interval several times; `interval_order`: the lengths of intervals.
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
 //! * `positions`: those of elements in lists.
@@ -30,6 +30,7 @@ mod each;
 mod equals_any;
 mod greatest;
 mod grouping;
+mod interval_order;
 mod length;
 mod list_element;
 mod list_nulls;
@@ -61,9 +62,10 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use adjusted::adjusted;
-pub(crate) use declared::{Declared, declared_aggregates};
+pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
+pub(crate) use interval_order::interval_order;
 pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
 pub(crate) use list_order::{list_operator, list_order};

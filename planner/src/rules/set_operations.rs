@@ -86,7 +86,7 @@ pub(crate) fn expand_set_operation(
                 )?
                 .build()?
         }
-        false => repeated(left, right, types.len(), join.join_type)?,
+        false => repeated(left, right, types.len(), join.join_type, typed)?,
     };
     let columns = rows.schema().columns().into_iter().zip(schema.iter());
     let columns = columns.map(|(column, (qualifier, field))| {
@@ -135,6 +135,7 @@ fn repeated(
     right: LogicalPlan,
     columns: usize,
     operation: JoinType,
+    mut typed: impl FnMut(LogicalPlan) -> Result<LogicalPlan>,
 ) -> Result<LogicalPlan> {
     let keys = || (0..columns).map(|number| Expr::Column(Column::from_name(name(number))));
     let marked = |side: LogicalPlan, is_left: bool| {
@@ -152,6 +153,8 @@ fn repeated(
     let counted = marked(left, true)?
         .union(marked(right, false)?.build()?)?
         .aggregate(keys(), sums)?
+        .build()?;
+    let counted = LogicalPlanBuilder::from(typed(counted)?)
         .project(keys().chain([count.alias(COUNT)]))?
         .build()?;
     let node = Arc::new(Repeat::new(counted)?);

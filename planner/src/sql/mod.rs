@@ -17,8 +17,9 @@
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
 //!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
-//!   are `moved` among them, `whole` numbers; `frames`: those over keys without offsets;
-//!   `arithmetic`: exact arithmetic that never wraps; `renewed`: what rules do to expressions.
+//!   are `moved` among them, `whole` numbers; `lengths`: intervals that are compared; `frames`:
+//!   those over keys without offsets; `arithmetic`: exact arithmetic that never wraps; `renewed`:
+//!   what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
 //!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
 //!   wrong about some joins, kept away from them; `empty_unions`: the one that is wrong about some
@@ -48,6 +49,7 @@ mod grouping_items;
 mod guards;
 mod information;
 mod intervals;
+mod lengths;
 mod lists;
 mod moment_names;
 mod moments;

@@ -25,6 +25,7 @@ use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::frames::by_peers;
+use super::lengths::{by_length, keys_by_length, window_by_length};
 use super::operands::{meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
 use crate::functions::{is_random, list_order};
@@ -92,6 +93,11 @@ impl Typing {
 
     /// A node above inputs and subqueries whose types are settled.
     fn node(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        keys_by_length(self.met(plan)?)
+    }
+
+    /// The same whose keys are as they were written.
+    fn met(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         if has_only_columns(&plan) {
             return if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() };
         }
@@ -134,10 +140,14 @@ impl Typing {
         let mut rewriter = TypeCoercionRewriter::new(schema);
         let typed = expr.transform_up(|expr| match expr {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
-            Expr::WindowFunction(_) => rewriter.f_up(by_peers(widened(expr, schema), schema)?),
+            Expr::WindowFunction(_) => {
+                let window = window_by_length(widened(expr, schema), schema);
+                rewriter.f_up(by_peers(window, schema)?)
+            }
             expr => {
                 let typed = rewriter.f_up(widened(expr, schema))?.update_data(with_constants);
-                Ok(typed.update_data(|expr| in_list_order(expr, schema)))
+                let typed = typed.update_data(|expr| in_list_order(expr, schema));
+                typed.map_data(|expr| by_length(expr, schema))
             }
         });
         Ok(typed?.data)

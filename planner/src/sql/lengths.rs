@@ -1,0 +1,221 @@
+//! Intervals by their lengths, wherever they are compared, sorted or grouped: a month is 30 days
+//! then, and a day 24 hours. The parts of an interval have an order of their own, months first,
+//! which is not that of the lengths.
+//!
+//! Of equal intervals in a group, any stands for all.
+//!
+//! Sound: types are settled, and what is compared by length is no interval any more.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion_common::{Column, DFSchema, Result, ScalarValue};
+use datafusion_expr::expr::{AggregateFunction, InSubquery, SetComparison};
+use datafusion_expr::{
+    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Projection, SortExpr,
+    Subquery, WindowFrameBound, WindowFrameUnits, when,
+};
+use datafusion_functions_aggregate::first_last::first_value_udaf;
+
+use crate::functions::{Declared, declared, interval_order};
+
+/// An expression whose operands have met.
+///
+/// # Errors
+/// `Internal` when a query cannot have another column.
+pub(super) fn by_length(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    match &mut expr {
+        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+            measure([binary.left.as_mut(), binary.right.as_mut()].into(), schema);
+        }
+        Expr::Between(between) => {
+            let operands = [&mut between.expr, &mut between.low, &mut between.high];
+            measure(operands.map(|operand| operand.as_mut()).into(), schema);
+        }
+        Expr::InList(list) => {
+            let items = list.list.iter_mut();
+            measure(items.chain([list.expr.as_mut()]).collect(), schema);
+        }
+        Expr::Case(case) => {
+            if let Some(compared) = case.expr.as_deref_mut() {
+                let values = case.when_then_expr.iter_mut().map(|(value, _)| value.as_mut());
+                measure(values.chain([compared]).collect(), schema);
+            }
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, .. })
+        | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
+            measure_column(expr, subquery, schema)?;
+        }
+        Expr::AggregateFunction(call) => measure_in_aggregate(call, schema),
+        Expr::ScalarFunction(call) if call.name() == "nullif" => {
+            if let [value, other] = &call.args[..]
+                && is_interval(value, schema)
+                && is_interval(other, schema)
+                && !value.is_volatile()
+            {
+                let equal = interval_order(value.clone()).eq(interval_order(other.clone()));
+                let nothing = ScalarValue::try_new_null(&value.get_type(schema)?)?;
+                let nothing = Expr::Literal(nothing, None);
+                return when(equal, nothing).otherwise(value.clone());
+            }
+        }
+        _ => {}
+    }
+    Ok(expr)
+}
+
+/// A window function whose types have not met, but those of its keys are known.
+pub(super) fn window_by_length(expr: Expr, schema: &DFSchema) -> Expr {
+    let Expr::WindowFunction(mut call) = expr else { return expr };
+    let params = &mut call.params;
+    params.partition_by.iter_mut().for_each(|key| measure(vec![key], schema));
+    let frame = &params.window_frame;
+    let has_offset = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) => {
+            !offset.is_null()
+        }
+        WindowFrameBound::CurrentRow => false,
+    };
+    // An offset is added to the key as it is.
+    let is_moved = frame.units == WindowFrameUnits::Range
+        && (has_offset(&frame.start_bound) || has_offset(&frame.end_bound));
+    if !is_moved {
+        measure_keys(&mut params.order_by, schema);
+    }
+    Expr::WindowFunction(call)
+}
+
+/// The rows of a node whose keys are intervals by their lengths.
+///
+/// # Errors
+/// `Internal` when its input has no such keys.
+pub(super) fn keys_by_length(plan: LogicalPlan) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::Sort(mut sort) => {
+            measure_keys(&mut sort.expr, sort.input.schema());
+            Ok(LogicalPlan::Sort(sort))
+        }
+        LogicalPlan::Join(mut join) => {
+            for (left, right) in &mut join.on {
+                let (of_left, of_right) = (join.left.schema(), join.right.schema());
+                if is_interval(left, of_left) && is_interval(right, of_right) {
+                    measure(vec![left], of_left);
+                    measure(vec![right], of_right);
+                }
+            }
+            Ok(LogicalPlan::Join(join))
+        }
+        LogicalPlan::Distinct(Distinct::All(rows))
+            if rows.schema().fields().iter().any(|field| is_interval_type(field.data_type())) =>
+        {
+            let columns = rows.schema().columns().into_iter().map(Expr::Column).collect();
+            groups_by_length(Aggregate::try_new(rows, columns, Vec::new())?)
+        }
+        LogicalPlan::Aggregate(aggregate)
+            if aggregate
+                .group_expr
+                .iter()
+                .any(|key| is_interval(key, aggregate.input.schema())) =>
+        {
+            groups_by_length(aggregate)
+        }
+        other => Ok(other),
+    }
+}
+
+/// Groups by lengths, each with its first interval.
+fn groups_by_length(aggregate: Aggregate) -> Result<LogicalPlan> {
+    let Aggregate { input, group_expr: mut keys, aggr_expr: mut results, schema, .. } = aggregate;
+    let group_count = keys.len();
+    // Where the columns are among those of the groups.
+    let mut places: Vec<usize> = (0..group_count + results.len()).collect();
+    for (number, key) in keys.iter_mut().enumerate() {
+        if is_interval(key, input.schema()) {
+            if let Some(place) = places.get_mut(number) {
+                *place = results.len() + group_count;
+            }
+            let interval = std::mem::take(key).unalias();
+            let first = first_value_udaf().call(vec![interval.clone()]);
+            results.push(first.alias(format!("__interval_{number}")));
+            *key = interval_order(interval);
+        }
+    }
+    let groups = LogicalPlan::Aggregate(Aggregate::try_new(input, keys, results)?);
+    let columns = groups.schema().columns();
+    let columns = places.iter().zip(schema.iter()).filter_map(|(place, (qualifier, field))| {
+        let column = Expr::Column(columns.get(*place)?.clone());
+        Some(column.alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(groups))?))
+}
+
+/// The least and the greatest interval are those of the least and the greatest length.
+fn measure_in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) {
+    measure_keys(&mut call.params.order_by, schema);
+    let [arg] = &mut call.params.args[..] else { return };
+    if !is_interval(arg, schema) {
+        return;
+    }
+    let found = match call.func.name() {
+        "min" => Declared::ArgMin,
+        "max" => Declared::ArgMax,
+        "count" if call.params.distinct => return measure(vec![arg], schema),
+        _ => return,
+    };
+    let length = interval_order(arg.clone());
+    call.params.args.push(length);
+    call.params.distinct = false;
+    call.func = Arc::new(declared(found));
+}
+
+fn measure_keys(keys: &mut [SortExpr], schema: &DFSchema) {
+    keys.iter_mut().for_each(|key| measure(vec![&mut key.expr], schema));
+}
+
+/// Makes lengths of operands that are all intervals.
+fn measure(operands: Vec<&mut Expr>, schema: &DFSchema) {
+    if operands.iter().all(|operand| is_interval(operand, schema)) {
+        for operand in operands {
+            *operand = interval_order(std::mem::take(operand));
+        }
+    }
+}
+
+/// The same of an expression and the column of a subquery.
+fn measure_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Result<()> {
+    let below = subquery.subquery.schema();
+    let [field] = &below.fields()[..] else { return Ok(()) };
+    if !is_interval_type(field.data_type()) || !is_interval(expr, schema) {
+        return Ok(());
+    }
+    let column = Expr::Column(Column::from(below.qualified_field(0)));
+    let length = interval_order(column).alias(field.name());
+    let lengths = Projection::try_new(vec![length], subquery.subquery.clone())?;
+    subquery.subquery = Arc::new(LogicalPlan::Projection(lengths));
+    measure(vec![expr], schema);
+    Ok(())
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator as O;
+    matches!(
+        op,
+        O::Eq
+            | O::NotEq
+            | O::Lt
+            | O::LtEq
+            | O::Gt
+            | O::GtEq
+            | O::IsDistinctFrom
+            | O::IsNotDistinctFrom
+    )
+}
+
+fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| is_interval_type(&data_type))
+}
+
+fn is_interval_type(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_))
+}
