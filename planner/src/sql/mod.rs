@@ -3,7 +3,7 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
-//!   are written by themselves.
+//!   are written by themselves; `digits`: numbers with underscores.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
@@ -37,6 +37,7 @@ mod concatenation;
 mod context;
 mod days;
 mod diagnose;
+mod digits;
 mod elements;
 mod empty_unions;
 mod enclosing;

@@ -11,6 +11,7 @@ use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Token
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::{at, locate_message, to_error};
+use super::digits::join_digits;
 use super::explain::{Explain, cut_explain};
 use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
@@ -97,7 +98,7 @@ pub(super) fn tokens_of(text: &str) -> Result<Vec<TokenWithSpan>> {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
     })?;
-    Ok(tokens.into_iter().filter(|token| !is_space(token)).collect())
+    Ok(join_digits(tokens).into_iter().filter(|token| !is_space(token)).collect())
 }
 
 impl Statement {
