@@ -39,6 +39,11 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
         },
         DataFusionError::SQL(parser, _) => input(parser.to_string()),
         DataFusionError::NotImplemented(what) => input(format!("not supported: {what}")),
+        DataFusionError::Plan(message) | DataFusionError::Internal(message)
+            if said_of_argument(message).is_some() =>
+        {
+            input(said_of_argument(message).unwrap_or_default())
+        }
         DataFusionError::Plan(message)
         | DataFusionError::Configuration(message)
         | DataFusionError::Execution(message)
@@ -81,6 +86,32 @@ fn said_of_types(message: &str) -> Option<String> {
     let types = message.strip_prefix("Failed to coerce types ")?;
     let types = types.strip_suffix(" in BETWEEN expression")?;
     Some(format!("BETWEEN compares values of one kind, not {types}; cast one of them"))
+}
+
+/// What a function takes in place of its argument, when no signature of it takes that.
+fn said_of_argument(message: &str) -> Option<String> {
+    let (before, said) = message.split_once("' failed to match any signature")?;
+    let (_, name) = before.rsplit_once("Function '")?;
+    let (_, found) = said.split_once(", but received ")?;
+    let found = found.split(['(', '.']).next()?.trim();
+    let found = match found {
+        "String" => "VARCHAR".to_string(),
+        other => other.to_uppercase(),
+    };
+    let mut taken: Vec<&str> = Vec::new();
+    for part in said.split(" requires ").skip(1) {
+        let kind = match part.split([',', '(']).next()? {
+            "Decimal" | "Int64" | "UInt64" | "Float64" | "Numeric" | "Integer" => "numbers",
+            "Duration" => "differences of timestamps",
+            // Nothing computes with those.
+            "Interval" => continue,
+            other => other,
+        };
+        if !taken.contains(&kind) {
+            taken.push(kind);
+        }
+    }
+    Some(format!("{name} takes {}, not {found}", taken.join(" or ")))
 }
 
 /// What Arrow found while constants were folded is mostly the program's.
