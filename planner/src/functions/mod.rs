@@ -14,7 +14,8 @@
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
-//!   their index; `list_sort`: elements in order; `greatest` and `list_order`: lists in order.
+//!   their index; `list_sort`: elements in order; `greatest` and `list_order`: lists in order;
+//!   `list_sum`: sums of elements.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
 //!   find in texts.
@@ -37,6 +38,7 @@ mod list_nulls;
 mod list_order;
 mod list_search;
 mod list_sort;
+mod list_sum;
 mod list_text;
 mod named_cast;
 mod now;
@@ -114,6 +116,7 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "greatest" => greatest::greatest(borrowed),
         "array_sort" => list_sort::list_sort(borrowed),
         "substr" => substring::substring(borrowed),
+        "array_sum" => list_sum::list_sum(borrowed),
         "array_element" => list_element::list_element(borrowed),
         _ => list_search::list_search(&borrowed)
             .or_else(|| counts::counts(&borrowed))
