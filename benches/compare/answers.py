@@ -26,7 +26,8 @@ def same_value(left, right):
     a, b = number(left), number(right)
     if a is None or b is None:
         return left.replace(" 00:00:00", "") == right.replace(" 00:00:00", "")
-    rounding = max(last_digit(left), last_digit(right))
+    # A little more than a unit: doubles have no 0.000001.
+    rounding = 1.000001 * max(last_digit(left), last_digit(right))
     return abs(a - b) <= max(RELATIVE * max(abs(a), abs(b)), rounding)
 
 
