@@ -366,9 +366,7 @@ impl Governor {
             },
             false => Some(self.shared.revoking.lock().unwrap_or_else(|e| e.into_inner())),
         };
-        if one.is_none() {
-            return false;
-        }
+        let Some(_one) = one else { return false };
         if self.claim(want) {
             return true;
         }

@@ -13,12 +13,10 @@
 use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result};
-use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, ExprSchemable, LogicalPlan};
 
 use crate::functions::kept;
-use crate::sql::any_expression;
+use crate::sql::{any_expression, renewed, schema_below};
 
 /// The rule's name in explain.
 pub(crate) const KEEP_CASTS: &str = "keep_casts";
@@ -30,13 +28,8 @@ pub(crate) fn keep_casts(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> 
         if !any_expression(&node, |expr| expr.exists(|e| Ok(is_cast(e))).unwrap_or(true)) {
             return Ok(Transformed::no(node));
         }
-        let schema = merge_schema(&node.inputs());
-        let names = NamePreserver::new(&node);
-        node.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let changed = expr.transform_up(|e| Ok(keep(e, &schema)))?;
-            Ok(changed.update_data(|expr| name.restore(expr)))
-        })
+        let schema = schema_below(&node);
+        renewed(node, |e| Ok(keep(e, &schema)))
     })
 }
 

@@ -91,7 +91,7 @@ pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
 pub(crate) use optimize::{after_join_order, before_join_order};
 pub(crate) use passes::Planning;
-pub(crate) use renewed::any_expression;
+pub(crate) use renewed::{any_expression, renewed, schema_below};
 pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
 pub(crate) use type_names::type_name;

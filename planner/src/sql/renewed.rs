@@ -10,7 +10,7 @@ use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan};
 
 /// The columns that the expressions of a node are about.
-pub(super) fn schema_below(node: &LogicalPlan) -> DFSchemaRef {
+pub(crate) fn schema_below(node: &LogicalPlan) -> DFSchemaRef {
     match (node, &node.inputs()[..]) {
         (LogicalPlan::TableScan(scan), _) => Arc::clone(&scan.projected_schema),
         (_, [input]) => Arc::clone(input.schema()),
@@ -34,7 +34,7 @@ pub(crate) fn any_expression(node: &LogicalPlan, is_so: impl Fn(&Expr) -> bool) 
 ///
 /// # Errors
 /// Those of `change`.
-pub(super) fn renewed(
+pub(crate) fn renewed(
     node: LogicalPlan,
     change: impl Fn(Expr) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {

@@ -52,12 +52,12 @@ impl AggregateWorker {
     /// `OutOfMemory` when there is no room to begin.
     pub(super) fn new(shared: Arc<Shared>, cx: &Context) -> Result<Self> {
         let collecting = Box::new(Collecting::new(shared, cx)?);
-        let offered = collecting.memory().governor().clone();
+        let governor = collecting.memory().governor().clone();
         let shelf = Arc::new(Shelf { groups: Mutex::new(Groups::HandedOver), cx: cx.clone() });
         let state: Arc<dyn Revocable> = shelf.clone();
         collecting.memory().offer(Arc::downgrade(&state));
         *shelf.lock() = Groups::Collecting(collecting);
-        Ok(AggregateWorker { governor: offered, shelf })
+        Ok(AggregateWorker { governor, shelf })
     }
 }
 

@@ -107,12 +107,22 @@ impl Spilled {
     /// Takes what the list of stretches takes over from what the written groups were charged to;
     /// how much.
     pub(super) fn charge_index(&mut self, memory: &mut Reservation) -> usize {
-        let held = self.stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
-        let piece = memory.split(held.saturating_sub(self.memory.bytes()));
-        let bytes = piece.bytes();
-        self.memory.absorb(piece);
-        bytes
+        charge_stretches(&self.stretches, &mut self.memory, memory)
     }
+}
+
+/// Takes what the lists take over into `index`, from what groups that are written are charged to;
+/// how much that is.
+fn charge_stretches(
+    stretches: &[Vec<Stretch>],
+    index: &mut Reservation,
+    memory: &mut Reservation,
+) -> usize {
+    let held = stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
+    let piece = memory.split(held.saturating_sub(index.bytes()));
+    let bytes = piece.bytes();
+    index.absorb(piece);
+    bytes
 }
 
 /// Groups to be written: those of a table, and what they refer to.
@@ -153,15 +163,8 @@ impl Spill {
     /// Takes what the list of stretches has grown by over from what groups that are written now
     /// are charged to; how much.
     pub(super) fn charge_index(&mut self, memory: &mut Reservation) -> usize {
-        let held = self.stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
-        let piece =
-            memory.split(held - self.index.as_ref().map_or(0, Reservation::bytes).min(held));
-        let bytes = piece.bytes();
-        match &mut self.index {
-            Some(index) => index.absorb(piece),
-            none => *none = Some(piece),
-        }
-        bytes
+        let index = self.index.get_or_insert_with(|| memory.split(0));
+        charge_stretches(&self.stretches, index, memory)
     }
 
     /// Gives back what written rows are charged to.
