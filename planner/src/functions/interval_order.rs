@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Decimal128Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
 use datafusion_common::{Result, exec_err};
@@ -48,13 +48,16 @@ impl ScalarUDFImpl for IntervalOrder {
         let Some(intervals) = call.args.first() else {
             return exec_err!("the length of no interval");
         };
-        each(intervals, |intervals| {
-            let parts = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-            let parts = parts.as_primitive::<IntervalMonthDayNanoType>();
-            let lengths: Decimal128Array = parts.unary(nanoseconds);
-            Ok(Arc::new(lengths.with_precision_and_scale(PRECISION, 0)?))
-        })
+        each(intervals, |intervals| Ok(Arc::new(lengths(intervals)?)))
     }
+}
+
+/// How long intervals of any unit are.
+pub(super) fn lengths(intervals: &ArrayRef) -> Result<Decimal128Array> {
+    let parts = cast(intervals, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let parts = parts.as_primitive::<IntervalMonthDayNanoType>();
+    let lengths: Decimal128Array = parts.unary(nanoseconds);
+    Ok(lengths.with_precision_and_scale(PRECISION, 0)?)
 }
 
 fn nanoseconds(interval: IntervalMonthDayNano) -> i128 {

@@ -1,14 +1,17 @@
 //! nullif() with the equality of `=`: the borrowed one tells the zeros of floating-point numbers
-//! apart.
+//! apart, and intervals that are equally long.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::compute::kernels::cmp::eq;
+use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
 use super::each::{is_constant, results};
+use super::interval_order::lengths;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct NullIf {
@@ -34,8 +37,8 @@ impl ScalarUDFImpl for NullIf {
     }
 
     fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_float = call.args.iter().all(|arg| arg.data_type().is_floating());
-        if !is_float {
+        let is_ours = |t: DataType| t.is_floating() || matches!(t, DataType::Interval(_));
+        if !call.args.iter().all(|arg| is_ours(arg.data_type())) {
             return self.borrowed.invoke_with_args(call);
         }
         let is_constant = is_constant(&call.args);
@@ -45,6 +48,10 @@ impl ScalarUDFImpl for NullIf {
             let other = match value.data_type() {
                 DataType::Float32 => identical::<Float32Type>(value, other),
                 DataType::Float64 => identical::<Float64Type>(value, other),
+                DataType::Interval(_) => {
+                    let is_equal = eq(&lengths(value)?, &lengths(other)?)?;
+                    zip(&is_equal, value, other)?
+                }
                 _ => other.clone(),
             };
             call.args = vec![ColumnarValue::Array(value.clone()), ColumnarValue::Array(other)];

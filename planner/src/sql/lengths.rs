@@ -9,14 +9,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::{Column, DFSchema, Result, ScalarValue};
+use datafusion_common::{DFSchema, Result};
 use datafusion_expr::expr::{AggregateFunction, InSubquery, SetComparison};
 use datafusion_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, Projection, SortExpr,
-    Subquery, WindowFrameBound, WindowFrameUnits, when,
+    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Subquery,
+    WindowFrameBound, WindowFrameUnits,
 };
 use datafusion_functions_aggregate::first_last::first_value_udaf;
 
+use super::operands::change_column;
 use crate::functions::{Declared, declared, interval_order};
 
 /// An expression whose operands have met.
@@ -25,7 +26,7 @@ use crate::functions::{Declared, declared, interval_order};
 /// `Internal` when a query cannot have another column.
 pub(super) fn by_length(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     match &mut expr {
-        Expr::BinaryExpr(binary) if is_comparison(binary.op) => {
+        Expr::BinaryExpr(binary) if binary.op.supports_propagation() => {
             measure([binary.left.as_mut(), binary.right.as_mut()].into(), schema);
         }
         Expr::Between(between) => {
@@ -47,18 +48,6 @@ pub(super) fn by_length(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
             measure_column(expr, subquery, schema)?;
         }
         Expr::AggregateFunction(call) => measure_in_aggregate(call, schema),
-        Expr::ScalarFunction(call) if call.name() == "nullif" => {
-            if let [value, other] = &call.args[..]
-                && is_interval(value, schema)
-                && is_interval(other, schema)
-                && !value.is_volatile()
-            {
-                let equal = interval_order(value.clone()).eq(interval_order(other.clone()));
-                let nothing = ScalarValue::try_new_null(&value.get_type(schema)?)?;
-                let nothing = Expr::Literal(nothing, None);
-                return when(equal, nothing).otherwise(value.clone());
-            }
-        }
         _ => {}
     }
     Ok(expr)
@@ -189,27 +178,9 @@ fn measure_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -
     if !is_interval_type(field.data_type()) || !is_interval(expr, schema) {
         return Ok(());
     }
-    let column = Expr::Column(Column::from(below.qualified_field(0)));
-    let length = interval_order(column).alias(field.name());
-    let lengths = Projection::try_new(vec![length], subquery.subquery.clone())?;
-    subquery.subquery = Arc::new(LogicalPlan::Projection(lengths));
+    change_column(subquery, interval_order)?;
     measure(vec![expr], schema);
     Ok(())
-}
-
-fn is_comparison(op: Operator) -> bool {
-    use Operator as O;
-    matches!(
-        op,
-        O::Eq
-            | O::NotEq
-            | O::Lt
-            | O::LtEq
-            | O::Gt
-            | O::GtEq
-            | O::IsDistinctFrom
-            | O::IsNotDistinctFrom
-    )
 }
 
 fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {

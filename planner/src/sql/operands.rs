@@ -204,15 +204,27 @@ fn meet_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> b
     if let Some(target) = of_expr.clone() {
         *expr = cast(std::mem::take(expr), target);
     }
-    if let Some(target) = of_column.clone() {
-        let column = Expr::Column(Column::from(below.qualified_field(0)));
-        let column = cast(column, target).alias(field.name());
-        let Ok(projection) = Projection::try_new(vec![column], subquery.subquery.clone()) else {
-            return false;
-        };
-        subquery.subquery = Arc::new(LogicalPlan::Projection(projection));
+    if let Some(target) = of_column.clone()
+        && change_column(subquery, |column| cast(column, target)).is_err()
+    {
+        return false;
     }
     of_expr.is_some() || of_column.is_some()
+}
+
+/// Makes something of the first column of a subquery, under the same name.
+///
+/// # Errors
+/// `Internal` when it cannot have such a column.
+pub(super) fn change_column(
+    subquery: &mut Subquery,
+    change: impl FnOnce(Expr) -> Expr,
+) -> Result<()> {
+    let (table, field) = subquery.subquery.schema().qualified_field(0);
+    let column = change(Expr::Column(Column::from((table, field)))).alias(field.name());
+    let projection = Projection::try_new(vec![column], subquery.subquery.clone())?;
+    subquery.subquery = Arc::new(LogicalPlan::Projection(projection));
+    Ok(())
 }
 
 /// Writes a list that is cast to a text. Says whether it is one.
