@@ -4,10 +4,10 @@
 //! The binder knows names behind names by itself, `s.a` and `t.s.a`.
 
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Subscript, Value,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, Subscript, Value,
 };
 
-use super::synonyms::plain_args;
+use super::synonyms::{args_of_call, plain_args};
 use super::syntax::{call, plain_name, text, written};
 use super::using::plain;
 
@@ -67,14 +67,8 @@ fn structure<'a>(fields: impl Iterator<Item = (String, &'a Expr)>) -> Expr {
 
 /// The arguments of a call that is nothing but one, all of which have names.
 fn named_args(function: &Function) -> Option<Vec<(String, &Expr)>> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    let is_plain = function.over.is_none()
-        && function.filter.is_none()
-        && function.within_group.is_empty()
-        && list.duplicate_treatment.is_none()
-        && list.clauses.is_empty();
-    let fields = list.args.iter().map(named).collect::<Option<Vec<_>>>();
-    fields.filter(|fields| is_plain && !fields.is_empty())
+    let fields = args_of_call(function)?.iter().map(named).collect::<Option<Vec<_>>>();
+    fields.filter(|fields| !fields.is_empty())
 }
 
 /// The name and the value of `name := value`.

@@ -89,19 +89,24 @@ pub(super) fn write_out(expr: &mut Expr) {
     }
 }
 
-/// The arguments of a call that is nothing but one.
-pub(super) fn plain_args(function: &Function) -> Option<Vec<Expr>> {
+/// The arguments of a call that is nothing but one, without FILTER, OVER and the like.
+pub(super) fn args_of_call(function: &Function) -> Option<&[FunctionArg]> {
     let FunctionArguments::List(list) = &function.args else { return None };
     let is_plain = function.over.is_none()
         && function.filter.is_none()
         && function.within_group.is_empty()
         && list.duplicate_treatment.is_none()
         && list.clauses.is_empty();
-    let args = list.args.iter().map(|arg| match arg {
+    is_plain.then_some(&list.args)
+}
+
+/// The same, if none of them has a name.
+pub(super) fn plain_args(function: &Function) -> Option<Vec<Expr>> {
+    let args = args_of_call(function)?.iter().map(|arg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) => Some(arg.clone()),
         _ => None,
     });
-    args.collect::<Option<Vec<_>>>().filter(|_| is_plain)
+    args.collect()
 }
 
 fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
