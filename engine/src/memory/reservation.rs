@@ -227,6 +227,12 @@ impl Reservation {
         self.holder.is_pressed()
     }
 
+    /// Says that the holder has shed all that it could, though it may hold more than it was asked
+    /// to come down to: it is not pressed any more.
+    pub fn has_shed(&self) {
+        self.holder.target.store(NO_TARGET, Ordering::Relaxed);
+    }
+
     /// Gives back every byte that is not in use, slack included; for state that goes idle.
     pub fn settle(&mut self) {
         let needed = self.needed();

@@ -18,14 +18,14 @@
 //! Memory: charged to one reservation a worker, then to the shared state. A worker asks for what a
 //! chunk can need (`need`) before it takes it in. When that is refused or others press for memory,
 //! or when somebody cannot do without it between two chunks (`shelf`), all its groups are written
-//! to a tape, by partition (`spill`), and it begins anew; at the end the groups of the other
-//! workers are written as well, a task each. Where all groups have room, but not what merging them
-//! takes, partitions are written by themselves (`handed`). The source then reads a partition at a
-//! time (`reload`), splitting those that do not fit (`partition`). What workers have handed over,
-//! and finished partitions that no reader has come to, are written out for others too (`waiting`).
-//! What writing and reading take is set aside before it is needed. How much is written depends on
-//! the number of groups, not of rows. Without keys nothing is written. Rows are appended without
-//! merging only where that at most doubles them.
+//! to a tape, by partition (`spill`, `stretches`), and it begins anew; at the end the groups of the
+//! other workers are written as well, a task each. Where all groups have room, but not what merging
+//! them takes, partitions are written by themselves (`handed`). The source then reads a partition
+//! at a time (`reload`), splitting those that do not fit (`partition`). What workers have handed
+//! over, and finished partitions that no reader has come to, are written out for others too
+//! (`waiting`). What writing and reading take is set aside before it is needed. How much is written
+//! depends on the number of groups, not of rows. Without keys nothing is written. Rows are appended
+//! without merging only where that at most doubles them.
 //! Concurrency: workers own their tables; finish tasks own their partition.
 //!
 //! Invariants:
@@ -50,6 +50,7 @@ mod sink;
 mod sketch;
 mod spill;
 mod stores;
+mod stretches;
 mod table;
 mod waiting;
 mod worker;

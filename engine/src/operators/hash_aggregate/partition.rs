@@ -7,8 +7,9 @@ use arrow::array::ArrayRef;
 
 use super::directory::Directory;
 use super::plan::{Fold, Plan};
-use super::spill::{CustomStates, Groups, Spill, Spilled, StateRows, Stretch, by_lane};
+use super::spill::{CustomStates, Groups, Spill, Spilled, StateRows, by_lane};
 use super::stores::{Stores, reference};
+use super::stretches::{Stretch, Stretches};
 use super::table::{LANE_BITS, LANES};
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
@@ -29,7 +30,8 @@ const SKIP_MAX: u32 = u64::BITS - LANE_BITS;
 /// Groups whose hashes share the upper `skip` bits; several rows of one group may be among them.
 pub(super) struct Partition {
     pub(super) skip: u32,
-    stretches: Vec<(Arc<Tape>, Stretch)>,
+    /// By tape.
+    stretches: Vec<(Arc<Tape>, Stretches)>,
     customs: Arc<Vec<StateRows>>,
     /// What the stretches are charged to.
     _memory: Arc<Vec<Reservation>>,
@@ -53,7 +55,9 @@ impl Partition {
         let (mut lanes, mut memory) = (vec![Vec::new(); LANES], Vec::new());
         for part in parts {
             for (lane, stretches) in lanes.iter_mut().zip(part.stretches) {
-                lane.extend(stretches.into_iter().map(|stretch| (part.tape.clone(), stretch)));
+                if !stretches.is_empty() {
+                    lane.push((part.tape.clone(), stretches));
+                }
             }
             memory.push(part.memory);
         }
@@ -66,10 +70,16 @@ impl Partition {
         lanes.map(partition).collect()
     }
 
+    /// Each with its tape.
+    fn stretches(&self) -> impl Iterator<Item = (&Arc<Tape>, Stretch)> {
+        let tapes = self.stretches.iter();
+        tapes.flat_map(|(tape, stretches)| stretches.iter().map(move |stretch| (tape, stretch)))
+    }
+
     /// Bytes it takes to hold all of it and to merge it.
     pub(super) fn needed_bytes(&self) -> usize {
-        let rows: usize = self.stretches.iter().map(|(_, stretch)| stretch.span.rows).sum();
-        let bytes: usize = self.stretches.iter().map(|(_, stretch)| stretch.span.bytes).sum();
+        let rows: usize = self.stretches.iter().map(|(_, stretches)| stretches.rows()).sum();
+        let bytes: usize = self.stretches.iter().map(|(_, stretches)| stretches.bytes()).sum();
         // Custom states are rows first, then columns, then results.
         let bytes = if self.customs.is_empty() { bytes } else { 3 * bytes };
         let directory = Directory::bytes_for(Directory::places_for(rows));
@@ -94,7 +104,7 @@ impl Partition {
     ) -> Result<Held> {
         let mut held = Held::new(plan, &self.customs, 1);
         let mut units = Units { reader, ahead: None };
-        for (tape, stretch) in &self.stretches {
+        for (tape, stretch) in self.stretches() {
             units.turn_to(tape, stretch)?;
             while units.next(plan, &mut held, memory)? {
                 cx.check()?;
@@ -120,7 +130,7 @@ impl Partition {
         let (mut unit, mut lanes) = (Held::new(plan, &self.customs, 1), self.lanes(plan));
         let mut units = Units { reader, ahead: None };
         let flush_bytes = cx.memory().limit() / (8 * cx.query.threads.max(1));
-        for (tape, stretch) in &self.stretches {
+        for (tape, stretch) in self.stretches() {
             units.turn_to(tape, stretch)?;
             // A unit, its copy, and the next one's first page.
             let more = 3 * stretch.unit_bytes + LANES * FIRST_PAGE_BYTES;
@@ -250,8 +260,8 @@ struct Units<'a> {
 }
 
 impl Units<'_> {
-    fn turn_to(&mut self, tape: &Arc<Tape>, stretch: &Stretch) -> Result<()> {
-        self.reader.seek(tape, stretch.span.from, stretch.span.until)
+    fn turn_to(&mut self, tape: &Arc<Tape>, stretch: Stretch) -> Result<()> {
+        self.reader.seek(tape, stretch.from, stretch.until)
     }
 
     /// Adds the next unit of the stretch to what is held; false at the end.

@@ -23,13 +23,13 @@ use arrow::datatypes::DataType;
 use super::handed::number;
 use super::plan::{Fold, Plan};
 use super::stores::{Stores, reference};
+use super::stretches::Stretches;
 use super::table::{LANES, lane_of};
 use crate::batch::{Picked, to_physical};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{
-    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, PageSpan, PageWriter, RowLayout, RowPages,
-    RowRef,
+    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
 };
 use crate::memory::spill::Tape;
 use crate::pipeline::Context;
@@ -58,14 +58,6 @@ pub(super) fn writing_bytes(plan: &Plan) -> usize {
     TAPE_BYTES + COPIED_BYTES + BESIDE_BYTES + kinds * FIRST_PAGE_BYTES
 }
 
-/// Groups of one partition, one after another on a tape.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch {
-    pub(super) span: PageSpan,
-    /// Bytes of the largest unit's pages.
-    pub(super) unit_bytes: usize,
-}
-
 /// States of a custom function as rows.
 #[derive(Debug, Clone)]
 pub(super) struct StateRows {
@@ -87,7 +79,8 @@ pub(super) struct Spill {
     tape: PageWriter,
     /// What copies of groups are charged to.
     copying: Reservation,
-    stretches: Vec<Vec<Stretch>>,
+    /// By lane.
+    stretches: Vec<Stretches>,
     /// What they are charged to.
     index: Option<Reservation>,
     customs: Vec<StateRows>,
@@ -97,7 +90,7 @@ pub(super) struct Spill {
 pub(super) struct Spilled {
     pub(super) tape: Arc<Tape>,
     /// By lane.
-    pub(super) stretches: Vec<Vec<Stretch>>,
+    pub(super) stretches: Vec<Stretches>,
     pub(super) customs: Vec<StateRows>,
     /// What the stretches are charged to.
     pub(super) memory: Reservation,
@@ -114,14 +107,16 @@ impl Spilled {
 /// Takes what the lists take over into `index`, from what groups that are written are charged to;
 /// how much that is.
 fn charge_stretches(
-    stretches: &[Vec<Stretch>],
+    stretches: &[Stretches],
     index: &mut Reservation,
     memory: &mut Reservation,
 ) -> usize {
-    let held = stretches.iter().map(Vec::len).sum::<usize>() * size_of::<Stretch>();
+    let held: usize = stretches.iter().map(Stretches::held_bytes).sum();
     let piece = memory.split(held.saturating_sub(index.bytes()));
     let bytes = piece.bytes();
     index.absorb(piece);
+    // It cannot be shed.
+    let _ = index.set_minimum(index.bytes());
     bytes
 }
 
@@ -142,7 +137,7 @@ impl Spill {
         Ok(Spill {
             copying: memory.cede(COPIED_BYTES),
             tape: PageWriter::new(memory, TAPE_BYTES)?,
-            stretches: vec![Vec::new(); LANES],
+            stretches: vec![Stretches::default(); LANES],
             index: None,
             customs: Vec::new(),
         })
@@ -315,23 +310,8 @@ impl Spill {
         }
         // Ends what was seen to for this page.
         let _ = self.tape.memory().ensure(0);
-        self.note(lane, span);
+        self.stretches[lane].push(span);
         Ok(())
-    }
-
-    /// Notes where a unit is.
-    fn note(&mut self, lane: usize, unit: PageSpan) {
-        let stretches = &mut self.stretches[lane];
-        if let Some(Stretch { span, unit_bytes }) = stretches.last_mut()
-            && span.until == unit.from
-        {
-            span.until = unit.until;
-            span.rows += unit.rows;
-            span.bytes += unit.bytes;
-            *unit_bytes = unit.bytes.max(*unit_bytes);
-            return;
-        }
-        stretches.push(Stretch { span: unit, unit_bytes: unit.bytes });
     }
 
     /// Learns the types of custom states from the first ones.

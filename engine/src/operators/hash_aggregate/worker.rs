@@ -105,7 +105,13 @@ impl Collecting {
     /// they cannot be, and those of functions.
     pub(super) fn consume(&mut self, input: &Chunk, cx: &Context) -> Result<()> {
         let shared = self.shared.clone();
-        self.take_in(&shared.plan, input, cx)
+        self.take_in(&shared.plan, input, cx)?;
+        if cx.memory().limit() < usize::MAX {
+            // What was seen to for this chunk is others' until the next one.
+            let _ = self.memory.ensure(0);
+            self.memory.settle();
+        }
+        Ok(())
     }
 
     /// Takes rows in, in pieces if there is no room for all at once.
@@ -204,6 +210,7 @@ impl Collecting {
         self.memory.shrink(stores.bytes() + mem::take(&mut self.custom_bytes));
         // What the list of what is written takes is made good if it can be.
         let _ = self.memory.set_minimum(MINIMUM_BYTES);
+        self.memory.has_shed();
         Ok(())
     }
 

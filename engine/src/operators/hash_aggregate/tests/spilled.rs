@@ -8,11 +8,12 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::super::plan::Plan;
 use super::super::reload::reader_bytes;
+use super::super::sink::{AggregateSink, Shared};
 use super::super::spill::writing_bytes;
 use super::super::worker::MINIMUM_BYTES;
 use super::data::{KEYS, Kind, Random, bit_xor, call, calls, chunks, input, schema_of, spec};
 use super::reference::text;
-use super::{Tuning, feed, limited, read, run};
+use super::{Tuning, context, feed, limited, read, run};
 use crate::batch::{Chunk, Column, Place};
 use crate::error::Error;
 use crate::expr::AggregateKind;
@@ -131,6 +132,40 @@ fn stored_values_nobody_refers_to_are_dropped() {
     assert_eq!(batch.num_rows(), 7);
     let greatest: Vec<String> = (0..7).map(|row| text(batch.column(1), row)).collect();
     assert!(greatest.iter().any(|t| t.ends_with(&format!("{:08}", rows - 1))), "{greatest:?}");
+}
+
+#[test]
+fn who_was_pressed_writes_once_and_idle_tables_hold_what_is_in_them() {
+    let mut random = Random(23);
+    let rows = 640 * 1000;
+    let inputs = [input(&mut random, Kind::Int64, rows, 1 << 40, false)];
+    let (spec, schema) = (spec(1, Vec::new()), schema_of(&inputs));
+    let chunks = chunks(&mut random, &inputs, 1000).into_iter().map(|(chunk, _)| chunk);
+    let chunks: Vec<Chunk> = chunks.collect();
+    let plan = Plan::new(&spec, &schema, spec.schema(from_ref(&schema)).expect("fits"));
+    let governor = limited(8 << 20);
+    let sink = AggregateSink(Shared::new(plan.expect("is one")));
+    let cx = context(governor.clone(), 1);
+    let mut worker = sink.worker(&cx).expect("begins");
+    let mut others = governor.reserve("others", 0).expect("begins");
+    let written = || governor.spill().usage().written;
+    let (pressed, rest) = chunks.split_at(chunks.len() - 16);
+    for chunk in pressed {
+        worker.consume(chunk.clone(), &cx).expect("is taken in");
+        assert!(!others.try_grow(7 << 20), "presses who runs");
+    }
+    let before = written();
+    assert!(before > 1 << 20);
+    let mut times = 0;
+    for chunk in rest {
+        let before = written();
+        worker.consume(chunk.clone(), &cx).expect("is taken in");
+        times += u32::from(written() > before);
+    }
+    assert!(times <= 1, "written {times} times");
+    // 15,000 rows, a page a partition, and what working takes; not what a chunk could have needed.
+    assert!(governor.reserved() < 1100 << 10, "{} bytes are held", governor.reserved());
+    worker.combine(&cx).expect("hands over");
 }
 
 #[test]
