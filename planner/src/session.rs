@@ -33,7 +33,7 @@ use crate::statements::{
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Worker threads; `None` for one per core. Fewer are started where the memory limit is small:
-    /// one for every 8 MB, and two at least. When the limit is raised, more are.
+    /// one for every 16 MB, and two at least. When the limit is raised, more are.
     pub threads: Option<usize>,
     /// Bytes that all queries of the session together may hold; `None` for no limit.
     pub memory_limit: Option<usize>,

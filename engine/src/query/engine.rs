@@ -40,8 +40,9 @@ pub fn cores() -> usize {
 }
 
 /// Memory that each worker of a query should have for pages, buffers and state of the pipelines
-/// that run at once.
-const WORKER_BYTES: usize = 8 << 20;
+/// that run at once. Each thread costs about as much again that no reservation knows of: what the
+/// allocator keeps for it of what it has freed.
+const WORKER_BYTES: usize = 16 << 20;
 
 /// How many workers of so many a query has that has a budget to itself: where it is small fewer are
 /// busy, rather than all of them short of memory; two at least, that one can read while one writes.

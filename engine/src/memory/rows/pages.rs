@@ -314,6 +314,17 @@ impl RowPages {
         lanes
     }
 
+    /// Frees a page, whose rows are gone then; references to others stay. Its bytes, for the caller
+    /// to give back.
+    pub fn free_page(&mut self, page: usize) -> usize {
+        let Some(page) = self.pages.get_mut(page) else { return 0 };
+        let freed = std::mem::replace(&mut page.bytes, Box::new([])).len();
+        self.rows -= std::mem::take(&mut page.rows);
+        self.bytes -= freed;
+        page.heap = 0;
+        freed
+    }
+
     /// The bytes of a page, for writing it out.
     pub fn image(&self, page: usize) -> Option<PageImage<'_>> {
         let page = self.pages.get(page)?;

@@ -9,6 +9,8 @@
 //!
 //! Invariant 1: no free place is between a row's own place and where it is.
 
+use std::cmp::Ordering;
+
 use crate::memory::rows::RowRef;
 
 const REF_BITS: u32 = RowRef::BITS;
@@ -18,6 +20,15 @@ const PENDING: u64 = 1 << (REF_BITS - 1);
 
 /// Places that are free beyond the last own place, from the start.
 const TAIL: usize = 32;
+
+/// Rows that are sorted together, and the runs among them by themselves.
+const ORDERED_ROWS: usize = 512;
+
+/// Bytes of a directory that is in a core's cache anyway.
+const CACHED_BYTES: usize = 256 << 10;
+
+/// Rows of a run that is sorted by insertion.
+const SHORT_ROWS: usize = 16;
 
 /// The fewest places.
 const PLACES_MIN: usize = 1 << 10;
@@ -103,6 +114,15 @@ impl Directory {
         }
     }
 
+    /// Brings places into the cache side by side: a search decides by what it finds, so that it
+    /// would wait for them one after the other.
+    pub(super) fn warm(&self, places: &[usize]) {
+        if self.bytes() > CACHED_BYTES {
+            let entries = places.iter().map(|&place| self.entries.get(place).copied().unwrap_or(0));
+            std::hint::black_box(entries.fold(0, |all, entry| all ^ entry));
+        }
+    }
+
     /// Takes a free place for the row number `number` of the batch, whose reference comes later.
     #[inline]
     pub(super) fn take(&mut self, place: usize, hash: u64, number: usize) {
@@ -141,31 +161,66 @@ impl Directory {
     }
 
     /// All rows in the order of their hashes, which `hash` gives; the bits that are skipped have to
-    /// be the same for all. Rows with equal hashes are in
-    /// the order that `tie` says.
+    /// be the same for all. Rows with equal hashes are in the order that `tie` says.
     pub(super) fn into_ordered(
         self,
         hash: impl Fn(RowRef) -> u64,
-        tie: impl Fn(RowRef, RowRef) -> std::cmp::Ordering,
+        tie: impl Fn(RowRef, RowRef) -> Ordering,
     ) -> Vec<RowRef> {
         let mut ordered = Vec::with_capacity(self.rows);
-        // Where the run of occupied places begins in `ordered`.
-        let mut start = 0;
-        let sort = |run: &mut [RowRef]| {
-            if run.len() > 1 {
-                run.sort_unstable_by(|&a, &b| hash(a).cmp(&hash(b)).then_with(|| tie(a, b)));
+        // Rows are anywhere in memory, so that each look at one waits for it. The hashes of many
+        // are loaded side by side, before the runs among them are sorted.
+        let mut block: Vec<(u64, RowRef)> = Vec::with_capacity(ORDERED_ROWS);
+        let mut starts = Vec::with_capacity(ORDERED_ROWS);
+        let mut sort = |rows: &mut [RowRef], starts: &mut Vec<u32>| {
+            block.clear();
+            block.extend(rows.iter().map(|&row| (hash(row), row)));
+            starts.push(rows.len() as u32);
+            for bounds in starts.windows(2) {
+                if let &[start, end] = bounds {
+                    sort_run(&mut block[start as usize..end as usize], &tie);
+                }
             }
+            starts.clear();
+            rows.iter_mut().zip(&block).for_each(|(row, &(_, sorted))| *row = sorted);
         };
+        // Where the block begins, and whether the place before is free.
+        let (mut first, mut is_after_free) = (0, true);
         for entry in self.entries {
             if entry == 0 {
-                sort(&mut ordered[start..]);
-                start = ordered.len();
-            } else {
-                ordered.push(RowRef::from_bits((entry & REF_MASK) - 1));
+                is_after_free = true;
+                continue;
             }
+            if is_after_free {
+                if ordered.len() - first >= ORDERED_ROWS {
+                    sort(&mut ordered[first..], &mut starts);
+                    first = ordered.len();
+                }
+                starts.push((ordered.len() - first) as u32);
+                is_after_free = false;
+            }
+            ordered.push(RowRef::from_bits((entry & REF_MASK) - 1));
         }
-        sort(&mut ordered[start..]);
+        sort(&mut ordered[first..], &mut starts);
         ordered
+    }
+}
+
+/// Sorts rows that are near their places.
+fn sort_run(run: &mut [(u64, RowRef)], tie: &impl Fn(RowRef, RowRef) -> Ordering) {
+    let before = |a: &(u64, RowRef), b: &(u64, RowRef)| {
+        a.0.cmp(&b.0).then_with(|| tie(a.1, b.1)) == Ordering::Less
+    };
+    if run.len() > SHORT_ROWS {
+        run.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| tie(a.1, b.1)));
+        return;
+    }
+    for end in 1..run.len() {
+        let mut at = end;
+        while at > 0 && before(&run[at], &run[at - 1]) {
+            run.swap(at, at - 1);
+            at -= 1;
+        }
     }
 }
 

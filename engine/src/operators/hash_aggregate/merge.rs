@@ -53,6 +53,23 @@ pub(super) fn merge_lane(
     visitor: &mut dyn Visitor,
     memory: &mut Reservation,
 ) -> Result<Vec<RowRef>> {
+    let ordered = merge_rows(plan, rows, stores, skip, visitor)?;
+    memory.shrink(merge_bytes(rows.rows()) - ordered_bytes(&ordered));
+    Ok(ordered)
+}
+
+/// Merges rows whose hashes share the upper `skip` bits. The answer is one row per group, in the
+/// order of hashes (then keys); the other rows are of no use any more.
+///
+/// # Errors
+/// An overflowing sum, or what the visitor says.
+pub(super) fn merge_rows(
+    plan: &Plan,
+    rows: &mut RowPages,
+    stores: &Stores,
+    skip: u32,
+    visitor: &mut dyn Visitor,
+) -> Result<Vec<RowRef>> {
     let mut merge = Merge {
         plan,
         directory: Directory::new(Directory::places_for(rows.rows()), skip),
@@ -80,9 +97,7 @@ pub(super) fn merge_lane(
             }
         }
     }
-    let ordered = merge.into_ordered(rows);
-    memory.shrink(merge_bytes(rows.rows()) - ordered_bytes(&ordered));
-    Ok(ordered)
+    Ok(merge.into_ordered(rows))
 }
 
 struct Merge<'a> {
@@ -97,6 +112,7 @@ impl Merge<'_> {
         let hashes: Vec<u64> = members.iter().map(|&row| rows.slot(row, self.plan.hash)).collect();
         let mut places: Vec<usize> =
             hashes.iter().map(|&hash| self.directory.place(hash)).collect();
+        self.directory.warm(&places);
         into.clear();
         into.extend_from_slice(members);
         let mut todo: Vec<u32> = (0..members.len() as u32).collect();

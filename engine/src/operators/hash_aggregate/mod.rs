@@ -21,8 +21,8 @@
 //! to a tape, by partition (`spill`, `stretches`), and it begins anew; at the end the groups of the
 //! other workers are written as well, a task each. Where all groups have room, but not what merging
 //! them takes, partitions are written by themselves (`handed`). The source then reads a partition
-//! at a time (`reload`), splitting those that do not fit (`partition`). What workers have handed
-//! over, and finished partitions that no reader has come to, are written out for others too
+//! at a time (`reload`, `parts`), splitting those that do not fit (`partition`). What workers have
+//! handed over, and finished partitions that no reader has come to, are written out for others too
 //! (`waiting`). What writing and reading take is set aside before it is needed. How much is written
 //! depends on the number of groups, not of rows. Without keys nothing is written. Rows are appended
 //! without merging only where that at most doubles them.
@@ -43,6 +43,7 @@ mod merge;
 mod need;
 mod output;
 mod partition;
+mod parts;
 mod plan;
 mod reload;
 mod shelf;

@@ -125,7 +125,7 @@ pub(super) struct Best {
     pub(super) values: Vec<usize>,
 }
 
-/// When a table goes on to its next phase.
+/// When a table goes on to its next phase, and how large parts are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tuning {
     /// Groups from which on a table is partitioned.
@@ -134,11 +134,18 @@ pub(super) struct Tuning {
     pub(super) review_groups: usize,
     /// Rows that an appending table has at least before it merges its own.
     pub(super) merge_rows_min: usize,
+    /// Rows of a part of a lane that is too large for a core's cache.
+    pub(super) part_rows: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Tuning { partition_groups: 1 << 16, review_groups: 1 << 17, merge_rows_min: 1 << 20 }
+        Tuning {
+            partition_groups: 1 << 16,
+            review_groups: 1 << 17,
+            merge_rows_min: 1 << 20,
+            part_rows: 1 << 14,
+        }
     }
 }
 

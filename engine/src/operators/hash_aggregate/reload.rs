@@ -5,8 +5,9 @@
 //! in the order of their hashes as they do from memory.
 
 use super::handed::MergeParts;
-use super::merge::{merge_bytes, merge_lane};
+use super::merge::merge_bytes;
 use super::partition::{HELD_MINIMUM, Partition, WINDOW_BYTES};
+use super::parts::merge_large;
 use super::plan::Plan;
 use super::sink::{FinishedLane, array_bytes};
 use super::spill::{HOLDER, Spill, writing_bytes};
@@ -106,7 +107,7 @@ impl Reload {
         let mut visitor = MergeParts::of_one(plan, cx, customs)?;
         let (rows, stores) = (&mut held.rows, &held.stores);
         memory.grow(merge_bytes(rows.rows()))?;
-        let groups = merge_lane(plan, rows, stores, partition.skip, &mut visitor, memory)?;
+        let groups = merge_large(plan, rows, stores, partition.skip, &mut visitor, memory)?;
         let customs = visitor.results()?;
         memory.grow(array_bytes(&customs))?;
         Ok(FinishedLane::new(held.rows, groups, customs, held.stores))

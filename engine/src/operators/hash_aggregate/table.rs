@@ -137,6 +137,7 @@ impl GroupTable {
         let columns: Vec<_> = picked.iter().zip(0..).collect();
         let mut scratch = mem::take(&mut self.scratch);
         scratch.start(&self.directory, hashes);
+        self.directory.warm(&scratch.places);
         while !scratch.todo.is_empty() {
             self.probe(&mut scratch, hashes);
             self.store_new(plan, keys, positions, hashes, memory, &mut scratch, refs)?;

@@ -148,7 +148,8 @@ fn random_aggregates_agree_with_the_reference() {
         let live: Vec<usize> = chunks.iter().flat_map(|(_, live)| live.clone()).collect();
         let chunks: Vec<Chunk> = chunks.into_iter().map(|(chunk, _)| chunk).collect();
         let expected = expected(&spec, &inputs, &live);
-        let small = Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300 };
+        let small =
+            Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300, part_rows: 30 };
         let mut first: Option<Vec<Vec<String>>> = None;
         for (workers, tuning) in [(1, None), (3, None), (1, Some(small)), (2, Some(small))] {
             let input = schema_of(&inputs);
@@ -198,7 +199,12 @@ fn many_groups_of_one_row_are_merged_whatever_way_they_took() {
             })
             .collect();
         let expected = expected(&spec, &inputs, &live);
-        let tuning = Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000 };
+        let tuning = Tuning {
+            partition_groups: 500,
+            review_groups: 1000,
+            merge_rows_min: 5000,
+            part_rows: 30,
+        };
         let governor = Governor::unlimited();
         for workers in [1, 2] {
             let input = schema_of(&inputs);
@@ -251,7 +257,8 @@ fn moments_agree_with_two_passes() {
                 c.live_positions().iter().map(move |&row| start + row as usize).collect::<Vec<_>>()
             })
             .collect();
-        let tuning = Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300 };
+        let tuning =
+            Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300, part_rows: 30 };
         let schema = schema_of(&inputs);
         let batch = run(&spec, &schema, &chunks, 2, Some(tuning), Governor::unlimited());
         let batch = batch.expect("runs");

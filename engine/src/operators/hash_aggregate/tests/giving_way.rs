@@ -15,7 +15,8 @@ use crate::pipeline::{Pull, Sink, Source};
 use crate::plan::Spec;
 
 /// Tables are partitioned early.
-const SMALL: Tuning = Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000 };
+const SMALL: Tuning =
+    Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000, part_rows: 30 };
 
 struct Case {
     spec: HashAggregate,

@@ -23,7 +23,8 @@ use crate::pipeline::Sink;
 use crate::plan::Spec;
 
 /// Tables that go on to the next phase early.
-const SMALL: Tuning = Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000 };
+const SMALL: Tuning =
+    Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000, part_rows: 30 };
 
 /// Rows as texts, in their order.
 fn in_order(batch: &RecordBatch) -> Vec<Vec<String>> {
