@@ -6,6 +6,7 @@ LIMIT_MB is 0 for no limit. Prints one line of JSON: the seconds and the rows as
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -33,6 +34,17 @@ def datafusion_run(sql, path, threads, limit, spill):
     context.register_parquet("lineitem", path)
     batches = context.sql(sql).collect()
     return [row for batch in batches for row in zip(*(c.to_pylist() for c in batch.columns))]
+
+
+def polars_run(sql, path, threads, limit, spill):
+    import polars
+
+    context = polars.SQLContext(lineitem=polars.scan_parquet(path))
+    copy = re.fullmatch(r"COPY \((.*)\) TO '(.*)'", sql)
+    if copy:
+        context.execute(copy[1]).sink_parquet(copy[2])
+        return []
+    return context.execute(sql).collect(engine="streaming").rows()
 
 
 def main():
