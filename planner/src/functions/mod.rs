@@ -5,7 +5,7 @@
 //!   sign.
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
-//!   interval several times; `interval_order`: the lengths of intervals.
+//!   interval several times, or a part of it; `interval_order`: the lengths of intervals.
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
 //! * `positions`: those of elements in lists.
@@ -14,8 +14,8 @@
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
-//!   their index; `list_sort`: elements in order; `greatest` and `list_order`: lists in order;
-//!   `list_sum`: sums of elements.
+//!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of
+//!   them; `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
 //!   find in texts.
@@ -34,6 +34,7 @@ mod grouping;
 mod interval_order;
 mod length;
 mod list_element;
+mod list_extreme;
 mod list_nulls;
 mod list_order;
 mod list_search;
@@ -78,7 +79,7 @@ pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call};
-pub(crate) use several::SEVERAL;
+pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::result_bytes;
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
@@ -114,6 +115,8 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
         "greatest" => greatest::greatest(borrowed),
+        "least" => greatest::least(borrowed),
+        "array_max" | "array_min" => list_extreme::list_extreme(borrowed),
         "array_sort" => list_sort::list_sort(borrowed),
         "substr" => substring::substring(borrowed),
         "array_sum" => list_sum::list_sum(borrowed),

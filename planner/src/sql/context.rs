@@ -19,6 +19,7 @@ use gristmill_engine::memory::Governor;
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
+use super::intervals::ScaledIntervals;
 use super::lists::ListPlanner;
 use super::moved::MovedDates;
 use super::relations::Relations;
@@ -59,6 +60,7 @@ impl<'a> Binder<'a> {
         let expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(ListPlanner),
             Arc::new(MovedDates),
+            Arc::new(ScaledIntervals),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(SubstringPlanner),

@@ -12,7 +12,8 @@
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
-//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied; `structs`:
+//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and
+//!   divided; `structs`:
 //!   structures and maps.
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
 //!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.

@@ -352,9 +352,7 @@ fn write_plainly(expr: &mut Expr) {
             let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
             *expr = nested(binary(nested(minus_one), BinaryOperator::Minus, nested(bits)));
         }
-        Expr::Interval(_) | Expr::BinaryOp { op: BinaryOperator::Multiply, .. } => {
-            intervals::write_out(expr);
-        }
+        Expr::Interval(_) => intervals::write_out(expr),
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call_of("timezone", [time_zone, timestamp]);
