@@ -14,11 +14,11 @@
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
-//!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of
-//!   them; `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
+//!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
+//!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
-//!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
-//!   find in texts.
+//!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
+//!   `null_if`: nullif(); `regexp`: what patterns find in texts.
 //! * `user`: functions of the program's own.
 
 mod adjusted;
@@ -57,6 +57,7 @@ mod stamps;
 mod substring;
 mod timezone;
 mod to_timestamp;
+mod to_whole;
 mod user;
 mod window;
 
@@ -83,6 +84,7 @@ pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::result_bytes;
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
+pub(crate) use to_whole::{is_whole, to_whole};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };
