@@ -16,6 +16,7 @@
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
+//! * `lambdas`: functions of lists that take a lambda.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
 //!   `null_if`: nullif(); `regexp`: what patterns find in texts.
@@ -32,6 +33,7 @@ mod equals_any;
 mod greatest;
 mod grouping;
 mod interval_order;
+mod lambdas;
 mod length;
 mod list_element;
 mod list_extreme;
@@ -70,6 +72,9 @@ pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use interval_order::interval_order;
+pub(crate) use lambdas::{
+    OfElements, lambda_arguments, lambda_function, lambda_functions, with_arguments, with_types,
+};
 pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
 pub(crate) use list_order::{list_operator, list_order};

@@ -3,7 +3,8 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
-//!   are written by themselves; `digits`: numbers with underscores.
+//!   are written by themselves; `digits`: numbers with underscores; `dialect`: how texts are
+//!   parsed.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
@@ -38,6 +39,7 @@ mod concatenation;
 mod context;
 mod days;
 mod diagnose;
+mod dialect;
 mod digits;
 mod elements;
 mod empty_unions;
