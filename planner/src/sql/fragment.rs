@@ -12,6 +12,7 @@ use gristmill_engine::{Error, Result};
 
 use super::diagnose::at;
 use super::dialect::Ours;
+use super::grouping_items;
 use super::script::{Depth, NESTING_MAX, Statement, depth_bound, syntax_error, tokens_of};
 use super::stack::with_stack_for;
 use super::syntax;
@@ -85,6 +86,7 @@ fn parse(tokens: &[TokenWithSpan], part: Part) -> Result<usize> {
     let mut tokens = tokens.to_vec();
     let end = tokens.last().map_or(Location::empty(), |token| token.span.end);
     syntax::name_comparisons(&mut tokens);
+    grouping_items::enclose(&mut tokens);
     name_stamps(&mut tokens);
     tokens.push(TokenWithSpan::at(Token::EOF, end, end));
     let builder =

@@ -13,12 +13,13 @@ use datafusion_common::{DFSchema, Result};
 use datafusion_expr::expr::{AggregateFunction, InSubquery, SetComparison};
 use datafusion_expr::utils::grouping_set_to_exprlist;
 use datafusion_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, GroupingSet, LogicalPlan, Projection, SortExpr,
-    Subquery, Window, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit, when,
+    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Subquery, Window,
+    WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit, when,
 };
 use datafusion_functions::core::expr_fn::{get_field, named_struct};
 use datafusion_functions_aggregate::first_last::first_value_udaf;
 
+use super::grouping_items::in_sets;
 use super::operands::change_column;
 use crate::functions::{Declared, declared, interval_order};
 
@@ -143,10 +144,10 @@ fn groups_by_length(aggregate: Aggregate) -> Result<LogicalPlan> {
         results.push(found.alias(format!("__interval_{number}")));
     }
     let by_length = |key: Expr| match is_interval(&key, below) {
-        true => interval_order(key.unalias()),
-        false => key,
+        true => Ok(interval_order(key.unalias())),
+        false => Ok(key),
     };
-    let keys = keys.into_iter().map(|key| in_sets(key, &by_length)).collect();
+    let keys = keys.into_iter().map(|key| in_sets(key, &by_length)).collect::<Result<_>>()?;
     let groups = LogicalPlan::Aggregate(Aggregate::try_new(input.clone(), keys, results)?);
     let columns: Vec<Expr> = groups.schema().columns().into_iter().map(Expr::Column).collect();
     let outputs = columns.iter().zip(schema.iter()).enumerate();
@@ -161,21 +162,6 @@ fn groups_by_length(aggregate: Aggregate) -> Result<LogicalPlan> {
     });
     let outputs: Vec<Expr> = outputs.collect::<Result<_>>()?;
     Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(groups))?))
-}
-
-/// A key, or those of grouping sets, as others.
-fn in_sets(key: Expr, change: &impl Fn(Expr) -> Expr) -> Expr {
-    let all = |keys: Vec<Expr>| keys.into_iter().map(change).collect::<Vec<Expr>>();
-    match key {
-        Expr::GroupingSet(set) => Expr::GroupingSet(match set {
-            GroupingSet::Rollup(keys) => GroupingSet::Rollup(all(keys)),
-            GroupingSet::Cube(keys) => GroupingSet::Cube(all(keys)),
-            GroupingSet::GroupingSets(sets) => {
-                GroupingSet::GroupingSets(sets.into_iter().map(all).collect())
-            }
-        }),
-        key => change(key),
-    }
 }
 
 /// Windows with the least and the greatest interval of frames, found by their lengths: with each

@@ -17,7 +17,8 @@
 //!   divided; `structs`:
 //!   structures and maps.
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
-//!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.
+//!   ORDER BY; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what
+//!   stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers; `lengths`: intervals that are compared; `frames`:
 //!   those over keys without offsets; `arithmetic`: exact arithmetic that never wraps; `renewed`:
@@ -64,6 +65,7 @@ mod optimize;
 mod order;
 mod passes;
 mod placeholders;
+mod query_ends;
 mod refused_calls;
 mod relations;
 mod renewed;

@@ -13,6 +13,7 @@ use super::diagnose::{at, locate_message, to_error};
 use super::dialect::Ours;
 use super::digits::join_digits;
 use super::explain::{Explain, cut_explain};
+use super::grouping_items;
 use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
@@ -221,6 +222,7 @@ impl Statement {
         let explain = cut_explain(&mut tokens)?;
         // Before parameters: the FROM of a comparison has no path behind it.
         syntax::name_comparisons(&mut tokens);
+        grouping_items::enclose(&mut tokens);
         name_stamps(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);

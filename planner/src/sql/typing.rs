@@ -25,6 +25,7 @@ use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::frames::by_peers;
+use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
 use super::operands::{meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
@@ -129,10 +130,12 @@ impl Typing {
             return plan.recompute_schema();
         }
         let names = NamePreserver::new(&plan);
-        let plan = plan.map_expressions(|expr| {
+        let named = |expr: Expr| {
             let name = names.save(&expr);
-            Ok(Transformed::yes(name.restore(self.expr(expr, &schema)?)))
-        })?;
+            Ok(name.restore(self.expr(expr, &schema)?))
+        };
+        // Those in grouping sets have names of their own.
+        let plan = plan.map_expressions(|expr| in_sets(expr, &named).map(Transformed::yes))?;
         TypeCoercionRewriter::new(&schema).coerce_plan(plan.data)?.recompute_schema()
     }
 
