@@ -1,6 +1,8 @@
-//! greatest() of lists in the order that they have everywhere else, elements that are NULL behind
-//! all others: the borrowed one has them in front.
+//! greatest() and least() of lists and intervals in the orders that these have everywhere else:
+//! elements that are NULL are behind all others, and intervals go by their lengths. The borrowed
+//! ones have NULLs in front, and compare intervals part by part.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
@@ -10,22 +12,29 @@ use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
-use gristmill_engine::batch::nested_order;
 
 use super::each::{is_constant, results};
-use super::user::to_front_end;
+use super::interval_order::value_order;
 
+/// One of the two.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Greatest {
+struct Furthest {
     borrowed: Arc<ScalarUDF>,
+    /// The one that is wanted compares so with others.
+    wanted: Ordering,
 }
 
-/// The function in place of the borrowed one.
+/// greatest() in place of the borrowed one.
 pub(super) fn greatest(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::from(Greatest { borrowed }))
+    Arc::new(ScalarUDF::from(Furthest { borrowed, wanted: Ordering::Greater }))
 }
 
-impl ScalarUDFImpl for Greatest {
+/// least() in place of the borrowed one.
+pub(super) fn least(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(Furthest { borrowed, wanted: Ordering::Less }))
+}
+
+impl ScalarUDFImpl for Furthest {
     fn name(&self) -> &str {
         self.borrowed.name()
     }
@@ -47,7 +56,8 @@ impl ScalarUDFImpl for Greatest {
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        if !call.args.iter().any(|arg| arg.data_type().is_nested()) {
+        let is_ours = |t: DataType| t.is_nested() || matches!(t, DataType::Interval(_));
+        if !call.args.iter().any(|arg| is_ours(arg.data_type())) {
             return self.borrowed.inner().invoke_with_args(call);
         }
         let is_constant = is_constant(&call.args);
@@ -55,16 +65,16 @@ impl ScalarUDFImpl for Greatest {
         let Some(first) = arrays.next() else {
             return self.borrowed.inner().invoke_with_args(call);
         };
-        let found = arrays.try_fold(first, |found, other| greater(&found, &other))?;
+        let found = arrays.try_fold(first, |found, other| further(&found, &other, self.wanted))?;
         results(found, is_constant)
     }
 }
 
-/// The greater of two values each; a NULL is none.
-fn greater(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
-    let order = nested_order(left, right).map_err(to_front_end)?;
+/// Of two values each the one that compares with the other as `wanted`; a NULL is none.
+fn further(left: &ArrayRef, right: &ArrayRef, wanted: Ordering) -> Result<ArrayRef> {
+    let order = value_order(left, right)?;
     let is_left = |row: usize| match (left.is_valid(row), right.is_valid(row)) {
-        (true, true) => order(row, row).is_ge(),
+        (true, true) => order(row, row) != wanted.reverse(),
         (is_valid, _) => is_valid,
     };
     let is_left: BooleanArray = (0..left.len()).map(|row| Some(is_left(row))).collect();

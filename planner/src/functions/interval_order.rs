@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, DynComparator, make_comparator};
+use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use gristmill_engine::batch::nested_order;
 
 use super::each::each;
+use super::user::to_front_end;
 
 /// All digits that there are: 2^31 months have 25.
 const PRECISION: u8 = 38;
@@ -50,6 +52,19 @@ impl ScalarUDFImpl for IntervalOrder {
         };
         each(intervals, |intervals| Ok(Arc::new(lengths(intervals)?)))
     }
+}
+
+/// The order of two values by their rows; neither is NULL.
+///
+/// # Errors
+/// `Input` when the values cannot be compared.
+pub(super) fn value_order(left: &ArrayRef, right: &ArrayRef) -> Result<DynComparator> {
+    let is_interval = |values: &ArrayRef| matches!(values.data_type(), DataType::Interval(_));
+    if is_interval(left) && is_interval(right) {
+        let (left, right) = (lengths(left)?, lengths(right)?);
+        return Ok(make_comparator(&left, &right, SortOptions::default())?);
+    }
+    nested_order(left, right).map_err(to_front_end)
 }
 
 /// How long intervals of any unit are.

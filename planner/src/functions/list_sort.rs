@@ -1,6 +1,6 @@
-//! The elements of lists in order: numbers, lists and structures as ORDER BY has them. The borrowed
-//! function tells zeros apart, has some NaN in front, and NULLs in elements where it has NULLs that
-//! are elements.
+//! The elements of lists in order: numbers, intervals, lists and structures as ORDER BY has them.
+//! The borrowed function tells zeros apart, has some NaN in front, compares intervals part by part,
+//! and has NULLs in elements where it has NULLs that are elements.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
-use gristmill_engine::batch::{has_float, nested_order};
+use gristmill_engine::batch::has_float;
 
 use super::each::{is_constant, results};
-use super::user::to_front_end;
+use super::interval_order::value_order;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListSort {
@@ -46,7 +46,8 @@ impl ScalarUDFImpl for ListSort {
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_ours = match call.args.first().map(ColumnarValue::data_type) {
             Some(DataType::List(field)) => {
-                field.data_type().is_nested() || has_float(field.data_type())
+                let is_interval = matches!(field.data_type(), DataType::Interval(_));
+                is_interval || field.data_type().is_nested() || has_float(field.data_type())
             }
             _ => false,
         };
@@ -70,7 +71,7 @@ fn sorted(lists: &ListArray, how: &[ArrayRef]) -> Result<ArrayRef> {
     let values = lists.values();
     let nulls = values.logical_nulls();
     let is_null = |place: u32| nulls.as_ref().is_some_and(|nulls| nulls.is_null(place as usize));
-    let order = nested_order(values, values).map_err(to_front_end)?;
+    let order = value_order(values, values)?;
     let mut places = Vec::with_capacity(values.len());
     let mut lengths = Vec::with_capacity(lists.len());
     let mut is_known = Vec::with_capacity(lists.len());

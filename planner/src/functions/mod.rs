@@ -5,7 +5,7 @@
 //!   sign.
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
-//!   interval several times; `interval_order`: the lengths of intervals.
+//!   interval several times, or a part of it; `interval_order`: the lengths of intervals.
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
 //! * `positions`: those of elements in lists.
@@ -14,11 +14,12 @@
 //! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
 //!   calls with constants and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
-//!   their index; `list_sort`: elements in order; `greatest` and `list_order`: lists in order;
-//!   `list_sum`: sums of elements.
+//!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
+//!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
+//! * `lambdas`: functions of lists that take a lambda.
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
-//!   bit_count(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
-//!   find in texts.
+//!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
+//!   `null_if`: nullif(); `regexp`: what patterns find in texts.
 //! * `user`: functions of the program's own.
 
 mod adjusted;
@@ -32,8 +33,10 @@ mod equals_any;
 mod greatest;
 mod grouping;
 mod interval_order;
+mod lambdas;
 mod length;
 mod list_element;
+mod list_extreme;
 mod list_nulls;
 mod list_order;
 mod list_search;
@@ -56,6 +59,7 @@ mod stamps;
 mod substring;
 mod timezone;
 mod to_timestamp;
+mod to_whole;
 mod user;
 mod window;
 
@@ -68,6 +72,9 @@ pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use interval_order::interval_order;
+pub(crate) use lambdas::{
+    OfElements, lambda_arguments, lambda_function, lambda_functions, with_arguments, with_types,
+};
 pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
 pub(crate) use list_order::{list_operator, list_order};
@@ -78,10 +85,11 @@ pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call};
-pub(crate) use several::SEVERAL;
+pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::result_bytes;
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
+pub(crate) use to_whole::{is_whole, to_whole};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };
@@ -114,6 +122,8 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
         "greatest" => greatest::greatest(borrowed),
+        "least" => greatest::least(borrowed),
+        "array_max" | "array_min" => list_extreme::list_extreme(borrowed),
         "array_sort" => list_sort::list_sort(borrowed),
         "substr" => substring::substring(borrowed),
         "array_sum" => list_sum::list_sum(borrowed),

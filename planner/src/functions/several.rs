@@ -1,37 +1,65 @@
-//! An interval several times: what `n * INTERVAL '1 day'` and `INTERVAL (n) DAY` are calls of.
+//! An interval several times, or a part of one: what `n * INTERVAL '1 day'`, `i / 2` and
+//! `INTERVAL (n) DAY` are calls of.
+//!
+//! By a whole number each part is multiplied by itself. By any other, and where one is divided,
+//! what is left of the months becomes days, and what is left of the days becomes time: a month has
+//! 30 days for that, and the time is exact to the microsecond.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use arrow::datatypes::{
-    DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
 };
 use datafusion_common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::each::{is_constant, results};
+use crate::sql::type_name;
 
-/// The name of the function, which takes an interval and an integer.
+/// The name of the function that multiplies.
 pub(crate) const SEVERAL: &str = "interval_times";
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
+const DAYS_PER_MONTH: f64 = 30.0;
+const SECONDS_PER_DAY: f64 = 86_400.0;
+const PER_SECOND: f64 = 1e6;
+const NANOSECONDS: f64 = 1e3;
+
+/// An interval times a number, or divided by it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Several {
+    divides: bool,
     signature: Signature,
 }
 
-/// The function.
+/// The function that multiplies.
 pub(super) fn several() -> Arc<ScalarUDF> {
-    let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(ScalarUDF::from(Several { signature }))
+    Arc::new(ScalarUDF::from(Several::new(false)))
+}
+
+/// An interval times a number.
+pub(crate) fn times(interval: Expr, number: Expr) -> Expr {
+    ScalarUDF::from(Several::new(false)).call(vec![interval, number])
+}
+
+/// An interval divided by a number.
+pub(crate) fn divided(interval: Expr, number: Expr) -> Expr {
+    ScalarUDF::from(Several::new(true)).call(vec![interval, number])
+}
+
+impl Several {
+    fn new(divides: bool) -> Self {
+        Several { divides, signature: Signature::user_defined(Volatility::Immutable) }
+    }
 }
 
 impl ScalarUDFImpl for Several {
     fn name(&self) -> &str {
-        SEVERAL
+        if self.divides { "interval_divided" } else { SEVERAL }
     }
 
     fn signature(&self) -> &Signature {
@@ -43,36 +71,98 @@ impl ScalarUDFImpl for Several {
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        let done = if self.divides { "divided" } else { "multiplied" };
         match arguments {
-            [DataType::Interval(_), times] if times.is_integer() || times.is_null() => {
-                Ok(vec![INTERVAL, DataType::Int64])
+            [DataType::Interval(_), number] if number.is_numeric() || number.is_null() => {
+                let is_whole = !self.divides && (number.is_integer() || number.is_null());
+                let number = if is_whole { DataType::Int64 } else { DataType::Float64 };
+                Ok(vec![INTERVAL, number])
             }
-            [_, times] => plan_err!("intervals are multiplied by integers, not by {times}"),
-            _ => plan_err!("{SEVERAL} takes an interval and an integer"),
+            [_, other] => plan_err!("intervals are {done} by numbers, not by {}", type_name(other)),
+            _ => plan_err!("{} takes an interval and a number", self.name()),
         }
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_constant = is_constant(&call.args);
-        let [intervals, times] = &ColumnarValue::values_to_arrays(&call.args)?[..] else {
-            return exec_err!("{SEVERAL} takes two arguments");
+        let [intervals, numbers] = &ColumnarValue::values_to_arrays(&call.args)?[..] else {
+            return exec_err!("{} takes two arguments", self.name());
         };
-        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-        let pairs = intervals.iter().zip(times.as_primitive::<Int64Type>());
-        let products = pairs.map(|(interval, times)| match (interval, times) {
-            (Some(interval), Some(times)) => multiplied(interval, times).map(Some),
-            _ => Ok(None),
-        });
-        let products: ArrayRef = Arc::new(products.collect::<Result<IntervalMonthDayNanoArray>>()?);
-        results(products, is_constant)
+        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>().iter();
+        let found: IntervalMonthDayNanoArray = match numbers.as_primitive_opt::<Int64Type>() {
+            Some(numbers) => intervals
+                .zip(numbers)
+                .map(|(interval, times)| interval.zip(times).map(multiplied).transpose())
+                .collect::<Result<_>>()?,
+            None => intervals
+                .zip(numbers.as_primitive::<Float64Type>())
+                .map(|(interval, by)| interval.zip(by).map(|pair| self.part(pair)).transpose())
+                .collect::<Result<_>>()?,
+        };
+        let found: ArrayRef = Arc::new(found);
+        results(found, is_constant)
     }
 }
 
-fn multiplied(interval: IntervalMonthDayNano, times: i64) -> Result<IntervalMonthDayNano> {
+impl Several {
+    fn part(&self, (interval, by): (IntervalMonthDayNano, f64)) -> Result<IntervalMonthDayNano> {
+        let found = match self.divides {
+            true if by == 0.0 => return exec_err!("division by zero"),
+            true => scaled(interval, |part| part / by),
+            false => scaled(interval, |part| part * by),
+        };
+        let done = if self.divides { "divided by" } else { "times" };
+        found.ok_or_else(|| exec_datafusion_err!("an interval {done} {by:?} is too long"))
+    }
+}
+
+fn multiplied((interval, times): (IntervalMonthDayNano, i64)) -> Result<IntervalMonthDayNano> {
     let small = |part: i32| i64::from(part).checked_mul(times).and_then(|p| p.try_into().ok());
     let product = || {
         let nanoseconds = interval.nanoseconds.checked_mul(times)?;
         Some(IntervalMonthDayNano::new(small(interval.months)?, small(interval.days)?, nanoseconds))
     };
     product().ok_or_else(|| exec_datafusion_err!("an interval {times} times is too long"))
+}
+
+/// The interval whose parts are scaled; `None` when one has no place in it.
+fn scaled(
+    interval: IntervalMonthDayNano,
+    scale: impl Fn(f64) -> f64,
+) -> Option<IntervalMonthDayNano> {
+    // To the microsecond: what doubles make of decimals is no part of a day.
+    let exact = |value: f64| (value * PER_SECOND).round_ties_even() / PER_SECOND;
+    let months = scale(f64::from(interval.months));
+    let days = scale(f64::from(interval.days));
+    let days_of_months = exact(months.fract() * DAYS_PER_MONTH);
+    let mut seconds = exact((days.fract() + days_of_months.fract()) * SECONDS_PER_DAY);
+    let more_days = (seconds / SECONDS_PER_DAY).trunc();
+    seconds -= more_days * SECONDS_PER_DAY;
+    let time = scale(interval.nanoseconds as f64 / NANOSECONDS) + seconds * PER_SECOND;
+    let time = time.round_ties_even() * NANOSECONDS;
+    let small = |value: f64| (value.abs() < 2f64.powi(31)).then_some(value as i32);
+    let nanoseconds = (time.abs() < 2f64.powi(63)).then_some(time as i64)?;
+    let days = small(days.trunc() + days_of_months.trunc() + more_days)?;
+    Some(IntervalMonthDayNano::new(small(months)?, days, nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_part_becomes_the_next_one() {
+        let part = |months, days, nanoseconds, by: f64| {
+            let interval = IntervalMonthDayNano { months, days, nanoseconds };
+            scaled(interval, |part| part * by).map(|i| (i.months, i.days, i.nanoseconds))
+        };
+        let hour = 3_600_000_000_000;
+        assert_eq!(part(1, 0, 0, 0.5), Some((0, 15, 0)));
+        assert_eq!(part(13, 3, 0, 0.5), Some((6, 16, 12 * hour)));
+        assert_eq!(part(-1, 1, hour, 1.5), Some((-1, -14, 12 * hour + hour * 3 / 2)));
+        assert_eq!(part(0, 0, 1_000, 0.5), Some((0, 0, 0)));
+        assert_eq!(part(1, 0, 0, 1.1), Some((1, 3, 0)));
+        assert_eq!(part(i32::MAX, 0, 0, 2.0), None);
+        assert_eq!(part(1, 0, 0, f64::NAN), None);
+    }
 }

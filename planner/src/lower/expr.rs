@@ -58,7 +58,17 @@ pub(crate) fn lower_expr(
 }
 
 impl ExprLowering<'_> {
-    fn lower(&self, expr: &Logical) -> Result<Expr> {
+    /// The same over the columns of another schema.
+    pub(super) fn over<'a>(&'a self, schema: &'a DFSchema) -> ExprLowering<'a> {
+        ExprLowering { schema, options: self.options }
+    }
+
+    /// How many columns there are.
+    pub(super) fn width(&self) -> usize {
+        self.schema.fields().len()
+    }
+
+    pub(super) fn lower(&self, expr: &Logical) -> Result<Expr> {
         match expr {
             Logical::Alias(alias) => self.lower(&alias.expr),
             Logical::Column(column) => {
@@ -86,6 +96,7 @@ impl ExprLowering<'_> {
             Logical::TryCast(cast) => self.cast(&cast.expr, cast.field.data_type(), true),
             Logical::ScalarFunction(call) => self.call(call, expr),
             Logical::InList(list) => self.in_list(list),
+            Logical::HigherOrderFunction(call) => self.lambda(call),
             other => Err(Error::input(format!(
                 "{} `{other}` is not supported here",
                 other.variant_name()

@@ -4,12 +4,14 @@
 //! * `plan`: relational nodes; `join`: joins; `aggregate`: groups and aggregates; `window`: window
 //!   functions.
 //! * `columns`: what a projection below a node computes.
+//! * `lambda`: functions that take a lambda.
 //! * `scalar_function`: the engine's function trait over the front end's functions.
 
 mod aggregate;
 mod columns;
 mod expr;
 mod join;
+mod lambda;
 mod literal;
 mod plan;
 mod scalar_function;

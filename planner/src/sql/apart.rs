@@ -128,9 +128,8 @@ fn is_all(item: &SelectItem) -> bool {
     matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
-/// Whether an expression is the cast of something that is not written as a constant.
 fn is_cast(expr: &Expr) -> bool {
-    matches!(expr, Expr::Cast { expr, .. } if !matches!(**expr, Expr::Value(_)))
+    matches!(expr, Expr::Cast { .. })
 }
 
 struct NameCasts;

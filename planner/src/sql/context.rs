@@ -19,6 +19,7 @@ use gristmill_engine::memory::Governor;
 use super::diagnose::nearest;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
+use super::intervals::ScaledIntervals;
 use super::lists::ListPlanner;
 use super::moved::MovedDates;
 use super::relations::Relations;
@@ -26,7 +27,10 @@ use super::view::View;
 use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::files::{self, is_pattern};
-use crate::functions::{CountWindowPlanner, SubstringPlanner, WINDOW_FUNCTIONS, window_function};
+use crate::functions::{
+    CountWindowPlanner, SubstringPlanner, WINDOW_FUNCTIONS, lambda_function, lambda_functions,
+    window_function,
+};
 use crate::parameters::Parameters;
 
 /// Answers the binder's questions for one session.
@@ -59,6 +63,7 @@ impl<'a> Binder<'a> {
         let expr_planners: Vec<Arc<dyn ExprPlanner>> = vec![
             Arc::new(ListPlanner),
             Arc::new(MovedDates),
+            Arc::new(ScaledIntervals),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(SubstringPlanner),
@@ -253,8 +258,8 @@ impl ContextProvider for Binder<'_> {
         self.functions.scalar(name)
     }
 
-    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
-        None
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        lambda_function(name)
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
@@ -278,7 +283,7 @@ impl ContextProvider for Binder<'_> {
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        Vec::new()
+        lambda_functions().map(str::to_string).collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {

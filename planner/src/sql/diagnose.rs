@@ -38,6 +38,9 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
             None => input(inner.to_string()),
         },
         DataFusionError::SQL(parser, _) => input(parser.to_string()),
+        DataFusionError::NotImplemented(what) if what.contains("in sqltorel: Lambda(") => {
+            input("a lambda is an argument of list_transform or list_filter".to_string())
+        }
         DataFusionError::NotImplemented(what) => input(format!("not supported: {what}")),
         DataFusionError::Plan(message) | DataFusionError::Internal(message)
             if said_of_argument(message).is_some() =>

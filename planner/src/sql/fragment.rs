@@ -11,6 +11,8 @@ use datafusion_sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan}
 use gristmill_engine::{Error, Result};
 
 use super::diagnose::at;
+use super::dialect::Ours;
+use super::grouping_items;
 use super::script::{Depth, NESTING_MAX, Statement, depth_bound, syntax_error, tokens_of};
 use super::stack::with_stack_for;
 use super::syntax;
@@ -84,9 +86,11 @@ fn parse(tokens: &[TokenWithSpan], part: Part) -> Result<usize> {
     let mut tokens = tokens.to_vec();
     let end = tokens.last().map_or(Location::empty(), |token| token.span.end);
     syntax::name_comparisons(&mut tokens);
+    grouping_items::enclose(&mut tokens);
     name_stamps(&mut tokens);
     tokens.push(TokenWithSpan::at(Token::EOF, end, end));
-    let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);
+    let builder =
+        DFParserBuilder::new(tokens).with_dialect(&Ours).with_recursion_limit(NESTING_MAX);
     let mut parser = builder.build().map_err(|e| syntax_error(e, end))?;
     let count = parts(&mut parser, part);
     let count = count.map_err(|e| syntax_error(DataFusionError::SQL(Box::new(e), None), end))?;

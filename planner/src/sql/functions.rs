@@ -15,7 +15,7 @@ use gristmill_engine::{Error, Result};
 use super::synonyms::is_synonym;
 use crate::functions::{
     BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, adjusted, declared_aggregates, is_opaque,
-    ours,
+    lambda_function, ours,
 };
 
 /// What aggregates are called elsewhere.
@@ -122,6 +122,7 @@ impl FunctionTable {
             || tables.aggregates.contains_key(&lower)
             || WINDOW_FUNCTIONS.contains(&lower.as_str())
             || is_opaque(&lower)
+            || lambda_function(&lower).is_some()
             || is_synonym(&lower)
             || lower.starts_with("checked_");
         if is_taken {

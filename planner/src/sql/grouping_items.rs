@@ -1,9 +1,77 @@
 //! Numbers in ROLLUP, CUBE and GROUPING SETS: as in GROUP BY itself they are places of the SELECT
 //! list, whose expressions are written in their stead.
 //!
-//! A column that is there twice is written once in each set: the binder wants them apart.
+//! A column that is there twice is written once in each set: the binder wants them apart. Several
+//! columns together in ROLLUP and CUBE, `rollup((a, b), c)`, become the sets that these stand for.
 
+use datafusion_common::Result;
+use datafusion_expr::{Expr as Bound, GroupingSet};
 use datafusion_sql::sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Value, ValueWithSpan};
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::syntax::is_word;
+
+/// Puts expressions that begin with a parenthesis into another one, `rollup(((a + 1) * 2))`: the
+/// parser would take what is in the first for several columns.
+pub(super) fn enclose(tokens: &mut Vec<TokenWithSpan>) {
+    let begins = |tokens: &[TokenWithSpan], at: usize| {
+        let sets = [Keyword::ROLLUP, Keyword::CUBE, Keyword::SETS];
+        sets.iter().any(|word| is_word(&tokens[at], *word))
+            && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
+    };
+    let mut at = 0;
+    while at + 1 < tokens.len() {
+        let mut item = at + 2;
+        let is_list = begins(tokens, at);
+        at += 1;
+        while is_list && item < tokens.len() {
+            let Some(end) = item_end(tokens, item) else { break };
+            let is_last = tokens[end].token == Token::RParen;
+            let first_close = close_of(tokens, item);
+            let is_enclosed = first_close.is_some_and(|close| close + 1 < end);
+            if is_enclosed {
+                let span = tokens[item].span;
+                tokens.insert(end, TokenWithSpan::new(Token::RParen, span));
+                tokens.insert(item, TokenWithSpan::new(Token::LParen, span));
+            }
+            item = end + 1 + if is_enclosed { 2 } else { 0 };
+            if is_last {
+                break;
+            }
+        }
+    }
+}
+
+/// Where the parenthesis that opens at a place is closed.
+fn close_of(tokens: &[TokenWithSpan], mut at: usize) -> Option<usize> {
+    if tokens.get(at)?.token != Token::LParen {
+        return None;
+    }
+    at += 1;
+    loop {
+        let end = item_end(tokens, at)?;
+        if tokens[end].token == Token::RParen {
+            return Some(end);
+        }
+        at = end + 1;
+    }
+}
+
+/// The comma or the closing parenthesis behind an item of a list.
+fn item_end(tokens: &[TokenWithSpan], begin: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, token) in tokens.iter().enumerate().skip(begin) {
+        match token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace if depth > 0 => depth -= 1,
+            Token::RParen => return Some(at),
+            Token::Comma if depth == 0 => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
 
 /// Writes expressions for numbers; those that are no place stay.
 pub(super) fn write_out(select: &mut Select) {
@@ -24,10 +92,12 @@ pub(super) fn write_out(select: &mut Select) {
 /// already.
 fn once_in_sets(key: &mut Expr) {
     let sets = match key {
-        Expr::Rollup(items) if has_twice(items) => {
+        Expr::Rollup(items) if (has_twice(items) || has_several(items)) => {
             (0..=items.len()).rev().map(|count| items[..count].concat()).collect()
         }
-        Expr::Cube(items) if has_twice(items) && items.len() <= CUBE_MAX => {
+        Expr::Cube(items)
+            if (has_twice(items) || has_several(items)) && items.len() <= CUBE_MAX =>
+        {
             let set = |bits: usize| {
                 let chosen = items.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
                 chosen.flat_map(|(_, item)| item.clone()).collect()
@@ -52,12 +122,34 @@ fn once_in_sets(key: &mut Expr) {
     *key = Expr::GroupingSets(sets.into_iter().map(once).collect());
 }
 
+/// A bound key, or each of those in grouping sets, as another.
+///
+/// # Errors
+/// Those of `change`.
+pub(super) fn in_sets(key: Bound, change: &impl Fn(Bound) -> Result<Bound>) -> Result<Bound> {
+    let all = |keys: Vec<Bound>| keys.into_iter().map(change).collect::<Result<Vec<Bound>>>();
+    Ok(match key {
+        Bound::GroupingSet(set) => Bound::GroupingSet(match set {
+            GroupingSet::Rollup(keys) => GroupingSet::Rollup(all(keys)?),
+            GroupingSet::Cube(keys) => GroupingSet::Cube(all(keys)?),
+            GroupingSet::GroupingSets(sets) => {
+                GroupingSet::GroupingSets(sets.into_iter().map(all).collect::<Result<_>>()?)
+            }
+        }),
+        key => change(key)?,
+    })
+}
+
 /// What CUBE takes at most: it has a set for each choice of its items.
 const CUBE_MAX: usize = 12;
 
 fn has_twice(items: &[Vec<Expr>]) -> bool {
     let all: Vec<&Expr> = items.iter().flatten().collect();
     all.iter().enumerate().any(|(at, item)| all[..at].contains(item))
+}
+
+fn has_several(items: &[Vec<Expr>]) -> bool {
+    items.iter().any(|item| item.len() != 1)
 }
 
 fn meant(item: &Expr, projection: &[SelectItem]) -> Option<Expr> {

@@ -11,14 +11,20 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::expr::{AggregateFunction, InSubquery, SetComparison};
+use datafusion_expr::utils::grouping_set_to_exprlist;
 use datafusion_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Subquery,
-    WindowFrameBound, WindowFrameUnits,
+    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Subquery, Window,
+    WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit, when,
 };
+use datafusion_functions::core::expr_fn::{get_field, named_struct};
 use datafusion_functions_aggregate::first_last::first_value_udaf;
 
+use super::grouping_items::in_sets;
 use super::operands::change_column;
 use crate::functions::{Declared, declared, interval_order};
+
+/// The member of a pair that is the interval.
+const INTERVAL: &str = "interval";
 
 /// An expression whose operands have met.
 ///
@@ -57,6 +63,12 @@ pub(super) fn by_length(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
 pub(super) fn window_by_length(expr: Expr, schema: &DFSchema) -> Expr {
     let Expr::WindowFunction(mut call) = expr else { return expr };
     let params = &mut call.params;
+    if params.distinct
+        && let [arg] = &mut params.args[..]
+        && matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(f) if f.name() == "count")
+    {
+        measure(vec![arg], schema);
+    }
     params.partition_by.iter_mut().for_each(|key| measure(vec![key], schema));
     let frame = &params.window_frame;
     let has_offset = |bound: &WindowFrameBound| match bound {
@@ -101,12 +113,16 @@ pub(super) fn keys_by_length(plan: LogicalPlan) -> Result<LogicalPlan> {
             groups_by_length(Aggregate::try_new(rows, columns, Vec::new())?)
         }
         LogicalPlan::Aggregate(aggregate)
-            if aggregate
-                .group_expr
+            if grouping_set_to_exprlist(&aggregate.group_expr)?
                 .iter()
                 .any(|key| is_interval(key, aggregate.input.schema())) =>
         {
             groups_by_length(aggregate)
+        }
+        LogicalPlan::Window(window)
+            if window.window_expr.iter().any(|e| is_extreme(e, window.input.schema())) =>
+        {
+            extremes_by_length(window)
         }
         other => Ok(other),
     }
@@ -114,29 +130,92 @@ pub(super) fn keys_by_length(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// Groups by lengths, each with its first interval.
 fn groups_by_length(aggregate: Aggregate) -> Result<LogicalPlan> {
-    let Aggregate { input, group_expr: mut keys, aggr_expr: mut results, schema, .. } = aggregate;
-    let group_count = keys.len();
-    // Where the columns are among those of the groups.
-    let mut places: Vec<usize> = (0..group_count + results.len()).collect();
-    for (number, key) in keys.iter_mut().enumerate() {
-        if is_interval(key, input.schema()) {
-            if let Some(place) = places.get_mut(number) {
-                *place = results.len() + group_count;
-            }
-            let interval = std::mem::take(key).unalias();
-            let first = first_value_udaf().call(vec![interval.clone()]);
-            results.push(first.alias(format!("__interval_{number}")));
-            *key = interval_order(interval);
+    let Aggregate { input, group_expr: keys, aggr_expr: mut results, schema, .. } = aggregate;
+    let below = input.schema();
+    let all: Vec<Expr> = grouping_set_to_exprlist(&keys)?.into_iter().cloned().collect();
+    // What stands in front of the results.
+    let first = schema.fields().len() - results.len();
+    let result_count = results.len();
+    // The groups whose keys are intervals, and where the first ones of those are.
+    let mut firsts: Vec<(usize, usize)> = Vec::new();
+    for (number, key) in all.iter().enumerate().filter(|(_, key)| is_interval(key, below)) {
+        firsts.push((number, first + result_count + firsts.len()));
+        let found = first_value_udaf().call(vec![key.clone().unalias()]);
+        results.push(found.alias(format!("__interval_{number}")));
+    }
+    let by_length = |key: Expr| match is_interval(&key, below) {
+        true => Ok(interval_order(key.unalias())),
+        false => Ok(key),
+    };
+    let keys = keys.into_iter().map(|key| in_sets(key, &by_length)).collect::<Result<_>>()?;
+    let groups = LogicalPlan::Aggregate(Aggregate::try_new(input.clone(), keys, results)?);
+    let columns: Vec<Expr> = groups.schema().columns().into_iter().map(Expr::Column).collect();
+    let outputs = columns.iter().zip(schema.iter()).enumerate();
+    let outputs = outputs.map(|(number, (column, (qualifier, field)))| {
+        let place = firsts.iter().find(|(key, _)| *key == number);
+        let column = match place.and_then(|(_, place)| columns.get(*place)) {
+            // Sets without the key have no interval either.
+            Some(interval) => when(column.clone().is_not_null(), interval.clone()).end()?,
+            None => column.clone(),
+        };
+        Ok(column.alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let outputs: Vec<Expr> = outputs.collect::<Result<_>>()?;
+    Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(groups))?))
+}
+
+/// Windows with the least and the greatest interval of frames, found by their lengths: with each
+/// length its interval is carried along.
+fn extremes_by_length(window: Window) -> Result<LogicalPlan> {
+    let Window { input, window_expr: mut calls, schema } = window;
+    let below = input.schema().clone();
+    let width = below.fields().len();
+    let mut found = Vec::new();
+    for (number, call) in calls.iter_mut().enumerate() {
+        if is_extreme(call, &below) {
+            *call = paired(std::mem::take(call).unalias())?.alias(format!("__interval_{number}"));
+            found.push(width + number);
         }
     }
-    let groups = LogicalPlan::Aggregate(Aggregate::try_new(input, keys, results)?);
-    let columns = groups.schema().columns();
-    let columns = places.iter().zip(schema.iter()).filter_map(|(place, (qualifier, field))| {
-        let column = Expr::Column(columns.get(*place)?.clone());
-        Some(column.alias_qualified(qualifier.cloned(), field.name()))
+    let windows = LogicalPlan::Window(Window::try_new(calls, input)?);
+    let columns = windows.schema().columns().into_iter().map(Expr::Column).enumerate();
+    let columns = columns.zip(schema.iter()).map(|((number, column), (qualifier, field))| {
+        let column = match found.contains(&number) {
+            true => get_field(column, INTERVAL),
+            false => column,
+        };
+        column.alias_qualified(qualifier.cloned(), field.name())
     });
     let columns: Vec<Expr> = columns.collect();
-    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(groups))?))
+    Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(windows))?))
+}
+
+/// Whether an expression is the least or the greatest interval of a frame.
+fn is_extreme(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_extreme(&alias.expr, schema),
+        Expr::WindowFunction(call) => {
+            let name = call.fun.name();
+            let is_aggregate = matches!(call.fun, WindowFunctionDefinition::AggregateUDF(_));
+            is_aggregate
+                && (name == "min" || name == "max")
+                && call.params.args.iter().any(|arg| is_interval(arg, schema))
+        }
+        _ => false,
+    }
+}
+
+/// A call over pairs of a length and its interval.
+fn paired(expr: Expr) -> Result<Expr> {
+    let Expr::WindowFunction(mut call) = expr else { return Ok(expr) };
+    for arg in &mut call.params.args {
+        let interval = std::mem::take(arg);
+        let length = interval_order(interval.clone());
+        let pair = named_struct(vec![lit("length"), length, lit(INTERVAL), interval.clone()]);
+        *arg = when(interval.is_not_null(), pair).end()?;
+    }
+    call.params.distinct = false;
+    Ok(Expr::WindowFunction(call))
 }
 
 /// The least and the greatest interval are those of the least and the greatest length.

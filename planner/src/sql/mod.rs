@@ -3,7 +3,8 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
-//!   are written by themselves; `digits`: numbers with underscores.
+//!   are written by themselves; `digits`: numbers with underscores; `dialect`: how texts are
+//!   parsed.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
@@ -12,10 +13,12 @@
 //!   tree; `elements`: UNNEST in FROM.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
-//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied; `structs`:
+//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and
+//!   divided; `structs`:
 //!   structures and maps.
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
-//!   ORDER BY; `grouping`: grouping(); `grouping_items`: numbers in grouping sets.
+//!   ORDER BY; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what
+//!   stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers; `lengths`: intervals that are compared; `frames`:
 //!   those over keys without offsets; `arithmetic`: exact arithmetic that never wraps; `renewed`:
@@ -37,6 +40,7 @@ mod concatenation;
 mod context;
 mod days;
 mod diagnose;
+mod dialect;
 mod digits;
 mod elements;
 mod empty_unions;
@@ -61,6 +65,7 @@ mod optimize;
 mod order;
 mod passes;
 mod placeholders;
+mod query_ends;
 mod refused_calls;
 mod relations;
 mod renewed;

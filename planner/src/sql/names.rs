@@ -57,7 +57,7 @@ pub(super) fn name_columns(select: &mut Select) {
         let written = written(expr);
         let name = match column_name(expr) {
             // A column has a name, except for the second time.
-            Some(_) if columns.insert(written.clone()) => continue,
+            Some(_) if is_new(&written, &mut columns) => continue,
             Some(name) => other_name(&name, &mut taken),
             None if taken.insert(written.clone()) => written,
             None => other_name(&written, &mut taken),
@@ -65,6 +65,16 @@ pub(super) fn name_columns(select: &mut Select) {
         let expr = std::mem::replace(expr, Expr::value(Value::Null));
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', name) };
     }
+}
+
+/// Whether a column is none of those before, which may be written with more names in front or with
+/// fewer (`s.a` and `t.s.a`).
+fn is_new(written: &str, columns: &mut HashSet<String>) -> bool {
+    let ends_with = |long: &str, short: &str| {
+        short.contains('.') && long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'))
+    };
+    let is_known = columns.iter().any(|c| ends_with(c, written) || ends_with(written, c));
+    columns.insert(written.to_string()) && !is_known
 }
 
 /// Tells the columns of a part of a set operation apart, which are looked for by their names.

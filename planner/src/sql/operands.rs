@@ -12,7 +12,7 @@
 //! **A date or a text meets a timestamp as one of its precision**, and casts between timestamps and
 //! numbers count seconds (see `moments`).
 //!
-//! **Whole numbers stay whole** in arithmetic (see `whole`).
+//! **Whole numbers stay whole** in arithmetic, and what is cast to them is rounded (see `whole`).
 //!
 //! **A list that becomes a text** shows its NULLs.
 //!
@@ -33,7 +33,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
-use super::whole::meet_whole;
+use super::whole::{meet_whole, round_whole};
 use crate::functions::list_text;
 
 /// Functions whose result is one of their arguments, or a list of them.
@@ -122,6 +122,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
             moments::count_seconds(&mut expr, schema)
                 || moments::cast_by_utc(&mut expr, schema)
                 || write_list(&mut expr, schema)
+                || round_whole(&mut expr, schema)
         }
         _ => false,
     };

@@ -5,14 +5,15 @@
 //! whole text is checked for syntax before its first statement runs.
 
 use datafusion_sql::parser::{DFParser, DFParserBuilder, Statement as Body};
-use datafusion_sql::sqlparser::dialect::GenericDialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::{at, locate_message, to_error};
+use super::dialect::Ours;
 use super::digits::join_digits;
 use super::explain::{Explain, cut_explain};
+use super::grouping_items;
 use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
@@ -37,8 +38,6 @@ const LEVELS_PER_JOIN: usize = 4;
 /// Levels that one pair of parentheses may cost, compared with one operator: the parser follows
 /// them through all ranks of operators, and little of them is left in the tree.
 const LEVELS_PER_PARENTHESIS: Depth = Depth { parsed: 16, balanced: 2 };
-
-const DIALECT: GenericDialect = GenericDialect {};
 
 /// One statement of a program.
 #[derive(Debug, Clone)]
@@ -94,7 +93,7 @@ pub fn statements(text: &str) -> Result<Vec<Statement>> {
 /// # Errors
 /// `Input` with its place for the first thing that is neither.
 pub(super) fn tokens_of(text: &str) -> Result<Vec<TokenWithSpan>> {
-    let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
+    let tokens = Tokenizer::new(&Ours, text).tokenize_with_location().map_err(|e| {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
     })?;
@@ -223,13 +222,15 @@ impl Statement {
         let explain = cut_explain(&mut tokens)?;
         // Before parameters: the FROM of a comparison has no path behind it.
         syntax::name_comparisons(&mut tokens);
+        grouping_items::enclose(&mut tokens);
         name_stamps(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);
         let header_row = syntax::cut_header_row(&mut tokens);
         let end = self.tokens.last().map_or(Location::empty(), |t| t.span.end);
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));
-        let builder = DFParserBuilder::new(tokens).with_recursion_limit(NESTING_MAX);
+        let builder =
+            DFParserBuilder::new(tokens).with_dialect(&Ours).with_recursion_limit(NESTING_MAX);
         let mut parser = builder.build().map_err(|e| to_error(&e, &self.position))?;
         let parsed = parser.parse_statement().map_err(|e| syntax_error(e, end))?;
         expect_end(&parser)?;

@@ -22,6 +22,7 @@
 //!   them, which hold no `1e200`.
 //! * Joins with USING and NATURAL get names for their merged columns (`using`).
 //! * Names of windows are replaced by what they stand for (`windows`).
+//! * ORDER BY ALL and FETCH are written as what they mean (`query_ends`).
 //! * Set operations and VALUES are written as the binder wants them (`chains`), and SEMI JOIN and
 //!   ANTI JOIN are those of the left side.
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte`: the mark by which `relations`
@@ -45,7 +46,8 @@ use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns};
 use super::{
-    chains, concatenation, grouping_items, intervals, row_values, structs, synonyms, using, windows,
+    chains, concatenation, grouping_items, intervals, query_ends, row_values, structs, synonyms,
+    using, windows,
 };
 use crate::functions::EQUALS_ANY;
 
@@ -131,7 +133,7 @@ pub(super) fn name_comparisons(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
+pub(super) fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
     matches!(&token.token, Token::Word(found) if found.keyword == word)
 }
 
@@ -163,6 +165,7 @@ impl VisitorMut for Rewriter {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        query_ends::write_out(query);
         name_aliases(query);
         chains::write_out(query);
         let Some(with) = query.with.as_mut().filter(|with| !with.recursive) else {
@@ -317,7 +320,7 @@ pub(super) fn select_from_one_row(name: &str) -> Option<Box<Query>> {
 }
 
 /// The query in the FROM clause of one made by [`select_from_one_row`].
-fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
+pub(super) fn inner_query(query: &mut Query) -> Option<&mut Box<Query>> {
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
     match &mut select.from.first_mut()?.relation {
         TableFactor::Derived { subquery, .. } => Some(subquery),
@@ -352,9 +355,7 @@ fn write_plainly(expr: &mut Expr) {
             let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
             *expr = nested(binary(nested(minus_one), BinaryOperator::Minus, nested(bits)));
         }
-        Expr::Interval(_) | Expr::BinaryOp { op: BinaryOperator::Multiply, .. } => {
-            intervals::write_out(expr);
-        }
+        Expr::Interval(_) => intervals::write_out(expr),
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call_of("timezone", [time_zone, timestamp]);

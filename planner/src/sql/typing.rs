@@ -25,10 +25,11 @@ use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::frames::by_peers;
+use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
 use super::operands::{meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
-use crate::functions::{is_random, list_order};
+use crate::functions::{is_random, list_order, with_types};
 use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
 /// Settles the types of a plan; says whether it had set operations that were expanded.
@@ -129,14 +130,35 @@ impl Typing {
             return plan.recompute_schema();
         }
         let names = NamePreserver::new(&plan);
-        let plan = plan.map_expressions(|expr| {
+        let named = |expr: Expr| {
             let name = names.save(&expr);
-            Ok(Transformed::yes(name.restore(self.expr(expr, &schema)?)))
-        })?;
+            Ok(name.restore(self.expr(expr, &schema)?))
+        };
+        // Those in grouping sets have names of their own.
+        let plan = plan.map_expressions(|expr| in_sets(expr, &named).map(Transformed::yes))?;
         TypeCoercionRewriter::new(&schema).coerce_plan(plan.data)?.recompute_schema()
     }
 
+    /// Lambdas that know the types which the elements of their lists have by now.
+    fn with_lambdas(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        if !expr.exists(|e| Ok(matches!(e, Expr::Lambda(_))))? {
+            return Ok(expr);
+        }
+        let known = expr.transform_down(|expr| match expr {
+            Expr::HigherOrderFunction(call) => {
+                let Some(list) = call.args.first() else {
+                    return Ok(Transformed::no(Expr::HigherOrderFunction(call)));
+                };
+                let list = self.expr(list.clone(), schema)?.get_type(schema)?;
+                with_types(call, &list).map(Transformed::yes)
+            }
+            other => Ok(Transformed::no(other)),
+        });
+        Ok(known?.data)
+    }
+
     fn expr(&self, expr: Expr, schema: &DFSchema) -> Result<Expr> {
+        let expr = self.with_lambdas(expr, schema)?;
         let mut rewriter = TypeCoercionRewriter::new(schema);
         let typed = expr.transform_up(|expr| match expr {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),

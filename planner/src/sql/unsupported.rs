@@ -54,6 +54,9 @@ impl Visitor for Search {
             Some(with) if with.recursive => {
                 return found("WITH RECURSIVE", with.with_token.0.span);
             }
+            _ if query.fetch.is_some() => {
+                return found("FETCH … PERCENT, WITH TIES, and beside LIMIT", query.span());
+            }
             _ if !query.locks.is_empty() => return found("FOR UPDATE and FOR SHARE", query.span()),
             _ => {}
         }

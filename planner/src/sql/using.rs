@@ -20,6 +20,9 @@ use datafusion_sql::sqlparser::ast::{
 /// Begins the names of joins with merged columns; sorts before the names of tables.
 pub(crate) const USING_PREFIX: &str = "!using_";
 
+/// Begins the names of queries in such joins that have none.
+const QUERY_PREFIX: &str = "!query_";
+
 /// Merged columns and the names of their joins; `None` for those of several.
 type Merged = HashMap<String, Option<String>>;
 
@@ -57,22 +60,32 @@ pub(super) fn name_joins(tables: &mut TableWithJoins, count: &mut usize) {
         if !tables.joins.is_empty() {
             nest(tables, None);
         }
+        name_query(&mut tables.relation, &format!("{QUERY_PREFIX}{count}_0"));
+        name_query(&mut join.relation, &format!("{QUERY_PREFIX}{count}_1"));
         tables.joins.push(join);
         nest(tables, Some(format!("{USING_PREFIX}{count}")));
         *count += 1;
     }
 }
 
+/// Names a query in FROM that has no name: the binder tells the columns of both sides apart by the
+/// names of their tables.
+fn name_query(table: &mut TableFactor, name: &str) {
+    if let TableFactor::Derived { alias: alias @ None, .. } = table {
+        *alias = Some(alias_of(name.to_string()));
+    }
+}
+
+fn alias_of(name: String) -> TableAlias {
+    let name = Ident::with_quote('"', name);
+    TableAlias { explicit: true, name, columns: Vec::new(), at: None }
+}
+
 fn nest(tables: &mut TableWithJoins, name: Option<String>) {
     let nothing = TableFactor::TableFunction { expr: Expr::value(Value::Null), alias: None };
     let relation = std::mem::replace(&mut tables.relation, nothing);
     let joins = std::mem::take(&mut tables.joins);
-    let alias = name.map(|name| TableAlias {
-        explicit: true,
-        name: Ident::with_quote('"', name),
-        columns: Vec::new(),
-        at: None,
-    });
+    let alias = name.map(alias_of);
     let table_with_joins = Box::new(TableWithJoins { relation, joins });
     tables.relation = TableFactor::NestedJoin { table_with_joins, alias };
 }

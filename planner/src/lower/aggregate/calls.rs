@@ -453,7 +453,7 @@ pub(super) fn fraction(argument: Option<&Expr>) -> Option<f64> {
 }
 
 /// The front end averages integers as doubles; their exact sum is better.
-fn without_widening(arg: &mut Expr) {
+pub(super) fn without_widening(arg: &mut Expr) {
     if let Expr::Cast { input, data_type: DataType::Float64, lenient: false } = arg
         && input.data_type().is_integer()
     {

@@ -9,7 +9,7 @@ use gristmill_engine::expr::{AggregateKind, AggregateRef, BitOp, Expr, Literal, 
 use gristmill_engine::{Error, Result};
 
 use super::borrowed::BorrowedAggregate;
-use super::calls::{FRACTION, cast, fraction, split_constants, statistic};
+use super::calls::{FRACTION, cast, fraction, split_constants, statistic, without_widening};
 use super::sorted_values::SortedValues;
 use crate::functions::{BoundAggregate, Declared};
 
@@ -62,7 +62,10 @@ pub(in crate::lower) fn aggregate_over(
         ("sum", [_]) => AggregateKind::Sum,
         ("min" | "bool_and", [_]) => AggregateKind::Min,
         ("max" | "bool_or", [_]) => AggregateKind::Max,
-        ("avg", [_]) => AggregateKind::Average,
+        ("avg", [_]) => {
+            args.iter_mut().for_each(without_widening);
+            AggregateKind::Average
+        }
         ("bit_and", [_]) => AggregateKind::Bits(BitOp::And),
         ("bit_or", [_]) => AggregateKind::Bits(BitOp::Or),
         ("bit_xor", [_]) => AggregateKind::Bits(BitOp::Xor),
