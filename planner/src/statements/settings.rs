@@ -347,7 +347,7 @@ mod tests {
         const MB: usize = 1 << 20;
         let small = Settings {
             threads: Some(5),
-            memory_limit: Some(64 * MB),
+            memory_limit: Some(96 * MB),
             temp_dirs: Vec::new(),
             spill_limit: None,
             any_order: false,
