@@ -5,7 +5,8 @@
 //!   sign.
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
-//!   interval several times, or a part of it; `interval_order`: the lengths of intervals.
+//!   interval several times, or a part of it; `interval_order`: the lengths of intervals;
+//!   `age`: age().
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
 //! * `positions`: those of elements in lists.
@@ -17,12 +18,14 @@
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
 //! * `lambdas`: functions of lists that take a lambda.
+//! * `formats`: format() and printf(); `type_of`: typeof().
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
 //!   `null_if`: nullif(); `regexp`: what patterns find in texts.
 //! * `user`: functions of the program's own.
 
 mod adjusted;
+mod age;
 mod counts;
 mod date_bin;
 mod date_trunc;
@@ -30,6 +33,7 @@ mod declared;
 mod digests;
 mod each;
 mod equals_any;
+mod formats;
 mod greatest;
 mod grouping;
 mod interval_order;
@@ -60,6 +64,7 @@ mod substring;
 mod timezone;
 mod to_timestamp;
 mod to_whole;
+mod type_of;
 mod user;
 mod window;
 
@@ -107,10 +112,13 @@ pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
         equals_any::equals_any(),
         length::length_function(),
         several::several(),
+        age::age(),
+        type_of::type_of(),
         sign::sign(),
         sign::bit_count(),
     ];
-    digests.chain(regexp::regexp_functions()).chain(others).collect()
+    let formats = formats::formats();
+    digests.chain(regexp::regexp_functions()).chain(others).chain(formats).collect()
 }
 
 /// The function that a name of a borrowed one stands for.

@@ -13,6 +13,7 @@ use gristmill_engine::expr::{Argument, ScalarFunction, bytes_taken};
 use gristmill_engine::{Error, Result};
 
 use crate::functions::result_bytes;
+use crate::sql::with_type_names;
 
 /// A scalar function of the front end, called with the types it declared.
 pub(crate) struct UdfFunction {
@@ -95,10 +96,8 @@ fn reason(error: &DataFusionError) -> String {
         },
         other => other.strip_backtrace(),
     };
-    match text.split_once(DataFusionError::BACK_TRACE_SEP) {
-        Some((said, _)) => said.to_string(),
-        None => text,
-    }
+    let said = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
+    with_type_names(said)
 }
 
 fn columnar(arg: &Argument) -> Result<ColumnarValue> {

@@ -4,6 +4,8 @@ use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError, Span};
 use gristmill_engine::{Error, Position};
 
+use super::type_names::with_type_names;
+
 /// A place in the program text.
 pub(super) fn at(line: u64, column: u64) -> Position {
     Position { file: None, line, column }
@@ -41,7 +43,9 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
         DataFusionError::NotImplemented(what) if what.contains("in sqltorel: Lambda(") => {
             input("a lambda is an argument of list_transform or list_filter".to_string())
         }
-        DataFusionError::NotImplemented(what) => input(format!("not supported: {what}")),
+        DataFusionError::NotImplemented(what) => {
+            input(format!("not supported: {}", with_type_names(what)))
+        }
         DataFusionError::Plan(message) | DataFusionError::Internal(message)
             if said_of_argument(message).is_some() =>
         {
@@ -50,9 +54,7 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
         DataFusionError::Plan(message)
         | DataFusionError::Configuration(message)
         | DataFusionError::Execution(message)
-        | DataFusionError::ResourcesExhausted(message) => {
-            input(without_ways(message).replace(".\n", "; "))
-        }
+        | DataFusionError::ResourcesExhausted(message) => input(of_front_end(message)),
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let span = field.spans.first().map(|span| start_of(&span));
@@ -62,7 +64,7 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
             other => input(other.to_string()),
         },
         DataFusionError::ArrowError(arrow, _) => match of_arrow(arrow) {
-            Error::Input { message, .. } => input(message),
+            Error::Input { message, .. } => input(with_type_names(&message)),
             other => other,
         },
         DataFusionError::Internal(message) => match said_of_types(message) {
@@ -73,12 +75,53 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
     }
 }
 
-/// A message without the ways that it took through the front end, when that is said of it.
+/// What the front end says, with types by their names in SQL. Names of columns stay as they are.
+fn of_front_end(message: &str) -> String {
+    if message.contains("unique expression names") {
+        return message.to_string();
+    }
+    let said = without_ways(message);
+    said_of_operands(said).unwrap_or_else(|| with_type_names(said).replace(".\n", "; "))
+}
+
+/// What is said of a function or an operator that takes no values of these types.
+fn said_of_operands(said: &str) -> Option<String> {
+    if let Some(rest) = said.strip_prefix("Function '") {
+        let (name, rest) = rest.split_once('\'')?;
+        let (wanted, found) = rest.split_once(" but received ")?;
+        let wanted = wanted.trim_end_matches(',').rsplit(' ').next()?;
+        let found = match found.split_once(" (DataType: ") {
+            Some((_, found)) => found.split(").").next()?,
+            None => found,
+        };
+        let found = found.trim_end_matches('.');
+        let wanted = match wanted {
+            "Numeric" => "numbers",
+            "String" => "texts",
+            other => other,
+        };
+        let found = if found == "String" { "VARCHAR" } else { found };
+        return Some(format!("{name} takes {wanted}, not {}", with_type_names(found)));
+    }
+    if let Some(rest) = said.strip_prefix("Failed to coerce arguments to satisfy a call to '") {
+        let (name, rest) = rest.split_once('\'')?;
+        let (_, types) = rest.split_once("coercion from ")?;
+        let (types, _) = types.split_once(" to the signature")?;
+        return Some(format!("{name} takes no {}", with_type_names(types)));
+    }
+    let operation = said
+        .strip_prefix("Cannot get result type for temporal operation ")
+        .and_then(|rest| rest.split(": ").next())
+        .or_else(|| {
+            let rest = said.strip_prefix("Cannot coerce arithmetic expression ")?;
+            rest.strip_suffix(" to valid types")
+        })?;
+    Some(format!("there is no {}; cast an operand", with_type_names(operation)))
+}
+
+/// A message without the ways that it took through the front end.
 fn without_ways(message: &str) -> &str {
-    let message = match message.split_once(". No function matches") {
-        Some((said, ways)) if ways.contains("(UserDefined)") => said,
-        _ => message,
-    };
+    let message = message.split_once(". No function matches").map_or(message, |(said, _)| said);
     let found = message.split_once("user-defined coercion failed with: ").map(|(_, found)| found);
     let found = found.map(|f| f.trim_start_matches("Error during planning: "));
     found.map_or(message, |f| f.trim_start_matches("External error: "))
@@ -88,6 +131,7 @@ fn without_ways(message: &str) -> &str {
 fn said_of_types(message: &str) -> Option<String> {
     let types = message.strip_prefix("Failed to coerce types ")?;
     let types = types.strip_suffix(" in BETWEEN expression")?;
+    let types = with_type_names(types);
     Some(format!("BETWEEN compares values of one kind, not {types}; cast one of them"))
 }
 
@@ -99,13 +143,18 @@ fn said_of_argument(message: &str) -> Option<String> {
     let found = found.split(['(', '.']).next()?.trim();
     let found = match found {
         "String" => "VARCHAR".to_string(),
-        other => other.to_uppercase(),
+        other => with_type_names(other).to_uppercase(),
     };
     let mut taken: Vec<&str> = Vec::new();
     for part in said.split(" requires ").skip(1) {
         let kind = match part.split([',', '(']).next()? {
             "Decimal" | "Int64" | "UInt64" | "Float64" | "Numeric" | "Integer" => "numbers",
             "Duration" => "differences of timestamps",
+            "String" => "texts",
+            "Date" => "dates",
+            "Time" => "times",
+            "Timestamp" => "timestamps",
+            "Float32" => continue,
             // Nothing computes with those.
             "Interval" => continue,
             other => other,

@@ -81,7 +81,7 @@ fn first_unknown(form: &str, known: &dyn Fn(&str) -> bool) -> Option<String> {
 /// What a function takes; nothing of those that there are besides.
 fn takes(name: &str) -> Option<&'static str> {
     Some(match name {
-        "array_sort" | "list_sort" => return None,
+        "age" | "array_sort" | "list_sort" => return None,
         "today" => "no arguments",
         "if" => "a condition and two values",
         "base64" | "to_base64" => "one text or binary value",

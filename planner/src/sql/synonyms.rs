@@ -11,7 +11,8 @@ use super::moment_names;
 use super::syntax::{binary, call, case, cast, joined, nested, number, plain_name, text, written};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 54] = [
+const NAMES: [&str; 55] = [
+    "age",
     "array_sort",
     "base64",
     "century",
@@ -111,6 +112,7 @@ pub(super) fn plain_args(function: &Function) -> Option<Vec<Expr>> {
 
 fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
     Some(match (name, &args[..]) {
+        ("age", [moment]) => call("age", vec![call("current_date", Vec::new()), moment.clone()]),
         ("today", []) => call("current_date", args),
         ("if", [condition, then, otherwise]) => {
             case(vec![(condition.clone(), then.clone())], otherwise.clone())

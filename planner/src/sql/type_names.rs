@@ -54,10 +54,75 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     plain.to_string()
 }
 
+/// A message in which the types have their names in SQL. What is quoted is the program's own.
+pub(crate) fn with_type_names(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(first) = rest.chars().next() {
+        let word_end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let end = match first {
+            // Up to the same quote, if it is one and no apostrophe.
+            '\'' | '"' | '`' if !out.ends_with(char::is_alphanumeric) => {
+                rest[1..].find(first).map_or(rest.len(), |end| end + 2)
+            }
+            _ if word_end == 0 => first.len_utf8(),
+            _ => match type_at(rest, word_end) {
+                Some((data_type, end)) => {
+                    out.push_str(&type_name(&data_type));
+                    rest = &rest[end..];
+                    continue;
+                }
+                None => word_end,
+            },
+        };
+        out.push_str(&rest[..end]);
+        rest = &rest[end..];
+    }
+    out
+}
+
+/// The type that a text begins with, and where that ends.
+fn type_at(text: &str, word_end: usize) -> Option<(DataType, usize)> {
+    let is_capital = text.starts_with(|c: char| c.is_ascii_uppercase());
+    let mut depth = 0usize;
+    let mut end = word_end;
+    if text[word_end..].starts_with('(') {
+        let closes = |(at, c): (usize, char)| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            (depth == 0).then_some(at + c.len_utf8())
+        };
+        end += text[word_end..].char_indices().find_map(closes)?;
+    }
+    let data_type = text[..end].parse().ok().filter(|_| is_capital)?;
+    (data_type != DataType::Null).then_some((data_type, end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::datatypes::{Field, Fields};
+
+    #[test]
+    fn types_in_messages_get_the_names_of_sql() {
+        let cases = [
+            ("Utf8 + Interval(MonthDayNano) to", "VARCHAR + INTERVAL to"),
+            (
+                "cast 'Int64 Utf8' to Int32, Decimal128(15, 2).",
+                "cast 'Int64 Utf8' to INTEGER, DECIMAL(15,2).",
+            ),
+            ("can't add List(Int64)", "can't add BIGINT[]"),
+            ("Int64(1), MyInt64, Null and int64", "Int64(1), MyInt64, Null and int64"),
+            ("a µ ‘Date32’ (Timestamp(µs)", "a µ ‘DATE’ (TIMESTAMP"),
+            ("Decimal128(1", "Decimal128(1"),
+        ];
+        for (said, wanted) in cases {
+            assert_eq!(with_type_names(said), wanted);
+        }
+    }
 
     #[test]
     fn types_have_names_of_sql() {

@@ -40,6 +40,12 @@ pub(super) fn write_bounds_plainly(expr: &mut Expr) {
     let Some(frame) = &mut spec.window_frame else { return };
     for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
         let (Preceding(Some(offset)) | Following(Some(offset))) = bound else { continue };
+        if let Expr::Interval(interval) = offset.as_mut()
+            && let Expr::Value(ValueWithSpan { value, .. }) = interval.value.as_mut()
+            && let Value::Number(digits, _) = value
+        {
+            *value = Value::SingleQuotedString(std::mem::take(digits));
+        }
         if let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = offset.as_mut()
             && digits.contains(['e', 'E'])
             && let Ok(number) = digits.parse::<f64>()

@@ -19,6 +19,7 @@ use super::borrowed::BorrowedAggregate;
 use crate::functions::{BoundAggregate, Declared};
 use crate::lower::columns::Columns;
 use crate::lower::plan::PlanLowering;
+use crate::sql::type_name;
 
 /// One aggregate; all positions are of the projection below.
 #[derive(Debug, Clone)]
@@ -404,7 +405,7 @@ impl Parts<'_> {
         let is_sum = matches!(kind, AggregateKind::Sum | AggregateKind::Average);
         match self.args.first().map(Expr::data_type) {
             Some(other @ DataType::Interval(_)) if is_sum => {
-                Err(self.wrong(&format!("of {other} is not supported")))
+                Err(self.wrong(&format!("of {} is not supported", type_name(&other))))
             }
             _ => Ok(()),
         }

@@ -20,6 +20,8 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Float32Type, Float64Type
 use gristmill_engine::expr::{AggregateFunction, GroupStates, Literal};
 use gristmill_engine::{Error, Result};
 
+use crate::sql::type_name;
+
 /// What is wanted of the sorted values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum SortedValues {
@@ -242,7 +244,10 @@ fn between(
             // What is between two values of 64 bits has as many.
             Arc::new(numbers.map(|number| number.map(|n| n as i64)).collect::<Int64Array>())
         }
-        other => return Err(Error::input(format!("there is nothing between values of {other}"))),
+        other => {
+            let other = type_name(other);
+            return Err(Error::input(format!("there is nothing between values of {other}")));
+        }
     };
     Ok(cast(&results, returns)?)
 }
