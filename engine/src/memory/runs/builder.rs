@@ -3,16 +3,18 @@
 //! With a limit of `k` rows, rows that are behind `k` others are dropped: those that come when `k`
 //! are known by their words alone, others when the buffer is sorted and cut to `k`.
 //!
-//! Phases: fill pages and entries; sort; keep as a run in memory, or write as a run on tape and
-//! use the pages again. The memory of a builder is its pages, its entries (which are charged with
-//! their capacity) and [`SPILL_BYTES`], charged from the start so that shedding never asks for
-//! memory.
+//! Phases: fill pages and entries; sort; write as a run of blocks in memory, or as one on tape,
+//! and use the pages again; or keep them as they are. The memory of a builder is its pages, its
+//! entries (which are charged with their capacity) and [`SPILL_BYTES`], charged from the start so
+//! that shedding never asks for memory.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Check;
+use super::blocks::Blocks;
 use super::bound::Bound;
+use super::order::sort_entries;
 use super::run::{Body, Entry, MemoryRun, Run};
 use super::shape::{RunShape, Words};
 use super::tape_form::TapeForm;
@@ -138,8 +140,8 @@ impl RunBuilder {
                 self.sort();
                 self.compact()?;
             }
-            if self.buffer_bytes() >= RUN_BYTES_MAX {
-                self.seal()?;
+            if self.filled_bytes() >= RUN_BYTES_MAX {
+                self.store_buffer(false, check)?;
             } else if done < positions.len() {
                 insist = !self.shed(check)?;
             }
@@ -206,12 +208,21 @@ impl RunBuilder {
     /// What making a run reports.
     pub fn finish(mut self, check: Check<'_>) -> Result<Vec<Run>> {
         check()?;
-        self.seal()?;
+        // Rows that are all of them are soon gone, and need not be copied before.
+        match self.runs.is_empty() {
+            true => self.seal()?,
+            false => self.store_buffer(true, check)?,
+        }
         Ok(self.runs)
     }
 
     fn buffer_bytes(&self) -> usize {
         self.pages.bytes() + entry_bytes(self.entries.capacity())
+    }
+
+    /// The bytes of the buffer that have rows, pages that are kept for more not counted.
+    fn filled_bytes(&self) -> usize {
+        self.pages.used_bytes() as usize + entry_bytes(self.entries.len())
     }
 
     /// Makes room for `more` entries; false when memory refuses.
@@ -239,7 +250,7 @@ impl RunBuilder {
     /// Sorts what is in the buffer, and drops what is beyond the limit.
     fn sort(&mut self) {
         let (shape, pages) = (&self.shape, &self.pages);
-        self.entries.sort_unstable_by(|a, b| {
+        sort_entries(&mut self.entries, &|a, b| {
             let (x, y) = (a.words(), b.words());
             let ties = || match shape.may_differ(x) {
                 true => shape.compare_rest(&pages.row(a.row), &pages.row(b.row)),
@@ -288,6 +299,10 @@ impl RunBuilder {
             return Ok(());
         }
         self.sort();
+        self.seal_sorted()
+    }
+
+    fn seal_sorted(&mut self) -> Result<()> {
         let fresh = PackedPages::new(self.shape.layout().clone(), PAGE_BYTES);
         let mut pages = std::mem::replace(&mut self.pages, fresh);
         pages.trim(&mut self.memory);
@@ -305,6 +320,41 @@ impl RunBuilder {
             body: Body::Memory(MemoryRun { pages, entries, charge }),
         });
         self.number += 1;
+        Ok(())
+    }
+
+    /// Makes a run in memory of what is in the buffer, in blocks, and keeps the memory of the
+    /// buffer for the next. Where there is no room for both, runs are written to tapes, as the next
+    /// rows would have them written; but the last buffer is a run as it is.
+    fn store_buffer(&mut self, is_last: bool, check: Check<'_>) -> Result<()> {
+        if self.entries.is_empty() || self.limit.is_some() {
+            return self.seal();
+        }
+        self.sort();
+        let (layout, facts) = (self.shape.layout().clone(), self.pages.facts().to_vec());
+        let form = TapeForm::of_entries(&layout, &facts, &self.entries);
+        let less = layout.form().fixed_bytes() - form.row.fixed_bytes();
+        let bytes = self.pages.used_bytes() as usize + self.entries.len() * form.words.bytes();
+        let bytes = Blocks::bytes_for(bytes - self.entries.len() * less);
+        while self.memory.pressed() || !self.memory.try_grow(bytes) {
+            if is_last {
+                return self.seal_sorted();
+            }
+            if !self.runs.iter().any(|run| !run.is_spilled()) {
+                return self.spill_sorted(check);
+            }
+            self.shed(check)?;
+        }
+        let charge = self.memory.split(bytes);
+        let mut writer = RunWriter::in_memory(self.number, layout, form);
+        writer.push_entries(&self.entries, &self.pages, check)?;
+        match writer.finish_in_memory(self.base, facts, charge) {
+            Err(Error::OutOfMemory { .. }) => return self.seal_sorted(),
+            run => self.runs.push(run?),
+        }
+        self.number += 1;
+        self.entries.clear();
+        self.pages.clear(&mut self.memory);
         Ok(())
     }
 
@@ -328,12 +378,16 @@ impl RunBuilder {
     /// Writes the buffer as a run and keeps its memory for the next.
     fn spill_buffer(&mut self, check: Check<'_>) -> Result<()> {
         self.sort();
+        self.spill_sorted(check)
+    }
+
+    fn spill_sorted(&mut self, check: Check<'_>) -> Result<()> {
         let who = self.memory.who().clone();
         let (layout, facts) = (self.shape.layout(), self.pages.facts().to_vec());
         let form = TapeForm::of_entries(layout, &facts, &self.entries);
-        let mut writer = RunWriter::new(&self.space, who, layout.clone(), form);
+        let mut writer = RunWriter::new(self.number, &self.space, who, layout.clone(), form);
         writer.push_entries(&self.entries, &self.pages, check)?;
-        self.runs.push(writer.finish(self.number, self.base, facts)?);
+        self.runs.push(writer.finish(self.base, facts)?);
         self.number += 1;
         self.entries.clear();
         self.pages.clear(&mut self.memory);

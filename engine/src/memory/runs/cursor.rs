@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use super::run::{Body, Run};
+use super::blocks::BlocksAt;
+use super::gather::Taken;
+use super::run::{BlocksRun, Body, Run, TapeRun};
 use super::shape::Words;
 use super::tape_form::TapeForm;
 use super::writer::{BLOCK_BYTES, broken};
@@ -39,8 +41,8 @@ enum At {
         /// Rows before this one are in a cache.
         touched: usize,
     },
-    Tape {
-        reader: Box<TapeReader>,
+    Blocks {
+        reader: BlockReader,
         /// Rows of the block behind the present one.
         left: u32,
         /// Where the present row is in the window, its words not counted.
@@ -49,6 +51,12 @@ enum At {
         /// early, while there is other work, because they are in no cache.
         ahead: Option<(usize, Words)>,
     },
+}
+
+/// Which block of a run is read, in memory or on tape.
+enum BlockReader {
+    Memory(BlocksAt),
+    Tape(Box<TapeReader>),
 }
 
 /// Where a row is; see the module documentation.
@@ -73,9 +81,10 @@ impl Cursor {
     pub(super) fn new(run: Arc<Run>, window_bytes: usize, charge: Reservation) -> Result<Self> {
         let at = match &run.body {
             Body::Memory(_) => At::Memory { next: 0, end: 0, touched: 0 },
+            Body::Blocks(_) => At::blocks(BlockReader::Memory(BlocksAt::default())),
             Body::Tape(tape) => {
                 let reader = TapeReader::new(tape.data.clone(), window_bytes, charge)?;
-                At::Tape { reader: Box::new(reader), left: 0, row: 0, ahead: None }
+                At::blocks(BlockReader::Tape(Box::new(reader)))
             }
         };
         Ok(Cursor { run, at })
@@ -101,10 +110,8 @@ impl Cursor {
                 *touched = run.touch(*next);
                 Ok(run.entries.get(*next).filter(|_| *next < *end).map(|entry| entry.words()))
             }
-            (At::Tape { reader, left, ahead, .. }, _) => {
-                // The block at the second cut may have rows of the range as well, the next has not.
-                let until = cuts.1.map_or(u64::MAX, |cut| cut + 1);
-                reader.seek(cuts.0, until, BLOCK_BYTES as u64 + 64);
+            (At::Blocks { reader, left, ahead, .. }, body) => {
+                reader.seek(body, from, cuts)?;
                 (*left, *ahead) = (0, None);
                 let mut words = self.load()?;
                 while let (Some(present), Some(from)) = (words, from) {
@@ -128,8 +135,8 @@ impl Cursor {
     pub(super) fn place(&self) -> Place {
         match (&self.at, &self.run.body) {
             (At::Memory { next, .. }, Body::Memory(run)) => Place::Memory(run.entries[*next].row),
-            (At::Tape { row, .. }, _) => Place::Window(*row),
-            (At::Memory { .. }, Body::Tape(_)) => Place::Window(0),
+            (At::Blocks { row, .. }, _) => Place::Window(*row),
+            (At::Memory { .. }, _) => Place::Window(0),
         }
     }
 
@@ -138,12 +145,22 @@ impl Cursor {
     pub(super) fn row_at(&self, place: Place) -> PackedRow<'_> {
         match (&self.run.body, place, &self.at) {
             (Body::Memory(run), Place::Memory(row), _) => run.pages.row(row),
-            (Body::Tape(run), Place::Window(offset), At::Tape { reader, .. }) => {
-                PackedRow::at(reader.window(), offset, &run.form.row)
-            }
+            (body, Place::Window(offset), At::Blocks { reader, .. }) => match body.tape_form() {
+                Some(form) => PackedRow::at(reader.window(body), offset, &form.row),
+                None => self.no_row(),
+            },
             // Places are the cursor's own.
-            (Body::Memory(run), ..) => PackedRow::at(&[0; 2], 0, run.pages.layout().form()),
-            (Body::Tape(run), ..) => PackedRow::at(&[0; 2], 0, &run.form.row),
+            _ => self.no_row(),
+        }
+    }
+
+    #[cold]
+    fn no_row(&self) -> PackedRow<'_> {
+        match &self.run.body {
+            Body::Memory(run) => PackedRow::at(&[0; 2], 0, run.pages.layout().form()),
+            Body::Blocks(BlocksRun { form, .. }) | Body::Tape(TapeRun { form, .. }) => {
+                PackedRow::at(&[0; 2], 0, &form.row)
+            }
         }
     }
 
@@ -167,35 +184,115 @@ impl Cursor {
                     None => Advance::End,
                 })
             }
-            (At::Tape { reader, left, row, ahead }, Body::Tape(run)) if *left > 0 => {
+            (At::Blocks { reader, left, row, ahead }, body) if *left > 0 => {
                 let (next, words) = ahead.take().ok_or_else(broken)?;
                 *left -= 1;
                 *row = next;
                 if *left > 0 {
-                    *ahead = behind(reader.window(), next, &run.form);
+                    let form = body.tape_form().ok_or_else(broken)?;
+                    *ahead = behind(reader.window(body), next, form);
                 }
                 Ok(Advance::Row(words))
             }
-            (At::Tape { reader, .. }, _) if reader.is_at_hand() => {
+            (At::Blocks { reader, .. }, body) if reader.is_at_hand(body) => {
                 Ok(self.load()?.map_or(Advance::End, Advance::Row))
             }
             _ => Ok(Advance::Away),
         }
     }
 
-    /// Goes to the first row of the next block of a tape, and gives its words.
+    /// Goes to the first row of the next block, and gives its words.
     pub(super) fn load(&mut self) -> Result<Option<Words>> {
-        let (At::Tape { reader, left, row, ahead }, Body::Tape(run)) =
-            (&mut self.at, &self.run.body)
-        else {
-            return Ok(None);
-        };
-        let Some(block) = reader.next_block()? else { return Ok(None) };
-        *left = block.tag.checked_sub(1).ok_or_else(broken)?;
-        *row = block.offset + run.form.words.bytes();
-        let words = run.form.words.take(block.bytes).ok_or_else(broken)?;
-        *ahead = if *left > 0 { behind(reader.window(), *row, &run.form) } else { None };
+        let At::Blocks { reader, left, row, ahead } = &mut self.at else { return Ok(None) };
+        let body = &self.run.body;
+        let form = body.tape_form().ok_or_else(broken)?;
+        let Some((rows, offset, bytes)) = reader.next(body)? else { return Ok(None) };
+        *left = rows.checked_sub(1).ok_or_else(broken)?;
+        *row = offset + form.words.bytes();
+        let words = form.words.take(bytes).ok_or_else(broken)?;
+        *ahead = if *left > 0 { behind(reader.window(body), *row, form) } else { None };
         Ok(Some(words))
+    }
+}
+
+impl Cursor {
+    /// Gives the blocks in which rows at or behind `from` may be, until there are no more or one
+    /// is not taken whole; false when there was no room. What `cuts` are is said at
+    /// [`Cursor::seek`]. The cursor is nowhere then.
+    pub(super) fn blocks(
+        &mut self,
+        from: Option<Words>,
+        cuts: (u64, Option<u64>),
+        mut take: impl FnMut(u32, &[u8]) -> Result<Taken>,
+    ) -> Result<bool> {
+        let (At::Blocks { reader, left, .. }, body) = (&mut self.at, &self.run.body) else {
+            return Err(broken());
+        };
+        *left = 0;
+        reader.seek(body, from, cuts)?;
+        while let Some((rows, _, bytes)) = reader.next(body)? {
+            match take(rows, bytes)? {
+                Taken::Whole => (),
+                Taken::Part => break,
+                Taken::NoRoom => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl At {
+    fn blocks(reader: BlockReader) -> At {
+        At::Blocks { reader, left: 0, row: 0, ahead: None }
+    }
+}
+
+impl BlockReader {
+    /// Goes to the last block that begins before `from`, or for a tape to the first of `cuts`.
+    fn seek(&mut self, body: &Body, from: Option<Words>, cuts: (u64, Option<u64>)) -> Result<()> {
+        match (self, body) {
+            (BlockReader::Memory(at), Body::Blocks(run)) => *at = run.blocks.seek(from),
+            (BlockReader::Tape(reader), _) => {
+                // The block at the second cut may have rows of the range as well, the next has not.
+                let until = cuts.1.map_or(u64::MAX, |cut| cut + 1);
+                reader.seek(cuts.0, until, BLOCK_BYTES as u64 + 64);
+            }
+            _ => return Err(broken()),
+        }
+        Ok(())
+    }
+
+    /// The next block: its rows, where its bytes begin in the window, and these.
+    #[inline]
+    fn next<'a>(&'a mut self, body: &'a Body) -> Result<Option<(u32, usize, &'a [u8])>> {
+        Ok(match (self, body) {
+            (BlockReader::Memory(at), Body::Blocks(run)) => {
+                run.blocks.next(at).map(|block| (block.rows, block.offset, block.bytes))
+            }
+            (BlockReader::Tape(reader), _) => {
+                reader.next_block()?.map(|block| (block.tag, block.offset, block.bytes))
+            }
+            _ => return Err(broken()),
+        })
+    }
+
+    /// What offsets of rows are in.
+    #[inline]
+    fn window<'a>(&'a self, body: &'a Body) -> &'a [u8] {
+        match (self, body) {
+            (BlockReader::Memory(at), Body::Blocks(run)) => run.blocks.page(at),
+            (BlockReader::Tape(reader), _) => reader.window(),
+            (BlockReader::Memory(_), _) => &[],
+        }
+    }
+
+    /// Whether the next block is in the same window.
+    fn is_at_hand(&self, body: &Body) -> bool {
+        match (self, body) {
+            (BlockReader::Memory(at), Body::Blocks(run)) => run.blocks.is_at_hand(at),
+            (BlockReader::Tape(reader), _) => reader.is_at_hand(),
+            (BlockReader::Memory(_), _) => false,
+        }
     }
 }
 

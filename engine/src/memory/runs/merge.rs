@@ -1,7 +1,8 @@
 //! From one range of all runs to arrays.
 //!
-//! Rows are not copied when they win: their places are remembered, and a group of them is read
-//! column by column when it is full, or when a window that some of them are in has to move.
+//! The rows of a range are sorted at once where there is room for them (see `gather`), and merged
+//! otherwise. Rows are not copied when they win: their places are remembered, and a group of them
+//! is read column by column when it is full, or when a window that some of them are in has to move.
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use arrow::array::ArrayRef;
 
 use super::Check;
 use super::cursor::{Cursor, Place, WINDOW_BYTES_MIN, cursor_bytes};
+use super::gather::Gathered;
 use super::set::RunSet;
 use super::tournament::{State, Tournament};
 use crate::batch::CHUNK_ROWS;
@@ -50,7 +52,10 @@ pub struct Merger {
     state: State,
     pending: Pending,
     merged_bytes: usize,
-    _charge: Reservation,
+    gathered: Gathered,
+    /// Whether the rows of the range are gathered: otherwise they are merged.
+    is_gathered: bool,
+    charge: Reservation,
 }
 
 /// Rows that have won and wait to be read.
@@ -113,7 +118,9 @@ impl Merger {
         let unpacker = Unpacker::new(set.shape().layout().clone(), CHUNK_ROWS);
         let pending = Pending { rows: Vec::with_capacity(UNPACK_ROWS_MAX), unpacker };
         let (state, merged_bytes) = (State::default(), merged_bytes(limit));
-        let mut merger = Merger { set, cursors, state, pending, merged_bytes, _charge: charge };
+        let (gathered, is_gathered) = (Gathered::default(), false);
+        let mut merger =
+            Merger { set, cursors, state, pending, merged_bytes, gathered, is_gathered, charge };
         merger.state.restart(merger.set.shape(), &mut merger.cursors[..0], &[], None);
         Ok(merger)
     }
@@ -123,6 +130,11 @@ impl Merger {
     /// # Errors
     /// `Io` when a tape cannot be read, and what `check` reports.
     pub fn start(&mut self, range: usize, check: Check<'_>) -> Result<()> {
+        let Merger { set, cursors, gathered, charge, .. } = self;
+        self.is_gathered = gathered.fill(set, cursors, range, charge, check)?;
+        if self.is_gathered {
+            return Ok(());
+        }
         let (from, to) = self.set.bounds(range);
         let mut heads = Vec::with_capacity(self.cursors.len());
         for (run, cursor) in self.cursors.iter_mut().enumerate() {
@@ -140,6 +152,9 @@ impl Merger {
     /// # Errors
     /// `Io` when a tape cannot be read.
     pub fn next_rows(&mut self) -> Result<Option<Merged>> {
+        if self.is_gathered {
+            return self.next_gathered();
+        }
         let Merger { set, cursors, state, pending, merged_bytes, .. } = self;
         let mut tournament = Tournament::new(set.shape(), cursors, state);
         let (mut rows, mut bytes) = (0, 0);
@@ -159,6 +174,33 @@ impl Merger {
             })?;
         }
         pending.read(tournament.cursors(), set);
+        if rows == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Merged { columns: pending.unpacker.finish()?, rows }))
+    }
+
+    fn next_gathered(&mut self) -> Result<Option<Merged>> {
+        let Merger { set, pending, merged_bytes, gathered, .. } = self;
+        let (mut rows, mut bytes) = (0, 0);
+        while rows < CHUNK_ROWS && bytes < *merged_bytes {
+            let most = UNPACK_ROWS_MAX.min(CHUNK_ROWS - rows);
+            let mut left = gathered.left(set).take(most);
+            let Some(first) = left.next() else { break };
+            let (mut group, mut count) = ([first; UNPACK_ROWS_MAX], 1);
+            bytes += first.bytes().len();
+            for row in left {
+                if bytes >= *merged_bytes {
+                    break;
+                }
+                bytes += row.bytes().len();
+                group[count] = row;
+                count += 1;
+            }
+            pending.unpacker.push(&group[..count], |column| set.may_have_nulls(column));
+            gathered.take(count);
+            rows += count;
+        }
         if rows == 0 {
             return Ok(None);
         }

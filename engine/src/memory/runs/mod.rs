@@ -9,7 +9,8 @@
 //!
 //! 1. A builder packs rows into pages and keeps an entry for each: its key words and where it is.
 //!    When its memory is refused, or after [`RUN_BYTES_MAX`], it sorts the entries: that is a run.
-//!    Refused or pressed, it writes runs to tapes, the oldest first.
+//!    Refused or pressed, it writes runs to tapes, the oldest first. Where more than one run comes,
+//!    those that stay in memory are written as blocks as well, and the buffer is used again.
 //! 2. A run on tape is a sequence of blocks of rows, each behind its key words, and an index of
 //!    the first words of every block on a second tape. A sample of the words stays in memory.
 //! 3. A set of runs that are too many to be merged at once in the memory there is, is reduced:
@@ -18,6 +19,7 @@
 //!    [`crate::batch::MORSEL_ROWS`] rows. A merger takes the rows of one range from all runs.
 //!    Ranges are disjoint and in order, so that several mergers work side by side. Rows that are
 //!    equal in the keys that make groups (all keys, unless the owner says less) are in one range.
+//!    Where there is room for its rows it copies them side by side and sorts them at once.
 //!
 //! Rows with equal keys keep the order of their arrival: within a run by the order of their
 //! references, between runs by morsel (the mark of a packed row), then by the number of the run:
@@ -30,17 +32,22 @@
 //! * `shape`: what all runs of one sort have in common. `builder`: rows to runs; `collector`: a
 //!   builder that gives way between its chunks; `bound`: how far the first rows reach, when only
 //!   they are wanted.
-//! * `run`: runs; `tape_form`: how their rows are on tape; `writer`: runs to tapes; `cursor`:
-//!   reading one run.
-//! * `tournament`: the loser tree over cursors; `merge`: from one range of all runs to arrays.
+//! * `order`: sorting entries by their words.
+//! * `run`: runs; `tape_form`: how their rows are on tape; `writer`: runs to tapes, or to the same
+//!   blocks in memory, `blocks`; `cursor`: reading one run.
+//! * `tournament`: the loser tree over cursors; `gather`: a range of all runs sorted at once;
+//!   `merge`: from one range of all runs to arrays.
 //! * `pool`: runs that are spilled and merged until they are few; `set`: splitters and cuts.
 //! * `sorting`: all of it in turn, for an operator that sorts.
 
+mod blocks;
 mod bound;
 mod builder;
 mod collector;
 mod cursor;
+mod gather;
 mod merge;
+mod order;
 mod pool;
 mod run;
 mod set;

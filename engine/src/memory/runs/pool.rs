@@ -159,7 +159,8 @@ impl RunPool {
         let mut state = State::default();
         state.restart(&self.shape, &mut cursors, &heads, None);
         let mut tournament = Tournament::new(&self.shape, &mut cursors, &mut state);
-        let mut writer = RunWriter::new(&self.space, memory.who().clone(), layout.clone(), form);
+        let mut writer =
+            RunWriter::new(number, &self.space, memory.who().clone(), layout.clone(), form);
         let mut rows = 0usize;
         while let Some(winner) = tournament.winner() {
             if rows.is_multiple_of(CHECK_ROWS) {
@@ -171,7 +172,7 @@ impl RunPool {
             writer.push(tournament.words(winner), &row, row.mark() + moved)?;
             tournament.advance(winner, |_| Ok(()))?;
         }
-        writer.finish(number, base, facts)
+        writer.finish(base, facts)
     }
 
     fn slots<R>(&self, f: impl FnOnce(&mut Vec<Slot>) -> R) -> R {

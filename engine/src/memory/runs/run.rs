@@ -3,29 +3,30 @@
 use std::sync::Arc;
 
 use super::Check;
+use super::blocks::{Blocks, BlocksAt};
 use super::cursor::WINDOW_BYTES_MIN;
 use super::shape::Words;
 use super::tape_form::{TapeForm, WordsForm};
-use super::writer::RunWriter;
+use super::writer::{RunWriter, broken};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::packed::{ColumnFacts, PackedPages, PackedRef};
+use crate::memory::rows::packed::{ColumnFacts, PackedForm, PackedLayout, PackedPages, PackedRef};
 use crate::memory::spill::{SpillSpace, Tape};
 
 /// Rows that are looked at side by side before they are read one by one.
 const TOUCH_ROWS: usize = 32;
 
-/// A row of a run in memory: 24 bytes, which an aligned `u128` would make 32.
+/// A row, by its words and where it is: 24 bytes, which an aligned `u128` would make 32.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct Entry<R = PackedRef> {
     high: u64,
     low: u64,
-    pub(super) row: PackedRef,
+    pub(super) row: R,
 }
 
-impl Entry {
+impl<R> Entry<R> {
     #[inline]
-    pub(super) fn new(words: Words, row: PackedRef) -> Self {
+    pub(super) fn new(words: Words, row: R) -> Self {
         Entry { high: (words >> 64) as u64, low: words as u64, row }
     }
 
@@ -51,6 +52,7 @@ pub struct Run {
 
 pub(super) enum Body {
     Memory(MemoryRun),
+    Blocks(BlocksRun),
     Tape(TapeRun),
 }
 
@@ -58,6 +60,17 @@ pub(super) enum Body {
 pub(super) struct MemoryRun {
     pub(super) pages: PackedPages,
     pub(super) entries: Vec<Entry>,
+    pub(super) charge: Reservation,
+}
+
+/// Rows in order, in memory but as they would be on tape: most of a sort's rows are held like this,
+/// in half the bytes that rows and entries take, and are read from front to back.
+pub(super) struct BlocksRun {
+    pub(super) layout: Arc<PackedLayout>,
+    pub(super) blocks: Blocks,
+    pub(super) form: Box<TapeForm>,
+    /// Bytes of the longest block.
+    pub(super) longest: usize,
     pub(super) charge: Reservation,
 }
 
@@ -70,6 +83,17 @@ pub(super) struct TapeRun {
     pub(super) samples: Vec<Words>,
     /// Bytes of the longest block of rows: larger than usual where a row is.
     pub(super) longest: usize,
+}
+
+impl Body {
+    /// How rows are in blocks, if they are.
+    #[inline]
+    pub(super) fn tape_form(&self) -> Option<&TapeForm> {
+        match self {
+            Body::Memory(_) => None,
+            Body::Blocks(BlocksRun { form, .. }) | Body::Tape(TapeRun { form, .. }) => Some(form),
+        }
+    }
 }
 
 impl MemoryRun {
@@ -94,6 +118,7 @@ impl Run {
     pub fn memory_bytes(&self) -> usize {
         match &self.body {
             Body::Memory(run) => run.charge.bytes(),
+            Body::Blocks(run) => run.charge.bytes(),
             Body::Tape(_) => 0,
         }
     }
@@ -108,7 +133,9 @@ impl Run {
     pub(super) fn window_bytes(&self) -> usize {
         match &self.body {
             Body::Memory(_) => WINDOW_BYTES_MIN,
-            Body::Tape(run) => WINDOW_BYTES_MIN.max(run.longest + 64),
+            Body::Blocks(BlocksRun { longest, .. }) | Body::Tape(TapeRun { longest, .. }) => {
+                WINDOW_BYTES_MIN.max(longest + 64)
+            }
         }
     }
 
@@ -117,21 +144,47 @@ impl Run {
     /// # Errors
     /// What writing tapes and `check` report; the run is unchanged.
     pub fn spill(&self, space: &SpillSpace, check: Check<'_>) -> Result<Run> {
-        let Body::Memory(run) = &self.body else {
-            return Err(Error::internal("a run on tape is spilled"));
+        let run = match &self.body {
+            Body::Memory(run) => run,
+            Body::Blocks(run) => return self.copy_blocks(run, space, check),
+            Body::Tape(_) => return Err(Error::internal("a run on tape is spilled")),
         };
         let layout = run.pages.layout();
         let form = TapeForm::of_entries(layout, &self.facts, &run.entries);
-        let mut writer = RunWriter::new(space, run.charge.who().clone(), layout.clone(), form);
+        let who = run.charge.who().clone();
+        let mut writer = RunWriter::new(self.number, space, who, layout.clone(), form);
         writer.push_entries(&run.entries, &run.pages, check)?;
-        writer.finish(self.number, self.base, self.facts.clone())
+        writer.finish(self.base, self.facts.clone())
+    }
+
+    fn copy_blocks(&self, run: &BlocksRun, space: &SpillSpace, check: Check<'_>) -> Result<Run> {
+        let (who, layout) = (run.charge.who().clone(), run.layout.clone());
+        let mut writer = RunWriter::new(self.number, space, who, layout, run.form.as_ref().clone());
+        let mut at = BlocksAt::default();
+        for &(first, _) in run.blocks.index() {
+            check()?;
+            let block = run.blocks.next(&mut at).ok_or_else(broken)?;
+            writer.push_block(block.bytes, block.rows, first)?;
+        }
+        let mut copy = writer.finish(self.base, self.facts.clone())?;
+        copy.bytes = self.bytes;
+        Ok(copy)
+    }
+
+    /// How its rows are.
+    #[inline]
+    pub(super) fn row_form(&self) -> &PackedForm {
+        match &self.body {
+            Body::Memory(run) => run.pages.layout().form(),
+            Body::Blocks(BlocksRun { form, .. }) | Body::Tape(TapeRun { form, .. }) => &form.row,
+        }
     }
 
     /// Which bytes of the words are not the same in all rows; of a run in memory nothing is known.
     pub(super) fn words_form(&self) -> WordsForm {
-        match &self.body {
-            Body::Memory(_) => WordsForm::new(0, Words::MAX),
-            Body::Tape(run) => run.form.words,
+        match self.body.tape_form() {
+            None => WordsForm::new(0, Words::MAX),
+            Some(form) => form.words,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::Check;
 use super::pool::facts_of;
 use super::run::{Body, Run};
 use super::shape::{RunShape, Words};
-use super::writer::index_entries;
+use super::writer::{index_entries, stagger};
 use crate::batch::MORSEL_ROWS;
 use crate::error::Result;
 use crate::memory::Reservation;
@@ -112,6 +112,7 @@ impl RunSet {
 fn sample_count(run: &Run) -> usize {
     match &run.body {
         Body::Memory(run) => run.entries.len().min(MEMORY_SAMPLES),
+        Body::Blocks(run) => run.blocks.index().len().min(MEMORY_SAMPLES),
         Body::Tape(run) => run.samples.len(),
     }
 }
@@ -129,10 +130,18 @@ fn splitters(shape: &RunShape, runs: &[Run]) -> Vec<Words> {
     for run in runs {
         let count = sample_count(run);
         let weight = run.rows as f64 / count.max(1) as f64;
+        let spread = |n: usize, len: usize| {
+            (n * len + stagger(run.number, len as u64) as usize) / count.max(1)
+        };
         match &run.body {
             Body::Memory(run) => {
-                let at = |n: usize| n * run.entries.len() / count;
-                samples.extend((0..count).map(|n| (run.entries[at(n)].words(), weight)));
+                let at = |n: usize| run.entries[spread(n, run.entries.len())].words();
+                samples.extend((0..count).map(|n| (at(n), weight)));
+            }
+            Body::Blocks(run) => {
+                let index = run.blocks.index();
+                let at = |n: usize| index[spread(n, index.len())].0;
+                samples.extend((0..count).map(|n| (at(n), weight)));
             }
             Body::Tape(run) => samples.extend(run.samples.iter().map(|&words| (words, weight))),
         }

@@ -9,7 +9,8 @@
 //! come, runs stay in memory if they take at most half of the budget (less if they have lists) and
 //! none had to be spilled, because whoever reads them needs memory too; otherwise they are all
 //! written. Merging takes at most a quarter of the budget for its windows, or a third where rows
-//! are so long that one of them fills a window: such runs are merged until few are left.
+//! are so long that one of them fills a window: such runs are merged until few are left. Beside
+//! them each merger takes up to an eighth for the rows of a range, if it gets it.
 //!
 //! Memory: the least it works with, declared when the first rows come, is a builder for each
 //! worker ([`BUILDER_MINIMUM`], about 0.4 MB), what one merger of eight runs needs (0.7 to 2.2 MB),

@@ -9,7 +9,7 @@ use super::shape::Words;
 use crate::memory::rows::packed::{ColumnFacts, PackedForm, PackedLayout};
 
 /// How words and rows of a run are written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct TapeForm {
     pub(super) words: WordsForm,
     pub(super) row: PackedForm,

@@ -239,6 +239,29 @@ fn many_runs_are_merged_in_passes_and_ranges_follow_each_other() {
 }
 
 #[test]
+fn large_buffers_become_blocks_that_are_read_and_spilled_like_others() {
+    let mut random = Random(23);
+    let row = |id: usize| Row {
+        number: Some(random.below(1 << 14) as i32),
+        text: Some("x".repeat(180 + id % 90)),
+        float: 1.0,
+        id: id as i64,
+    };
+    let rows: Vec<Row> = (0..400_000).map(row).collect();
+    let order =
+        [RowOrder { column: 0, descending: false, nulls_first: false, nullable: true }].to_vec();
+    let mut expected = rows.clone();
+    expected.sort_by(|a, b| compare(a, b, &order));
+    for (limit, spill) in [(None, false), (None, true), (Some(200 << 20), true)] {
+        let case = Case { limit, builders: 1, target: 64, spill, fan_in_bytes: 1 << 20 };
+        let (found, formed) = sort(&rows, &order, &case, 5).expect("sorts");
+        // Buffers that are used again are filled again before they are runs.
+        assert!((3..=5).contains(&formed), "{formed} runs");
+        assert!(found == expected, "limit {limit:?}, spilled {spill}");
+    }
+}
+
+#[test]
 fn selections_are_followed_and_values_larger_than_the_budget_are_refused() {
     let governor =
         Governor::new(GovernorOptions { limit_bytes: Some(8 << 20), ..Default::default() });

@@ -17,7 +17,7 @@ pub struct ColumnFacts {
 }
 
 /// The form of some rows of one layout; see the module documentation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PackedForm {
     /// By column; without meaning for strings.
     fields: Vec<Field>,
@@ -84,6 +84,11 @@ impl PackedForm {
             Field { width, is_raw: false, base: min as u64 & low_bytes(column.width), ..raw }
         };
         PackedForm::place((0..layout.columns()).map(field).collect(), &layout.fixed)
+    }
+
+    /// Bytes that each row takes beside its strings and its mark.
+    pub fn fixed_bytes(&self) -> usize {
+        self.strings_at
     }
 
     fn place(mut fields: Vec<Field>, order: &[usize]) -> Self {
