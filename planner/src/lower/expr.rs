@@ -63,9 +63,9 @@ impl ExprLowering<'_> {
         ExprLowering { schema, options: self.options }
     }
 
-    /// How many columns there are.
-    pub(super) fn width(&self) -> usize {
-        self.schema.fields().len()
+    /// The names of the columns there are.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.schema.fields().iter().map(|field| field.name().as_str())
     }
 
     pub(super) fn lower(&self, expr: &Logical) -> Result<Expr> {

@@ -34,8 +34,11 @@ impl ExprLowering<'_> {
         let list = self.lower(list)?;
         let given = lambda_arguments(&list.data_type());
         let given = given.map_err(|e| Error::input(e.strip_backtrace()))?;
-        let names: Vec<String> =
-            (0..given.len()).map(|at| format!("{GIVEN}{}_{at}", self.width())).collect();
+        // None that a lambda around this one has given.
+        let is_free = |prefix: &String| !self.columns().any(|name| name.starts_with(prefix));
+        let prefix = (0..).map(|number| format!("{GIVEN}{number}_")).find(is_free);
+        let prefix = prefix.unwrap_or_default();
+        let names: Vec<String> = (0..given.len()).map(|at| format!("{prefix}{at}")).collect();
         let column = |at: usize, _: &LambdaVariable| {
             let name = names.get(at).map_or(GIVEN, String::as_str);
             Logical::Column(Column::new_unqualified(name))

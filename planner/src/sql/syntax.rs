@@ -355,6 +355,12 @@ fn write_plainly(expr: &mut Expr) {
             let minus_one = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number("1")) };
             *expr = nested(binary(nested(minus_one), BinaryOperator::Minus, nested(bits)));
         }
+        // Of a constant the binder would negate the first part alone.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr: of }
+            if matches!(**of, Expr::Interval(_)) =>
+        {
+            **of = nested(std::mem::replace(&mut **of, Expr::value(Value::Null)));
+        }
         Expr::Interval(_) => intervals::write_out(expr),
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {

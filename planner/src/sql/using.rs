@@ -20,8 +20,8 @@ use datafusion_sql::sqlparser::ast::{
 /// Begins the names of joins with merged columns; sorts before the names of tables.
 pub(crate) const USING_PREFIX: &str = "!using_";
 
-/// Begins the names of queries in such joins that have none.
-const QUERY_PREFIX: &str = "!query_";
+/// Begins the names of queries in such joins that have none; sorts behind those of the joins.
+const QUERY_PREFIX: &str = "!without_name_";
 
 /// Merged columns and the names of their joins; `None` for those of several.
 type Merged = HashMap<String, Option<String>>;
