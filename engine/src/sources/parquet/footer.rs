@@ -105,6 +105,12 @@ impl Footer {
         &self.physical
     }
 
+    /// Whether its writer says which types the columns had in Arrow.
+    pub(super) fn tells_arrow_types(&self) -> bool {
+        let told = self.metadata.file_metadata().key_value_metadata();
+        told.is_some_and(|told| told.iter().any(|pair| pair.key == ARROW_SCHEMA_META_KEY))
+    }
+
     /// The leaf that holds column `column`; `None` when it is nested.
     pub(super) fn leaf(&self, column: usize) -> Option<usize> {
         self.leaves.get(column).copied().flatten()

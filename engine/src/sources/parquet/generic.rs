@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StructArray};
 use arrow::compute::concat;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, RowGroups, RowSelection, RowSelector,
 };
@@ -30,7 +30,7 @@ use super::error::{corrupt, from_parquet, guarded};
 use super::footer::Footer;
 use super::sizes::Sizes;
 use crate::batch::{CHUNK_ROWS, Column, to_physical};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sources::file::InputFile;
 
 /// A skip of this many rows opens a new reader.
@@ -61,8 +61,25 @@ pub(super) struct GenericColumn {
     sizes: Vec<Arc<Sizes>>,
 }
 
+/// Whether there are intervals in the values of a type.
+fn has_interval(data_type: &DataType) -> bool {
+    let of = |field: &FieldRef| has_interval(field.data_type());
+    match data_type {
+        DataType::Interval(_) => true,
+        DataType::Struct(fields) => fields.iter().any(of),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => of(field),
+        _ => false,
+    }
+}
+
 impl GenericColumn {
     /// Column `column` of row group `row_group`, whose leaves have these sizes.
+    ///
+    /// # Errors
+    /// `Input` when it has intervals, of which the crate's readers drop the months.
     pub(super) fn open(
         file: &Arc<InputFile>,
         footer: &Arc<Footer>,
@@ -70,6 +87,14 @@ impl GenericColumn {
         column: usize,
         sizes: Vec<Arc<Sizes>>,
     ) -> Result<Self> {
+        let field = footer.schema().field(column);
+        if has_interval(field.data_type()) && !footer.tells_arrow_types() {
+            let (name, path) = (field.name(), footer.path().display());
+            return Err(Error::input(format!(
+                "column {name} of {path} has intervals, whose months cannot be read from Parquet; \
+                 leave it out, or write it as text"
+            )));
+        }
         let descr = footer.metadata().file_metadata().schema_descr();
         let mask = ProjectionMask::roots(descr, [column]);
         let levels = parquet_to_arrow_field_levels(descr, mask, Some(footer.physical()))

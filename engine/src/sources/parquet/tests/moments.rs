@@ -1,6 +1,6 @@
 //! Dates and timestamps in the forms that only some writers use.
 
-use parquet::data_type::{Int96, Int96Type};
+use parquet::data_type::{FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int96, Int96Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
@@ -64,4 +64,31 @@ fn moments_of_96_bits_are_microseconds_of_all_years() {
     let micros = days.map(|day| day * 86_400_000_000 + 1);
     let expected = TimestampMicrosecondArray::from(vec![Some(micros[0]), None, Some(micros[1])]);
     assert_eq!(rows.column(0).as_ref(), &expected);
+}
+
+/// Of an interval the crate's readers give the days and milliseconds alone.
+#[test]
+fn intervals_are_refused_rather_than_read_without_their_months() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("intervals.parquet");
+    let text = "message m { required fixed_len_byte_array(12) i (INTERVAL); required int32 k; }";
+    let schema = Arc::new(parse_message_type(text).expect("a schema"));
+    let file = File::create(&path).expect("creates");
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).expect("a writer");
+    let mut group = writer.next_row_group().expect("a row group");
+    let mut column = group.next_column().expect("a column").expect("a column");
+    let month = FixedLenByteArray::from(vec![1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    column.typed::<FixedLenByteArrayType>().write_batch(&[month], None, None).expect("writes");
+    column.close().expect("closes");
+    let mut column = group.next_column().expect("a column").expect("a column");
+    column.typed::<Int32Type>().write_batch(&[7], None, None).expect("writes");
+    column.close().expect("closes");
+    group.close().expect("closes");
+    writer.close().expect("closes");
+
+    let mut scan = scan_of(&FileRef::of(&path).expect("is there"));
+    let error = rows(&scan, 1).expect_err("has months").to_string();
+    assert!(error.starts_with("column i of ") && error.contains("months"), "{error}");
+    scan.projection = vec![1];
+    assert_eq!(rows(&scan, 1).expect("reads the other").num_rows(), 1);
 }
