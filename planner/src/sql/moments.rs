@@ -15,7 +15,9 @@ use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit, try_cast, when};
 
-use crate::functions::{UTC, from_seconds, is_utc, per_second, seconds_type, to_seconds};
+use crate::functions::{
+    UTC, from_seconds, interval_order, is_utc, per_second, seconds_type, to_seconds,
+};
 
 /// What operands of these types are cast to, those that need it. Texts are moments where they are
 /// `compared`.
@@ -163,9 +165,13 @@ pub(super) fn part_of(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> 
     };
     match moment.get_type(schema) {
         Ok(DataType::Duration(unit)) => return part_of_duration(&part, moment, unit),
-        Ok(DataType::Interval(_)) if part == "epoch" => {
-            return Some(seconds_of_interval(&of));
-        }
+        Ok(DataType::Interval(_)) => match part.as_str() {
+            "epoch" => return Some(seconds_of_interval(&of, moment)),
+            "millisecond" | "milliseconds" => return Some(of_minute(&of, moment, 1_000_000)),
+            "microsecond" | "microseconds" => return Some(of_minute(&of, moment, 1_000)),
+            "nanosecond" | "nanoseconds" => return Some(of_minute(&of, moment, 1)),
+            _ => {}
+        },
         _ => {}
     }
     Some(match part.as_str() {
@@ -186,7 +192,7 @@ pub(super) fn part_of(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> 
 
 /// Seconds of an interval whose parts are `of` their names. A year has 365.25 days, and a month
 /// that is left over 30.
-fn seconds_of_interval(of: &impl Fn(&str) -> Expr) -> Expr {
+fn seconds_of_interval(of: &impl Fn(&str) -> Expr, interval: &Expr) -> Expr {
     let parts = [
         ("year", 31_557_600.0),
         ("month", 2_592_000.0),
@@ -194,9 +200,21 @@ fn seconds_of_interval(of: &impl Fn(&str) -> Expr) -> Expr {
         ("hour", 3_600.0),
         ("minute", 60.0),
     ];
+    let rest = cast(of_minute(of, interval, 1_000), DataType::Float64) / lit(1e6);
     let of = |part: &str| cast(of(part), DataType::Float64);
-    let rest = of("microsecond") / lit(1e6);
     parts.into_iter().fold(rest, |sum, (part, each)| sum + of(part) * lit(each))
+}
+
+/// What an interval has beyond whole minutes, in units of so many nanoseconds. The borrowed
+/// function counts nanoseconds in 32 bits, which end after two seconds.
+fn of_minute(of: &impl Fn(&str) -> Expr, interval: &Expr, unit: i64) -> Expr {
+    let nanoseconds = |n| lit(ScalarValue::Decimal128(Some(n), 15, 0));
+    let of = |part: &str| cast(of(part), DataType::Int64);
+    // Months and days may have another sign.
+    let days = (of("year") * lit(12_i64) + of("month")) * lit(30_i64) + of("day");
+    let days = cast(days, DataType::Decimal128(20, 0)) * nanoseconds(86_400_000_000_000);
+    let time = interval_order(interval.clone()) - days;
+    cast(time % nanoseconds(60_000_000_000), DataType::Int64) / lit(unit)
 }
 
 /// The parts of what is between two timestamps: days, and what is left over of them. The borrowed
