@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRewriter};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, TreeNodeRewriter};
 use datafusion_common::{DFSchema, DFSchemaRef, JoinType, Result};
 use datafusion_expr::expr::{Alias, Between};
 use datafusion_expr::expr_rewriter::NamePreserver;
@@ -145,12 +145,21 @@ impl Typing {
             return Ok(expr);
         }
         let known = expr.transform_down(|expr| match expr {
-            Expr::HigherOrderFunction(call) => {
-                let Some(list) = call.args.first() else {
+            Expr::HigherOrderFunction(mut call) => {
+                let Some(list) = call.args.first_mut() else {
                     return Ok(Transformed::no(Expr::HigherOrderFunction(call)));
                 };
-                let list = self.expr(list.clone(), schema)?.get_type(schema)?;
-                with_types(call, &list).map(Transformed::yes)
+                // It is typed here, and not gone through again: that would double the work for
+                // each call in a call.
+                *list = self.expr(std::mem::take(list), schema)?;
+                let list = list.get_type(schema)?;
+                let mut known = with_types(call, &list)?;
+                if let Expr::HigherOrderFunction(call) = &mut known {
+                    for body in call.args.iter_mut().skip(1) {
+                        *body = self.with_lambdas(std::mem::take(body), schema)?;
+                    }
+                }
+                Ok(Transformed::new(known, true, TreeNodeRecursion::Jump))
             }
             other => Ok(Transformed::no(other)),
         });
