@@ -34,7 +34,7 @@ impl ScalarUDFImpl for TypeOf {
         Ok(DataType::Utf8)
     }
 
-    /// Of no row anything else.
+    /// Planning knows it: no row has another type than its column.
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         match &args[..] {
             [value] if !value.is_volatile() => {
