@@ -110,6 +110,7 @@ mod tests {
             cancel: Default::default(),
             memory: crate::memory::Governor::unlimited(),
             threads: 1,
+            abreast: usize::MAX,
             keep_order: true,
         };
         Context { query: Arc::new(query), order: Order::new(), worker: 0 }

@@ -322,6 +322,7 @@ mod tests {
                 cancel: Cancel::new(),
                 memory: Governor::unlimited(),
                 threads: 1,
+                abreast: usize::MAX,
                 keep_order: true,
             };
             let cx = Context { query: Arc::new(query), order: Order::new(), worker: 0 };

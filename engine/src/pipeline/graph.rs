@@ -5,9 +5,14 @@
 //! A sink finishes when all its arms have combined.
 //!
 //! Pipelines that share a sink, directly or through others, are one *group* and share an order.
+//!
+//! Pipelines that have to do with each other are one *part* of the query (`parts`). So many parts
+//! run at once as the query has memory for; the next begins when one has ended.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::parts::parts_of;
 use super::roles::Sink;
 use super::tree::{Pipelines, Tree};
 use crate::error::{Error, Result};
@@ -26,7 +31,18 @@ pub(super) struct Next {
 pub(super) struct Graph {
     pipelines: Vec<Node>,
     sinks: Vec<SinkNode>,
+    parts: Vec<Part>,
+    /// Parts that have not begun.
+    later: VecDeque<usize>,
     /// Pipelines that have not combined, and sinks that have not finished.
+    open: usize,
+}
+
+#[derive(Clone, Default)]
+struct Part {
+    /// The pipelines that wait for nothing.
+    first: Vec<usize>,
+    /// As [`Graph::open`], of this part.
     open: usize,
 }
 
@@ -36,12 +52,14 @@ struct Node {
     waits: usize,
     sinks: Vec<usize>,
     group: usize,
+    part: usize,
     /// Pipelines that wait for its workers to combine.
     followers: Vec<usize>,
 }
 
 #[derive(Clone, Default)]
 struct SinkNode {
+    part: usize,
     arms_left: usize,
     /// Pipelines that wait for it to finish.
     followers: Vec<usize>,
@@ -58,13 +76,15 @@ impl Graph {
         for pipeline in &pipelines.list {
             let mut own = Vec::new();
             find_sinks(&pipeline.tree, &mut sinks, &mut own);
-            nodes.push(Node { waits: 0, sinks: own, group: 0, followers: Vec::new() });
+            nodes.push(Node { waits: 0, sinks: own, group: 0, part: 0, followers: Vec::new() });
         }
         let open = nodes.len() + sinks.len();
         let sink_nodes = vec![SinkNode::default(); sinks.len()];
-        let mut graph = Graph { pipelines: nodes, sinks: sink_nodes, open };
+        let (parts, later) = (Vec::new(), VecDeque::new());
+        let mut graph = Graph { pipelines: nodes, sinks: sink_nodes, parts, later, open };
         graph.link(pipelines)?;
         graph.group();
+        graph.part(pipelines);
         graph.check()?;
         Ok((graph, sinks))
     }
@@ -110,10 +130,35 @@ impl Graph {
         }
     }
 
+    /// Finds the parts.
+    fn part(&mut self, pipelines: &Pipelines) {
+        let sinks: Vec<&[usize]> = self.pipelines.iter().map(|node| &*node.sinks).collect();
+        let is_last: Vec<bool> = self.sinks.iter().map(|sink| sink.followers.is_empty()).collect();
+        let numbers = parts_of(pipelines, &sinks, &is_last);
+        let parts = numbers.iter().max().map_or(0, |last| last + 1);
+        self.parts = vec![Part::default(); parts];
+        for (id, number) in numbers.into_iter().enumerate() {
+            let (node, part) = (&mut self.pipelines[id], &mut self.parts[number]);
+            node.part = number;
+            part.open += 1;
+            if node.waits == 0 {
+                part.first.push(id);
+            }
+            // The sink of several parts ends with the last of them.
+            for &sink in &node.sinks {
+                self.sinks[sink].part = self.sinks[sink].part.max(number);
+            }
+        }
+        for sink in &self.sinks {
+            self.parts[sink.part].open += 1;
+        }
+        self.later = (0..parts).collect();
+    }
+
     /// Plays the graph through to see that it comes to its end.
     fn check(&self) -> Result<()> {
         let mut play = self.clone();
-        let mut next = Next { start: play.ready(), finish: Vec::new() };
+        let mut next = Next { start: play.begin(1), finish: Vec::new() };
         loop {
             let after = if let Some(pipeline) = next.start.pop() {
                 play.combined(pipeline)
@@ -128,9 +173,10 @@ impl Graph {
         if play.is_done() { Ok(()) } else { Err(Error::internal("pipelines wait for each other")) }
     }
 
-    /// The pipelines that wait for nothing.
-    pub(super) fn ready(&self) -> Vec<usize> {
-        (0..self.pipelines.len()).filter(|&id| self.pipelines[id].waits == 0).collect()
+    /// Begins so many parts of the query; answers which pipelines can start.
+    pub(super) fn begin(&mut self, parts: usize) -> Vec<usize> {
+        let begun: Vec<usize> = self.later.drain(..parts.min(self.later.len())).collect();
+        begun.into_iter().flat_map(|part| self.parts[part].first.clone()).collect()
     }
 
     /// The group that a pipeline is of.
@@ -156,14 +202,24 @@ impl Graph {
                 finish.push(sink);
             }
         }
-        Next { start: self.released(followers), finish }
+        let mut start = self.released(followers);
+        start.extend(self.ended(self.pipelines[pipeline].part));
+        Next { start, finish }
     }
 
     /// A sink has finished; answers which pipelines can start.
     pub(super) fn finished(&mut self, sink: usize) -> Vec<usize> {
         self.open -= 1;
         let followers = std::mem::take(&mut self.sinks[sink].followers);
-        self.released(followers)
+        let mut start = self.released(followers);
+        start.extend(self.ended(self.sinks[sink].part));
+        start
+    }
+
+    /// Something of a part has ended; begins another part when it was the last of it.
+    fn ended(&mut self, part: usize) -> Vec<usize> {
+        self.parts[part].open -= 1;
+        if self.parts[part].open > 0 { Vec::new() } else { self.begin(1) }
     }
 
     fn released(&mut self, followers: Vec<usize>) -> Vec<usize> {
@@ -229,7 +285,7 @@ mod tests {
             pipeline(&c, &[1, 2, 2]),
         ];
         let mut graph = graph(list).expect("no circle");
-        assert_eq!(graph.ready(), [0]);
+        assert_eq!(graph.begin(1), [0]);
         assert_eq!(graph.combined(0), Next { start: vec![], finish: vec![0] });
         assert_eq!(graph.finished(0), [1]);
         assert_eq!(graph.combined(1), Next { start: vec![2], finish: vec![] });
@@ -239,6 +295,33 @@ mod tests {
         assert!(!graph.is_done());
         assert!(graph.finished(2).is_empty());
         assert!(graph.is_done());
+    }
+
+    #[test]
+    fn parts_begin_when_others_have_ended() {
+        let [(_, a), (_, b), (_, c), (_, d)] = std::array::from_fn(|_| sink(Keep::new()));
+        // The sink of 3 and 4 is nobody's source: 0 with 3, 1 with 4 and 2 are parts.
+        let list = vec![
+            pipeline(&a, &[]),
+            pipeline(&b, &[]),
+            pipeline(&c, &[]),
+            pipeline(&d, &[0]),
+            pipeline(&d, &[1]),
+        ];
+        let mut all = graph(list.clone()).expect("no circle").begin(usize::MAX);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2]);
+        let mut graph = graph(list).expect("no circle");
+        assert_eq!(graph.begin(1), [2]);
+        assert_eq!(graph.combined(2), Next { start: vec![], finish: vec![2] });
+        assert_eq!(graph.finished(2), [0]);
+        assert_eq!(graph.combined(0), Next { start: vec![], finish: vec![0] });
+        assert_eq!(graph.finished(0), [3]);
+        assert_eq!(graph.combined(3), Next { start: vec![1], finish: vec![] });
+        assert_eq!(graph.combined(1), Next { start: vec![], finish: vec![1] });
+        assert_eq!(graph.finished(1), [4]);
+        assert_eq!(graph.combined(4), Next { start: vec![], finish: vec![3] });
+        assert!(graph.finished(3).is_empty() && graph.is_done());
     }
 
     #[test]

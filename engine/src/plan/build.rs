@@ -366,6 +366,7 @@ mod tests {
             cancel: Default::default(),
             memory: crate::memory::Governor::unlimited(),
             threads: 1,
+            abreast: usize::MAX,
             keep_order: true,
         };
         Build::new(Arc::new(query))

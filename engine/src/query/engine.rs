@@ -50,6 +50,13 @@ pub fn workers_within(limit: usize, threads: usize) -> usize {
     threads.min((limit / WORKER_BYTES).max(2))
 }
 
+/// How many parts of a query that have nothing to do with each other run at once, with so many
+/// workers each: the others of a set of outputs come later, rather than that all hold pages and
+/// state at once.
+fn parts_within(limit: usize, workers: usize) -> usize {
+    (limit / WORKER_BYTES / workers.max(2)).max(1)
+}
+
 /// Runs plans; see the module documentation. Dropping it waits for the threads.
 pub struct Engine {
     threads: Mutex<Threads>,
@@ -121,17 +128,11 @@ impl Engine {
         Ok(())
     }
 
-    /// How many workers a query has that begins now, on so many threads: it shares the budget with
-    /// those that run.
-    fn workers(&self, threads: usize) -> usize {
+    /// What of the budget a query has that begins now: it shares it with those that run.
+    fn share(&self) -> usize {
         let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
         running.retain(|watch| watch.steps().is_some());
-        let workers = workers_within(self.governor.limit() / (running.len() + 1), threads);
-        if workers < threads {
-            let queries = running.len() + 1;
-            tracing::debug!(workers, threads, queries, "fewer workers, because memory is short");
-        }
-        workers
+        self.governor.limit() / (running.len() + 1)
     }
 
     fn lock(&self) -> MutexGuard<'_, Threads> {
@@ -168,10 +169,22 @@ impl Engine {
         let Threads { scheduler, pool } = self.lock().clone();
         // A query raises its own flag when it fails or is dropped: the others go on.
         let cancel = options.cancel.child();
+        let share = self.share();
+        let (threads, all) = (workers_within(share, scheduler.threads()), scheduler.threads());
+        let abreast = parts_within(share, threads);
+        if threads < all {
+            tracing::debug!(
+                workers = threads,
+                all,
+                share,
+                "fewer workers, because memory is short"
+            );
+        }
         let query = Arc::new(Query {
             cancel: cancel.clone(),
             memory: self.governor.clone(),
-            threads: self.workers(scheduler.threads()),
+            threads,
+            abreast,
             keep_order: !options.any_order,
         });
         let mut build = Build::new(query.clone()).measured(options.profile.clone());

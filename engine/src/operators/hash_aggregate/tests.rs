@@ -29,7 +29,7 @@ use data::{
 use reference::{actual, expected, text, two_passes};
 
 fn context(memory: Governor, threads: usize) -> Context {
-    let query = Query { cancel: Cancel::new(), memory, threads, keep_order: true };
+    let query = Query { cancel: Cancel::new(), memory, threads, abreast: 1, keep_order: true };
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

@@ -151,6 +151,7 @@ impl Case {
             cancel: Cancel::new(),
             memory: governor.clone(),
             threads: scheduler.threads(),
+            abreast: usize::MAX,
             keep_order: true,
         });
         let field = |name: &str, data_type| SchemaField::new(name, data_type, true);

@@ -24,8 +24,12 @@ pub fn values(chunk: &Chunk) -> Vec<i64> {
 }
 
 pub fn query(threads: usize) -> Arc<Query> {
+    abreast(threads, usize::MAX)
+}
+
+pub fn abreast(threads: usize, abreast: usize) -> Arc<Query> {
     let memory = Governor::unlimited();
-    Arc::new(Query { cancel: Cancel::new(), memory, threads, keep_order: true })
+    Arc::new(Query { cancel: Cancel::new(), memory, threads, abreast, keep_order: true })
 }
 
 pub fn context(query: &Arc<Query>, worker: usize) -> Context {

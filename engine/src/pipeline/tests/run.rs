@@ -101,6 +101,50 @@ fn pipelines_run_in_the_order_of_their_dependencies() {
     });
 }
 
+/// Parts are counted while something of them is done: in a transform, and when they finish.
+#[test]
+fn no_more_parts_run_at_once_than_the_query_says() {
+    everywhere(|scheduler| {
+        for allowed in 1..=3 {
+            let open = Arc::new(Mutex::new(Vec::new()));
+            let note = |name: usize| {
+                let open = open.clone();
+                move || {
+                    let mut open = open.lock().expect("lock");
+                    if !open.contains(&name) {
+                        open.push(name);
+                    }
+                    assert!(open.len() <= allowed, "{open:?} at once");
+                }
+            };
+            let part = |name: usize| {
+                let (begun, ended) = (note(name), open.clone());
+                let finish = move |task: usize, _: &Context| {
+                    if task == 2 {
+                        ended.lock().expect("lock").retain(|&n| n != name);
+                    }
+                    Ok(())
+                };
+                let (keep, tree) = sink(Keep { tasks: 3, finish: Box::new(finish), ..Keep::new() });
+                let noting = transform(move || {
+                    let begun = begun.clone();
+                    FnTransformWorker::pushing(move |chunk, _| {
+                        begun();
+                        Ok(Pushed::Chunk(chunk))
+                    })
+                });
+                (keep, pipeline(numbers(4, 2, 3), then(noting, tree), &[]))
+            };
+            let (keeps, list): (Vec<_>, Vec<_>) = (0..5).map(part).unzip();
+            let query = abreast(scheduler.threads(), allowed);
+            run_with(list, &query, &scheduler).expect("succeeds");
+            for keep in keeps {
+                assert_eq!(keep.sorted().len(), 24);
+            }
+        }
+    });
+}
+
 #[test]
 fn a_sink_finishes_after_its_last_arm_and_the_arms_share_an_order() {
     everywhere(|scheduler| {

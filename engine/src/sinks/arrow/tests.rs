@@ -20,6 +20,7 @@ fn context(order: &Order) -> Context {
         cancel: Cancel::new(),
         memory: Governor::unlimited(),
         threads: 2,
+        abreast: usize::MAX,
         keep_order: true,
     };
     Context { query: Arc::new(query), order: order.clone(), worker: 0 }

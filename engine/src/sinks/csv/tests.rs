@@ -19,6 +19,7 @@ fn context(order: Order) -> Context {
         cancel: Cancel::new(),
         memory: Governor::unlimited(),
         threads: 2,
+        abreast: usize::MAX,
         keep_order: true,
     };
     Context { query: Arc::new(query), order, worker: 0 }
@@ -154,6 +155,7 @@ fn a_full_window_blocks_those_who_are_ahead_only() {
             ..Default::default()
         }),
         threads: 2,
+        abreast: usize::MAX,
         keep_order: true,
     };
     let cx = Context { query: Arc::new(query), order: order.clone(), worker: 0 };

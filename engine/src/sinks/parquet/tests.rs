@@ -28,7 +28,7 @@ use crate::sinks::groups::GroupFormat;
 
 fn query(limit: Option<usize>, threads: usize) -> Arc<Query> {
     let memory = Governor::new(GovernorOptions { limit_bytes: limit, ..Default::default() });
-    Arc::new(Query { cancel: Cancel::new(), memory, threads, keep_order: true })
+    Arc::new(Query { cancel: Cancel::new(), memory, threads, abreast: 1, keep_order: true })
 }
 
 /// The sink of a plan that writes rows of `schema`.

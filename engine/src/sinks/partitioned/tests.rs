@@ -13,8 +13,13 @@ use crate::pipeline::{Consumed, Context, Order, Query, SinkWorker};
 use crate::scheduler::Cancel;
 
 fn context(order: &Order, memory: &Governor) -> Context {
-    let query =
-        Query { cancel: Cancel::new(), memory: memory.clone(), threads: 2, keep_order: true };
+    let query = Query {
+        cancel: Cancel::new(),
+        memory: memory.clone(),
+        threads: 2,
+        abreast: 1,
+        keep_order: true,
+    };
     Context { query: Arc::new(query), order: order.clone(), worker: 0 }
 }
 

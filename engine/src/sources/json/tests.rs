@@ -35,8 +35,13 @@ impl Random {
 }
 
 fn context(threads: usize, worker: usize) -> Context {
-    let query =
-        Query { cancel: Cancel::new(), memory: Governor::unlimited(), threads, keep_order: true };
+    let query = Query {
+        cancel: Cancel::new(),
+        memory: Governor::unlimited(),
+        threads,
+        abreast: 1,
+        keep_order: true,
+    };
     Context { query: Arc::new(query), order: Order::new(), worker }
 }
 

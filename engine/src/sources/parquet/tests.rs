@@ -29,6 +29,7 @@ fn context() -> Context {
         cancel: Cancel::new(),
         memory: Governor::unlimited(),
         threads: 2,
+        abreast: usize::MAX,
         keep_order: true,
     };
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
