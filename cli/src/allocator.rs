@@ -26,11 +26,12 @@ const EAGER: &str = "MIMALLOC_ARENA_EAGER_COMMIT";
 
 /// The delay under a limit. Under 64 MB it is about as much of it as is freed meanwhile, at a
 /// gigabyte a second. It grows with the square of the limit: of larger ones a smaller part is in
-/// use, and there is room for more. Groups under 256 MB took 4.2 s of the system's time with 25 ms,
-/// 3.5 s with 50 and 2.9 s with 100, and had 206, 204 and 198 MB resident.
+/// use, and there is room for more. Groups under 256 MB took 2.9 s of the system's time with 65 ms
+/// and 2.1 s with 1000. The delay alone is no bound (`resident` is): mimalloc looks for what is due
+/// each few thousand allocations of a thread.
 fn delay_ms(limit: u64) -> u64 {
     let megabytes = limit >> 20;
-    (megabytes.saturating_mul(megabytes) / 1000).clamp(5, 300)
+    (megabytes.saturating_mul(megabytes) / 200).clamp(5, 1000)
 }
 
 /// Begins the program again, in the same process, with an allocator that gives freed memory back

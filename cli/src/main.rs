@@ -2,7 +2,8 @@
 //!
 //! * `args`: the command line; `setup`: a session from its options; `execute`: the commands;
 //!   `program`: where their text comes from.
-//! * `allocator`: the allocator of the process; `ending`: its end; `terminal`: its terminal.
+//! * `allocator`: the allocator of the process; `resident`: its memory is kept under the limit;
+//!   `ending`: its end; `terminal`: its terminal.
 //! * `output`: printing results; `progress`: how far a statement is; `report`: errors and exit
 //!   codes; `interrupt`: Ctrl-C; `log`: what happens, for those who want to know.
 
@@ -19,6 +20,9 @@ mod output;
 mod program;
 mod progress;
 mod report;
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "see its header")]
+mod resident;
 mod setup;
 #[expect(unsafe_code, reason = "see its header")]
 mod terminal;
@@ -33,6 +37,8 @@ fn main() {
     if let Some(options) = command.options() {
         if let Some(limit) = options.memory {
             allocator::keep_little(limit);
+            #[cfg(target_os = "linux")]
+            let _ = resident::keep_within(limit);
         }
         if let Some(level) = options.log {
             log::install(level);

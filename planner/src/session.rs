@@ -44,7 +44,8 @@ pub struct Config {
     /// Results and files may come in any order.
     pub any_order: bool,
     /// Bytes of `memory_limit` that the engine leaves alone, because the process takes them for
-    /// itself: what `SET memory_limit` says counts like `memory_limit`.
+    /// itself: what `SET memory_limit` says counts like `memory_limit`. Unless it is 0, 4 MB for
+    /// each thread from the third on are left alone too.
     pub memory_outside: usize,
 }
 
@@ -90,6 +91,7 @@ impl Session {
         settings.first = Some(Arc::new(settings.clone()));
         let memory = GovernorOptions {
             limit_bytes: settings.engine_limit(),
+            outside_bytes: settings.outside,
             temp_dirs: settings.temp_dirs.clone(),
             spill_cap_bytes: settings.spill_limit,
             ..GovernorOptions::default()

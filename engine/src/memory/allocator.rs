@@ -4,10 +4,12 @@
 //! counting costs an addition and a comparison. The figures are therefore off by up to 64 KB a
 //! thread, those that have ended included.
 //!
-//! There is one set of counters per process because there is one global allocator.
+//! There is one set of counters per process because there is one global allocator. Who wants to
+//! look at the memory of the process as threads take more of it is called when they do.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// A thread passes its count on when it has come to this many bytes.
@@ -16,6 +18,8 @@ const STEP: i64 = 64 << 10;
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
+/// What is called when a thread has grown, with the bytes.
+static WATCH: OnceLock<fn(usize)> = OnceLock::new();
 
 thread_local! {
     static PENDING: Cell<i64> = const { Cell::new(0) };
@@ -54,6 +58,13 @@ pub fn peak_bytes() -> Option<usize> {
     INSTALLED.load(Ordering::Relaxed).then(|| clamp(PEAK.load(Ordering::Relaxed)))
 }
 
+/// Has `grown` called, from now on, by every thread that has come to hold some more bytes, with
+/// their number; what other threads hold less does not count. It is called where an allocation
+/// ends, so it must not panic. The first to ask is the one called.
+pub fn watch_growth(grown: fn(usize)) {
+    let _ = WATCH.set(grown);
+}
+
 fn clamp(bytes: i64) -> usize {
     usize::try_from(bytes).unwrap_or(0)
 }
@@ -72,6 +83,9 @@ fn count(bytes: i64) {
             PEAK.fetch_max(live, Ordering::Relaxed);
         }
         INSTALLED.store(true, Ordering::Relaxed);
+        if let (true, Some(grown)) = (sum > 0, WATCH.get()) {
+            grown(clamp(sum));
+        }
     });
 }
 

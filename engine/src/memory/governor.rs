@@ -42,6 +42,8 @@ use crate::observe;
 pub struct GovernorOptions {
     /// Bytes that all reservations together may hold; `None` for no limit.
     pub limit_bytes: Option<usize>,
+    /// What the process takes beside this limit of the one that its user gave: messages name both.
+    pub outside_bytes: usize,
     /// Directories for spilled state, used in turn; empty for the system's temporary directory.
     pub temp_dirs: Vec<PathBuf>,
     /// Bytes that spilled state may take on disk, all directories together; `None` for no cap.
@@ -60,6 +62,7 @@ struct Shared {
     /// Of the limit what nobody holds.
     free: AtomicUsize,
     limit: AtomicUsize,
+    outside: usize,
     /// What elastic requests leave free: the larger one while the limit changes.
     headroom: AtomicUsize,
     /// Had while the limit is changed.
@@ -149,6 +152,7 @@ impl Governor {
             shared: Arc::new(Shared {
                 free: AtomicUsize::new(limit),
                 limit: AtomicUsize::new(limit),
+                outside: options.outside_bytes,
                 headroom: AtomicUsize::new(headroom(limit)),
                 changing: Mutex::new(()),
                 revoking: Mutex::new(()),
@@ -428,10 +432,14 @@ impl Governor {
             .take(5)
             .map(|h| format!("{} {}", h.who, Bytes(h.bytes as u64)))
             .collect();
+        let outside = self.shared.outside;
+        let given = Bytes((limit.saturating_add(outside)) as u64);
         let detail = format!(
-            "{} of the limit of {} are held: {}; raise the limit (--memory, memory_limit)",
+            "{} of the {} that queries have{} are held: {}; raise the limit (--memory, \
+             memory_limit)",
             Bytes(self.reserved() as u64),
             Bytes(limit as u64),
+            if outside == 0 { String::new() } else { format!(" of the limit of {given}") },
             if top.is_empty() { "nothing".to_owned() } else { top.join(", ") },
         );
         Error::OutOfMemory { who: who.to_owned(), asked_bytes: asked, detail }

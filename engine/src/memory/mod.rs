@@ -29,7 +29,7 @@ pub mod runs;
 pub mod spill;
 mod turns;
 
-pub use allocator::{Counting, live_bytes, peak_bytes};
+pub use allocator::{Counting, live_bytes, peak_bytes, watch_growth};
 pub use governor::{Bytes, Governor, GovernorOptions, Holding, Usage};
 pub use lender::Lender;
 pub use reservation::{Reservation, Revocable};

@@ -19,6 +19,11 @@ use crate::sql::{nearest, with_place};
 /// Most threads that can be asked for.
 const THREADS_MAX: usize = 1024;
 
+/// What the allocator keeps of a thread's own, that no reservation knows of: a sort to an Arrow
+/// file with 16 threads had 70 MB more resident than allocated when all that was free was given
+/// back.
+const THREAD_BYTES: usize = 4 << 20;
+
 /// What a limit must leave beside the bytes that are not the engine's.
 const MEMORY_MIN: usize = 16 << 20;
 
@@ -177,7 +182,7 @@ impl Settings {
     /// # Errors
     /// `OutOfMemory` when more is held than the new limit, `Io` when the system gives no threads.
     pub(crate) fn apply(&self, before: &Settings, engine: &Engine) -> Result<()> {
-        if self.memory_limit != before.memory_limit {
+        if self.engine_limit() != before.engine_limit() {
             engine.memory().set_limit(self.engine_limit())?;
         }
         let threads = self.engine_threads();
@@ -198,7 +203,7 @@ impl Settings {
     /// allocator keeps some memory for each, also for those that have nothing to do.
     pub(crate) fn engine_threads(&self) -> usize {
         let asked = self.threads.unwrap_or_else(cores);
-        let limit = self.engine_limit().unwrap_or(usize::MAX);
+        let limit = self.memory_limit.map_or(usize::MAX, |limit| self.inside(limit));
         let started = workers_within(limit, asked);
         if started < asked {
             tracing::info!(started, asked, "fewer threads, because the memory limit is small");
@@ -206,9 +211,16 @@ impl Settings {
         started
     }
 
-    /// Bytes that the engine may hold.
+    /// Bytes that the engine may hold. Where the limit is for the process, what the allocator keeps
+    /// for each thread is left alone too; the first two are counted with the process.
     pub(crate) fn engine_limit(&self) -> Option<usize> {
-        self.memory_limit.map(|limit| limit.saturating_sub(self.outside))
+        let threads = if self.outside > 0 { self.engine_threads().saturating_sub(2) } else { 0 };
+        let kept = threads.saturating_mul(THREAD_BYTES);
+        self.memory_limit.map(|limit| self.inside(limit).saturating_sub(kept))
+    }
+
+    fn inside(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.outside)
     }
 }
 
@@ -364,5 +376,8 @@ mod tests {
         assert_eq!((engine.threads(), large.get("threads")), (5, Some("5".to_string())));
         small.apply(&large, &engine).expect("nothing is held");
         assert_eq!((engine.threads(), small.get("threads")), (3, Some("5".to_string())));
+        // What the third thread keeps is not the engine's, where the limit is for the process.
+        assert_eq!(small.engine_limit(), Some(56 * MB - THREAD_BYTES));
+        assert_eq!(Settings { outside: 0, ..small }.engine_limit(), Some(96 * MB));
     }
 }
