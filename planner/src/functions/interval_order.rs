@@ -1,11 +1,17 @@
 //! How long intervals are, as the standard way to compare them has it: a month has 30 days, and a
-//! day 24 hours. Intervals themselves are compared part by part, months first.
+//! day 24 hours. Intervals themselves are compared part by part, months first. Lists and structures
+//! have the lengths of the intervals in them.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, DynComparator, make_comparator};
-use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, DynComparator, FixedSizeListArray, LargeListArray,
+    ListArray, MapArray, StructArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Fields, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -21,37 +27,135 @@ const PRECISION: u8 = 38;
 const DAYS_PER_MONTH: i128 = 30;
 const NANOSECONDS_PER_DAY: i128 = 24 * 60 * 60 * 1_000_000_000;
 
-/// The nanoseconds of an interval.
+/// The member of a pair that is the value.
+pub(crate) const MEASURED_VALUE: &str = "value";
+
+/// Values with the nanoseconds of their intervals.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct IntervalOrder {
+    /// In a pair with the value itself.
+    paired: bool,
     signature: Signature,
 }
 
-/// The nanoseconds of an interval.
-pub(crate) fn interval_order(interval: Expr) -> Expr {
+/// An interval's nanoseconds; of other values those with nanoseconds for each interval in them.
+pub(crate) fn interval_order(value: Expr) -> Expr {
+    call(false, value)
+}
+
+/// A pair: what `interval_order` makes of a value, and the value. NULL of NULL.
+pub(crate) fn with_interval_order(value: Expr) -> Expr {
+    call(true, value)
+}
+
+fn call(paired: bool, value: Expr) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
-    ScalarUDF::from(IntervalOrder { signature }).call(vec![interval])
+    ScalarUDF::from(IntervalOrder { paired, signature }).call(vec![value])
 }
 
 impl ScalarUDFImpl for IntervalOrder {
     fn name(&self) -> &str {
-        "interval_order"
+        if self.paired { "with_interval_order" } else { "interval_order" }
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Decimal128(PRECISION, 0))
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments {
+            [one] if self.paired => Ok(DataType::Struct(pair_fields(one))),
+            [one] => Ok(measured_type(one)),
+            _ => exec_err!("{} takes one argument", self.name()),
+        }
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let Some(intervals) = call.args.first() else {
+        let Some(values) = call.args.first() else {
             return exec_err!("the length of no interval");
         };
-        each(intervals, |intervals| Ok(Arc::new(lengths(intervals)?)))
+        each(values, |values| {
+            let measured = measured(values)?;
+            if !self.paired {
+                return Ok(measured);
+            }
+            let fields = pair_fields(values.data_type());
+            let pair = vec![measured, values.clone()];
+            Ok(Arc::new(StructArray::try_new(fields, pair, values.logical_nulls())?))
+        })
     }
+}
+
+fn pair_fields(value: &DataType) -> Fields {
+    let fields = [("length", measured_type(value)), (MEASURED_VALUE, value.clone())];
+    fields.into_iter().map(|(name, t)| Field::new(name, t, true)).collect()
+}
+
+/// Whether values of a type are intervals, or have some in them.
+pub(crate) fn has_interval(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) => true,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => has_interval(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_interval(field.data_type())),
+        _ => false,
+    }
+}
+
+/// The type with the lengths of intervals in place of these.
+fn measured_type(data_type: &DataType) -> DataType {
+    let measured = |field: &FieldRef| {
+        Arc::new(field.as_ref().clone().with_data_type(measured_type(field.data_type())))
+    };
+    match data_type {
+        DataType::Interval(_) => DataType::Decimal128(PRECISION, 0),
+        DataType::List(field) => DataType::List(measured(field)),
+        DataType::LargeList(field) => DataType::LargeList(measured(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(measured(field), *size),
+        DataType::Map(field, sorted) => DataType::Map(measured(field), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(measured).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The values with the lengths of intervals in place of these, at any depth.
+pub(crate) fn measured(values: &ArrayRef) -> Result<ArrayRef> {
+    if !has_interval(values.data_type()) {
+        return Ok(values.clone());
+    }
+    let nulls = values.nulls().cloned();
+    Ok(match (values.data_type(), measured_type(values.data_type())) {
+        (DataType::Interval(_), _) => Arc::new(lengths(values)?),
+        (_, DataType::List(field)) => {
+            let lists = values.as_list::<i32>();
+            let elements = measured(lists.values())?;
+            Arc::new(ListArray::try_new(field, lists.offsets().clone(), elements, nulls)?)
+        }
+        (_, DataType::LargeList(field)) => {
+            let lists = values.as_list::<i64>();
+            let elements = measured(lists.values())?;
+            Arc::new(LargeListArray::try_new(field, lists.offsets().clone(), elements, nulls)?)
+        }
+        (_, DataType::FixedSizeList(field, size)) => {
+            let elements = measured(values.as_fixed_size_list().values())?;
+            let rows = values.len();
+            Arc::new(FixedSizeListArray::try_new_with_length(field, size, elements, nulls, rows)?)
+        }
+        (_, DataType::Map(field, sorted)) => {
+            let maps = values.as_map();
+            let entries: ArrayRef = Arc::new(maps.entries().clone());
+            let (entries, offsets) = (measured(&entries)?, maps.offsets().clone());
+            let entries = entries.as_struct().clone();
+            Arc::new(MapArray::try_new(field, offsets, entries, nulls, sorted)?)
+        }
+        (_, DataType::Struct(fields)) => {
+            let members = values.as_struct().columns().iter().map(measured);
+            Arc::new(StructArray::try_new(fields, members.collect::<Result<_>>()?, nulls)?)
+        }
+        (other, _) => return exec_err!("the lengths of intervals in {other}"),
+    })
 }
 
 /// The order of two values by their rows; neither is NULL.
@@ -59,12 +163,7 @@ impl ScalarUDFImpl for IntervalOrder {
 /// # Errors
 /// `Input` when the values cannot be compared.
 pub(super) fn value_order(left: &ArrayRef, right: &ArrayRef) -> Result<DynComparator> {
-    let is_interval = |values: &ArrayRef| matches!(values.data_type(), DataType::Interval(_));
-    if is_interval(left) && is_interval(right) {
-        let (left, right) = (lengths(left)?, lengths(right)?);
-        return Ok(make_comparator(&left, &right, SortOptions::default())?);
-    }
-    nested_order(left, right).map_err(to_front_end)
+    nested_order(&measured(left)?, &measured(right)?).map_err(to_front_end)
 }
 
 /// How long intervals of any unit are.

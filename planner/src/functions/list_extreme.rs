@@ -10,7 +10,7 @@ use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
 use super::each::each;
-use super::interval_order::lengths;
+use super::interval_order::{has_interval, value_order};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListExtreme {
@@ -53,20 +53,26 @@ impl ScalarUDFImpl for ListExtreme {
     }
 }
 
+/// Whether the elements of lists go by the lengths of intervals.
 fn is_of_intervals(lists: &DataType) -> bool {
-    matches!(lists, DataType::List(field) if matches!(field.data_type(), DataType::Interval(_)))
+    matches!(lists, DataType::List(field) if has_interval(field.data_type()))
 }
 
-/// The longest or the shortest interval of each list; NULLs are none.
+/// The longest or the shortest element of each list; NULLs are none.
 fn extremes(lists: &ArrayRef, is_max: bool) -> Result<ArrayRef> {
     let lists = lists.as_list::<i32>();
-    let lengths = lengths(lists.values())?;
+    let values = lists.values();
+    let nulls = values.logical_nulls();
+    let order = value_order(values, values)?;
+    let is_valid = |place: &usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*place));
     let places = lists.value_offsets().windows(2).enumerate().map(|(row, ends)| {
-        let places = (ends[0]..ends[1]).filter(|&place| lengths.is_valid(place as usize));
+        let places = (ends[0] as usize..ends[1] as usize).filter(is_valid);
         let places = places.filter(|_| lists.is_valid(row));
-        let length = |place: &i32| lengths.value(*place as usize);
-        let found = if is_max { places.max_by_key(length) } else { places.min_by_key(length) };
+        let found = match is_max {
+            true => places.max_by(|left, right| order(*left, *right)),
+            false => places.min_by(|left, right| order(*left, *right)),
+        };
         found.map(|place| place as u32)
     });
-    Ok(take(lists.values(), &places.collect::<UInt32Array>(), None)?)
+    Ok(take(values, &places.collect::<UInt32Array>(), None)?)
 }

@@ -4,13 +4,16 @@
 //! * Of lists as sets, in which no NULL is (`array_distinct`, `array_intersect`, and whether a list
 //!   has some or all of the elements of another), NULL is never found, and nobody asks for it. In
 //!   them there is one zero, and one NaN.
+//! * Those that compare elements see intervals of one length as one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{cast, filter, is_not_null, take};
+use arrow::compute::{cast, concat, filter, is_not_null, take};
 use arrow::datatypes::{DataType, FieldRef};
+use arrow::row::{RowConverter, SortField};
 use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -18,6 +21,7 @@ use datafusion_expr::{
 use gristmill_engine::batch::with_float_keys;
 
 use super::each::{each, is_constant, results};
+use super::interval_order::{has_interval, measured};
 use super::user::to_front_end;
 
 /// A function with arguments that are lists, by their places.
@@ -28,13 +32,22 @@ struct ListNulls {
     strict: &'static [usize],
     /// It sees these without their elements that are NULL.
     sets: &'static [usize],
-    /// It sees equal numbers as identical ones.
-    identical: bool,
+    identical: Identical,
+}
+
+/// What it sees as identical values because they are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Identical {
+    Nothing,
+    /// Intervals of one length.
+    Intervals,
+    /// Those, and numbers.
+    All,
 }
 
 /// The function, and NULL where one of the arguments at these places is.
 pub(crate) fn strict(inner: Arc<ScalarUDF>, strict: &'static [usize]) -> ScalarUDF {
-    ScalarUDF::from(ListNulls { inner, strict, sets: &[], identical: false })
+    ScalarUDF::from(ListNulls { inner, strict, sets: &[], identical: Identical::Nothing })
 }
 
 /// The function over lists as sets; itself when it is none of these.
@@ -45,9 +58,13 @@ pub(super) fn of_sets(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "array_except" | "array_union" => (&[], &[]),
         // The borrowed ones find nothing in a list that is NULL.
         "array_has_all" | "array_has_any" => (&[0, 1], &[1]),
+        "array_remove" | "array_remove_n" | "array_remove_all" | "array_replace"
+        | "array_replace_n" | "array_replace_all" => (&[], &[]),
         _ => return inner,
     };
-    Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets, identical: true }))
+    let is_search = inner.name().starts_with("array_re");
+    let identical = if is_search { Identical::Intervals } else { Identical::All };
+    Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets, identical }))
 }
 
 impl ScalarUDFImpl for ListNulls {
@@ -85,7 +102,10 @@ impl ScalarUDFImpl for ListNulls {
                 *list = each(list, known)?;
             }
         }
-        if self.identical {
+        let has_interval = call.args.iter().any(|list| has_interval(&list.data_type()));
+        if has_interval && self.identical != Identical::Nothing {
+            call.args = identical_intervals(call.args)?;
+        } else if self.identical == Identical::All {
             for list in &mut call.args {
                 *list = each(list, |list| with_float_keys(list).map_err(to_front_end))?;
             }
@@ -110,6 +130,63 @@ impl ScalarUDFImpl for ListNulls {
         }
         results(result, is_constant)
     }
+}
+
+/// The arguments of a call in which all equal elements of a row are the first of them: intervals
+/// that are equally long are told apart by what they are made of. Elements are those of lists, and
+/// values of the same type.
+fn identical_intervals(arguments: Vec<ColumnarValue>) -> Result<Vec<ColumnarValue>> {
+    let is_constant = is_constant(&arguments);
+    let mut arrays = ColumnarValue::values_to_arrays(&arguments)?;
+    let Some(element) = arrays.first().and_then(|array| array.as_list_opt::<i32>()) else {
+        return Ok(arguments);
+    };
+    let (element, rows) = (element.value_type(), element.len());
+    let operands = arrays.iter().enumerate().filter_map(|(at, array)| {
+        let operand = match array.as_list_opt::<i32>() {
+            Some(lists) if lists.value_type() == element => {
+                (lists.values().clone(), lists.offsets().clone())
+            }
+            _ if *array.data_type() == element => {
+                (array.clone(), OffsetBuffer::from_repeated_length(1, rows))
+            }
+            _ => return None,
+        };
+        Some((at, operand))
+    });
+    let operands: Vec<(usize, (ArrayRef, OffsetBuffer<i32>))> = operands.collect();
+    let all: Vec<&dyn Array> = operands.iter().map(|(_, (values, _))| values.as_ref()).collect();
+    let all = concat(&all)?;
+    let keys = with_float_keys(&measured(&all)?).map_err(to_front_end)?;
+    let converter = RowConverter::new(vec![SortField::new(keys.data_type().clone())])?;
+    let keys = converter.convert_columns(&[keys])?;
+    let mut places: Vec<u32> = (0..all.len() as u32).collect();
+    let mut firsts = HashMap::new();
+    for row in 0..rows {
+        firsts.clear();
+        let mut begin = 0;
+        for (_, (values, offsets)) in &operands {
+            let own = begin + offsets[row] as usize..begin + offsets[row + 1] as usize;
+            for place in &mut places[own] {
+                *place = *firsts.entry(keys.row(*place as usize)).or_insert(*place);
+            }
+            begin += values.len();
+        }
+    }
+    let all = take(&all, &UInt32Array::from(places), None)?;
+    let mut begin = 0;
+    for (at, (values, offsets)) in operands {
+        let elements = all.slice(begin, values.len());
+        begin += values.len();
+        arrays[at] = match arrays[at].data_type() {
+            DataType::List(field) if *field.data_type() == element => {
+                let nulls = arrays[at].nulls().cloned();
+                Arc::new(ListArray::try_new(field.clone(), offsets, elements, nulls)?)
+            }
+            _ => elements,
+        };
+    }
+    arrays.into_iter().map(|array| results(array, is_constant)).collect()
 }
 
 /// The lists without the elements that are NULL.

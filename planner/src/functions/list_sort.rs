@@ -14,7 +14,7 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImp
 use gristmill_engine::batch::has_float;
 
 use super::each::{is_constant, results};
-use super::interval_order::value_order;
+use super::interval_order::{has_interval, value_order};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListSort {
@@ -46,8 +46,9 @@ impl ScalarUDFImpl for ListSort {
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_ours = match call.args.first().map(ColumnarValue::data_type) {
             Some(DataType::List(field)) => {
-                let is_interval = matches!(field.data_type(), DataType::Interval(_));
-                is_interval || field.data_type().is_nested() || has_float(field.data_type())
+                has_interval(field.data_type())
+                    || field.data_type().is_nested()
+                    || has_float(field.data_type())
             }
             _ => false,
         };

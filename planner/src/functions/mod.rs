@@ -76,7 +76,9 @@ pub(crate) use adjusted::adjusted;
 pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
-pub(crate) use interval_order::interval_order;
+pub(crate) use interval_order::{
+    MEASURED_VALUE, has_interval, interval_order, measured, with_interval_order,
+};
 pub(crate) use lambdas::{
     OfElements, lambda_arguments, lambda_function, lambda_functions, with_arguments, with_types,
 };

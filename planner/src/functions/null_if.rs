@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
-use arrow::compute::kernels::cmp::eq;
-use arrow::compute::kernels::zip::zip;
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
+use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion_common::Result;
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
 use super::each::{is_constant, results};
-use super::interval_order::lengths;
+use super::interval_order::{has_interval, value_order};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct NullIf {
@@ -37,7 +36,7 @@ impl ScalarUDFImpl for NullIf {
     }
 
     fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_ours = |t: DataType| t.is_floating() || matches!(t, DataType::Interval(_));
+        let is_ours = |t: DataType| t.is_floating() || has_interval(&t);
         if !call.args.iter().all(|arg| is_ours(arg.data_type())) {
             return self.borrowed.invoke_with_args(call);
         }
@@ -48,9 +47,8 @@ impl ScalarUDFImpl for NullIf {
             let other = match value.data_type() {
                 DataType::Float32 => identical::<Float32Type>(value, other),
                 DataType::Float64 => identical::<Float64Type>(value, other),
-                DataType::Interval(_) => {
-                    let is_equal = eq(&lengths(value)?, &lengths(other)?)?;
-                    zip(&is_equal, value, other)?
+                intervals if has_interval(intervals) => {
+                    return results(unless_equal(value, other)?, is_constant);
                 }
                 _ => other.clone(),
             };
@@ -60,6 +58,15 @@ impl ScalarUDFImpl for NullIf {
         let result = self.borrowed.invoke_with_args(call)?.into_array(rows)?;
         results(result, is_constant)
     }
+}
+
+/// The values that are not equal to the others.
+fn unless_equal(values: &ArrayRef, others: &ArrayRef) -> Result<ArrayRef> {
+    let order = value_order(values, others)?;
+    let is_equal =
+        |row: usize| values.is_valid(row) && others.is_valid(row) && order(row, row).is_eq();
+    let is_equal: BooleanArray = (0..values.len()).map(|row| Some(is_equal(row))).collect();
+    Ok(nullif(values, &is_equal)?)
 }
 
 /// The others, where they are equal to a value as that value.

@@ -1,5 +1,6 @@
 //! The search for a value among the elements of lists, by the equality of `=`: zeros are equal
-//! whatever their sign, at any depth. An element that is NULL is where a value that is NULL is.
+//! whatever their sign, at any depth, and so are intervals of one length. An element that is NULL
+//! is where a value that is NULL is.
 
 use std::ops::Range;
 
@@ -9,9 +10,8 @@ use arrow::datatypes::DataType;
 use datafusion_common::Result;
 use datafusion_expr::ColumnarValue;
 use datafusion_expr::type_coercion::binary::comparison_coercion;
-use gristmill_engine::batch::nested_order;
 
-use super::user::to_front_end;
+use super::interval_order::value_order;
 
 /// Lists, and a value for each of them.
 pub(super) struct Search {
@@ -35,7 +35,7 @@ impl Search {
         let lists = one_or_many(lists)?.as_list::<i32>().clone();
         let values = one_or_many(values)?;
         let nulls = lists.values().logical_nulls();
-        let order = nested_order(lists.values(), &values).map_err(to_front_end)?;
+        let order = value_order(lists.values(), &values)?;
         Ok(Self { lists, one_list, values: values.logical_nulls(), one_value, nulls, order })
     }
 

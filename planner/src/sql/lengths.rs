@@ -2,29 +2,29 @@
 //! then, and a day 24 hours. The parts of an interval have an order of their own, months first,
 //! which is not that of the lengths.
 //!
-//! Of equal intervals in a group, any stands for all.
+//! Lists and structures of intervals are compared with the lengths in them. Of equal values in a
+//! group, any stands for all.
 //!
 //! Sound: types are settled, and what is compared by length is no interval any more.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion_common::{DFSchema, Result};
+use datafusion_common::{DFSchema, Result, plan_err};
 use datafusion_expr::expr::{AggregateFunction, InSubquery, SetComparison};
 use datafusion_expr::utils::grouping_set_to_exprlist;
 use datafusion_expr::{
     Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, Projection, SortExpr, Subquery, Window,
-    WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit, when,
+    WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, cast, when,
 };
-use datafusion_functions::core::expr_fn::{get_field, named_struct};
+use datafusion_functions::core::expr_fn::get_field;
 use datafusion_functions_aggregate::first_last::first_value_udaf;
 
 use super::grouping_items::in_sets;
 use super::operands::change_column;
-use crate::functions::{Declared, declared, interval_order};
-
-/// The member of a pair that is the interval.
-const INTERVAL: &str = "interval";
+use crate::functions::{
+    Declared, MEASURED_VALUE, declared, has_interval, interval_order, with_interval_order,
+};
 
 /// An expression whose operands have met.
 ///
@@ -53,7 +53,7 @@ pub(super) fn by_length(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
             measure_column(expr, subquery, schema)?;
         }
-        Expr::AggregateFunction(call) => measure_in_aggregate(call, schema),
+        Expr::AggregateFunction(call) => measure_in_aggregate(call, schema)?,
         _ => {}
     }
     Ok(expr)
@@ -65,9 +65,14 @@ pub(super) fn window_by_length(expr: Expr, schema: &DFSchema) -> Expr {
     let params = &mut call.params;
     if params.distinct
         && let [arg] = &mut params.args[..]
-        && matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(f) if f.name() == "count")
+        && call.fun.name() == "count"
     {
         measure(vec![arg], schema);
+    }
+    if let [arg] = &mut params.args[..]
+        && call.fun.name() == "approx_distinct"
+    {
+        measure_as_text(arg, schema);
     }
     params.partition_by.iter_mut().for_each(|key| measure(vec![key], schema));
     let frame = &params.window_frame;
@@ -107,7 +112,7 @@ pub(super) fn keys_by_length(plan: LogicalPlan) -> Result<LogicalPlan> {
             Ok(LogicalPlan::Join(join))
         }
         LogicalPlan::Distinct(Distinct::All(rows))
-            if rows.schema().fields().iter().any(|field| is_interval_type(field.data_type())) =>
+            if rows.schema().fields().iter().any(|field| has_interval(field.data_type())) =>
         {
             let columns = rows.schema().columns().into_iter().map(Expr::Column).collect();
             groups_by_length(Aggregate::try_new(rows, columns, Vec::new())?)
@@ -140,7 +145,7 @@ fn groups_by_length(aggregate: Aggregate) -> Result<LogicalPlan> {
     let mut firsts: Vec<(usize, usize)> = Vec::new();
     for (number, key) in all.iter().enumerate().filter(|(_, key)| is_interval(key, below)) {
         firsts.push((number, first + result_count + firsts.len()));
-        let found = first_value_udaf().call(vec![key.clone().unalias()]);
+        let found = first_value_udaf().call(vec![drawn_before(key)?.clone().unalias()]);
         results.push(found.alias(format!("__interval_{number}")));
     }
     let by_length = |key: Expr| match is_interval(&key, below) {
@@ -173,7 +178,7 @@ fn extremes_by_length(window: Window) -> Result<LogicalPlan> {
     let mut found = Vec::new();
     for (number, call) in calls.iter_mut().enumerate() {
         if is_extreme(call, &below) {
-            *call = paired(std::mem::take(call).unalias())?.alias(format!("__interval_{number}"));
+            *call = paired(std::mem::take(call).unalias()).alias(format!("__interval_{number}"));
             found.push(width + number);
         }
     }
@@ -181,7 +186,7 @@ fn extremes_by_length(window: Window) -> Result<LogicalPlan> {
     let columns = windows.schema().columns().into_iter().map(Expr::Column).enumerate();
     let columns = columns.zip(schema.iter()).map(|((number, column), (qualifier, field))| {
         let column = match found.contains(&number) {
-            true => get_field(column, INTERVAL),
+            true => get_field(column, MEASURED_VALUE),
             false => column,
         };
         column.alias_qualified(qualifier.cloned(), field.name())
@@ -206,35 +211,71 @@ fn is_extreme(expr: &Expr, schema: &DFSchema) -> bool {
 }
 
 /// A call over pairs of a length and its interval.
-fn paired(expr: Expr) -> Result<Expr> {
-    let Expr::WindowFunction(mut call) = expr else { return Ok(expr) };
+fn paired(expr: Expr) -> Expr {
+    let Expr::WindowFunction(mut call) = expr else { return expr };
     for arg in &mut call.params.args {
-        let interval = std::mem::take(arg);
-        let length = interval_order(interval.clone());
-        let pair = named_struct(vec![lit("length"), length, lit(INTERVAL), interval.clone()]);
-        *arg = when(interval.is_not_null(), pair).end()?;
+        *arg = with_interval_order(std::mem::take(arg));
     }
     call.params.distinct = false;
-    Ok(Expr::WindowFunction(call))
+    Expr::WindowFunction(call)
 }
 
 /// The least and the greatest interval are those of the least and the greatest length.
-fn measure_in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) {
-    measure_keys(&mut call.params.order_by, schema);
-    let [arg] = &mut call.params.args[..] else { return };
-    if !is_interval(arg, schema) {
-        return;
+fn measure_in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) -> Result<()> {
+    let own = call.params.args.first();
+    for key in &mut call.params.order_by {
+        // Distinct values are sorted by what tells them apart, which is added when it is known.
+        if !(call.params.distinct && own == Some(&key.expr)) {
+            measure(vec![&mut key.expr], schema);
+        }
     }
-    let found = match call.func.name() {
-        "min" => Declared::ArgMin,
-        "max" => Declared::ArgMax,
-        "count" if call.params.distinct => return measure(vec![arg], schema),
-        _ => return,
+    let name = call.func.name();
+    let found = match (name, &mut call.params.args[..]) {
+        ("min", [_]) => Declared::ArgMin,
+        ("max", [_]) => Declared::ArgMax,
+        ("arg_min" | "arg_max", [_, by]) => {
+            measure(vec![by], schema);
+            return Ok(());
+        }
+        ("count", [arg]) if call.params.distinct => {
+            measure(vec![arg], schema);
+            return Ok(());
+        }
+        ("approx_distinct", [arg]) => {
+            measure_as_text(arg, schema);
+            return Ok(());
+        }
+        _ => return Ok(()),
     };
-    let length = interval_order(arg.clone());
+    let Some(arg) = call.params.args.first().filter(|arg| is_interval(arg, schema)) else {
+        return Ok(());
+    };
+    let length = interval_order(drawn_before(arg)?.clone());
     call.params.args.push(length);
     call.params.distinct = false;
     call.func = Arc::new(declared(found));
+    Ok(())
+}
+
+/// The lengths as texts, which can be told apart where decimals cannot.
+fn measure_as_text(arg: &mut Expr, schema: &DFSchema) {
+    if is_interval(arg, schema) {
+        *arg = cast(interval_order(std::mem::take(arg)), DataType::Utf8);
+    }
+}
+
+/// An interval that is read several times.
+///
+/// # Errors
+/// When each time would draw another one.
+fn drawn_before(interval: &Expr) -> Result<&Expr> {
+    match interval.is_volatile() {
+        true => plan_err!(
+            "an interval of random() is a key or the least or greatest of a group only \
+             as a column of a subquery"
+        ),
+        false => Ok(interval),
+    }
 }
 
 fn measure_keys(keys: &mut [SortExpr], schema: &DFSchema) {
@@ -254,7 +295,7 @@ fn measure(operands: Vec<&mut Expr>, schema: &DFSchema) {
 fn measure_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Result<()> {
     let below = subquery.subquery.schema();
     let [field] = &below.fields()[..] else { return Ok(()) };
-    if !is_interval_type(field.data_type()) || !is_interval(expr, schema) {
+    if !has_interval(field.data_type()) || !is_interval(expr, schema) {
         return Ok(());
     }
     change_column(subquery, interval_order)?;
@@ -263,9 +304,5 @@ fn measure_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -
 }
 
 fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.get_type(schema).is_ok_and(|data_type| is_interval_type(&data_type))
-}
-
-fn is_interval_type(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Interval(_))
+    expr.get_type(schema).is_ok_and(|data_type| has_interval(&data_type))
 }

@@ -177,8 +177,8 @@ impl Typing {
             }
             expr => {
                 let typed = rewriter.f_up(widened(expr, schema))?.update_data(with_constants);
-                let typed = typed.update_data(|expr| in_list_order(expr, schema));
-                typed.map_data(|expr| by_length(expr, schema))
+                let typed = typed.map_data(|expr| by_length(expr, schema))?;
+                Ok(typed.update_data(|expr| in_list_order(expr, schema)))
             }
         });
         Ok(typed?.data)

@@ -21,13 +21,22 @@ enum Way {
     /// Row by row.
     Rows,
     /// Over the distinct values of columns.
-    Distinct(Vec<usize>),
+    Distinct(Values),
     /// Over rows in order.
     Ordered(Vec<SortKey>),
     /// Over the distinct values of columns in order.
-    DistinctOrdered(Vec<usize>, Vec<SortKey>),
+    DistinctOrdered(Values, Vec<SortKey>),
     /// Over the numbers of equal values of a column.
-    Frequencies(usize),
+    Frequencies(Values),
+}
+
+/// What distinct values are made of.
+#[derive(Debug, Clone, PartialEq)]
+struct Values {
+    /// The columns that tell them apart.
+    columns: Vec<usize>,
+    /// A column that comes along, with any of the values that these columns do not tell apart.
+    along: Option<usize>,
 }
 
 impl Call {
@@ -37,13 +46,18 @@ impl Call {
     }
 
     fn way(&self) -> Way {
-        let columns = || self.arguments.iter().copied().chain(self.filter).collect();
+        let along = self.identity.and(self.arguments.first()).copied();
+        let own = || match self.identity {
+            Some(identity) => vec![identity],
+            None => self.arguments.clone(),
+        };
+        let values = || Values { columns: own().into_iter().chain(self.filter).collect(), along };
         match (&self.kind, self.distinct) {
             (Kind::Plain(_), false) => Way::Rows,
-            (Kind::Plain(_), true) => Way::Distinct(columns()),
+            (Kind::Plain(_), true) => Way::Distinct(values()),
             (Kind::Ordered(_, order), false) => Way::Ordered(order.clone()),
-            (Kind::Ordered(_, order), true) => Way::DistinctOrdered(columns(), order.clone()),
-            (Kind::Mode, _) => Way::Frequencies(self.arguments.first().copied().unwrap_or(0)),
+            (Kind::Ordered(_, order), true) => Way::DistinctOrdered(values(), order.clone()),
+            (Kind::Mode, _) => Way::Frequencies(Values { columns: own(), along }),
         }
     }
 }
@@ -137,10 +151,10 @@ impl PlanLowering {
     ) -> Result<NodeId> {
         match way {
             Way::Rows => self.hashed(below, keys, calls, names, &|column| column),
-            Way::Distinct(columns) => {
-                let distinct = self.distinct(below, keys, columns, Vec::new())?;
+            Way::Distinct(values) => {
+                let distinct = self.distinct(below, keys, values, Vec::new())?;
                 let outer: Vec<usize> = (0..keys.len()).collect();
-                self.hashed(distinct, &outer, calls, names, &behind(keys.len(), columns))
+                self.hashed(distinct, &outer, calls, names, &values.behind(keys.len()))
             }
             Way::Ordered(order) => {
                 let mut columns: Vec<usize> = keys.to_vec();
@@ -157,13 +171,13 @@ impl PlanLowering {
                 let keys: Vec<usize> = keys.iter().map(|&key| place(key)).collect();
                 self.ordered(narrow, &keys, order, calls, names, &place)
             }
-            Way::DistinctOrdered(columns, order) => {
-                let distinct = self.distinct(below, keys, columns, Vec::new())?;
+            Way::DistinctOrdered(values, order) => {
+                let distinct = self.distinct(below, keys, values, Vec::new())?;
                 let outer: Vec<usize> = (0..keys.len()).collect();
-                let place = behind(keys.len(), columns);
+                let place = values.behind(keys.len());
                 self.ordered(distinct, &outer, order, calls, names, &place)
             }
-            Way::Frequencies(column) => self.most_frequent(below, keys, *column, calls, names),
+            Way::Frequencies(values) => self.most_frequent(below, keys, values, calls, names),
         }
     }
 
@@ -195,15 +209,24 @@ impl PlanLowering {
         self.plan.add(Arc::new(spec), &[input])
     }
 
-    /// The distinct values of these columns for each key, and what `aggregates` give.
+    /// The distinct values for each key, what comes along, and what `aggregates` give.
     fn distinct(
         &mut self,
         below: NodeId,
         keys: &[usize],
-        columns: &[usize],
-        aggregates: Vec<AggregateCall>,
+        values: &Values,
+        mut aggregates: Vec<AggregateCall>,
     ) -> Result<NodeId> {
-        let keys: Vec<usize> = keys.iter().chain(columns).copied().collect();
+        if let Some(along) = values.along {
+            let first = AggregateCall {
+                function: AggregateKind::First { order: Vec::new() },
+                arguments: vec![along],
+                filter: None,
+                data_type: self.plan.node(below)?.schema.field(along).data_type().clone(),
+            };
+            aggregates.insert(0, first);
+        }
+        let keys: Vec<usize> = keys.iter().chain(&values.columns).copied().collect();
         let names = numbered(keys.len() + aggregates.len());
         self.plan.add(Arc::new(HashAggregate { keys, aggregates, names }), &[below])
     }
@@ -213,7 +236,7 @@ impl PlanLowering {
         &mut self,
         below: NodeId,
         keys: &[usize],
-        column: usize,
+        values: &Values,
         calls: &[&Call],
         names: Vec<String>,
     ) -> Result<NodeId> {
@@ -223,8 +246,10 @@ impl PlanLowering {
             filter: None,
             data_type: DataType::Int64,
         };
-        let counted = self.distinct(below, keys, &[column], vec![count])?;
-        let (value, count, is_value) = (keys.len(), keys.len() + 1, keys.len() + 2);
+        let counted = self.distinct(below, keys, values, vec![count])?;
+        let identity = keys.len();
+        let value = identity + usize::from(values.along.is_some());
+        let (count, is_value) = (value + 1, value + 2);
         let mut columns = all_columns(&self.plan.node(counted)?.schema);
         let is_null = Expr::IsNull(Box::new(columns[value].clone()));
         columns.push(Expr::Not(Box::new(is_null)));
@@ -232,7 +257,7 @@ impl PlanLowering {
         let marked = self.project(counted, columns, names_below)?;
         let order = vec![
             SortKey { column: count, descending: true, nulls_first: false },
-            SortKey { column: value, descending: false, nulls_first: false },
+            SortKey { column: identity, descending: false, nulls_first: false },
         ];
         let aggregates = calls.iter().map(|call| AggregateCall {
             function: AggregateKind::First { order: order.clone() },
@@ -246,10 +271,12 @@ impl PlanLowering {
     }
 }
 
-/// Where columns are that stand behind the keys.
-fn behind(keys: usize, columns: &[usize]) -> impl Fn(usize) -> usize {
-    let columns = columns.to_vec();
-    move |column| keys + columns.iter().position(|&own| own == column).unwrap_or(0)
+impl Values {
+    /// Where columns are that stand behind the keys.
+    fn behind(&self, keys: usize) -> impl Fn(usize) -> usize {
+        let columns: Vec<usize> = self.columns.iter().copied().chain(self.along).collect();
+        move |column| keys + columns.iter().position(|&own| own == column).unwrap_or(0)
+    }
 }
 
 fn numbered(count: usize) -> Vec<String> {

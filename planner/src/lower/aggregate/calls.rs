@@ -7,8 +7,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion_common::DFSchema;
 use datafusion_expr::Expr as Logical;
-use datafusion_expr::SortExpr;
 use datafusion_expr::expr::{AggregateFunction, NullTreatment};
+use datafusion_expr::{ExprSchemable, SortExpr};
 use gristmill_engine::expr::{
     AggregateCall, AggregateKind, AggregateRef, BitOp, Expr, Literal, OrderedCall, OrderedKind,
     PairStatistic, SortKey, Spread, Value,
@@ -16,7 +16,7 @@ use gristmill_engine::expr::{
 use gristmill_engine::{Error, Result};
 
 use super::borrowed::BorrowedAggregate;
-use crate::functions::{BoundAggregate, Declared};
+use crate::functions::{BoundAggregate, Declared, has_interval, interval_order};
 use crate::lower::columns::Columns;
 use crate::lower::plan::PlanLowering;
 use crate::sql::type_name;
@@ -26,6 +26,9 @@ use crate::sql::type_name;
 pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) arguments: Vec<usize>,
+    /// What tells the values of its one argument apart, and sorts them, where they do not do that
+    /// themselves.
+    pub(super) identity: Option<usize>,
     pub(super) filter: Option<usize>,
     /// Only distinct arguments count.
     pub(super) distinct: bool,
@@ -50,6 +53,8 @@ struct Parts<'a> {
     order: Vec<(Expr, bool, bool)>,
     filter: Option<Expr>,
     distinct: bool,
+    /// The lengths of intervals that are the first argument.
+    measured: Option<Expr>,
 }
 
 impl Call {
@@ -108,12 +113,19 @@ impl PlanLowering {
         let args = params.args.iter().map(|arg| self.expr(arg, schema));
         let key = |key: &SortExpr| Ok((self.expr(&key.expr, schema)?, !key.asc, key.nulls_first));
         let filter = params.filter.as_ref().map(|f| self.expr(f, schema)).transpose()?;
+        let measured = match params.args.first() {
+            Some(arg) if arg.get_type(schema).is_ok_and(|t| has_interval(&t)) => {
+                Some(self.expr(&interval_order(arg.clone()), schema)?)
+            }
+            _ => None,
+        };
         let mut parts = Parts {
             name: func.name(),
             args: args.collect::<Result<_>>()?,
             order: params.order_by.iter().map(key).collect::<Result<_>>()?,
             filter,
             distinct: params.distinct,
+            measured,
         };
         if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
             parts.leave_out_nulls();
@@ -229,7 +241,8 @@ impl Parts<'_> {
                 }
                 let descending = self.order.first().is_some_and(|(_, descending, _)| *descending);
                 self.args.truncate(1);
-                self.order = self.args.iter().map(|x| (x.clone(), descending, false)).collect();
+                let by = self.measured.as_ref().or(self.args.first());
+                self.order = by.map(|x| (x.clone(), descending, false)).into_iter().collect();
                 let order = self.order(columns);
                 let kind = match which {
                     Declared::PercentileDisc => OrderedKind::PercentileDisc { fraction },
@@ -239,9 +252,18 @@ impl Parts<'_> {
             }
             Declared::Mode => {
                 // Of distinct values each is there once: the least of them.
-                let kind = match self.distinct {
-                    true => self.once(AggregateKind::Min),
-                    false => return self.call(Kind::Mode, 1, data_type, columns),
+                let kind = match (self.distinct, self.measured.take()) {
+                    (true, None) => self.once(AggregateKind::Min),
+                    (true, Some(by)) => {
+                        self.leave_out_nulls();
+                        self.order = vec![(by, false, false)];
+                        let order = self.order(columns);
+                        self.once(AggregateKind::First { order })
+                    }
+                    (false, measured) => {
+                        self.measured = measured;
+                        return self.call(Kind::Mode, 1, data_type, columns);
+                    }
                 };
                 self.call(Kind::Plain(kind), 1, data_type, columns)
             }
@@ -345,23 +367,26 @@ impl Parts<'_> {
             && !keeps_nulls
             && let Some(filter) = self.filter.take()
         {
-            for arg in self.args.iter_mut().take(arguments) {
+            for arg in self.args.iter_mut().take(arguments).chain(&mut self.measured) {
                 *arg = only_where(filter.clone(), arg.clone());
             }
         }
         let mut kind = kind;
         let args = std::mem::take(&mut self.args).into_iter().take(arguments);
         let arguments: Vec<usize> = args.map(|arg| columns.add(arg)).collect();
+        let is_by_identity = distinct || matches!(kind, Kind::Mode);
+        let identity = self.measured.take().filter(|_| is_by_identity && arguments.len() == 1);
+        let identity = identity.map(|identity| columns.add(identity));
         if distinct && let Kind::Ordered(_, order) = &mut kind {
             // The argument may have become another one just now.
-            order.iter_mut().for_each(|key| key.column = arguments[0]);
+            let column = identity.unwrap_or(arguments[0]);
+            order.iter_mut().for_each(|key| key.column = column);
             if order.is_empty() {
-                let column = arguments[0];
                 order.push(SortKey { column, descending: false, nulls_first: false });
             }
         }
         let filter = self.filter.take().map(|filter| columns.add(filter));
-        Ok(Call { kind, arguments, filter, distinct, data_type: data_type.clone() })
+        Ok(Call { kind, arguments, identity, filter, distinct, data_type: data_type.clone() })
     }
 
     /// For functions that make no difference between equal values and one of them.

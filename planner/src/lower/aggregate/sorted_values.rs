@@ -20,6 +20,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Float32Type, Float64Type
 use gristmill_engine::expr::{AggregateFunction, GroupStates, Literal};
 use gristmill_engine::{Error, Result};
 
+use crate::functions::measured;
 use crate::sql::type_name;
 
 /// What is wanted of the sorted values.
@@ -128,10 +129,11 @@ impl GroupStates for States {
                 Ok(take(&values, &at, None)?)
             }
             SortedValues::Mode => {
+                let keys = keys(&values)?;
                 let at: Vec<Option<u32>> = ranges
                     .iter()
                     .map(|range| {
-                        let runs = runs(&values, range)?;
+                        let runs = runs(&keys, range)?;
                         let best =
                             runs.into_iter().reduce(|a, b| if b.len() > a.len() { b } else { a });
                         Ok(best.map(|run| run.start as u32))
@@ -169,9 +171,15 @@ impl States {
         });
         let ranges = ranges.collect();
         let column = |values: ArrayRef| SortColumn { values, options: None };
-        let order = lexsort_to_indices(&[column(Arc::new(groups)), column(values.clone())], None)?;
+        let keys = keys(&values)?;
+        let order = lexsort_to_indices(&[column(Arc::new(groups)), column(keys)], None)?;
         Ok((take(&values, &order, None)?, ranges))
     }
+}
+
+/// What values go by: intervals by their lengths.
+fn keys(values: &ArrayRef) -> Result<ArrayRef> {
+    measured(values).map_err(|e| Error::internal(e.strip_backtrace()))
 }
 
 /// The runs of equal values in a range of sorted ones.
