@@ -96,7 +96,7 @@ pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::result_bytes;
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
-pub(crate) use to_whole::{is_whole, to_whole};
+pub(crate) use to_whole::{is_whole, to_whole, whole_type};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };

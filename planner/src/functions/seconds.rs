@@ -44,6 +44,9 @@ pub(crate) fn counted(moment: &ScalarValue) -> Option<(Option<i64>, i64)> {
     Some((*moment, per_second(unit)))
 }
 
+/// The function of the seconds of moments.
+pub(super) const TO_SECONDS: &str = "to_seconds";
+
 /// The type of the seconds of timestamps of this unit.
 pub(crate) fn seconds_type(unit: TimeUnit) -> DataType {
     DataType::Decimal128(PRECISION, digits(unit))
@@ -78,7 +81,7 @@ pub(crate) fn from_seconds(seconds: Expr, target: DataType, lenient: bool) -> Ex
 
 impl ScalarUDFImpl for ToSeconds {
     fn name(&self) -> &str {
-        "to_seconds"
+        TO_SECONDS
     }
 
     fn signature(&self) -> &Signature {

@@ -14,6 +14,8 @@ use arrow::datatypes::{
 };
 use gristmill_engine::expr::{Argument, bytes_taken};
 
+use super::formats::bytes_of_form;
+
 /// Bytes of a character at most.
 const CHARACTER: i64 = 4;
 /// Bytes of a list's element of a fixed size at most, but for decimals of 256 bits.
@@ -73,6 +75,7 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             let one = i64::try_from(filler / rows.max(1)).ok()?.max(ELEMENT);
             Some(sum(&|row| count.get(row).saturating_mul(one)))
         }
+        ("format" | "printf", [form, values @ ..]) => formatted_bytes(name, form, values, rows),
         (name, _) if JOINING.contains(&name) => Some(bytes_taken(args, rows)),
         ("string_to_array" | "regexp_extract_all" | "regexp_split_to_array", [text, ..]) => {
             // A place of an element takes more than a short element and what is between two.
@@ -100,6 +103,36 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
         }
         _ => None,
     }
+}
+
+/// Bytes of values in their forms. A form that differs from row to row may have any width: what is
+/// made of it is the sum of those of all rows.
+fn formatted_bytes(name: &str, form: &Argument, values: &[Argument], rows: usize) -> Option<usize> {
+    let (array, forms) = match form {
+        Argument::Array(array) => (array, rows.min(array.len())),
+        Argument::Constant(array) => (array, 1),
+    };
+    let contents: Vec<usize> =
+        values.iter().map(|value| value.content_bytes(rows) / rows.max(1) + 1).collect();
+    let texts = cast(array, &DataType::Utf8View).ok()?;
+    let texts = texts.as_string_view();
+    let mut sum = 0usize;
+    let mut last: Option<(&str, usize)> = None;
+    for row in (0..forms).filter(|row| texts.is_valid(*row)) {
+        let text = texts.value(row);
+        let bytes = match last {
+            Some((known, bytes)) if known == text => bytes,
+            _ => {
+                let (bytes, times) = bytes_of_form(name, text, values.len()).unwrap_or_default();
+                let own = times.iter().zip(&contents);
+                bytes + own.map(|(times, content)| times * content).sum::<usize>()
+            }
+        };
+        last = Some((text, bytes));
+        sum = sum.saturating_add(bytes);
+    }
+    let times = if forms == 1 { rows } else { 1 };
+    Some(sum.saturating_mul(times))
 }
 
 /// Whether a text takes a byte for each of its characters.
@@ -203,6 +236,14 @@ mod tests {
         let long = IntervalMonthDayNano::new(i32::MAX, i32::MAX, i64::MAX);
         assert_eq!(micros_of(long), i64::MAX);
         assert_eq!(bytes("concat", &[texts(), number(1)]), Some(48 + 3 * 8));
+        let form = |form: &str| {
+            let form = StringViewArray::from(vec![form]);
+            bytes("format", &[Argument::Constant(Arc::new(form)), number(1)])
+        };
+        assert!(form("{:10000}").is_some_and(|bytes| bytes >= 3 * 10_000));
+        assert!(form("{0}{0:.5000f}").is_some_and(|bytes| bytes >= 3 * 5_000));
+        assert!(form("{}").is_some_and(|bytes| bytes < 3 * 500));
+        assert_eq!(form("{:"), Some(0));
         assert_eq!(bytes("upper", &[texts()]), None);
         let ten = [Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef];
         assert_eq!(constant_bytes("upper", &ten), 16);

@@ -1,18 +1,24 @@
 //! The numbers that casts to integers make of others: doubles are rounded to the nearest integer,
 //! those in the middle to the even one; decimals in texts are rounded away from zero there, as
-//! decimals are. What is no such number stays as it is, and the cast says so.
+//! decimals are. What is no such number stays as it is, and the cast says so. In lists and
+//! structures the same is done with what is in them.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, Float64Array, ListArray, StringViewArray, StructArray,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, FieldRef, Fields, Float32Type, Float64Type,
+};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::each::each;
+use super::seconds::TO_SECONDS;
 
 const NAME: &str = "to_whole";
 
@@ -21,21 +27,88 @@ const DIGITS_MAX: usize = 40;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ToWhole {
+    /// What the result is cast to.
+    target: DataType,
     signature: Signature,
 }
 
-/// Doubles or texts as whole numbers of the same type.
-pub(crate) fn to_whole(values: Expr) -> Expr {
+/// What is cast to a type with its numbers whole where that has integers: doubles and texts stay
+/// what they are, decimals have no digits behind the point.
+pub(crate) fn to_whole(values: Expr, target: DataType) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
-    ScalarUDF::from(ToWhole { signature }).call(vec![values])
+    ScalarUDF::from(ToWhole { target, signature }).call(vec![values])
 }
 
-/// Whether an expression is whole already.
+/// The type of values that were made whole; `None` where there is nothing to do.
+pub(crate) fn whole_type(from: &DataType, target: &DataType) -> Option<DataType> {
+    let member = |from: &FieldRef, target: &FieldRef| {
+        let whole = whole_type(from.data_type(), target.data_type())?;
+        Some(Arc::new(from.as_ref().clone().with_data_type(whole)))
+    };
+    match (from, target) {
+        (from, target) if target.is_integer() => match from {
+            decimal if decimal.is_decimal() => without_scale(decimal),
+            from => (from.is_floating() || from.is_string()).then(|| from.clone()),
+        },
+        (DataType::List(from), target) => {
+            let target = element_of(target)?;
+            Some(DataType::List(member(from, target)?))
+        }
+        (DataType::Struct(from), DataType::Struct(target)) => {
+            let pairs =
+                || from.iter().enumerate().map(|(at, from)| (from, other(target, at, from)));
+            let whole = |(from, target): (&FieldRef, Option<&FieldRef>)| member(from, target?);
+            if pairs().all(|pair| whole(pair).is_none()) {
+                return None;
+            }
+            let members = pairs().map(|pair| whole(pair).unwrap_or_else(|| pair.0.clone()));
+            Some(DataType::Struct(members.collect()))
+        }
+        _ => None,
+    }
+}
+
+/// The elements of a type of lists.
+fn element_of(lists: &DataType) -> Option<&FieldRef> {
+    match lists {
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            Some(field)
+        }
+        _ => None,
+    }
+}
+
+/// What a member is cast to: the one of its name, or the one in its place.
+fn other<'a>(target: &'a Fields, at: usize, from: &FieldRef) -> Option<&'a FieldRef> {
+    let named = target.iter().find(|field| field.name() == from.name());
+    named.or_else(|| target.get(at))
+}
+
+/// The type of a decimal without its digits behind the point, when it has any. It has a digit more
+/// in front of it: 9.5 becomes 10.
+pub(crate) fn without_scale(decimal: &DataType) -> Option<DataType> {
+    let whole = |precision: u8, scale: i8| {
+        let scale = u8::try_from(scale).ok().filter(|scale| *scale > 0)?;
+        Some(precision.saturating_sub(scale) + 1)
+    };
+    Some(match decimal {
+        DataType::Decimal32(precision, scale) => DataType::Decimal32(whole(*precision, *scale)?, 0),
+        DataType::Decimal64(precision, scale) => DataType::Decimal64(whole(*precision, *scale)?, 0),
+        DataType::Decimal128(precision, scale) => {
+            DataType::Decimal128(whole(*precision, *scale)?, 0)
+        }
+        // What has more digits is no integer.
+        DataType::Decimal256(..) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+        _ => return None,
+    })
+}
+
+/// Whether an expression is whole already, or is of seconds, which are cut.
 pub(crate) fn is_whole(expr: &Expr) -> bool {
     match expr {
         Expr::ScalarFunction(call) => match (call.name(), call.args.len()) {
             ("ceil" | "floor" | "round" | "trunc", count) => count == 1,
-            (name, _) => name == NAME,
+            (name, _) => name == NAME || name == TO_SECONDS,
         },
         _ => false,
     }
@@ -52,20 +125,44 @@ impl ScalarUDFImpl for ToWhole {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
-            [one] => Ok(one.clone()),
+            [one] => Ok(whole_type(one, &self.target).unwrap_or_else(|| one.clone())),
             _ => exec_err!("{NAME} takes one argument"),
         }
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match call.args.first() {
-            Some(values) => each(values, rounded),
+            Some(values) => each(values, |values| rounded(values, &self.target)),
             None => exec_err!("{NAME} takes one argument"),
         }
     }
 }
 
-fn rounded(values: &ArrayRef) -> Result<ArrayRef> {
+fn rounded(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    let Some(whole) = whole_type(values.data_type(), target) else { return Ok(values.clone()) };
+    let nulls = values.nulls().cloned();
+    Ok(match (values.data_type(), &whole) {
+        (DataType::List(_), DataType::List(field)) => {
+            let lists = values.as_list::<i32>();
+            let element = element_of(target).map_or(target, |element| element.data_type());
+            let elements = rounded(lists.values(), element)?;
+            Arc::new(ListArray::try_new(field.clone(), lists.offsets().clone(), elements, nulls)?)
+        }
+        (DataType::Struct(from), DataType::Struct(fields)) => {
+            let DataType::Struct(target) = target else { return Ok(values.clone()) };
+            let members = values.as_struct().columns().iter().zip(from).enumerate();
+            let members = members.map(|(at, (member, from))| match other(target, at, from) {
+                Some(target) => rounded(member, target.data_type()),
+                None => Ok(member.clone()),
+            });
+            let members = members.collect::<Result<_>>()?;
+            Arc::new(StructArray::try_new(fields.clone(), members, nulls)?)
+        }
+        _ => rounded_numbers(values, &whole)?,
+    })
+}
+
+fn rounded_numbers(values: &ArrayRef, whole: &DataType) -> Result<ArrayRef> {
     Ok(match values.data_type() {
         DataType::Float64 => {
             let values = values.as_primitive::<Float64Type>();
@@ -87,7 +184,7 @@ fn rounded(values: &ArrayRef) -> Result<ArrayRef> {
             let whole = texts.iter().map(|text| text.map(whole));
             cast(&whole.collect::<StringViewArray>(), values.data_type())?
         }
-        _ => values.clone(),
+        _ => cast(values, whole)?,
     })
 }
 

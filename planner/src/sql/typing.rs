@@ -29,6 +29,7 @@ use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
 use super::operands::{meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
+use super::whole::{round_operands, round_whole};
 use crate::functions::{is_random, list_order, with_types};
 use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
@@ -136,7 +137,8 @@ impl Typing {
         };
         // Those in grouping sets have names of their own.
         let plan = plan.map_expressions(|expr| in_sets(expr, &named).map(Transformed::yes))?;
-        TypeCoercionRewriter::new(&schema).coerce_plan(plan.data)?.recompute_schema()
+        let plan = TypeCoercionRewriter::new(&schema).coerce_plan(plan.data)?;
+        with_rounded_keys(plan)?.recompute_schema()
     }
 
     /// Lambdas that know the types which the elements of their lists have by now.
@@ -173,10 +175,13 @@ impl Typing {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
             Expr::WindowFunction(_) => {
                 let window = window_by_length(widened(expr, schema), schema);
-                rewriter.f_up(by_peers(window, schema)?)
+                let typed = rewriter.f_up(by_peers(window, schema)?)?;
+                typed.map_data(|expr| round_operands(expr, schema))
             }
             expr => {
-                let typed = rewriter.f_up(widened(expr, schema))?.update_data(with_constants);
+                let typed = rewriter.f_up(widened(expr, schema))?;
+                let typed = typed.map_data(|expr| round_operands(expr, schema))?;
+                let typed = typed.update_data(with_constants);
                 let typed = typed.map_data(|expr| by_length(expr, schema))?;
                 Ok(typed.update_data(|expr| in_list_order(expr, schema)))
             }
@@ -241,11 +246,22 @@ fn in_list_order(expr: Expr, schema: &DFSchema) -> Expr {
     }
 }
 
+/// A node whose keys, if it is a join, were brought to one type.
+fn with_rounded_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Join(mut join) = plan else { return Ok(plan) };
+    for (left, right) in &mut join.on {
+        round_whole(left, join.left.schema());
+        round_whole(right, join.right.schema());
+    }
+    Ok(LogicalPlan::Join(join))
+}
+
 /// A join whose keys are all that it has, and are columns: they change no column.
 fn keyed(mut join: Join) -> Result<LogicalPlan> {
     meet_keys(&mut join);
     // Keys are looked up in the schemas of their own sides.
     let plan = TypeCoercionRewriter::new(&DFSchema::empty()).coerce_join(join)?;
+    let plan = with_rounded_keys(plan)?;
     if is_fresh(&plan) { Ok(plan) } else { plan.recompute_schema() }
 }
 

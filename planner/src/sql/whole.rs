@@ -12,11 +12,12 @@
 //! What is cast to a whole number is rounded: decimals and texts in the middle between two away
 //! from zero, doubles there to the even one.
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
-use datafusion_common::{DFSchema, ScalarValue};
+use arrow::datatypes::DataType;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::{Expr, ExprSchemable, Operator, cast, try_cast};
 
-use crate::functions::{is_whole, to_whole};
+use crate::functions::{is_whole, to_whole, whole_type};
 
 /// Casts the operands of arithmetic, of which one has no sign. Says whether it did.
 pub(super) fn meet_whole(
@@ -53,38 +54,38 @@ pub(super) fn round_whole(expr: &mut Expr, schema: &DFSchema) -> bool {
         Expr::TryCast(cast) => (cast.expr.as_mut(), &cast.field, true),
         _ => return false,
     };
-    if !field.data_type().is_integer() || is_whole(operand) {
+    let target = field.data_type();
+    if is_whole(operand) {
         return false;
     }
     let Ok(from) = operand.get_type(schema) else { return false };
-    match without_scale(&from) {
-        Some(whole) if lenient => *operand = try_cast(std::mem::take(operand), whole),
-        Some(whole) => *operand = cast(std::mem::take(operand), whole),
-        None if from.is_floating() || from.is_string() => {
-            *operand = to_whole(std::mem::take(operand));
-        }
-        None => return false,
+    let Some(whole) = whole_type(&from, target) else { return false };
+    match (whole.is_decimal(), lenient) {
+        (true, true) => *operand = try_cast(std::mem::take(operand), whole),
+        (true, false) => *operand = cast(std::mem::take(operand), whole),
+        _ if is_whole_text(operand) => return false,
+        _ => *operand = to_whole(std::mem::take(operand), target.clone()),
     }
     true
 }
 
-/// The type of a decimal without its digits behind the point, when it has any. It has a digit more
-/// in front of it: 9.5 becomes 10.
-fn without_scale(decimal: &DataType) -> Option<DataType> {
-    let whole = |precision: u8, scale: i8| {
-        let scale = u8::try_from(scale).ok().filter(|scale| *scale > 0)?;
-        Some(precision.saturating_sub(scale) + 1)
-    };
-    Some(match decimal {
-        DataType::Decimal32(precision, scale) => DataType::Decimal32(whole(*precision, *scale)?, 0),
-        DataType::Decimal64(precision, scale) => DataType::Decimal64(whole(*precision, *scale)?, 0),
-        DataType::Decimal128(precision, scale) => {
-            DataType::Decimal128(whole(*precision, *scale)?, 0)
-        }
-        // What has more digits is no integer.
-        DataType::Decimal256(..) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
-        _ => return None,
-    })
+/// The same of the operands of an expression: the borrowed coercion has brought them to types of
+/// its own choice.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn round_operands(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let done = expr.map_children(|mut operand| {
+        let is_rounded = round_whole(&mut operand, schema);
+        Ok(Transformed::new_transformed(operand, is_rounded))
+    });
+    Ok(done?.data)
+}
+
+/// Whether an expression is a text without a point or an exponent.
+fn is_whole_text(expr: &Expr) -> bool {
+    let Expr::Literal(text, _) = expr else { return false };
+    text.try_as_str().flatten().is_some_and(|text| !text.contains(['.', 'e', 'E']))
 }
 
 /// The value of a constant that is not below zero.

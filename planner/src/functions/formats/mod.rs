@@ -18,7 +18,7 @@ use datafusion_expr::{
 
 use super::each::{is_constant, results};
 use pieces::{Piece, pieces_of_format, pieces_of_printf};
-use written::{Value, write};
+use written::{Value, bytes_at_most, write};
 
 /// How a form says where the values go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,6 +109,27 @@ impl ScalarUDFImpl for Formatted {
         }
         results(Arc::new(out.finish()), is_constant)
     }
+}
+
+/// Bytes that a call makes of each row of this form, and how often each of its `values` values is
+/// in it; `None` when it is no form.
+pub(super) fn bytes_of_form(name: &str, form: &str, values: usize) -> Option<(usize, Vec<usize>)> {
+    let pieces = match name {
+        "format" => pieces_of_format(form),
+        _ => pieces_of_printf(form),
+    };
+    let mut times = vec![0; values];
+    let mut bytes = 0;
+    for piece in pieces.ok()? {
+        bytes += match &piece {
+            Piece::Text(between) => between.len(),
+            Piece::Value { place, spec } => {
+                *times.get_mut(*place)? += 1;
+                bytes_at_most(spec)
+            }
+        };
+    }
+    Some((bytes, times))
 }
 
 impl Formatted {
