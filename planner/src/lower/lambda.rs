@@ -1,23 +1,45 @@
 //! Functions of lists that take a lambda: its body is an expression of the engine over the elements
 //! of all lists of a chunk, with what it reads of the rows around repeated for each of them.
+//!
+//! Memory: a body is evaluated over a slice of elements at a time, so that what it reads and makes
+//! beside its results is bounded; constants are not repeated. Where several rows make more than is
+//! good, the call ends with `OutOfMemory` and is tried again with fewer rows.
 
 use std::collections::BTreeSet;
+use std::iter::repeat_n;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, UInt32Array, new_empty_array};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{cast, concat, filter, prep_null_mask_filter, take};
-use arrow::datatypes::{DataType, Field, UInt32Type};
+use arrow::datatypes::{DataType, Field};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::Expr as Logical;
 use datafusion_expr::expr::{HigherOrderFunction, LambdaVariable};
-use gristmill_engine::batch::{Chunk, Column as Values, Place, to_logical, to_physical};
-use gristmill_engine::expr::{Argument, Evaluator, Expr, FunctionRef, ScalarFunction};
+use gristmill_engine::batch::{
+    Chunk, Column as Values, Place as ChunkPlace, to_logical, to_physical,
+};
+use gristmill_engine::expr::{
+    Argument, Evaluator, Expr, FunctionRef, ScalarFunction, bytes_taken, content_bytes,
+};
 use gristmill_engine::memory::Governor;
 use gristmill_engine::{Error, Result};
 
 use super::expr::ExprLowering;
 use crate::functions::{OfElements, lambda_arguments, with_arguments};
+
+/// The most elements that a body is evaluated over at once.
+const SLICE_ELEMENTS: usize = 4096;
+/// The most bytes of lists that a body reads besides, written for each of its elements.
+const SLICE_BYTES: usize = 256 << 10;
+/// Bytes that an element of a slice takes: itself, its row and its place, and about as much that
+/// the body makes and reads.
+const SLICE_ELEMENT_BYTES: usize = 64;
+/// Bytes of a text in its array.
+const VIEW_BYTES: usize = 16;
+/// The most that is made of several rows at a time.
+const RESULT_BYTES: usize = 4 << 20;
 
 /// Begins the names of what a lambda is given, among the columns that its body reads.
 const GIVEN: &str = "!lambda_";
@@ -89,109 +111,275 @@ impl ScalarFunction for ListLambda {
         self.body.is_volatile()
     }
 
+    /// The lists that are made, and what stands beside a slice of them.
+    fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {
+        let Ok(lists) = Lists::of(args, rows) else { return bytes_taken(args, rows) };
+        let results = match self.which {
+            OfElements::Transform => {
+                let width = self.body.data_type().primitive_width().unwrap_or(VIEW_BYTES);
+                lists.elements().saturating_mul(width)
+            }
+            OfElements::Filter => args.first().map_or(0, |list| list.content_bytes(rows)),
+        };
+        let slice = lists.elements().min(SLICE_ELEMENTS) * SLICE_ELEMENT_BYTES;
+        results.saturating_add(slice + size_of::<i32>() * rows)
+    }
+
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {
-        let all = |argument: &Argument| -> Result<ArrayRef> {
-            Ok(match argument {
-                Argument::Array(array) => array.clone(),
-                Argument::Constant(one) => take(one, &UInt32Array::from(vec![0; rows]), None)?,
-            })
-        };
-        let (Some(lists), captured) = (args.first(), args.get(1..).unwrap_or_default()) else {
-            return Err(Error::internal("a lambda without a list"));
-        };
-        let lists = all(lists)?;
-        let lists = lists.as_list::<i32>();
-        let elements = Elements::of(lists)?;
-        let mut columns = Vec::with_capacity(captured.len() + 2);
-        for argument in captured {
-            columns.push(take(&all(argument)?, &elements.rows, None)?);
-        }
-        columns.push(elements.values.clone());
-        columns.push(Arc::new(elements.places.clone()));
-        let made = self.made(columns, elements.values.len())?;
-        let nulls = lists.nulls().cloned();
-        let (values, lengths) = match self.which {
-            OfElements::Transform => (made, elements.lengths),
-            OfElements::Filter => elements.filtered(&made)?,
-        };
         let DataType::List(field) = returns else {
             return Err(Error::internal("a lambda over something that is no list"));
         };
-        let values = cast(&values, field.data_type())?;
+        let lists = Lists::of(args, rows)?;
+        let captured = args.get(1..).unwrap_or_default();
+        let mut evaluator =
+            Evaluator::new(std::slice::from_ref(&self.body), &Governor::unlimited());
+        let mut lengths = vec![0; rows];
+        let mut made: Vec<ArrayRef> = Vec::new();
+        let (mut bytes, mut count) = (0, 0);
+        let mut next = Place { row: 0, element: 0 };
+        while let Some(mut slice) = lists.slice(&mut next, captured) {
+            let (values, results) = self.made(&mut slice, &lists, captured, &mut evaluator)?;
+            let values = match self.which {
+                OfElements::Transform => {
+                    slice.rows.iter().for_each(|row| lengths[*row as usize] += 1);
+                    results
+                }
+                OfElements::Filter => slice.filtered(&values, &results, &mut lengths)?,
+            };
+            let values = cast(&values, field.data_type())?;
+            bytes += content_bytes(&values);
+            count += values.len();
+            // Fewer rows are tried then; those of one row have to be there at once.
+            if rows > 1 && bytes > RESULT_BYTES || count > i32::MAX as usize {
+                return Err(Error::OutOfMemory {
+                    who: format!("the function {}", self.name),
+                    asked_bytes: bytes,
+                    detail: format!("it makes more than {count} elements of {rows} rows"),
+                });
+            }
+            made.push(values);
+        }
+        let values = match &made[..] {
+            [] => new_empty_array(field.data_type()),
+            [one] => one.clone(),
+            several => concat(&several.iter().map(|a| a.as_ref()).collect::<Vec<_>>())?,
+        };
         let offsets = OffsetBuffer::from_lengths(lengths);
-        Ok(Arc::new(ListArray::try_new(field.clone(), offsets, values, nulls)?))
+        Ok(Arc::new(ListArray::try_new(field.clone(), offsets, values, lists.nulls(rows))?))
     }
 }
 
 impl ListLambda {
-    /// What the body makes of rows with these columns.
-    fn made(&self, columns: Vec<ArrayRef>, rows: usize) -> Result<ArrayRef> {
-        let values = columns
-            .iter()
-            .map(|array| Ok(Values::flat(array.data_type().clone(), to_physical(array)?)));
-        let chunk = Chunk::new(values.collect::<Result<_>>()?, rows, Place::default());
-        // The results are among those of the call, which has been given room for.
-        let mut evaluator =
-            Evaluator::new(std::slice::from_ref(&self.body), &Governor::unlimited());
+    /// The elements of a slice, and what the body makes of them.
+    fn made(
+        &self,
+        slice: &mut Slice,
+        lists: &Lists,
+        captured: &[Argument],
+        evaluator: &mut Evaluator,
+    ) -> Result<(ArrayRef, ArrayRef)> {
+        let column = |array: ArrayRef| -> Result<Values> {
+            Ok(Values::flat(array.data_type().clone(), to_physical(&array)?))
+        };
+        let at = UInt32Array::from(std::mem::take(&mut slice.at));
+        let values = take(lists.lists.values(), &at, None)?;
+        let rows = UInt32Array::from(slice.rows.clone());
+        let mut columns = Vec::with_capacity(captured.len() + 2);
+        for argument in captured {
+            columns.push(match argument {
+                Argument::Array(array) => column(take(array, &rows, None)?)?,
+                Argument::Constant(one) => {
+                    Values::constant(one.data_type().clone(), to_physical(one)?)
+                }
+            });
+        }
+        columns.push(column(values.clone())?);
+        let places = std::mem::take(&mut slice.places);
+        columns.push(column(Arc::new(Int64Array::from(places)))?);
+        let count = slice.rows.len();
+        let chunk = Chunk::new(columns, count, ChunkPlace::default());
         let mut made = Vec::new();
         let mut from = 0;
-        while from < rows {
+        while from < count {
             let piece = evaluator.evaluate(&chunk, from)?;
             for column in &piece.value {
-                let array = column.to_array(rows)?.slice(from, piece.until - from);
+                let array = column.to_array(count)?.slice(from, piece.until - from);
                 made.push(to_logical(&array, &self.body.data_type())?);
             }
             from = piece.until;
         }
-        match &made[..] {
-            [] => Ok(new_empty_array(&self.body.data_type())),
-            [one] => Ok(one.clone()),
-            several => Ok(concat(&several.iter().map(|a| a.as_ref()).collect::<Vec<_>>())?),
-        }
+        let made = match &made[..] {
+            [one] => one.clone(),
+            several => concat(&several.iter().map(|a| a.as_ref()).collect::<Vec<_>>())?,
+        };
+        Ok((values, made))
     }
 }
 
-/// The elements of lists in a row.
-struct Elements {
-    values: ArrayRef,
+/// The lists of rows.
+struct Lists {
+    lists: ListArray,
+    /// One list is that of all rows.
+    is_one: bool,
+    rows: usize,
+}
+
+/// The next element, of the list of a row.
+struct Place {
+    row: usize,
+    element: usize,
+}
+
+/// Some elements, in the order of the rows.
+#[derive(Default)]
+struct Slice {
+    /// Where each is among the elements of all lists.
+    at: Vec<u32>,
     /// The row of each.
-    rows: UInt32Array,
+    rows: Vec<u32>,
     /// Where each is in its list, from 1 on.
-    places: Int64Array,
-    lengths: Vec<usize>,
+    places: Vec<i64>,
 }
 
-impl Elements {
-    /// Those of lists that are NULL are none.
-    fn of(lists: &ListArray) -> Result<Elements> {
-        let mut at = Vec::new();
-        let mut rows = Vec::new();
-        let mut places = Vec::new();
-        let mut lengths = Vec::with_capacity(lists.len());
-        for (row, ends) in lists.value_offsets().windows(2).enumerate() {
-            let elements = if lists.is_valid(row) { ends[0]..ends[1] } else { 0..0 };
-            lengths.push(elements.len());
-            rows.extend(elements.clone().map(|_| row as u32));
-            places.extend(elements.clone().enumerate().map(|(place, _)| place as i64 + 1));
-            at.extend(elements.map(|place| place as u32));
-        }
-        let values = take(lists.values(), &UInt32Array::from(at), None)?;
-        Ok(Elements { values, rows: rows.into(), places: places.into(), lengths })
+impl Lists {
+    fn of(args: &[Argument], rows: usize) -> Result<Lists> {
+        let (lists, is_one) = match args.first() {
+            Some(Argument::Array(lists)) => (lists, false),
+            Some(Argument::Constant(list)) => (list, true),
+            None => return Err(Error::internal("a lambda without a list")),
+        };
+        let lists = lists.as_list_opt::<i32>();
+        let lists = lists.ok_or_else(|| Error::internal("a lambda over what is no list"))?;
+        Ok(Lists { lists: lists.clone(), is_one, rows })
     }
 
-    /// Those for which a condition is true, and how many of each list.
-    fn filtered(self, condition: &ArrayRef) -> Result<(ArrayRef, Vec<usize>)> {
+    /// Where the elements of a row are; a list that is NULL has none.
+    fn ends(&self, row: usize) -> Range<usize> {
+        let row = if self.is_one { 0 } else { row };
+        let offsets = self.lists.value_offsets();
+        match self.lists.is_valid(row) {
+            true => offsets[row] as usize..offsets[row + 1] as usize,
+            false => 0..0,
+        }
+    }
+
+    /// How many elements the lists of all rows have.
+    fn elements(&self) -> usize {
+        match self.is_one {
+            true => self.rows.saturating_mul(self.ends(0).len()),
+            false => (0..self.rows).map(|row| self.ends(row).len()).sum(),
+        }
+    }
+
+    fn nulls(&self, rows: usize) -> Option<NullBuffer> {
+        match self.is_one {
+            true => self.lists.is_null(0).then(|| NullBuffer::new_null(rows)),
+            false => self.lists.nulls().cloned(),
+        }
+    }
+
+    /// The elements from a place on that are worked on at once; `None` behind the last. The place
+    /// becomes that of the next one. Lists that are captured are written once for each element, so
+    /// that there are fewer where those are long.
+    fn slice(&self, next: &mut Place, captured: &[Argument]) -> Option<Slice> {
+        let is_long = |arg: &&Argument| match arg {
+            Argument::Array(array) => array.data_type().is_nested(),
+            Argument::Constant(_) => false,
+        };
+        let has_long = captured.iter().any(|arg| is_long(&arg));
+        let mut slice = Slice::default();
+        let mut bytes = 0usize;
+        while next.row < self.rows {
+            let ends = self.ends(next.row);
+            let one_row = |arg: &Argument| match arg {
+                Argument::Array(array) => content_bytes(&array.slice(next.row, 1)),
+                Argument::Constant(_) => 0,
+            };
+            let row_bytes: usize = match has_long && !ends.is_empty() {
+                true => captured.iter().filter(is_long).map(one_row).sum(),
+                false => 0,
+            };
+            while next.element < ends.len() {
+                let room = SLICE_ELEMENTS - slice.rows.len();
+                let bytes_left = SLICE_BYTES.saturating_sub(bytes);
+                // One that is longer is worked on alone.
+                let within = bytes_left.div_ceil(row_bytes.max(1));
+                let count = room.min(within).min(ends.len() - next.element);
+                if count == 0 {
+                    return Some(slice);
+                }
+                let first = ends.start + next.element;
+                slice.at.extend(first as u32..(first + count) as u32);
+                slice.rows.extend(repeat_n(next.row as u32, count));
+                slice.places.extend(next.element as i64 + 1..=(next.element + count) as i64);
+                next.element += count;
+                bytes = bytes.saturating_add(row_bytes.saturating_mul(count));
+            }
+            *next = Place { row: next.row + 1, element: 0 };
+        }
+        (!slice.rows.is_empty()).then_some(slice)
+    }
+}
+
+impl Slice {
+    /// The elements for which a condition is true; how many of each row is added.
+    fn filtered(
+        &self,
+        values: &ArrayRef,
+        condition: &ArrayRef,
+        lengths: &mut [usize],
+    ) -> Result<ArrayRef> {
         let condition = cast(condition, &DataType::Boolean)?;
         let condition = condition.as_boolean();
         let kept = match condition.null_count() {
             0 => condition.clone(),
             _ => prep_null_mask_filter(condition),
         };
-        let mut lengths = vec![0; self.lengths.len()];
-        let rows = filter(&self.rows, &kept)?;
-        for &row in rows.as_primitive::<UInt32Type>().values() {
-            lengths[row as usize] += 1;
+        for at in kept.values().set_indices() {
+            lengths[self.rows[at] as usize] += 1;
         }
-        Ok((filter(&self.values, &kept)?, lengths))
+        Ok(filter(values, &kept)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::Int64Type;
+
+    fn list(elements: i64) -> ArrayRef {
+        let list = Some((0..elements).map(Some));
+        Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([list]))
+    }
+
+    /// The sizes of all slices.
+    fn slices(args: &[Argument], rows: usize) -> Vec<usize> {
+        let lists = Lists::of(args, rows).expect("lists");
+        let mut next = Place { row: 0, element: 0 };
+        let slices = std::iter::from_fn(|| lists.slice(&mut next, &args[1..]));
+        slices.map(|slice| slice.rows.len()).collect()
+    }
+
+    #[test]
+    fn bodies_are_evaluated_over_slices_that_are_bounded() {
+        let constant = [Argument::Constant(list(3000))];
+        assert_eq!(slices(&constant, 3), [SLICE_ELEMENTS, SLICE_ELEMENTS, 808]);
+        // Each of the lists that are read besides takes 80 kB.
+        let long = [Argument::Array(list(6)), Argument::Array(list(10_000))];
+        assert_eq!(slices(&long, 1), [4, 2]);
+        let once = [Argument::Array(list(6)), Argument::Constant(list(10_000))];
+        assert_eq!(slices(&once, 1), [6]);
+        assert!(slices(&[Argument::Array(list(0))], 1).is_empty());
+        let none = ListArray::new_null(Arc::new(Field::new_list_field(DataType::Int64, true)), 1);
+        assert!(slices(&[Argument::Constant(Arc::new(none))], 5).is_empty());
+    }
+
+    #[test]
+    fn room_is_taken_for_a_constant_list_of_each_row() {
+        let body = Expr::Column { index: 0, data_type: DataType::Int64 };
+        let function =
+            ListLambda { which: OfElements::Transform, name: "list_transform".to_string(), body };
+        let bytes = function.result_bytes(&[Argument::Constant(list(1000))], 500);
+        assert!(bytes >= 8 * 1000 * 500, "{bytes}");
     }
 }

@@ -70,13 +70,12 @@ pub(super) fn write(value: Value<'_>, spec: &Spec, out: &mut String) -> Result<(
 /// Bytes of a value beside those that a text has itself: of characters that fill it up, and of a
 /// number's digits.
 pub(super) fn bytes_at_most(spec: &Spec) -> usize {
-    const CHARACTER: usize = 4;
     // Most are written in few digits; without an exponent the greatest double has 309, in threes.
     let digits = match spec.kind {
         Some('f' | 'F') => 420,
         _ => 96,
     };
-    CHARACTER * spec.width + spec.precision.unwrap_or(PRECISION) + digits
+    spec.fill.map_or(1, char::len_utf8) * spec.width + spec.precision.unwrap_or(PRECISION) + digits
 }
 
 fn sign(is_negative: bool, spec: &Spec) -> &'static str {
