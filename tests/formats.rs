@@ -131,7 +131,7 @@ fn a_json_value_that_does_not_fit_has_its_place() {
     write(directory.path(), "b.ndjson", &text);
     let path = directory.path().join("b.ndjson").display().to_string();
     let error = refused(&session, &format!("select sum(number) from '{path}'"));
-    let expected = format!("b.ndjson: line {line}, column 11: `\"none\"` is no Int64");
+    let expected = format!("b.ndjson: line {line}, column 11: `\"none\"` is no BIGINT");
     assert!(error.contains(&expected), "{error}");
 }
 

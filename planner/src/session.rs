@@ -432,7 +432,9 @@ impl Session {
             let settings = self.scope.settings();
             (settings.any_order, settings.time_limit)
         };
-        self.engine.run(plan, &RunOptions { cancel, any_order, time_limit, profile })
+        let options = RunOptions { cancel, any_order, time_limit, profile };
+        let running = self.engine.run(plan, &options).map_err(sql::in_sql)?;
+        Ok(running.telling(sql::in_sql))
     }
 
     fn change(&self, change: Change) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::Run;
 use crate::scheduler::{Cancel, Deadline, Pool, Scheduler};
 use crate::sinks::Collect;
@@ -24,6 +24,8 @@ pub struct Running {
     scheduler: Arc<dyn Scheduler>,
     _deadline: Option<Deadline>,
     is_over: bool,
+    /// What is made of an error before it is given out.
+    told: fn(Error) -> Error,
     /// The threads stay until the query is over.
     _pool: Option<Arc<Pool>>,
 }
@@ -38,7 +40,13 @@ impl Running {
         deadline: Option<Deadline>,
     ) -> Running {
         let (_deadline, _pool) = (deadline, pool);
-        Running { result, run, cancel, scheduler, _deadline, is_over: false, _pool }
+        Running { result, run, cancel, scheduler, _deadline, is_over: false, told: |e| e, _pool }
+    }
+
+    /// The same query, whose errors are told in the words of who runs it.
+    pub fn telling(mut self, told: fn(Error) -> Error) -> Running {
+        self.told = told;
+        self
     }
 
     /// Names and types of the result's columns.
@@ -79,7 +87,7 @@ impl Iterator for Running {
         if self.is_over {
             return None;
         }
-        let next = self.pull().transpose();
+        let next = self.pull().map_err(self.told).transpose();
         self.is_over = !matches!(next, Some(Ok(_)));
         next
     }

@@ -184,6 +184,16 @@ fn input(message: String, place: Option<Position>, statement: &Position) -> Erro
     Error::Input { message, position }
 }
 
+/// An error of the engine with the names that SQL has for types.
+pub(crate) fn in_sql(error: Error) -> Error {
+    match error {
+        Error::Input { message, position } => {
+            Error::Input { message: with_type_names(&message), position }
+        }
+        other => other,
+    }
+}
+
 /// Gives an error of ours a place if it has none.
 pub(crate) fn with_place(error: Error, place: Option<Position>, statement: &Position) -> Error {
     match error {

@@ -89,7 +89,7 @@ mod written_types;
 
 pub(crate) use bind::{all_of, analyze, bind_query, renamed, shaped};
 pub(crate) use context::Binder;
-pub(crate) use diagnose::{nearest, to_error, with_place};
+pub(crate) use diagnose::{in_sql, nearest, to_error, with_place};
 pub(crate) use explain::Explain;
 pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;

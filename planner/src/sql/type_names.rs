@@ -66,7 +66,7 @@ pub(crate) fn with_type_names(message: &str) -> String {
                 rest[1..].find(first).map_or(rest.len(), |end| end + 2)
             }
             _ if word_end == 0 => first.len_utf8(),
-            _ => match type_at(rest, word_end) {
+            _ => match type_at(&out, rest, word_end) {
                 Some((data_type, end)) => {
                     out.push_str(&type_name(&data_type));
                     rest = &rest[end..];
@@ -81,8 +81,29 @@ pub(crate) fn with_type_names(message: &str) -> String {
     out
 }
 
-/// The type that a text begins with, and where that ends.
-fn type_at(text: &str, word_end: usize) -> Option<(DataType, usize)> {
+/// What stands behind words that are types and words of prose.
+const NOUNS: [&str; 8] = [
+    "array",
+    "condition",
+    "expression",
+    "function",
+    "literal",
+    "operation",
+    "operator",
+    "predicate",
+];
+
+/// The type that a text behind another one begins with, and where that ends.
+fn type_at(before: &str, text: &str, word_end: usize) -> Option<(DataType, usize)> {
+    let behind = &text[word_end..];
+    let is_of_name = before.ends_with(['/', '\\', '.', '-'])
+        || behind.starts_with(['/', '\\', '-'])
+        || behind.strip_prefix('.').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+    let is_prose =
+        |noun: &&str| behind.strip_prefix(' ').is_some_and(|rest| rest.starts_with(*noun));
+    if is_of_name || NOUNS.iter().any(is_prose) {
+        return None;
+    }
     let is_capital = text.starts_with(|c: char| c.is_ascii_uppercase());
     let mut depth = 0usize;
     let mut end = word_end;
@@ -118,6 +139,9 @@ mod tests {
             ("Int64(1), MyInt64, Null and int64", "Int64(1), MyInt64, Null and int64"),
             ("a µ ‘Date32’ (Timestamp(µs)", "a µ ‘DATE’ (TIMESTAMP"),
             ("Decimal128(1", "Decimal128(1"),
+            ("Binary operators, Boolean expression", "Binary operators, Boolean expression"),
+            ("of Binary, to Boolean.", "of BYTEA, to BOOLEAN."),
+            ("in data/Utf8/x.csv and Int64.csv", "in data/Utf8/x.csv and Int64.csv"),
         ];
         for (said, wanted) in cases {
             assert_eq!(with_type_names(said), wanted);

@@ -247,7 +247,7 @@ impl Planner<'_> {
         let options = self.binder.shared_options();
         let position = self.statement.position();
         let prepared = prepare(bound, self.binder, &mut self.planning, position)?;
-        let plan = lower_prepared(&prepared, &options)?;
+        let plan = lower_prepared(&prepared, &options).map_err(sql::in_sql)?;
         Ok(Lowered { plan, prepared })
     }
 
