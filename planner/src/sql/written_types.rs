@@ -2,7 +2,7 @@
 //!
 //! TIMESTAMP counts microseconds, as elsewhere: nanoseconds hold the years from 1677 to 2262 only.
 //! `TIMESTAMP(0)`, `(3)`, `(6)`, `(9)` are as precise as they say, and so are `TIMESTAMP_S`, `_MS`,
-//! `_US` and `_NS`.
+//! `_US` and `_NS`. UTINYINT, USMALLINT, UINTEGER and UBIGINT are integers without a sign.
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion_common::Result;
@@ -16,6 +16,14 @@ const STAMPS: [(&str, TimeUnit, &str); 4] = [
     ("timestamp_ms", TimeUnit::Millisecond, "3"),
     ("timestamp_us", TimeUnit::Microsecond, "6"),
     ("timestamp_ns", TimeUnit::Nanosecond, "9"),
+];
+
+/// Whole numbers without a sign, by the names that are one word.
+const UNSIGNED: [(&str, DataType); 4] = [
+    ("utinyint", DataType::UInt8),
+    ("usmallint", DataType::UInt16),
+    ("uinteger", DataType::UInt32),
+    ("ubigint", DataType::UInt64),
 ];
 
 /// See the module documentation.
@@ -38,11 +46,16 @@ impl TypePlanner for WrittenTypes {
             }
             Written::Custom(name, options) if options.is_empty() => {
                 let name = name.to_string().to_lowercase();
-                match STAMPS.iter().find(|(stamp, ..)| *stamp == name) {
-                    Some((_, unit, _)) => DataType::Timestamp(*unit, None),
-                    None => return Ok(None),
+                let unsigned = UNSIGNED.iter().find(|(unsigned, _)| *unsigned == name);
+                match (STAMPS.iter().find(|(stamp, ..)| *stamp == name), unsigned) {
+                    (Some((_, unit, _)), _) => DataType::Timestamp(*unit, None),
+                    (None, Some((_, unsigned))) => unsigned.clone(),
+                    (None, None) => return Ok(None),
                 }
             }
+            Written::UTinyInt => DataType::UInt8,
+            Written::USmallInt => DataType::UInt16,
+            Written::UBigInt => DataType::UInt64,
             _ => return Ok(None),
         };
         Ok(Some(FieldRef::new(Field::new("", data_type, true))))
