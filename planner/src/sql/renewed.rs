@@ -1,6 +1,7 @@
 //! The expressions of a plan's node, looked at, or changed while the node's columns keep their
 //! names.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -8,6 +9,8 @@ use datafusion_common::{DFSchemaRef, Result};
 use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{Expr, LogicalPlan};
+
+use super::grouping_items::in_sets;
 
 /// The columns that the expressions of a node are about.
 pub(crate) fn schema_below(node: &LogicalPlan) -> DFSchemaRef {
@@ -40,8 +43,15 @@ pub(crate) fn renewed(
 ) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&node);
     node.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let changed = expr.transform_up(&change)?;
-        Ok(changed.update_data(|expr| name.restore(expr)))
+        let is_changed = Cell::new(false);
+        let one = |expr: Expr| {
+            let name = names.save(&expr);
+            let changed = expr.transform_up(&change)?;
+            is_changed.set(is_changed.get() || changed.transformed);
+            Ok(name.restore(changed.data))
+        };
+        // Grouping sets have no name, but what is in them has.
+        let expr = in_sets(expr, &one)?;
+        Ok(Transformed::new_transformed(expr, is_changed.get()))
     })
 }
