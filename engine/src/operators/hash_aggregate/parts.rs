@@ -28,6 +28,10 @@ const PART_BITS_MAX: u32 = 6;
 /// Bytes of the parts' pages.
 const PAGE_BYTES: usize = 32 << 10;
 
+/// The most bytes of a row on average: of longer ones too few fit a page, and what is left free at
+/// its end is more than was counted.
+const ROW_BYTES_MAX: usize = PAGE_BYTES / 8;
+
 /// Rows that are distributed together.
 const STEP_ROWS: usize = 8192;
 
@@ -48,7 +52,9 @@ pub(super) fn merge_large(
     let count = rows.rows();
     let parts = count / plan.tuning.part_rows;
     let bits = parts.max(1).ilog2().min(PART_BITS_MAX);
-    let can_split = plan.customs.is_empty() && skip + bits < u64::BITS;
+    let can_split = plan.customs.is_empty()
+        && skip + bits < u64::BITS
+        && rows.bytes() / count.max(1) <= ROW_BYTES_MAX;
     if parts < PARTS_MIN || !can_split || !memory.ensure(copying_bytes(rows, 1 << bits)) {
         return merge_lane(plan, rows, stores, skip, visitor, memory);
     }
