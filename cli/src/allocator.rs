@@ -24,14 +24,18 @@ const DELAY: &str = "MIMALLOC_PURGE_DELAY";
 /// Whether arenas are taken as a whole.
 const EAGER: &str = "MIMALLOC_ARENA_EAGER_COMMIT";
 
-/// The delay under a limit. Under 64 MB it is about as much of it as is freed meanwhile, at a
-/// gigabyte a second. It grows with the square of the limit: of larger ones a smaller part is in
-/// use, and there is room for more. Groups under 256 MB took 2.9 s of the system's time with 65 ms
-/// and 2.1 s with 1000. The delay alone is no bound (`resident` is): mimalloc looks for what is due
-/// each few thousand allocations of a thread.
+/// The delay under a limit, which grows with its square: of larger ones a smaller part is in use,
+/// and there is room for more. Groups under 256 MB took 2.9 s of the system's time with 65 ms and
+/// 2.1 s with a second. The delay is no bound: mimalloc looks for what is due each few thousand
+/// allocations of a thread. Where nothing else keeps the limit (see `resident`), it is as short as
+/// what is freed meanwhile, at a gigabyte a second, is a small part of the limit.
 fn delay_ms(limit: u64) -> u64 {
     let megabytes = limit >> 20;
-    (megabytes.saturating_mul(megabytes) / 200).clamp(5, 1000)
+    let squared = megabytes.saturating_mul(megabytes);
+    match cfg!(target_os = "linux") {
+        true => (squared / 200).clamp(5, 1000),
+        false => (squared / 1000).clamp(5, 300),
+    }
 }
 
 /// Begins the program again, in the same process, with an allocator that gives freed memory back

@@ -37,8 +37,6 @@ fn main() {
     if let Some(options) = command.options() {
         if let Some(limit) = options.memory {
             allocator::keep_little(limit);
-            #[cfg(target_os = "linux")]
-            let _ = resident::keep_within(limit);
         }
         if let Some(level) = options.log {
             log::install(level);

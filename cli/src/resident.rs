@@ -4,7 +4,9 @@
 //! in its own time: with many threads a query that held 84 MB had 212 MB resident. Giving it back
 //! at once costs much, as pages that are given back and taken again are zeroed by the system. So
 //! whenever threads have grown by some megabytes, one of them looks at what is resident, and has
-//! all that is free given back when it comes near the limit. Memory that no limit presses is kept.
+//! it given back when it comes near the limit: all that is free in the arenas, which threads share,
+//! and in the thread's own pages. What others have free in theirs stays, some megabytes a thread,
+//! which the session leaves alone. Memory that no limit presses is kept.
 
 use std::fs::File;
 use std::io;
@@ -12,12 +14,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gristmill::memory::watch_growth;
+use gristmill::memory::{Governor, watch_growth};
 
-/// How much threads grow by between two looks.
+/// How much threads grow by between two looks: looking takes a microsecond, filling so much some
+/// hundred.
 const EACH_BYTES: usize = 2 << 20;
-/// How near to the limit is near.
-const MARGIN_BYTES: u64 = 8 << 20;
+/// How near to the limit is near: what several threads can fill between two looks, each having
+/// what it was given before a look and not touched.
+const MARGIN_BYTES: usize = 8 << 20;
 
 static WATCH: OnceLock<Watch> = OnceLock::new();
 /// What threads have grown by since the last look.
@@ -25,28 +29,31 @@ static GROWN: AtomicUsize = AtomicUsize::new(0);
 
 struct Watch {
     status: File,
-    page_bytes: u64,
-    limit: u64,
+    page_bytes: usize,
+    memory: Governor,
 }
 
-/// Keeps the process within so many bytes from now on, as far as freed memory goes.
+/// Keeps the process within the limit that is given for it, now and later, as far as freed memory
+/// goes.
 ///
 /// # Errors
 /// `Io` where what is resident cannot be read.
-pub fn keep_within(limit: u64) -> io::Result<()> {
-    let watch = Watch { status: File::open("/proc/self/statm")?, page_bytes: page_bytes(), limit };
+pub fn keep_within(memory: Governor) -> io::Result<()> {
+    let watch = Watch { status: File::open("/proc/self/statm")?, page_bytes: page_bytes(), memory };
     watch.resident_bytes()?;
     if WATCH.set(watch).is_ok() {
-        watch_growth(grown);
+        // SAFETY: `grown` reads a file into its stack and calls the allocator's own collection.
+        unsafe { watch_growth(grown) }
     }
     Ok(())
 }
 
 fn grown(bytes: usize) {
-    let all = GROWN.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    let looks = all >= EACH_BYTES
-        && GROWN.compare_exchange(all, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    if looks && WATCH.get().is_some_and(Watch::is_near) {
+    if GROWN.fetch_add(bytes, Ordering::Relaxed) + bytes < EACH_BYTES {
+        return;
+    }
+    GROWN.store(0, Ordering::Relaxed);
+    if WATCH.get().is_some_and(Watch::is_near) {
         // SAFETY: any thread may call it whenever it is not within a call of the allocator's own,
         // and whoever watches growth is called after one has ended.
         unsafe { libmimalloc_sys::mi_collect(true) }
@@ -55,20 +62,46 @@ fn grown(bytes: usize) {
 
 impl Watch {
     fn is_near(&self) -> bool {
-        self.resident_bytes().is_ok_and(|bytes| bytes + MARGIN_BYTES > self.limit)
+        let Some(limit) = self.memory.given() else { return false };
+        self.resident_bytes().is_ok_and(|bytes| bytes + MARGIN_BYTES > limit)
     }
 
-    /// The second number of the file: pages that are resident.
-    fn resident_bytes(&self) -> io::Result<u64> {
+    fn resident_bytes(&self) -> io::Result<usize> {
         let mut text = [0; 128];
         let length = self.status.read_at(&mut text, 0)?;
-        let text = std::str::from_utf8(&text[..length]).unwrap_or_default();
-        let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse().ok());
-        pages.map(|pages: u64| pages * self.page_bytes).ok_or(io::ErrorKind::InvalidData.into())
+        let pages = resident_pages(&text[..length]).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(pages * self.page_bytes)
     }
 }
 
-fn page_bytes() -> u64 {
+/// The second number of the file.
+fn resident_pages(text: &[u8]) -> Option<usize> {
+    std::str::from_utf8(text).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn page_bytes() -> usize {
     // SAFETY: reads a constant of the system.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill::memory::GovernorOptions;
+
+    #[test]
+    fn what_is_resident_is_compared_with_the_limit_of_the_process() {
+        assert_eq!(resident_pages(b"1000 200 30 4 0 5 0\n"), Some(200));
+        assert_eq!(resident_pages(b"1000"), None);
+        let status = File::open("/proc/self/statm").expect("opens");
+        let memory = Governor::new(GovernorOptions::default());
+        let watch = Watch { status, page_bytes: page_bytes(), memory: memory.clone() };
+        assert!(!watch.is_near());
+        let resident = watch.resident_bytes().expect("is read");
+        assert!(resident > 1 << 20, "{resident}");
+        memory.set_given(Some(resident));
+        assert!(watch.is_near());
+        memory.set_given(Some(resident + (1 << 30)));
+        assert!(!watch.is_near());
+    }
 }

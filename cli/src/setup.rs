@@ -5,6 +5,8 @@ use std::fs;
 use gristmill::{Config, Parameters, Result, Session};
 
 use crate::args::Options;
+#[cfg(target_os = "linux")]
+use crate::resident;
 
 /// What the process takes before a query holds anything: the program, the SQL front end and its
 /// functions, thread stacks and the allocator's own. Measured with `query "select 1"` and the
@@ -28,6 +30,9 @@ pub fn session(options: &Options) -> Result<Session> {
         temp_dirs: options.temp_dirs.clone(),
         ..Config::default()
     })?;
+    // Where what is resident cannot be read, the allocator's own delay has to do.
+    #[cfg(target_os = "linux")]
+    let _ = resident::keep_within(session.engine().memory().clone());
     for (name, path) in &options.tables {
         session.register(name, path)?;
     }

@@ -91,12 +91,13 @@ impl Session {
         settings.first = Some(Arc::new(settings.clone()));
         let memory = GovernorOptions {
             limit_bytes: settings.engine_limit(),
-            outside_bytes: settings.outside,
+            given_bytes: settings.given(),
             temp_dirs: settings.temp_dirs.clone(),
             spill_cap_bytes: settings.spill_limit,
             ..GovernorOptions::default()
         };
         let threads = Some(settings.engine_threads());
+        settings.tell_threads();
         let engine = Engine::new(EngineOptions { threads, memory })?;
         let governor = engine.memory().clone();
         let catalog = Catalog::new(move |file| files::open(file, &governor));

@@ -59,9 +59,11 @@ pub fn peak_bytes() -> Option<usize> {
 }
 
 /// Has `grown` called, from now on, by every thread that has come to hold some more bytes, with
-/// their number; what other threads hold less does not count. It is called where an allocation
-/// ends, so it must not panic. The first to ask is the one called.
-pub fn watch_growth(grown: fn(usize)) {
+/// their number; what other threads hold less does not count. The first to ask is the one called.
+///
+/// # Safety
+/// It is called where an allocation ends: it must not unwind, and not allocate.
+pub unsafe fn watch_growth(grown: fn(usize)) {
     let _ = WATCH.set(grown);
 }
 
@@ -95,7 +97,7 @@ fn size(layout: &Layout) -> i64 {
 }
 
 // SAFETY: every call is passed on unchanged to an allocator that keeps the contract, and counting
-// neither allocates nor unwinds.
+// neither allocates nor unwinds, nor does who watches it, as they have promised.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `alloc`.

@@ -42,8 +42,8 @@ use crate::observe;
 pub struct GovernorOptions {
     /// Bytes that all reservations together may hold; `None` for no limit.
     pub limit_bytes: Option<usize>,
-    /// What the process takes beside this limit of the one that its user gave: messages name both.
-    pub outside_bytes: usize,
+    /// The limit of the process that the limit above is a part of; see [`Governor::set_given`].
+    pub given_bytes: Option<usize>,
     /// Directories for spilled state, used in turn; empty for the system's temporary directory.
     pub temp_dirs: Vec<PathBuf>,
     /// Bytes that spilled state may take on disk, all directories together; `None` for no cap.
@@ -62,7 +62,8 @@ struct Shared {
     /// Of the limit what nobody holds.
     free: AtomicUsize,
     limit: AtomicUsize,
-    outside: usize,
+    /// The limit of the process; all bits where there is none.
+    given: AtomicUsize,
     /// What elastic requests leave free: the larger one while the limit changes.
     headroom: AtomicUsize,
     /// Had while the limit is changed.
@@ -152,7 +153,7 @@ impl Governor {
             shared: Arc::new(Shared {
                 free: AtomicUsize::new(limit),
                 limit: AtomicUsize::new(limit),
-                outside: options.outside_bytes,
+                given: AtomicUsize::new(options.given_bytes.unwrap_or(usize::MAX)),
                 headroom: AtomicUsize::new(headroom(limit)),
                 changing: Mutex::new(()),
                 revoking: Mutex::new(()),
@@ -235,6 +236,19 @@ impl Governor {
         };
         shared.headroom.store(headroom(self.limit()), Ordering::SeqCst);
         if changed { Ok(()) } else { Err(self.refusal_within("the new limit", 0, limit)) }
+    }
+
+    /// The limit that was given for the process, of which [`Governor::limit`] is what queries may
+    /// hold.
+    pub fn given(&self) -> Option<usize> {
+        let given = self.shared.given.load(Ordering::Relaxed);
+        (given < usize::MAX).then_some(given)
+    }
+
+    /// Says which limit was given for the process: messages name it, and who keeps the process
+    /// within it asks for it. It bounds no reservation.
+    pub fn set_given(&self, given: Option<usize>) {
+        self.shared.given.store(given.unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     /// Bytes reserved now.
@@ -432,14 +446,13 @@ impl Governor {
             .take(5)
             .map(|h| format!("{} {}", h.who, Bytes(h.bytes as u64)))
             .collect();
-        let outside = self.shared.outside;
-        let given = Bytes((limit.saturating_add(outside)) as u64);
+        let of_given = |given| format!(" of the limit of {}", Bytes(given as u64));
         let detail = format!(
             "{} of the {} that queries have{} are held: {}; raise the limit (--memory, \
              memory_limit)",
             Bytes(self.reserved() as u64),
             Bytes(limit as u64),
-            if outside == 0 { String::new() } else { format!(" of the limit of {given}") },
+            self.given().map_or_else(String::new, of_given),
             if top.is_empty() { "nothing".to_owned() } else { top.join(", ") },
         );
         Error::OutOfMemory { who: who.to_owned(), asked_bytes: asked, detail }

@@ -15,8 +15,7 @@ pub struct Query {
     pub memory: Governor,
     /// Worker threads that may be busy for this query.
     pub threads: usize,
-    /// Parts of the query that may run at once, where they have nothing to do with each other, as
-    /// the outputs of several tables; one at least.
+    /// Pipelines that may run at once; one at least.
     pub abreast: usize,
     /// Whether results and files keep the order of the input.
     pub keep_order: bool,

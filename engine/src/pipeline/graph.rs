@@ -6,14 +6,14 @@
 //!
 //! Pipelines that share a sink, directly or through others, are one *group* and share an order.
 //!
-//! Pipelines that have to do with each other are one *part* of the query (`parts`). So many parts
-//! run at once as the query has memory for; the next begins when one has ended.
+//! So many pipelines run at once, sinks that finish included, as the query has memory for; which
+//! one is next is said by `sequence`.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::parts::parts_of;
 use super::roles::Sink;
+use super::sequence::sequence;
 use super::tree::{Pipelines, Tree};
 use crate::error::{Error, Result};
 
@@ -31,18 +31,12 @@ pub(super) struct Next {
 pub(super) struct Graph {
     pipelines: Vec<Node>,
     sinks: Vec<SinkNode>,
-    parts: Vec<Part>,
-    /// Parts that have not begun.
-    later: VecDeque<usize>,
+    /// Pipelines that have not begun, as they are to begin.
+    later: Vec<usize>,
+    /// Pipelines and finishing sinks that may be at work at once, and those that are.
+    abreast: usize,
+    at_work: usize,
     /// Pipelines that have not combined, and sinks that have not finished.
-    open: usize,
-}
-
-#[derive(Clone, Default)]
-struct Part {
-    /// The pipelines that wait for nothing.
-    first: Vec<usize>,
-    /// As [`Graph::open`], of this part.
     open: usize,
 }
 
@@ -52,14 +46,12 @@ struct Node {
     waits: usize,
     sinks: Vec<usize>,
     group: usize,
-    part: usize,
     /// Pipelines that wait for its workers to combine.
     followers: Vec<usize>,
 }
 
 #[derive(Clone, Default)]
 struct SinkNode {
-    part: usize,
     arms_left: usize,
     /// Pipelines that wait for it to finish.
     followers: Vec<usize>,
@@ -76,15 +68,16 @@ impl Graph {
         for pipeline in &pipelines.list {
             let mut own = Vec::new();
             find_sinks(&pipeline.tree, &mut sinks, &mut own);
-            nodes.push(Node { waits: 0, sinks: own, group: 0, part: 0, followers: Vec::new() });
+            nodes.push(Node { waits: 0, sinks: own, group: 0, followers: Vec::new() });
         }
         let open = nodes.len() + sinks.len();
         let sink_nodes = vec![SinkNode::default(); sinks.len()];
-        let (parts, later) = (Vec::new(), VecDeque::new());
-        let mut graph = Graph { pipelines: nodes, sinks: sink_nodes, parts, later, open };
+        let later = (0..nodes.len()).collect();
+        let (abreast, at_work) = (usize::MAX, 0);
+        let mut graph =
+            Graph { pipelines: nodes, sinks: sink_nodes, later, abreast, at_work, open };
         graph.link(pipelines)?;
         graph.group();
-        graph.part(pipelines);
         graph.check()?;
         Ok((graph, sinks))
     }
@@ -130,35 +123,21 @@ impl Graph {
         }
     }
 
-    /// Finds the parts.
-    fn part(&mut self, pipelines: &Pipelines) {
-        let sinks: Vec<&[usize]> = self.pipelines.iter().map(|node| &*node.sinks).collect();
-        let is_last: Vec<bool> = self.sinks.iter().map(|sink| sink.followers.is_empty()).collect();
-        let numbers = parts_of(pipelines, &sinks, &is_last);
-        let parts = numbers.iter().max().map_or(0, |last| last + 1);
-        self.parts = vec![Part::default(); parts];
-        for (id, number) in numbers.into_iter().enumerate() {
-            let (node, part) = (&mut self.pipelines[id], &mut self.parts[number]);
-            node.part = number;
-            part.open += 1;
-            if node.waits == 0 {
-                part.first.push(id);
-            }
-            // The sink of several parts ends with the last of them.
-            for &sink in &node.sinks {
-                self.sinks[sink].part = self.sinks[sink].part.max(number);
-            }
+    /// Lets only so many pipelines run at once, from the beginning on; all of them where they have
+    /// no sequence.
+    pub(super) fn limit(&mut self, pipelines: &Pipelines, abreast: usize) {
+        let groups: Vec<usize> = self.pipelines.iter().map(|node| node.group).collect();
+        if abreast < groups.len()
+            && let Some(later) = sequence(pipelines, &groups)
+        {
+            (self.later, self.abreast) = (later, abreast.max(1));
         }
-        for sink in &self.sinks {
-            self.parts[sink.part].open += 1;
-        }
-        self.later = (0..parts).collect();
     }
 
     /// Plays the graph through to see that it comes to its end.
     fn check(&self) -> Result<()> {
         let mut play = self.clone();
-        let mut next = Next { start: play.begin(1), finish: Vec::new() };
+        let mut next = Next { start: play.begin(), finish: Vec::new() };
         loop {
             let after = if let Some(pipeline) = next.start.pop() {
                 play.combined(pipeline)
@@ -173,10 +152,25 @@ impl Graph {
         if play.is_done() { Ok(()) } else { Err(Error::internal("pipelines wait for each other")) }
     }
 
-    /// Begins so many parts of the query; answers which pipelines can start.
-    pub(super) fn begin(&mut self, parts: usize) -> Vec<usize> {
-        let begun: Vec<usize> = self.later.drain(..parts.min(self.later.len())).collect();
-        begun.into_iter().flat_map(|part| self.parts[part].first.clone()).collect()
+    /// The pipelines that can begin now, in the beginning and after others have ended.
+    pub(super) fn begin(&mut self) -> Vec<usize> {
+        let mut begun = Vec::new();
+        // Groups of which one is still to begin: those behind it come after it.
+        let mut held: BTreeSet<usize> = BTreeSet::new();
+        for &id in &self.later {
+            let Node { waits, group, .. } = self.pipelines[id];
+            if self.at_work >= self.abreast {
+                break;
+            }
+            if waits > 0 || self.abreast < usize::MAX && held.contains(&group) {
+                held.insert(group);
+            } else {
+                self.at_work += 1;
+                begun.push(id);
+            }
+        }
+        self.later.retain(|id| !begun.contains(id));
+        begun
     }
 
     /// The group that a pipeline is of.
@@ -193,6 +187,7 @@ impl Graph {
     /// The workers of a pipeline have all combined.
     pub(super) fn combined(&mut self, pipeline: usize) -> Next {
         self.open -= 1;
+        self.at_work -= 1;
         let Node { sinks, followers, .. } = self.pipelines[pipeline].clone();
         let mut finish = Vec::new();
         for sink in sinks {
@@ -202,36 +197,21 @@ impl Graph {
                 finish.push(sink);
             }
         }
-        let mut start = self.released(followers);
-        start.extend(self.ended(self.pipelines[pipeline].part));
-        Next { start, finish }
+        self.at_work += finish.len();
+        Next { start: self.released(&followers), finish }
     }
 
     /// A sink has finished; answers which pipelines can start.
     pub(super) fn finished(&mut self, sink: usize) -> Vec<usize> {
         self.open -= 1;
+        self.at_work -= 1;
         let followers = std::mem::take(&mut self.sinks[sink].followers);
-        let mut start = self.released(followers);
-        start.extend(self.ended(self.sinks[sink].part));
-        start
+        self.released(&followers)
     }
 
-    /// Something of a part has ended; begins another part when it was the last of it.
-    fn ended(&mut self, part: usize) -> Vec<usize> {
-        self.parts[part].open -= 1;
-        if self.parts[part].open > 0 { Vec::new() } else { self.begin(1) }
-    }
-
-    fn released(&mut self, followers: Vec<usize>) -> Vec<usize> {
-        let mut start = Vec::new();
-        for id in followers {
-            let waits = &mut self.pipelines[id].waits;
-            *waits -= 1;
-            if *waits == 0 {
-                start.push(id);
-            }
-        }
-        start
+    fn released(&mut self, followers: &[usize]) -> Vec<usize> {
+        followers.iter().for_each(|&id| self.pipelines[id].waits -= 1);
+        self.begin()
     }
 
     /// Whether all pipelines have combined and all sinks have finished.
@@ -285,7 +265,7 @@ mod tests {
             pipeline(&c, &[1, 2, 2]),
         ];
         let mut graph = graph(list).expect("no circle");
-        assert_eq!(graph.begin(1), [0]);
+        assert_eq!(graph.begin(), [0]);
         assert_eq!(graph.combined(0), Next { start: vec![], finish: vec![0] });
         assert_eq!(graph.finished(0), [1]);
         assert_eq!(graph.combined(1), Next { start: vec![2], finish: vec![] });
@@ -298,30 +278,35 @@ mod tests {
     }
 
     #[test]
-    fn parts_begin_when_others_have_ended() {
-        let [(_, a), (_, b), (_, c), (_, d)] = std::array::from_fn(|_| sink(Keep::new()));
-        // The sink of 3 and 4 is nobody's source: 0 with 3, 1 with 4 and 2 are parts.
-        let list = vec![
-            pipeline(&a, &[]),
-            pipeline(&b, &[]),
-            pipeline(&c, &[]),
-            pipeline(&d, &[0]),
-            pipeline(&d, &[1]),
-        ];
-        let mut all = graph(list.clone()).expect("no circle").begin(usize::MAX);
-        all.sort_unstable();
-        assert_eq!(all, [0, 1, 2]);
-        let mut graph = graph(list).expect("no circle");
-        assert_eq!(graph.begin(1), [2]);
-        assert_eq!(graph.combined(2), Next { start: vec![], finish: vec![2] });
-        assert_eq!(graph.finished(2), [0]);
+    fn one_by_one_arms_begin_behind_those_before_them() {
+        let [(_, a), (_, b), (_, c)] = std::array::from_fn(|_| sink(Keep::new()));
+        // 2 and 3 are arms of one sink, the second one's source is filled by 0; 1 fills the first
+        // one's.
+        let mut list =
+            vec![pipeline(&a, &[]), pipeline(&b, &[]), pipeline(&c, &[1]), pipeline(&c, &[0])];
+        list[3].first_morsel = 10;
+        let pipelines = Pipelines { list };
+        let limited = |abreast| {
+            let mut graph = Graph::new(&pipelines).expect("no circle").0;
+            graph.limit(&pipelines, abreast);
+            graph
+        };
+        let (mut all, mut two) = (limited(4), limited(2));
+        assert_eq!((all.begin(), two.begin()), (vec![0, 1], vec![1, 0]));
+        // The second arm has all that it waits for, but the first has not begun.
+        let finish = vec![0];
+        assert_eq!(all.combined(0), Next { start: vec![], finish: finish.clone() });
+        assert_eq!(two.combined(0), Next { start: vec![], finish });
+        assert_eq!((all.finished(0), two.finished(0)), (vec![3], vec![]));
+        let mut graph = limited(1);
+        assert_eq!(graph.begin(), [1]);
+        assert_eq!(graph.combined(1), Next { start: vec![], finish: vec![1] });
+        assert_eq!(graph.finished(1), [2]);
+        assert_eq!(graph.combined(2), Next { start: vec![0], finish: vec![] });
         assert_eq!(graph.combined(0), Next { start: vec![], finish: vec![0] });
         assert_eq!(graph.finished(0), [3]);
-        assert_eq!(graph.combined(3), Next { start: vec![1], finish: vec![] });
-        assert_eq!(graph.combined(1), Next { start: vec![], finish: vec![1] });
-        assert_eq!(graph.finished(1), [4]);
-        assert_eq!(graph.combined(4), Next { start: vec![], finish: vec![3] });
-        assert!(graph.finished(3).is_empty() && graph.is_done());
+        assert_eq!(graph.combined(3), Next { start: vec![], finish: vec![2] });
+        assert!(graph.finished(2).is_empty() && graph.is_done());
     }
 
     #[test]

@@ -20,8 +20,8 @@
 //! * `context`: what a role may ask of its surroundings.
 //! * `tree`: the shape of one pipeline; `flow`: its stages, and which of them are finished;
 //!   `driver`: the pushing loop of one worker, a pure state machine.
-//! * `run`: the pipelines of a query on a scheduler; `graph`: which waits for which; `parts`:
-//!   which have nothing to do with each other; `progress`: how far they are.
+//! * `run`: the pipelines of a query on a scheduler; `graph`: which waits for which; `sequence`:
+//!   in which order they begin; `progress`: how far they are.
 //!
 //! Invariants:
 //! 1. A chunk handed to `push` or `consume` is consumed, or handed back with `Blocked`.
@@ -34,10 +34,10 @@ mod flow;
 mod graph;
 mod metered;
 mod order;
-mod parts;
 mod progress;
 mod roles;
 mod run;
+mod sequence;
 mod tree;
 
 pub use context::{Context, Query};

@@ -3,8 +3,8 @@
 //! Everything is a task: a worker of a pipeline (a driver), preparing a sink, one of its finishing
 //! tasks. The task that ends a phase starts the next: the last worker to combine has its sinks
 //! prepared and finished, and finished sinks let the pipelines behind them start. Pipelines that
-//! wait for nothing run side by side, each with as many workers as its source can use; of those
-//! that have nothing to do with each other only as many as the query says (`graph`).
+//! wait for nothing run side by side, each with as many workers as its source can use, but
+//! not more of them than the query says (`graph`).
 //!
 //! Failure: the first error is the query's. It raises the cancel flag, which wakes blocked tasks;
 //! each of them drops what it holds and leaves. Panics are errors that name the role.
@@ -104,7 +104,8 @@ impl Run {
         query: Arc<Query>,
         scheduler: Arc<dyn Scheduler>,
     ) -> Result<Run> {
-        let (graph, sinks) = Graph::new(&pipelines)?;
+        let (mut graph, sinks) = Graph::new(&pipelines)?;
+        graph.limit(&pipelines, query.abreast);
         let orders: Vec<Order> = pipelines.list.iter().map(|_| Order::new()).collect();
         let slot = |(id, pipeline): (usize, Pipeline)| {
             let place = orders[graph.group_of(id)].open(pipeline.first_morsel);
@@ -366,7 +367,7 @@ impl Job {
         match work {
             Work::Begin => {
                 self.shared.query.cancel.check()?;
-                let start = self.shared.lock().graph.begin(self.shared.query.abreast);
+                let start = self.shared.lock().graph.begin();
                 self.shared.start(Next { start, finish: Vec::new() })?;
                 Ok(None)
             }

@@ -40,8 +40,8 @@ pub fn cores() -> usize {
 }
 
 /// Memory that each worker of a query should have for pages, buffers and state of the pipelines
-/// that run at once. Each thread costs about as much again that no reservation knows of: what the
-/// allocator keeps for it of what it has freed.
+/// that run at once. What the allocator keeps for a thread comes to some megabytes more, which no
+/// reservation knows of.
 const WORKER_BYTES: usize = 16 << 20;
 
 /// How many workers of so many a query has that has a budget to itself: where it is small fewer are
@@ -50,10 +50,10 @@ pub fn workers_within(limit: usize, threads: usize) -> usize {
     threads.min((limit / WORKER_BYTES).max(2))
 }
 
-/// How many parts of a query that have nothing to do with each other run at once, with so many
-/// workers each: the others of a set of outputs come later, rather than that all hold pages and
-/// state at once.
-fn parts_within(limit: usize, workers: usize) -> usize {
+/// How many pipelines of a query run at once, with so many workers each: the others come later,
+/// rather than that all hold pages and state at once. One with a single worker counts like one of
+/// two: what an operator needs to begin is no less for it.
+fn pipelines_within(limit: usize, workers: usize) -> usize {
     (limit / WORKER_BYTES / workers.max(2)).max(1)
 }
 
@@ -171,7 +171,7 @@ impl Engine {
         let cancel = options.cancel.child();
         let share = self.share();
         let (threads, all) = (workers_within(share, scheduler.threads()), scheduler.threads());
-        let abreast = parts_within(share, threads);
+        let abreast = pipelines_within(share, threads);
         if threads < all {
             tracing::debug!(
                 workers = threads,

@@ -18,7 +18,7 @@
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
 //! * `lambdas`: functions of lists that take a lambda.
-//! * `formats`: format() and printf(); `type_of`: typeof().
+//! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
 //!   `null_if`: nullif(); `regexp`: what patterns find in texts.
@@ -66,6 +66,7 @@ mod to_timestamp;
 mod to_whole;
 mod type_of;
 mod user;
+mod version;
 mod window;
 
 use std::sync::Arc;
@@ -116,6 +117,7 @@ pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
         several::several(),
         age::age(),
         type_of::type_of(),
+        version::version(),
         sign::sign(),
         sign::bit_count(),
     ];

@@ -204,6 +204,10 @@ impl<'a> Binder<'a> {
         }
         let names = self.catalog.names();
         let mut message = format!("there is no table {table}");
+        if Path::new(table).is_dir() {
+            message.push_str(&format!("; '{table}/' names the files of that directory"));
+            return Error::input(message);
+        }
         match nearest(table, names.iter().map(String::as_str)) {
             Some(near) => message.push_str(&format!("; did you mean {near}?")),
             None if names.is_empty() => message.push_str(

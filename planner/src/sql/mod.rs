@@ -10,7 +10,7 @@
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
-//!   tree; `elements`: UNNEST in FROM.
+//!   tree; `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
 //!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and
@@ -46,6 +46,7 @@ mod elements;
 mod empty_unions;
 mod enclosing;
 mod explain;
+mod file_calls;
 mod fragment;
 mod frames;
 mod functions;

@@ -46,8 +46,8 @@ use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns};
 use super::{
-    chains, concatenation, grouping_items, intervals, query_ends, row_values, structs, synonyms,
-    using, windows,
+    chains, concatenation, file_calls, grouping_items, intervals, query_ends, row_values, structs,
+    synonyms, using, windows,
 };
 use crate::functions::EQUALS_ANY;
 
@@ -246,6 +246,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
         read_left(table);
+        file_calls::name_file(table);
         if let TableFactor::NestedJoin { table_with_joins, .. } = table {
             keep_left(table_with_joins);
         }

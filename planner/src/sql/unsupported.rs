@@ -12,7 +12,8 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
-use super::{refused_calls, row_values, windows};
+use super::elements::is_series;
+use super::{file_calls, refused_calls, row_values, windows};
 
 /// Refuses a statement that asks for what cannot be planned. `position` is where it begins, for
 /// what has no better place.
@@ -86,6 +87,11 @@ impl Visitor for Search {
         match table {
             TableFactor::Table { sample: Some(_), .. }
             | TableFactor::Derived { sample: Some(_), .. } => found("TABLESAMPLE", table.span()),
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
+                if !is_series(name) =>
+            {
+                wrong(file_calls::what_is_wrong(name), name.span())
+            }
             TableFactor::Pivot { .. } => found("PIVOT", table.span()),
             TableFactor::Unpivot { .. } => found("UNPIVOT", table.span()),
             _ => ControlFlow::Continue(()),

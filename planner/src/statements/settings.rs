@@ -19,9 +19,9 @@ use crate::sql::{nearest, with_place};
 /// Most threads that can be asked for.
 const THREADS_MAX: usize = 1024;
 
-/// What the allocator keeps of a thread's own, that no reservation knows of: a sort to an Arrow
-/// file with 16 threads had 70 MB more resident than allocated when all that was free was given
-/// back.
+/// What the allocator keeps for a thread, that no reservation knows of and that it does not give
+/// back when it is asked to: a sort to an Arrow file with 16 threads had 70 MB more resident than
+/// allocated.
 const THREAD_BYTES: usize = 4 << 20;
 
 /// What a limit must leave beside the bytes that are not the engine's.
@@ -182,11 +182,15 @@ impl Settings {
     /// # Errors
     /// `OutOfMemory` when more is held than the new limit, `Io` when the system gives no threads.
     pub(crate) fn apply(&self, before: &Settings, engine: &Engine) -> Result<()> {
+        let memory = engine.memory();
+        memory.set_given(self.given());
         if self.engine_limit() != before.engine_limit() {
-            engine.memory().set_limit(self.engine_limit())?;
+            let changed = memory.set_limit(self.engine_limit());
+            changed.inspect_err(|_| memory.set_given(before.given()))?;
         }
         let threads = self.engine_threads();
         if threads != engine.threads() {
+            self.tell_threads();
             engine.set_threads(Some(threads))?;
         }
         let spill = engine.memory().spill();
@@ -204,11 +208,20 @@ impl Settings {
     pub(crate) fn engine_threads(&self) -> usize {
         let asked = self.threads.unwrap_or_else(cores);
         let limit = self.memory_limit.map_or(usize::MAX, |limit| self.inside(limit));
-        let started = workers_within(limit, asked);
+        workers_within(limit, asked)
+    }
+
+    /// Logs that fewer threads are started than are set.
+    pub(crate) fn tell_threads(&self) {
+        let (started, asked) = (self.engine_threads(), self.threads.unwrap_or_else(cores));
         if started < asked {
             tracing::info!(started, asked, "fewer threads, because the memory limit is small");
         }
-        started
+    }
+
+    /// The limit of the process, where that is what the limit is for.
+    pub(crate) fn given(&self) -> Option<usize> {
+        self.memory_limit.filter(|_| self.outside > 0)
     }
 
     /// Bytes that the engine may hold. Where the limit is for the process, what the allocator keeps
@@ -378,6 +391,15 @@ mod tests {
         assert_eq!((engine.threads(), small.get("threads")), (3, Some("5".to_string())));
         // What the third thread keeps is not the engine's, where the limit is for the process.
         assert_eq!(small.engine_limit(), Some(56 * MB - THREAD_BYTES));
-        assert_eq!(Settings { outside: 0, ..small }.engine_limit(), Some(96 * MB));
+        assert_eq!(Settings { outside: 0, ..small.clone() }.engine_limit(), Some(96 * MB));
+        // Messages name the limit that was set, not what it comes to.
+        let tell = || engine.memory().reserve("a test", 60 * MB).err().map(|e| e.to_string());
+        let told = tell().expect("refused");
+        assert!(
+            told.contains("of the 52.0 MB that queries have of the limit of 96.0 MB"),
+            "{told}"
+        );
+        large.apply(&small, &engine).expect("nothing is held");
+        assert_eq!(engine.memory().given(), Some(200 * MB));
     }
 }

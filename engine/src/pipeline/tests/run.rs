@@ -101,9 +101,9 @@ fn pipelines_run_in_the_order_of_their_dependencies() {
     });
 }
 
-/// Parts are counted while something of them is done: in a transform, and when they finish.
+/// Pipelines are counted while something of them is done: in a transform, and when they finish.
 #[test]
-fn no_more_parts_run_at_once_than_the_query_says() {
+fn no_more_pipelines_run_at_once_than_the_query_says() {
     everywhere(|scheduler| {
         for allowed in 1..=3 {
             let open = Arc::new(Mutex::new(Vec::new()));
@@ -117,7 +117,7 @@ fn no_more_parts_run_at_once_than_the_query_says() {
                     assert!(open.len() <= allowed, "{open:?} at once");
                 }
             };
-            let part = |name: usize| {
+            let counted = |name: usize| {
                 let (begun, ended) = (note(name), open.clone());
                 let finish = move |task: usize, _: &Context| {
                     if task == 2 {
@@ -135,7 +135,7 @@ fn no_more_parts_run_at_once_than_the_query_says() {
                 });
                 (keep, pipeline(numbers(4, 2, 3), then(noting, tree), &[]))
             };
-            let (keeps, list): (Vec<_>, Vec<_>) = (0..5).map(part).unzip();
+            let (keeps, list): (Vec<_>, Vec<_>) = (0..5).map(counted).unzip();
             let query = abreast(scheduler.threads(), allowed);
             run_with(list, &query, &scheduler).expect("succeeds");
             for keep in keeps {
