@@ -7,9 +7,10 @@ use datafusion_expr::LogicalPlan;
 use gristmill_engine::{Position, Result};
 
 use crate::rules::{
-    DRAW_ONCE, EXPAND_DISTINCT_ON, EXPAND_SET_OPERATIONS, KEEP_CASTS, KEEP_IN_PLACE, ORDER_JOINS,
-    SHARE_SUBPLANS, UNNEST_SUBQUERIES, columns_read, draw_once, expand_distinct_on, keep_casts,
-    keep_in_place, narrowed, order_joins, parts_read, release, share_subplans, unnest_subqueries,
+    DRAW_ONCE, EXPAND_DISTINCT_ON, EXPAND_SET_OPERATIONS, KEEP_CASTS, KEEP_IN_PLACE,
+    KEEP_LISTS_APART, ORDER_JOINS, SHARE_SUBPLANS, UNNEST_SUBQUERIES, columns_read, draw_once,
+    expand_distinct_on, keep_casts, keep_in_place, keep_lists_apart, narrowed, order_joins,
+    parts_read, release, share_subplans, unnest_subqueries,
 };
 use crate::sql::{self, Binder, Planning, to_error};
 
@@ -113,7 +114,9 @@ fn optimize(
     note(planning, DRAW_ONCE, drawn.transformed);
     let casts = keep_casts(drawn.data).map_err(failed)?;
     note(planning, KEEP_CASTS, casts.transformed);
-    let kept = keep_in_place(casts.data).map_err(failed)?;
+    let apart = keep_lists_apart(casts.data).map_err(failed)?;
+    note(planning, KEEP_LISTS_APART, apart.transformed);
+    let kept = keep_in_place(apart.data).map_err(failed)?;
     note(planning, KEEP_IN_PLACE, kept.transformed);
     let plan = sql::before_join_order(kept.data, planning).map_err(failed)?;
     let ordered = order_joins(plan).map_err(failed)?;

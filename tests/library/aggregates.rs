@@ -273,7 +273,7 @@ fn what_goes_wrong_in_an_aggregate_ends_its_query_alone() {
         ("evaluate", "the function failing_evaluate panicked: at evaluate"),
         ("error", "failing_error: is too hard"),
         ("long", "failing_long: 2 values for a group"),
-        ("other", "the function failing_other gave 1 values of UInt64"),
+        ("other", "the function failing_other gave 1 values of BIGINT UNSIGNED"),
     ] {
         let name = format!("failing_{what}");
         let int = DataType::Int64;

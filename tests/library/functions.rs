@@ -95,9 +95,9 @@ fn what_goes_wrong_in_a_function_ends_its_query_alone() {
         let (value, from) = of.split_once(' ').unwrap_or((of, ""));
         let failed = |name| error(&session, &format!("select {name}({value}) {from}"));
         let said = failed("short");
-        assert!(said.contains("the function short gave 3 values of Int64"), "{said}");
+        assert!(said.contains("the function short gave 3 values of BIGINT"), "{said}");
         let said = failed("other");
-        assert!(said.contains("values of Int32") && said.contains("of Int64"), "{said}");
+        assert!(said.contains("values of INTEGER") && said.contains("of BIGINT"), "{said}");
         let said = failed("refusing");
         assert!(said.contains("refusing: no value is good enough"), "{said}");
         let said = failed("panicking");

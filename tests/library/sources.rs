@@ -166,7 +166,10 @@ fn what_a_source_does_wrong_ends_the_query() {
     for threads in [1, 3] {
         let session = session(threads);
         for (wrong, said) in [
-            (Wrong::Type, "the source of t: a batch has Utf8 in the column half, which is Int64"),
+            (
+                Wrong::Type,
+                "the source of t: a batch has VARCHAR in the column half, which is BIGINT",
+            ),
             (Wrong::Width, "the source of t: a batch of 1 columns; 2 were asked for of its 3"),
             (Wrong::Null, "the source of t: a batch has NULL in the column n, which has none"),
             (Wrong::Error, "the line is dead"),

@@ -88,7 +88,7 @@ pub(crate) use list_nulls::strict;
 pub(crate) use list_order::{list_operator, list_order};
 pub(crate) use list_text::list_text;
 pub(crate) use named_cast::NAMED_CAST;
-pub(crate) use opaque::{in_place, is_opaque, kept, three_valued};
+pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
 pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;

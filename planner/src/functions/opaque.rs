@@ -6,18 +6,21 @@
 //! * `three_valued(mark)` is the mark of a null-aware join. The borrowed schema of mark joins says
 //!   that marks are never NULL, and rules would conclude from that.
 //! * `kept(cast)` is a cast that stays where it is compared.
+//! * `apart(operand, number)` is the operand of an IN list that is not merged with those of other
+//!   numbers.
 //!
 //! Lowering puts the first argument in their place.
 
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, internal_err};
 use datafusion_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
 const IN_PLACE: &str = "in_place";
 const THREE_VALUED: &str = "three_valued";
 const KEPT: &str = "kept";
+const APART: &str = "apart";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Opaque {
@@ -45,9 +48,24 @@ pub(crate) fn kept(cast: Expr) -> Expr {
     opaque(KEPT, vec![cast])
 }
 
+/// The operand of an IN list that is merged with lists of the same number alone.
+pub(crate) fn apart(operand: Expr, number: usize) -> Expr {
+    opaque(APART, vec![operand, lit(number as u64)])
+}
+
+/// What an expression means, without such functions around it.
+pub(crate) fn meant(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::ScalarFunction(call) if is_opaque(call.name()) => {
+            call.args.first().map_or(expr, meant)
+        }
+        _ => expr,
+    }
+}
+
 /// Whether a function of this name means its first argument.
 pub(crate) fn is_opaque(name: &str) -> bool {
-    [IN_PLACE, THREE_VALUED, KEPT].contains(&name)
+    [IN_PLACE, THREE_VALUED, KEPT, APART].contains(&name)
 }
 
 impl ScalarUDFImpl for Opaque {

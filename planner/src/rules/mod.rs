@@ -1,10 +1,10 @@
 //! Rules of ours, one a file, each with the reason why it is sound.
 //!
 //! In the order in which they run: `definition` while names are bound, `distinct_on`,
-//! `set_operations` and `shared` on the bound plan, `unnest`, `drawn_once`, `narrow_casts` and
-//! `in_place` on the analyzed one, `filter_keys` among the borrowed rules, `join_order` (with
-//! `region`) between them, `share_scans`, `key_filters` and `partition_top_k` on the engine's plan.
-//! `single_join` is a node that unnesting needs.
+//! `set_operations` and `shared` on the bound plan, `unnest`, `drawn_once`, `narrow_casts`,
+//! `lists_apart` and `in_place` on the analyzed one, `filter_keys` among the borrowed rules,
+//! `join_order` (with `region`) between them, `share_scans`, `key_filters` and `partition_top_k` on
+//! the engine's plan. `single_join` is a node that unnesting needs.
 
 mod definition;
 mod distinct_on;
@@ -13,6 +13,7 @@ mod filter_keys;
 mod in_place;
 mod join_order;
 mod key_filters;
+mod lists_apart;
 mod narrow_casts;
 mod partition_top_k;
 mod region;
@@ -29,6 +30,7 @@ pub(crate) use filter_keys::FilterKeys;
 pub(crate) use in_place::{KEEP_IN_PLACE, is_barrier, keep_in_place, release};
 pub(crate) use join_order::{ORDER_JOINS, order_joins};
 pub(crate) use key_filters::{PUSH_KEY_FILTERS, push_key_filters};
+pub(crate) use lists_apart::{KEEP_LISTS_APART, keep_lists_apart};
 pub(crate) use narrow_casts::{KEEP_CASTS, keep_casts};
 pub(crate) use partition_top_k::{PARTITION_TOP_K, partition_top_k};
 pub(crate) use set_operations::{

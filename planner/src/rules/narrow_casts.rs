@@ -43,8 +43,15 @@ fn keep(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::TryCast(cast) => (&cast.expr, cast.field.data_type()),
         _ => return Transformed::no(expr),
     };
-    let loses = from.any_column_refs() && from.get_type(schema).is_ok_and(|from| loses(&from, to));
+    let tries = matches!(&expr, Expr::TryCast(_));
+    let loses = from.any_column_refs()
+        && from.get_type(schema).is_ok_and(|from| loses(&from, to) || tries && may_miss(&from, to));
     if loses { Transformed::yes(kept(expr)) } else { Transformed::no(expr) }
+}
+
+/// Whether TRY_CAST may be NULL of a value that is none, as far as it is not known better.
+fn may_miss(from: &DataType, to: &DataType) -> bool {
+    from != to && Digits::of(from).zip(Digits::of(to)).is_none()
 }
 
 /// Whether two values of a type may become one of another, or a value none, or a constant of the

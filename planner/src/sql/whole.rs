@@ -9,6 +9,8 @@
 //!
 //! Comparisons are of decimals, and exact for all numbers.
 //!
+//! Numbers with a point that become doubles are the nearest ones, too.
+//!
 //! What is cast to a whole number is rounded: decimals and texts in the middle between two away
 //! from zero, doubles there to the even one.
 
@@ -47,8 +49,13 @@ pub(super) fn meet_whole(
     true
 }
 
-/// Rounds what is cast to an integer: the cast itself cuts digits off. Says whether it did.
+/// Rounds what is cast to an integer: the cast itself cuts digits off. A constant that is cast to a
+/// double is the nearest. Says whether it did.
 pub(super) fn round_whole(expr: &mut Expr, schema: &DFSchema) -> bool {
+    if let Some(double) = nearest_double(expr) {
+        *expr = double;
+        return true;
+    }
     let (operand, field, lenient) = match expr {
         Expr::Cast(cast) => (cast.expr.as_mut(), &cast.field, false),
         Expr::TryCast(cast) => (cast.expr.as_mut(), &cast.field, true),
@@ -67,6 +74,21 @@ pub(super) fn round_whole(expr: &mut Expr, schema: &DFSchema) -> bool {
         _ => *operand = to_whole(std::mem::take(operand), target.clone()),
     }
     true
+}
+
+/// What a number with a point, which is a decimal, is as a double: the borrowed folding of
+/// constants divides two doubles, and is off by a last digit.
+fn nearest_double(expr: &Expr) -> Option<Expr> {
+    let Expr::Cast(cast) = expr else { return None };
+    let Expr::Literal(ScalarValue::Decimal128(Some(digits), _, scale), _) = cast.expr.as_ref()
+    else {
+        return None;
+    };
+    if *cast.field.data_type() != DataType::Float64 {
+        return None;
+    }
+    let double = format!("{digits}e{}", -i32::from(*scale)).parse().ok()?;
+    Some(Expr::Literal(ScalarValue::Float64(Some(double)), None))
 }
 
 /// The same of the operands of an expression: the borrowed coercion has brought them to types of

@@ -13,6 +13,7 @@ use datafusion_expr::{Expr, Operator};
 
 use super::number::number_of_scalar;
 use super::profile::{Profile, column_profile, distinct_of};
+use crate::functions::meant;
 
 /// A range of which one end is known only.
 const HALF_OPEN: f64 = 0.33;
@@ -91,7 +92,7 @@ fn one(condition: &Expr, schema: &DFSchema, profile: &Profile) -> f64 {
         Expr::Not(inner) => 1.0 - one(inner, schema, profile),
         Expr::BinaryExpr(binary) => of_binary(binary, condition, schema, profile),
         Expr::InList(InList { expr, list, negated }) => {
-            let share = (list.len() as f64 / distinct_of(expr, schema, profile)).min(0.9);
+            let share = (list.len() as f64 / distinct_of(meant(expr), schema, profile)).min(0.9);
             if *negated { 1.0 - share } else { share }
         }
         Expr::Like(Like { negated, .. }) => {
@@ -119,8 +120,10 @@ fn of_binary(binary: &BinaryExpr, whole: &Expr, schema: &DFSchema, profile: &Pro
         let is_constant = |e: &Expr| e.column_refs().is_empty();
         if sides.iter().any(|side| is_constant(side)) {
             let expr = if is_constant(&binary.left) { &binary.right } else { &binary.left };
-            match expr.as_ref() {
-                Expr::Column(_) | Expr::Cast(_) => 1.0 / distinct_of(expr, schema, profile),
+            match meant(expr) {
+                expr @ (Expr::Column(_) | Expr::Cast(_)) => {
+                    1.0 / distinct_of(expr, schema, profile)
+                }
                 _ => EQUAL,
             }
         } else {

@@ -12,7 +12,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::cast::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal64Type, Decimal128Type,
-    Decimal256Type, Int32Type, Int64Type, TimeUnit,
+    Decimal256Type, Int32Type, Int64Type, TimeUnit, UInt64Type,
 };
 use arrow::util::display::FormatOptions;
 
@@ -67,8 +67,33 @@ pub(in crate::expr) fn cast(
         (DataType::Int64, DataType::Decimal64(..) | DataType::Decimal128(..)) => {
             rescale(i64s(array), nulls, 0, &physical, lenient)
         }
+        // Arrow's cast goes through 64 bits with a sign.
+        (DataType::UInt64, DataType::Decimal64(..) | DataType::Decimal128(..)) => {
+            let values = array.as_primitive::<UInt64Type>().values();
+            let values: Vec<i128> = values.iter().map(|&v| i128::from(v)).collect();
+            rescale(&values, nulls, 0, &physical, lenient)
+        }
+        (DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale), DataType::Float64) => {
+            let values: Vec<f64> = match native(array.as_ref()) {
+                Native::I64(values) => values.iter().map(|&v| double(v.into(), *scale)).collect(),
+                Native::I128(values) => values.iter().map(|&v| double(v, *scale)).collect(),
+                _ => return arrow_cast(array, &physical, lenient),
+            };
+            Ok(Arc::new(Float64Array::new(values.into(), nulls)))
+        }
         _ => arrow_cast(array, &physical, lenient),
     }
+}
+
+/// The double nearest to a decimal. A quotient of two numbers that doubles hold exactly is; what is
+/// larger is read from its digits.
+fn double(value: i128, scale: i8) -> f64 {
+    const EXACT_MAX: u128 = 1 << 53;
+    const EXACT_POWER_MAX: i8 = 22;
+    if value.unsigned_abs() <= EXACT_MAX && (0..=EXACT_POWER_MAX).contains(&scale) {
+        return value as f64 / 10f64.powi(i32::from(scale));
+    }
+    format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
 }
 
 fn i32s(array: &ArrayRef) -> &[i32] {
