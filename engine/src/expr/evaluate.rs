@@ -26,6 +26,7 @@ use super::kernels::compare::compare;
 use super::kernels::pattern::{like, like_each};
 use super::memo::{Advice, Constant, Memo};
 use super::pieces::{Piece, Pieces};
+use super::room::Growth;
 use super::sizes::{content_bytes, is_fixed, is_nested, written_bytes};
 use super::view::View;
 use super::{CompareOp, Expr};
@@ -340,10 +341,10 @@ fn call(
     if let Some(bytes) = expected {
         view.room().take(bytes, rows, function.name())?;
     }
-    let array = function.invoke(&arguments, rows, data_type)?;
-    if let Some(bytes) = expected {
-        let beyond = content_bytes(&array).saturating_sub(bytes);
-        view.room().take(beyond, rows, function.name())?;
+    let growth = Growth::new(view.room(), function.name(), rows, expected.unwrap_or(0));
+    let array = function.invoke_growing(&arguments, rows, data_type, &growth)?;
+    if expected.is_some() {
+        growth.reach(content_bytes(&array))?;
     }
     if array.len() != rows || array.data_type() != data_type {
         return Err(Error::internal(format!(

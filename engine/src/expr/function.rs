@@ -13,6 +13,7 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::literal::Literal;
+use super::room::Growth;
 use super::sizes::bytes_taken;
 use crate::error::{Error, Result};
 
@@ -54,6 +55,22 @@ pub trait ScalarFunction: Send + Sync {
     /// # Errors
     /// `Input` for arguments it is not defined on.
     fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef>;
+
+    /// The same for a function whose results of one row can be more than memory has room for, and
+    /// are made bit by bit: it takes room while they grow. This is what evaluations call.
+    ///
+    /// # Errors
+    /// As [`ScalarFunction::invoke`], and those of [`Growth::reach`].
+    fn invoke_growing(
+        &self,
+        args: &[Argument],
+        rows: usize,
+        returns: &DataType,
+        growth: &Growth<'_>,
+    ) -> Result<ArrayRef> {
+        let _ = growth;
+        self.invoke(args, rows, returns)
+    }
 }
 
 /// An aggregate that is not built in.

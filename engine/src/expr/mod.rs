@@ -53,6 +53,7 @@ pub use function::{
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
+pub use room::Growth;
 pub use sizes::{
     ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, content_bytes, count_within, is_fixed,
     rows_within,

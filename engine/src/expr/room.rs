@@ -2,8 +2,9 @@
 //!
 //! An evaluation takes room before a function is called, by what the function says that its
 //! results need ([`super::ScalarFunction::result_bytes`]), and afterwards for what they took beyond
-//! that. Where there is none the evaluation ends with `OutOfMemory`, and is tried again with fewer
-//! rows ([`super::pieces`]), down to a single one, which may take more than the ceiling.
+//! that; functions that make them bit by bit take it meanwhile ([`Growth`]). Where there is none
+//! the evaluation ends with `OutOfMemory`, and is tried again with fewer rows ([`super::pieces`]),
+//! down to a single one, which may take more than the ceiling.
 //!
 //! Memory: results and everything between are counted together, as if nothing were freed before
 //! the evaluation is over; they stay charged until the next one begins, because they are in use
@@ -54,6 +55,11 @@ impl Room {
     /// # Errors
     /// `OutOfMemory` when that is more than several rows may take, or more than there is.
     pub(super) fn take(&self, bytes: usize, rows: usize, who: &str) -> Result<()> {
+        self.take_beyond(0, bytes, rows, who)
+    }
+
+    /// The same for results that have taken room for `before` bytes already.
+    fn take_beyond(&self, before: usize, bytes: usize, rows: usize, who: &str) -> Result<()> {
         if bytes == 0 {
             return Ok(());
         }
@@ -75,8 +81,12 @@ impl Room {
             }
             self.for_rows.set(for_rows);
         }
-        let copies = if bytes > self.ceiling { COPIES } else { 1 };
-        taken.grow(bytes.saturating_mul(copies)).map_err(|error| match error {
+        let with_copies = |bytes: usize| match bytes > self.ceiling {
+            true => bytes.saturating_mul(COPIES),
+            false => bytes,
+        };
+        let more = with_copies(before.saturating_add(bytes)) - with_copies(before);
+        taken.grow(more).map_err(|error| match error {
             Error::OutOfMemory { detail, .. } => refused(detail),
             other => other,
         })
@@ -106,5 +116,37 @@ impl Room {
         let made = self.taken().saturating_sub(before);
         self.take(bytes.saturating_sub(made), rows, "whose results are remembered")?;
         Ok(self.taken.borrow_mut().as_mut().map(|taken| taken.split(bytes)))
+    }
+}
+
+/// The room of a call's results while they are made.
+pub struct Growth<'a> {
+    room: &'a Room,
+    who: &'a str,
+    rows: usize,
+    /// What room was taken for.
+    taken: Cell<usize>,
+}
+
+impl<'a> Growth<'a> {
+    /// The growth of what the function `who` makes of `rows` rows, for which room was taken.
+    pub(super) fn new(room: &'a Room, who: &'a str, rows: usize, taken: usize) -> Growth<'a> {
+        Growth { room, who, rows, taken: Cell::new(taken) }
+    }
+
+    /// The results take these many bytes by now: takes room for those that have none yet.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when that is more than several rows may take, or more than there is.
+    pub fn reach(&self, bytes: usize) -> Result<()> {
+        let taken = self.taken.get();
+        self.room.take_beyond(taken, bytes.saturating_sub(taken), self.rows, self.who)?;
+        self.taken.set(taken.max(bytes));
+        Ok(())
+    }
+
+    /// The budget that room is taken of, for evaluations within the call.
+    pub fn memory(&self) -> &'a Governor {
+        &self.room.memory
     }
 }

@@ -27,6 +27,11 @@ const PRECISION: u8 = 38;
 const DAYS_PER_MONTH: i128 = 30;
 const NANOSECONDS_PER_DAY: i128 = 24 * 60 * 60 * 1_000_000_000;
 
+/// What is said of an interval that is read beside its length, and would be another one then.
+pub(crate) const DRAWN_AGAIN: &str = "an interval of random(), or of another function whose \
+     results differ from call to call, is a key, a distinct value, the mode, a percentile, or the \
+     least or greatest of a group only as a column of a subquery";
+
 /// The member of a pair that is the value.
 pub(crate) const MEASURED_VALUE: &str = "value";
 

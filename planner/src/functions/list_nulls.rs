@@ -6,14 +6,12 @@
 //!   them there is one zero, and one NaN.
 //! * Those that compare elements see intervals of one length as one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{cast, concat, filter, is_not_null, take};
+use arrow::compute::{cast, filter, is_not_null, take};
 use arrow::datatypes::{DataType, FieldRef};
-use arrow::row::{RowConverter, SortField};
 use datafusion_common::Result;
 use datafusion_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -21,7 +19,8 @@ use datafusion_expr::{
 use gristmill_engine::batch::with_float_keys;
 
 use super::each::{each, is_constant, results};
-use super::interval_order::{has_interval, measured};
+use super::identical_intervals::{identical_intervals, sought_intervals};
+use super::interval_order::has_interval;
 use super::user::to_front_end;
 
 /// A function with arguments that are lists, by their places.
@@ -39,9 +38,9 @@ struct ListNulls {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Identical {
     Nothing,
-    /// Intervals of one length.
-    Intervals,
-    /// Those, and numbers.
+    /// Intervals in the first argument and the second one, when they are equally long.
+    Sought,
+    /// All intervals of one length, and numbers.
     All,
 }
 
@@ -52,18 +51,17 @@ pub(crate) fn strict(inner: Arc<ScalarUDF>, strict: &'static [usize]) -> ScalarU
 
 /// The function over lists as sets; itself when it is none of these.
 pub(super) fn of_sets(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    let (strict, sets): (&'static [usize], &'static [usize]) = match inner.name() {
-        "array_distinct" => (&[], &[0]),
-        "array_intersect" => (&[], &[0, 1]),
-        "array_except" | "array_union" => (&[], &[]),
+    type Places = &'static [usize];
+    let (strict, sets, identical): (Places, Places, Identical) = match inner.name() {
+        "array_distinct" => (&[], &[0], Identical::All),
+        "array_intersect" => (&[], &[0, 1], Identical::All),
+        "array_except" | "array_union" => (&[], &[], Identical::All),
         // The borrowed ones find nothing in a list that is NULL.
-        "array_has_all" | "array_has_any" => (&[0, 1], &[1]),
+        "array_has_all" | "array_has_any" => (&[0, 1], &[1], Identical::All),
         "array_remove" | "array_remove_n" | "array_remove_all" | "array_replace"
-        | "array_replace_n" | "array_replace_all" => (&[], &[]),
+        | "array_replace_n" | "array_replace_all" => (&[], &[], Identical::Sought),
         _ => return inner,
     };
-    let is_search = inner.name().starts_with("array_re");
-    let identical = if is_search { Identical::Intervals } else { Identical::All };
     Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets, identical }))
 }
 
@@ -103,12 +101,15 @@ impl ScalarUDFImpl for ListNulls {
             }
         }
         let has_interval = call.args.iter().any(|list| has_interval(&list.data_type()));
-        if has_interval && self.identical != Identical::Nothing {
-            call.args = identical_intervals(call.args)?;
-        } else if self.identical == Identical::All {
-            for list in &mut call.args {
-                *list = each(list, |list| with_float_keys(list).map_err(to_front_end))?;
+        match (self.identical, has_interval) {
+            (Identical::Sought, true) => call.args = sought_intervals(call.args)?,
+            (Identical::All, true) => call.args = identical_intervals(call.args)?,
+            (Identical::All, false) => {
+                for list in &mut call.args {
+                    *list = each(list, |list| with_float_keys(list).map_err(to_front_end))?;
+                }
             }
+            (Identical::Sought, false) | (Identical::Nothing, _) => {}
         }
         // Not by the shell around the functions, which asks for lists whose elements are called as
         // was said; that is seen to when a call comes back.
@@ -130,63 +131,6 @@ impl ScalarUDFImpl for ListNulls {
         }
         results(result, is_constant)
     }
-}
-
-/// The arguments of a call in which all equal elements of a row are the first of them: intervals
-/// that are equally long are told apart by what they are made of. Elements are those of lists, and
-/// values of the same type.
-fn identical_intervals(arguments: Vec<ColumnarValue>) -> Result<Vec<ColumnarValue>> {
-    let is_constant = is_constant(&arguments);
-    let mut arrays = ColumnarValue::values_to_arrays(&arguments)?;
-    let Some(element) = arrays.first().and_then(|array| array.as_list_opt::<i32>()) else {
-        return Ok(arguments);
-    };
-    let (element, rows) = (element.value_type(), element.len());
-    let operands = arrays.iter().enumerate().filter_map(|(at, array)| {
-        let operand = match array.as_list_opt::<i32>() {
-            Some(lists) if lists.value_type() == element => {
-                (lists.values().clone(), lists.offsets().clone())
-            }
-            _ if *array.data_type() == element => {
-                (array.clone(), OffsetBuffer::from_repeated_length(1, rows))
-            }
-            _ => return None,
-        };
-        Some((at, operand))
-    });
-    let operands: Vec<(usize, (ArrayRef, OffsetBuffer<i32>))> = operands.collect();
-    let all: Vec<&dyn Array> = operands.iter().map(|(_, (values, _))| values.as_ref()).collect();
-    let all = concat(&all)?;
-    let keys = with_float_keys(&measured(&all)?).map_err(to_front_end)?;
-    let converter = RowConverter::new(vec![SortField::new(keys.data_type().clone())])?;
-    let keys = converter.convert_columns(&[keys])?;
-    let mut places: Vec<u32> = (0..all.len() as u32).collect();
-    let mut firsts = HashMap::new();
-    for row in 0..rows {
-        firsts.clear();
-        let mut begin = 0;
-        for (_, (values, offsets)) in &operands {
-            let own = begin + offsets[row] as usize..begin + offsets[row + 1] as usize;
-            for place in &mut places[own] {
-                *place = *firsts.entry(keys.row(*place as usize)).or_insert(*place);
-            }
-            begin += values.len();
-        }
-    }
-    let all = take(&all, &UInt32Array::from(places), None)?;
-    let mut begin = 0;
-    for (at, (values, offsets)) in operands {
-        let elements = all.slice(begin, values.len());
-        begin += values.len();
-        arrays[at] = match arrays[at].data_type() {
-            DataType::List(field) if *field.data_type() == element => {
-                let nulls = arrays[at].nulls().cloned();
-                Arc::new(ListArray::try_new(field.clone(), offsets, elements, nulls)?)
-            }
-            _ => elements,
-        };
-    }
-    arrays.into_iter().map(|array| results(array, is_constant)).collect()
 }
 
 /// The lists without the elements that are NULL.

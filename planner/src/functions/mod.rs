@@ -12,8 +12,8 @@
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
-//! * `list_nulls`: what functions of lists make of NULLs; `list_text`: lists as texts; `each`:
-//!   calls with constants and others.
+//! * `list_nulls`: what functions of lists make of NULLs; `identical_intervals`: elements that are
+//!   equally long; `list_text`: lists as texts; `each`: calls with constants and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
@@ -36,6 +36,7 @@ mod equals_any;
 mod formats;
 mod greatest;
 mod grouping;
+mod identical_intervals;
 mod interval_order;
 mod lambdas;
 mod length;
@@ -78,7 +79,7 @@ pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use interval_order::{
-    MEASURED_VALUE, has_interval, interval_order, measured, with_interval_order,
+    DRAWN_AGAIN, MEASURED_VALUE, has_interval, interval_order, measured, with_interval_order,
 };
 pub(crate) use lambdas::{
     OfElements, lambda_arguments, lambda_function, lambda_functions, with_arguments, with_types,

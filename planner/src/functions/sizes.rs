@@ -105,8 +105,9 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
     }
 }
 
-/// Bytes of values in their forms. A form that differs from row to row may have any width: what is
-/// made of it is the sum of those of all rows.
+/// Bytes of values in their forms, estimated: each value is taken to be as long as the average of
+/// its column, once for each place that a form has for it. A form that differs from row to row may
+/// have any width: what is made of it is the sum of those of all rows.
 fn formatted_bytes(name: &str, form: &Argument, values: &[Argument], rows: usize) -> Option<usize> {
     let (array, forms) = match form {
         Argument::Array(array) => (array, rows.min(array.len())),

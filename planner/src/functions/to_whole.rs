@@ -1,7 +1,8 @@
 //! The numbers that casts to integers make of others: doubles are rounded to the nearest integer,
 //! those in the middle to the even one; decimals in texts are rounded away from zero there, as
-//! decimals are. What is no such number stays as it is, and the cast says so. In lists and
-//! structures the same is done with what is in them.
+//! decimals are. What is no such number stays as it is, and the cast says so. Decimals are rounded
+//! by a cast to others without digits behind the point. In lists and structures the same is done
+//! with what is in them.
 
 use std::sync::Arc;
 
@@ -32,8 +33,7 @@ struct ToWhole {
     signature: Signature,
 }
 
-/// What is cast to a type with its numbers whole where that has integers: doubles and texts stay
-/// what they are, decimals have no digits behind the point.
+/// What is cast to a type, with the doubles and the numbers in texts whole where that has integers.
 pub(crate) fn to_whole(values: Expr, target: DataType) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
     ScalarUDF::from(ToWhole { target, signature }).call(vec![values])
@@ -158,11 +158,11 @@ fn rounded(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
             let members = members.collect::<Result<_>>()?;
             Arc::new(StructArray::try_new(fields.clone(), members, nulls)?)
         }
-        _ => rounded_numbers(values, &whole)?,
+        _ => rounded_numbers(values)?,
     })
 }
 
-fn rounded_numbers(values: &ArrayRef, whole: &DataType) -> Result<ArrayRef> {
+fn rounded_numbers(values: &ArrayRef) -> Result<ArrayRef> {
     Ok(match values.data_type() {
         DataType::Float64 => {
             let values = values.as_primitive::<Float64Type>();
@@ -184,7 +184,7 @@ fn rounded_numbers(values: &ArrayRef, whole: &DataType) -> Result<ArrayRef> {
             let whole = texts.iter().map(|text| text.map(whole));
             cast(&whole.collect::<StringViewArray>(), values.data_type())?
         }
-        _ => cast(values, whole)?,
+        _ => values.clone(),
     })
 }
 

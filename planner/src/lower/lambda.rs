@@ -1,9 +1,11 @@
 //! Functions of lists that take a lambda: its body is an expression of the engine over the elements
 //! of all lists of a chunk, with what it reads of the rows around repeated for each of them.
 //!
-//! Memory: a body is evaluated over a slice of elements at a time, so that what it reads and makes
-//! beside its results is bounded; constants are not repeated. Where several rows make more than is
-//! good, the call ends with `OutOfMemory` and is tried again with fewer rows.
+//! Memory: a body is evaluated over a slice of elements at a time, so that what it reads beside its
+//! results is bounded; constants are not repeated before. What it makes takes room before more is
+//! made, of one row as of several: where several rows make more than is good, the call ends with
+//! `OutOfMemory` and is tried again with fewer, and a row that has no room is refused as soon as it
+//! has none. Calls in a body take their room out of the same budget.
 
 use std::collections::BTreeSet;
 use std::iter::repeat_n;
@@ -18,12 +20,11 @@ use datafusion_common::{Column, DFSchema};
 use datafusion_expr::Expr as Logical;
 use datafusion_expr::expr::{HigherOrderFunction, LambdaVariable};
 use gristmill_engine::batch::{
-    Chunk, Column as Values, Place as ChunkPlace, to_logical, to_physical,
+    Chunk, Column as Values, Form, Indices, Place as ChunkPlace, to_logical, to_physical,
 };
 use gristmill_engine::expr::{
-    Argument, Evaluator, Expr, FunctionRef, ScalarFunction, bytes_taken, content_bytes,
+    Argument, Evaluator, Expr, FunctionRef, Growth, ScalarFunction, bytes_taken, content_bytes,
 };
-use gristmill_engine::memory::Governor;
 use gristmill_engine::{Error, Result};
 
 use super::expr::ExprLowering;
@@ -38,8 +39,6 @@ const SLICE_BYTES: usize = 256 << 10;
 const SLICE_ELEMENT_BYTES: usize = 64;
 /// Bytes of a text in its array.
 const VIEW_BYTES: usize = 16;
-/// The most that is made of several rows at a time.
-const RESULT_BYTES: usize = 4 << 20;
 
 /// Begins the names of what a lambda is given, among the columns that its body reads.
 const GIVEN: &str = "!lambda_";
@@ -125,20 +124,33 @@ impl ScalarFunction for ListLambda {
         results.saturating_add(slice + size_of::<i32>() * rows)
     }
 
-    fn invoke(&self, args: &[Argument], rows: usize, returns: &DataType) -> Result<ArrayRef> {
+    fn invoke(&self, _: &[Argument], _: usize, _: &DataType) -> Result<ArrayRef> {
+        Err(Error::internal("a lambda is evaluated where there is room for what it makes"))
+    }
+
+    fn invoke_growing(
+        &self,
+        args: &[Argument],
+        rows: usize,
+        returns: &DataType,
+        growth: &Growth<'_>,
+    ) -> Result<ArrayRef> {
         let DataType::List(field) = returns else {
             return Err(Error::internal("a lambda over something that is no list"));
         };
         let lists = Lists::of(args, rows)?;
         let captured = args.get(1..).unwrap_or_default();
-        let mut evaluator =
-            Evaluator::new(std::slice::from_ref(&self.body), &Governor::unlimited());
+        let mut body = Body {
+            data_type: self.body.data_type(),
+            evaluator: Evaluator::new(std::slice::from_ref(&self.body), growth.memory()),
+            growth,
+        };
         let mut lengths = vec![0; rows];
         let mut made: Vec<ArrayRef> = Vec::new();
-        let (mut bytes, mut count) = (0, 0);
+        let (mut bytes, mut count) = (0usize, 0);
         let mut next = Place { row: 0, element: 0 };
         while let Some(mut slice) = lists.slice(&mut next, captured) {
-            let (values, results) = self.made(&mut slice, &lists, captured, &mut evaluator)?;
+            let (values, results) = body.made(&mut slice, &lists, captured, bytes)?;
             let values = match self.which {
                 OfElements::Transform => {
                     slice.rows.iter().for_each(|row| lengths[*row as usize] += 1);
@@ -147,14 +159,14 @@ impl ScalarFunction for ListLambda {
                 OfElements::Filter => slice.filtered(&values, &results, &mut lengths)?,
             };
             let values = cast(&values, field.data_type())?;
-            bytes += content_bytes(&values);
+            bytes = bytes.saturating_add(content_bytes(&values));
+            growth.reach(bytes)?;
             count += values.len();
-            // Fewer rows are tried then; those of one row have to be there at once.
-            if rows > 1 && bytes > RESULT_BYTES || count > i32::MAX as usize {
+            if count > i32::MAX as usize {
                 return Err(Error::OutOfMemory {
                     who: format!("the function {}", self.name),
                     asked_bytes: bytes,
-                    detail: format!("it makes more than {count} elements of {rows} rows"),
+                    detail: format!("lists of {rows} rows have at most {} elements", i32::MAX),
                 });
             }
             made.push(values);
@@ -169,14 +181,22 @@ impl ScalarFunction for ListLambda {
     }
 }
 
-impl ListLambda {
-    /// The elements of a slice, and what the body makes of them.
+/// A body that is evaluated slice by slice.
+struct Body<'a> {
+    data_type: DataType,
+    evaluator: Evaluator,
+    growth: &'a Growth<'a>,
+}
+
+impl Body<'_> {
+    /// The elements of a slice, and what the body makes of them, beside `before` bytes that are
+    /// there already.
     fn made(
-        &self,
+        &mut self,
         slice: &mut Slice,
         lists: &Lists,
         captured: &[Argument],
-        evaluator: &mut Evaluator,
+        before: usize,
     ) -> Result<(ArrayRef, ArrayRef)> {
         let column = |array: ArrayRef| -> Result<Values> {
             Ok(Values::flat(array.data_type().clone(), to_physical(&array)?))
@@ -199,12 +219,23 @@ impl ListLambda {
         let count = slice.rows.len();
         let chunk = Chunk::new(columns, count, ChunkPlace::default());
         let mut made = Vec::new();
-        let mut from = 0;
+        let (mut from, mut bytes) = (0, before);
         while from < count {
-            let piece = evaluator.evaluate(&chunk, from)?;
+            let piece = self.evaluator.evaluate(&chunk, from)?;
+            let rows = piece.until - from;
             for column in &piece.value {
-                let array = column.to_array(count)?.slice(from, piece.until - from);
-                made.push(to_logical(&array, &self.body.data_type())?);
+                if let Form::Constant(one) = column.form() {
+                    // It is written for each element now.
+                    let written = content_bytes(one).saturating_mul(rows);
+                    self.growth.reach(bytes.saturating_add(written))?;
+                }
+                let array = match &piece.rows {
+                    Some(rows) => column.gather(&Indices::from(rows))?,
+                    None => column.to_array(count)?,
+                };
+                bytes = bytes.saturating_add(content_bytes(&array));
+                self.growth.reach(bytes)?;
+                made.push(to_logical(&array, &self.data_type)?);
             }
             from = piece.until;
         }
@@ -344,8 +375,13 @@ impl Slice {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arrow::array::StringViewArray;
     use arrow::datatypes::Int64Type;
+    use gristmill_engine::memory::{Governor, GovernorOptions};
+
+    use super::*;
 
     fn list(elements: i64) -> ArrayRef {
         let list = Some((0..elements).map(Some));
@@ -381,5 +417,63 @@ mod tests {
             ListLambda { which: OfElements::Transform, name: "list_transform".to_string(), body };
         let bytes = function.result_bytes(&[Argument::Constant(list(1000))], 500);
         assert!(bytes >= 8 * 1000 * 500, "{bytes}");
+    }
+    /// Texts of 10 kB; how many were made.
+    #[derive(Default)]
+    struct Long {
+        made: AtomicUsize,
+    }
+
+    const LONG: usize = 10_000;
+
+    impl ScalarFunction for Long {
+        fn name(&self) -> &str {
+            "long"
+        }
+
+        fn result_bytes(&self, _: &[Argument], rows: usize) -> usize {
+            rows * (LONG + VIEW_BYTES)
+        }
+
+        fn invoke(&self, _: &[Argument], rows: usize, _: &DataType) -> Result<ArrayRef> {
+            self.made.fetch_add(rows, Ordering::Relaxed);
+            let text = "x".repeat(LONG);
+            Ok(Arc::new(StringViewArray::from_iter_values(repeat_n(&text, rows))))
+        }
+    }
+
+    #[test]
+    fn a_row_that_has_no_room_is_refused_before_it_is_made() {
+        const LIMIT: usize = 8 << 20;
+        let texts = |elements: i64, memory: &Governor| {
+            let long = Arc::new(Long::default());
+            let data_type = DataType::Utf8View;
+            let args = vec![Expr::column(0, DataType::Int64)];
+            let function = FunctionRef::closure(long.clone());
+            let body = Expr::Call { function, args, data_type: data_type.clone() };
+            let name = "list_transform".to_string();
+            let lambda = ListLambda { which: OfElements::Transform, name, body };
+            let lists = list(elements);
+            let call = Expr::Call {
+                function: FunctionRef::closure(Arc::new(lambda)),
+                args: vec![Expr::column(0, lists.data_type().clone())],
+                data_type: DataType::new_list(data_type, true),
+            };
+            let column = Values::flat(lists.data_type().clone(), lists);
+            let chunk = Chunk::new(vec![column], 1, ChunkPlace::default());
+            let made = Evaluator::new(&[call], memory).evaluate(&chunk, 0);
+            (made, long.made.load(Ordering::Relaxed))
+        };
+        let options = GovernorOptions { limit_bytes: Some(LIMIT), ..Default::default() };
+        let memory = Governor::new(options);
+        // 100 MB of one row.
+        let (refused, made) = texts(10_000, &memory);
+        let error = refused.expect_err("has no room");
+        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        assert!(error.to_string().contains("the function list_transform"), "{error}");
+        // Some were made twice, with fewer after them.
+        assert!(made * LONG < 2 * LIMIT, "{made}");
+        assert_eq!(memory.reserved(), 0);
+        assert!(texts(100, &memory).0.is_ok());
     }
 }

@@ -13,7 +13,7 @@ use gristmill_engine::expr::{Argument, ScalarFunction, bytes_taken};
 use gristmill_engine::{Error, Result};
 
 use crate::functions::result_bytes;
-use crate::sql::with_type_names;
+use crate::sql::with_types_spelled_out;
 
 /// A scalar function of the front end, called with the types it declared.
 pub(crate) struct UdfFunction {
@@ -97,7 +97,7 @@ fn reason(error: &DataFusionError) -> String {
         other => other.strip_backtrace(),
     };
     let said = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
-    with_type_names(said)
+    with_types_spelled_out(said)
 }
 
 fn columnar(arg: &Argument) -> Result<ColumnarValue> {

@@ -4,7 +4,7 @@ use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError, Span};
 use gristmill_engine::{Error, Position};
 
-use super::type_names::with_type_names;
+use super::type_names::{with_type_names, with_types_spelled_out};
 
 /// A place in the program text.
 pub(super) fn at(line: u64, column: u64) -> Position {
@@ -184,11 +184,12 @@ fn input(message: String, place: Option<Position>, statement: &Position) -> Erro
     Error::Input { message, position }
 }
 
-/// An error of the engine with the names that SQL has for types.
+/// An error at run time with the names that SQL has for types. It may be that of a program's own
+/// function.
 pub(crate) fn in_sql(error: Error) -> Error {
     match error {
         Error::Input { message, position } => {
-            Error::Input { message: with_type_names(&message), position }
+            Error::Input { message: with_types_spelled_out(&message), position }
         }
         other => other,
     }
@@ -285,6 +286,15 @@ mod tests {
         assert_eq!(nearest("", names), None);
         assert_eq!(edits("abc", "abc"), 0);
         assert_eq!(edits("", "abc"), 3);
+    }
+
+    #[test]
+    fn what_functions_of_a_program_say_stays_as_it_is() {
+        for said in ["Binary data is bad", "the Date is no Duration", "Null"] {
+            assert_eq!(in_sql(Error::input(said)).to_string(), Error::input(said).to_string());
+        }
+        let said = in_sql(Error::input("no Int64")).to_string();
+        assert_eq!(said, Error::input("no BIGINT").to_string());
     }
 
     #[test]

@@ -23,7 +23,8 @@ use datafusion_functions_aggregate::first_last::first_value_udaf;
 use super::grouping_items::in_sets;
 use super::operands::change_column;
 use crate::functions::{
-    Declared, MEASURED_VALUE, declared, has_interval, interval_order, with_interval_order,
+    DRAWN_AGAIN, Declared, MEASURED_VALUE, declared, has_interval, interval_order,
+    with_interval_order,
 };
 
 /// An expression whose operands have met.
@@ -270,10 +271,7 @@ fn measure_as_text(arg: &mut Expr, schema: &DFSchema) {
 /// When each time would draw another one.
 fn drawn_before(interval: &Expr) -> Result<&Expr> {
     match interval.is_volatile() {
-        true => plan_err!(
-            "an interval of random() is a key or the least or greatest of a group only \
-             as a column of a subquery"
-        ),
+        true => plan_err!("{DRAWN_AGAIN}"),
         false => Ok(interval),
     }
 }

@@ -100,7 +100,7 @@ pub(crate) use passes::Planning;
 pub(crate) use renewed::{any_expression, renewed, schema_below};
 pub(crate) use script::Depth;
 pub(crate) use stack::with_stack_for;
-pub(crate) use type_names::{type_name, with_type_names};
+pub(crate) use type_names::{type_name, with_types_spelled_out};
 pub(crate) use using::USING_PREFIX;
 pub(crate) use view::{VIEW_PREFIX, View};
 

@@ -54,8 +54,26 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
     plain.to_string()
 }
 
-/// A message in which the types have their names in SQL. What is quoted is the program's own.
+/// A message of the front end in which the types have their names in SQL. What is quoted is the
+/// program's own.
 pub(crate) fn with_type_names(message: &str) -> String {
+    renamed(message, &|_| true)
+}
+
+/// The same of a message of anybody, a program's function among them: what could be a word of its
+/// prose stays as it is.
+pub(crate) fn with_types_spelled_out(message: &str) -> String {
+    renamed(message, &is_no_prose)
+}
+
+/// Whether a type is written as no word is.
+fn is_no_prose(spelled: &str) -> bool {
+    let has_hump = spelled.chars().skip(1).any(|c| c.is_ascii_uppercase());
+    let is_plural = spelled.ends_with("(s)") && !spelled.starts_with("Time");
+    (has_hump || spelled.contains(|c: char| c.is_ascii_digit() || c == '(')) && !is_plural
+}
+
+fn renamed(message: &str, is_type: &dyn Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(message.len());
     let mut rest = message;
     while let Some(first) = rest.chars().next() {
@@ -67,12 +85,12 @@ pub(crate) fn with_type_names(message: &str) -> String {
             }
             _ if word_end == 0 => first.len_utf8(),
             _ => match type_at(&out, rest, word_end) {
-                Some((data_type, end)) => {
+                Some((data_type, end)) if is_type(&rest[..end]) => {
                     out.push_str(&type_name(&data_type));
                     rest = &rest[end..];
                     continue;
                 }
-                None => word_end,
+                _ => word_end,
             },
         };
         out.push_str(&rest[..end]);
@@ -146,6 +164,24 @@ mod tests {
         for (said, wanted) in cases {
             assert_eq!(with_type_names(said), wanted);
         }
+    }
+
+    #[test]
+    fn words_of_prose_are_no_types_in_messages_of_anybody() {
+        let same = [
+            "Binary data is bad",
+            "Boolean, Date32x, Date and Null",
+            "a Struct, Map, Union or Dictionary; Duration",
+            "Duration(s) of List",
+        ];
+        for said in same {
+            assert_eq!(with_types_spelled_out(said), said);
+        }
+        let said = "Utf8View, LargeUtf8 to Int64: Timestamp(s), Decimal128(15, 2), List(Int64), \
+                    Interval(MonthDayNano), Dictionary(Int32, Utf8) or LargeBinary, not 'Int64'";
+        let wanted = "VARCHAR, VARCHAR to BIGINT: TIMESTAMP, DECIMAL(15,2), BIGINT[], INTERVAL, \
+                      VARCHAR or BYTEA, not 'Int64'";
+        assert_eq!(with_types_spelled_out(said), wanted);
     }
 
     #[test]

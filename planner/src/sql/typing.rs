@@ -246,7 +246,8 @@ fn in_list_order(expr: Expr, schema: &DFSchema) -> Expr {
     }
 }
 
-/// A node whose keys, if it is a join, were brought to one type.
+/// A node whose keys, if it is a join, were brought to one type: what was cast to whole numbers for
+/// that is rounded as it is in other casts, and not cut.
 fn with_rounded_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Join(mut join) = plan else { return Ok(plan) };
     for (left, right) in &mut join.on {

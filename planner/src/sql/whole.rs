@@ -67,11 +67,17 @@ pub(super) fn round_whole(expr: &mut Expr, schema: &DFSchema) -> bool {
     }
     let Ok(from) = operand.get_type(schema) else { return false };
     let Some(whole) = whole_type(&from, target) else { return false };
-    match (whole.is_decimal(), lenient) {
-        (true, true) => *operand = try_cast(std::mem::take(operand), whole),
-        (true, false) => *operand = cast(std::mem::take(operand), whole),
-        _ if is_whole_text(operand) => return false,
-        _ => *operand = to_whole(std::mem::take(operand), target.clone()),
+    if is_whole_text(operand) {
+        return false;
+    }
+    // Decimals lose their digits in a cast, which fails or gives NULL as the one around it does.
+    if whole != from {
+        let decimals = std::mem::take(operand);
+        *operand =
+            if lenient { try_cast(decimals, whole.clone()) } else { cast(decimals, whole.clone()) };
+    }
+    if whole_type(&whole, target).is_some() {
+        *operand = to_whole(std::mem::take(operand), target.clone());
     }
     true
 }

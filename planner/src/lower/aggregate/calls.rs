@@ -16,7 +16,7 @@ use gristmill_engine::expr::{
 use gristmill_engine::{Error, Result};
 
 use super::borrowed::BorrowedAggregate;
-use crate::functions::{BoundAggregate, Declared, has_interval, interval_order};
+use crate::functions::{BoundAggregate, DRAWN_AGAIN, Declared, has_interval, interval_order};
 use crate::lower::columns::Columns;
 use crate::lower::plan::PlanLowering;
 use crate::sql::type_name;
@@ -53,7 +53,7 @@ struct Parts<'a> {
     order: Vec<(Expr, bool, bool)>,
     filter: Option<Expr>,
     distinct: bool,
-    /// The lengths of intervals that are the first argument.
+    /// The lengths of intervals that are the first argument: another reader of it.
     measured: Option<Expr>,
 }
 
@@ -229,30 +229,15 @@ impl Parts<'_> {
         columns: &mut Columns,
     ) -> Result<Call> {
         match which {
-            Declared::Median | Declared::PercentileCont | Declared::PercentileDisc => {
-                let fraction = match which {
-                    Declared::Median => 0.5,
-                    _ => self.fraction()?,
-                };
-                if which != Declared::PercentileDisc
-                    && let Some(first) = self.args.first_mut()
-                {
-                    cast(first, data_type);
-                }
-                let descending = self.order.first().is_some_and(|(_, descending, _)| *descending);
-                self.args.truncate(1);
-                let by = self.measured.as_ref().or(self.args.first());
-                self.order = by.map(|x| (x.clone(), descending, false)).into_iter().collect();
-                let order = self.order(columns);
-                let kind = match which {
-                    Declared::PercentileDisc => OrderedKind::PercentileDisc { fraction },
-                    _ => OrderedKind::PercentileCont { fraction },
-                };
-                self.call(Kind::Ordered(kind, order), 1, data_type, columns)
+            Declared::Median => self.percentile(Some(0.5), data_type, columns),
+            Declared::PercentileCont => {
+                let fraction = self.fraction()?;
+                self.percentile(Some(fraction), data_type, columns)
             }
+            Declared::PercentileDisc => self.percentile(None, data_type, columns),
             Declared::Mode => {
                 // Of distinct values each is there once: the least of them.
-                let kind = match (self.distinct, self.measured.take()) {
+                let kind = match (self.distinct, self.lengths()?) {
                     (true, None) => self.once(AggregateKind::Min),
                     (true, Some(by)) => {
                         self.leave_out_nulls();
@@ -285,6 +270,38 @@ impl Parts<'_> {
                 self.call(Kind::Plain(AggregateKind::CountRows), 0, data_type, columns)
             }
         }
+    }
+
+    /// A percentile between two values, or one of the values when no fraction is given here.
+    fn percentile(
+        &mut self,
+        between: Option<f64>,
+        data_type: &DataType,
+        columns: &mut Columns,
+    ) -> Result<Call> {
+        let kind = match between {
+            Some(fraction) => {
+                self.args.iter_mut().take(1).for_each(|arg| cast(arg, data_type));
+                OrderedKind::PercentileCont { fraction }
+            }
+            None => OrderedKind::PercentileDisc { fraction: self.fraction()? },
+        };
+        let descending = self.order.first().is_some_and(|(_, descending, _)| *descending);
+        self.args.truncate(1);
+        let lengths = self.lengths()?;
+        self.measured = lengths.clone();
+        let is_measured = lengths.is_some();
+        let by = lengths.or_else(|| self.args.first().cloned());
+        self.order = by.map(|by| (by, descending, false)).into_iter().collect();
+        let order = self.order(columns);
+        let mut call = self.call(Kind::Ordered(kind, order), 1, data_type, columns)?;
+        if !is_measured
+            && let (Kind::Ordered(_, order), [own]) = (&mut call.kind, &call.arguments[..])
+        {
+            // What is drawn is sorted by itself, and not by what is drawn next.
+            order.iter_mut().for_each(|key| key.column = *own);
+        }
+        Ok(call)
     }
 
     fn string_agg(&mut self, data_type: &DataType, columns: &mut Columns) -> Result<Call> {
@@ -351,7 +368,8 @@ impl Parts<'_> {
         let distinct = self.distinct && arguments > 0;
         if distinct && let Kind::Ordered(_, order) = &kind {
             let is_argument = |key: &SortKey| {
-                columns.exprs.get(key.column).is_some_and(|key| self.args.first() == Some(key))
+                let key = columns.exprs.get(key.column);
+                key.is_some() && (key == self.args.first() || key == self.measured.as_ref())
             };
             if !order.iter().all(is_argument) {
                 return Err(self.wrong("with DISTINCT can only be ordered by its argument"));
@@ -375,8 +393,10 @@ impl Parts<'_> {
         let args = std::mem::take(&mut self.args).into_iter().take(arguments);
         let arguments: Vec<usize> = args.map(|arg| columns.add(arg)).collect();
         let is_by_identity = distinct || matches!(kind, Kind::Mode);
-        let identity = self.measured.take().filter(|_| is_by_identity && arguments.len() == 1);
-        let identity = identity.map(|identity| columns.add(identity));
+        let identity = match is_by_identity && arguments.len() == 1 {
+            true => self.lengths()?.map(|lengths| columns.add(lengths)),
+            false => None,
+        };
         if distinct && let Kind::Ordered(_, order) = &mut kind {
             // The argument may have become another one just now.
             let column = identity.unwrap_or(arguments[0]);
@@ -387,6 +407,17 @@ impl Parts<'_> {
         }
         let filter = self.filter.take().map(|filter| columns.add(filter));
         Ok(Call { kind, arguments, identity, filter, distinct, data_type: data_type.clone() })
+    }
+
+    /// Takes the lengths of intervals that are the first argument.
+    ///
+    /// # Errors
+    /// When they would be those of other intervals, because each reader draws its own.
+    fn lengths(&mut self) -> Result<Option<Expr>> {
+        match self.measured.take() {
+            Some(lengths) if lengths.is_volatile() => Err(Error::input(DRAWN_AGAIN)),
+            lengths => Ok(lengths),
+        }
     }
 
     /// For functions that make no difference between equal values and one of them.

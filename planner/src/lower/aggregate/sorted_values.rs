@@ -61,6 +61,15 @@ impl AggregateFunction for SortedValues {
     }
 }
 
+/// All values by group and in order.
+struct Sorted {
+    values: ArrayRef,
+    /// What they go by.
+    keys: ArrayRef,
+    /// Where those of each group are.
+    ranges: Vec<Range<usize>>,
+}
+
 /// Values, and of which group each is.
 struct States {
     wanted: SortedValues,
@@ -109,14 +118,14 @@ impl GroupStates for States {
     }
 
     fn state(&mut self) -> Result<Vec<ArrayRef>> {
-        let (values, ranges) = self.sorted()?;
+        let Sorted { values, ranges, .. } = self.sorted()?;
         let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
         let offsets = OffsetBuffer::from_lengths(ranges.iter().map(Range::len));
         Ok(vec![Arc::new(ListArray::try_new(field, offsets, values, None)?)])
     }
 
     fn evaluate(&mut self) -> Result<ArrayRef> {
-        let (values, ranges) = self.sorted()?;
+        let Sorted { values, keys, ranges } = self.sorted()?;
         match self.wanted {
             SortedValues::PercentileCont(part) => between(&values, &ranges, part, &self.returns),
             SortedValues::PercentileDisc(part) => {
@@ -129,7 +138,6 @@ impl GroupStates for States {
                 Ok(take(&values, &at, None)?)
             }
             SortedValues::Mode => {
-                let keys = keys(&values)?;
                 let at: Vec<Option<u32>> = ranges
                     .iter()
                     .map(|range| {
@@ -152,13 +160,14 @@ impl GroupStates for States {
 }
 
 impl States {
-    /// All values by group and in order, and where those of each group are. None are kept.
-    fn sorted(&mut self) -> Result<(ArrayRef, Vec<Range<usize>>)> {
+    /// Sorts all values. None are kept.
+    fn sorted(&mut self) -> Result<Sorted> {
         let arrays = std::mem::take(&mut self.values);
         let groups = UInt32Array::from(std::mem::take(&mut self.groups));
         let count = std::mem::take(&mut self.count);
         if groups.is_empty() {
-            return Ok((new_empty_array(&self.data_type), vec![0..0; count]));
+            let values = new_empty_array(&self.data_type);
+            return Ok(Sorted { keys: keys(&values)?, values, ranges: vec![0..0; count] });
         }
         let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
         let values = concat(&arrays)?;
@@ -172,8 +181,14 @@ impl States {
         let ranges = ranges.collect();
         let column = |values: ArrayRef| SortColumn { values, options: None };
         let keys = keys(&values)?;
-        let order = lexsort_to_indices(&[column(Arc::new(groups)), column(keys)], None)?;
-        Ok((take(&values, &order, None)?, ranges))
+        let by = [column(Arc::new(groups)), column(keys.clone())];
+        let order = lexsort_to_indices(&by, None)?;
+        let sorted = take(&values, &order, None)?;
+        let keys = match Arc::ptr_eq(&keys, &values) {
+            true => sorted.clone(),
+            false => take(&keys, &order, None)?,
+        };
+        Ok(Sorted { values: sorted, keys, ranges })
     }
 }
 
