@@ -7,6 +7,9 @@
 //! it given back when it comes near the limit: all that is free in the arenas, which threads share,
 //! and in the thread's own pages. What others have free in theirs stays, some megabytes a thread,
 //! which the session leaves alone. Memory that no limit presses is kept.
+//!
+//! The code is unsafe where it asks the system for the size of a page and calls the allocator, and
+//! because what watches growth is called within allocations.
 
 use std::fs::File;
 use std::io;

@@ -106,13 +106,7 @@ mod tests {
     use arrow::datatypes::DataType;
 
     fn context() -> Context {
-        let query = Query {
-            cancel: Default::default(),
-            memory: crate::memory::Governor::unlimited(),
-            threads: 1,
-            abreast: usize::MAX,
-            keep_order: true,
-        };
+        let query = Query::alone(crate::memory::Governor::unlimited(), 1);
         Context { query: Arc::new(query), order: Order::new(), worker: 0 }
     }
 

@@ -267,7 +267,6 @@ mod tests {
     use crate::batch::{Place, Selection, hash_word};
     use crate::memory::Governor;
     use crate::pipeline::{Order, Query};
-    use crate::scheduler::Cancel;
 
     type List = Option<Vec<Option<i64>>>;
 
@@ -318,13 +317,7 @@ mod tests {
                     expected.push_back([of(a), Some(row as i64), of(b)]);
                 }
             }
-            let query = Query {
-                cancel: Cancel::new(),
-                memory: Governor::unlimited(),
-                threads: 1,
-                abreast: usize::MAX,
-                keep_order: true,
-            };
+            let query = Query::alone(Governor::unlimited(), 1);
             let cx = Context { query: Arc::new(query), order: Order::new(), worker: 0 };
             let spec = Unnest { columns: vec![0, 2], outer };
             let mut worker = UnnestWorker { spec, input: None };

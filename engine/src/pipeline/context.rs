@@ -21,6 +21,14 @@ pub struct Query {
     pub keep_order: bool,
 }
 
+#[cfg(test)]
+impl Query {
+    /// A query of its own that keeps the order, for tests of roles.
+    pub(crate) fn alone(memory: Governor, threads: usize) -> Query {
+        Query { cancel: Cancel::new(), memory, threads, abreast: usize::MAX, keep_order: true }
+    }
+}
+
 /// Handed to every call of a role's method.
 #[derive(Clone)]
 pub struct Context {

@@ -157,19 +157,19 @@ impl Graph {
         let mut begun = Vec::new();
         // Groups of which one is still to begin: those behind it come after it.
         let mut held: BTreeSet<usize> = BTreeSet::new();
-        for &id in &self.later {
-            let Node { waits, group, .. } = self.pipelines[id];
-            if self.at_work >= self.abreast {
-                break;
-            }
-            if waits > 0 || self.abreast < usize::MAX && held.contains(&group) {
-                held.insert(group);
-            } else {
-                self.at_work += 1;
+        let Graph { pipelines, later, abreast, at_work, .. } = self;
+        let is_limited = *abreast < usize::MAX;
+        later.retain(|&id| {
+            let Node { waits, group, .. } = pipelines[id];
+            let begins = waits == 0 && *at_work < *abreast && !held.contains(&group);
+            if begins {
+                *at_work += 1;
                 begun.push(id);
+            } else if is_limited {
+                held.insert(group);
             }
-        }
-        self.later.retain(|id| !begun.contains(id));
+            !begins
+        });
         begun
     }
 

@@ -362,13 +362,7 @@ mod tests {
     }
 
     fn build() -> Build {
-        let query = Query {
-            cancel: Default::default(),
-            memory: crate::memory::Governor::unlimited(),
-            threads: 1,
-            abreast: usize::MAX,
-            keep_order: true,
-        };
+        let query = Query::alone(crate::memory::Governor::unlimited(), 1);
         Build::new(Arc::new(query))
     }
 

@@ -418,6 +418,7 @@ mod tests {
         let bytes = function.result_bytes(&[Argument::Constant(list(1000))], 500);
         assert!(bytes >= 8 * 1000 * 500, "{bytes}");
     }
+
     /// Texts of 10 kB; how many were made.
     #[derive(Default)]
     struct Long {

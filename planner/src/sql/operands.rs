@@ -33,7 +33,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
-use super::whole::{meet_whole, round_whole};
+use super::whole::{meet_whole, round_cast};
 use crate::functions::list_text;
 
 /// Functions whose result is one of their arguments, or a list of them.
@@ -122,7 +122,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
             moments::count_seconds(&mut expr, schema)
                 || moments::cast_by_utc(&mut expr, schema)
                 || write_list(&mut expr, schema)
-                || round_whole(&mut expr, schema)
+                || round_cast(&mut expr, schema)
         }
         _ => false,
     };

@@ -29,7 +29,7 @@ use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
 use super::operands::{meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
-use super::whole::{round_operands, round_whole};
+use super::whole::{round_cast, round_operands};
 use crate::functions::{is_random, list_order, with_types};
 use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
@@ -251,8 +251,8 @@ fn in_list_order(expr: Expr, schema: &DFSchema) -> Expr {
 fn with_rounded_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Join(mut join) = plan else { return Ok(plan) };
     for (left, right) in &mut join.on {
-        round_whole(left, join.left.schema());
-        round_whole(right, join.right.schema());
+        round_cast(left, join.left.schema());
+        round_cast(right, join.right.schema());
     }
     Ok(LogicalPlan::Join(join))
 }

@@ -18,6 +18,7 @@ use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::{Expr, ExprSchemable, Operator, cast, try_cast};
+use gristmill_engine::expr::nearest_double;
 
 use crate::functions::{is_whole, to_whole, whole_type};
 
@@ -51,8 +52,8 @@ pub(super) fn meet_whole(
 
 /// Rounds what is cast to an integer: the cast itself cuts digits off. A constant that is cast to a
 /// double is the nearest. Says whether it did.
-pub(super) fn round_whole(expr: &mut Expr, schema: &DFSchema) -> bool {
-    if let Some(double) = nearest_double(expr) {
+pub(super) fn round_cast(expr: &mut Expr, schema: &DFSchema) -> bool {
+    if let Some(double) = as_nearest_double(expr) {
         *expr = double;
         return true;
     }
@@ -84,7 +85,7 @@ pub(super) fn round_whole(expr: &mut Expr, schema: &DFSchema) -> bool {
 
 /// What a number with a point, which is a decimal, is as a double: the borrowed folding of
 /// constants divides two doubles, and is off by a last digit.
-fn nearest_double(expr: &Expr) -> Option<Expr> {
+fn as_nearest_double(expr: &Expr) -> Option<Expr> {
     let Expr::Cast(cast) = expr else { return None };
     let Expr::Literal(ScalarValue::Decimal128(Some(digits), _, scale), _) = cast.expr.as_ref()
     else {
@@ -93,7 +94,7 @@ fn nearest_double(expr: &Expr) -> Option<Expr> {
     if *cast.field.data_type() != DataType::Float64 {
         return None;
     }
-    let double = format!("{digits}e{}", -i32::from(*scale)).parse().ok()?;
+    let double = nearest_double(*digits, *scale);
     Some(Expr::Literal(ScalarValue::Float64(Some(double)), None))
 }
 
@@ -104,7 +105,7 @@ fn nearest_double(expr: &Expr) -> Option<Expr> {
 /// None of its own.
 pub(super) fn round_operands(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let done = expr.map_children(|mut operand| {
-        let is_rounded = round_whole(&mut operand, schema);
+        let is_rounded = round_cast(&mut operand, schema);
         Ok(Transformed::new_transformed(operand, is_rounded))
     });
     Ok(done?.data)

@@ -206,14 +206,17 @@ impl Settings {
     /// Threads that are started: fewer than are set where the memory limit is small, because the
     /// allocator keeps some memory for each, also for those that have nothing to do.
     pub(crate) fn engine_threads(&self) -> usize {
-        let asked = self.threads.unwrap_or_else(cores);
         let limit = self.memory_limit.map_or(usize::MAX, |limit| self.inside(limit));
-        workers_within(limit, asked)
+        workers_within(limit, self.asked_threads())
+    }
+
+    fn asked_threads(&self) -> usize {
+        self.threads.unwrap_or_else(cores)
     }
 
     /// Logs that fewer threads are started than are set.
     pub(crate) fn tell_threads(&self) {
-        let (started, asked) = (self.engine_threads(), self.threads.unwrap_or_else(cores));
+        let (started, asked) = (self.engine_threads(), self.asked_threads());
         if started < asked {
             tracing::info!(started, asked, "fewer threads, because the memory limit is small");
         }

@@ -17,7 +17,7 @@ use arrow::datatypes::{
 use arrow::util::display::FormatOptions;
 
 use super::decimal::{
-    NARROW_DIGITS, Width, digits, digits_hold, narrow_array, power_bits, wide_array,
+    NARROW_DIGITS, Width, digits, digits_hold, narrow_array, nearest_double, power_bits, wide_array,
 };
 use super::native::{Native, native};
 use super::rows::Values;
@@ -75,25 +75,16 @@ pub(in crate::expr) fn cast(
         }
         (DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale), DataType::Float64) => {
             let values: Vec<f64> = match native(array.as_ref()) {
-                Native::I64(values) => values.iter().map(|&v| double(v.into(), *scale)).collect(),
-                Native::I128(values) => values.iter().map(|&v| double(v, *scale)).collect(),
+                Native::I64(values) => {
+                    values.iter().map(|&v| nearest_double(v.into(), *scale)).collect()
+                }
+                Native::I128(values) => values.iter().map(|&v| nearest_double(v, *scale)).collect(),
                 _ => return arrow_cast(array, &physical, lenient),
             };
             Ok(Arc::new(Float64Array::new(values.into(), nulls)))
         }
         _ => arrow_cast(array, &physical, lenient),
     }
-}
-
-/// The double nearest to a decimal. A quotient of two numbers that doubles hold exactly is; what is
-/// larger is read from its digits.
-fn double(value: i128, scale: i8) -> f64 {
-    const EXACT_MAX: u128 = 1 << 53;
-    const EXACT_POWER_MAX: i8 = 22;
-    if value.unsigned_abs() <= EXACT_MAX && (0..=EXACT_POWER_MAX).contains(&scale) {
-        return value as f64 / 10f64.powi(i32::from(scale));
-    }
-    format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
 }
 
 fn i32s(array: &ArrayRef) -> &[i32] {

@@ -169,6 +169,17 @@ pub(super) fn negate(array: &ArrayRef, result: &DataType) -> Result<ArrayRef> {
     }
 }
 
+/// The double nearest to a decimal, which is `value` divided by ten to the power of `scale`. A
+/// quotient of two numbers that doubles hold exactly is; what is larger is read from its digits.
+pub fn nearest_double(value: i128, scale: i8) -> f64 {
+    const EXACT_MAX: u128 = 1 << 53;
+    const EXACT_POWER_MAX: i8 = 22;
+    if value.unsigned_abs() <= EXACT_MAX && (0..=EXACT_POWER_MAX).contains(&scale) {
+        return value as f64 / 10f64.powi(i32::from(scale));
+    }
+    format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
+}
+
 /// A 64-bit decimal array.
 pub(super) fn narrow_array(
     values: Vec<i64>,

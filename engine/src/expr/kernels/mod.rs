@@ -32,6 +32,8 @@ use arrow::array::{Array, ArrayRef, Datum, Scalar};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
+pub use decimal::nearest_double;
+
 /// A kernel's input: one value a row, or one for all rows.
 #[derive(Debug, Clone)]
 pub(super) struct Operand {

@@ -21,7 +21,6 @@ use crate::batch::{Chunk, Column, Place};
 use crate::expr::{PairStatistic, Spread, WRITTEN_BYTES_MAX};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Context, Order, Pull, Query, Sink, Source};
-use crate::scheduler::Cancel;
 use data::{
     BitXor, Input, KEYS, Kind, Random, bit_xor, call, calls, chunks, first_or_last, input,
     schema_of, spec,
@@ -29,7 +28,7 @@ use data::{
 use reference::{actual, expected, text, two_passes};
 
 fn context(memory: Governor, threads: usize) -> Context {
-    let query = Query { cancel: Cancel::new(), memory, threads, abreast: 1, keep_order: true };
+    let query = Query::alone(memory, threads);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn mix(key: u64) -> u64 {
 }
 
 fn context(memory: Governor, threads: usize) -> Context {
-    let query = Query { cancel: Default::default(), memory, threads, abreast: 1, keep_order: true };
+    let query = Query::alone(memory, threads);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

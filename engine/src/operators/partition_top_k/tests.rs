@@ -12,8 +12,7 @@ use crate::pipeline::{Order, Query};
 
 fn context(limit_bytes: Option<usize>) -> Context {
     let memory = Governor::new(GovernorOptions { limit_bytes, ..Default::default() });
-    let query =
-        Query { cancel: Default::default(), memory, threads: 1, abreast: 1, keep_order: true };
+    let query = Query::alone(memory, 1);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

@@ -14,7 +14,7 @@ use crate::operators::SortAggregate;
 use crate::pipeline::{
     Consumed, Context, Pull, Query, Run, Sink, SinkWorker, Source, SourceWorker,
 };
-use crate::scheduler::{Cancel, Pool, Scheduler, Seeded, Token};
+use crate::scheduler::{Pool, Scheduler, Seeded, Token};
 
 const MORSEL: usize = 500;
 
@@ -147,13 +147,7 @@ impl Case {
     fn run(&self, spec: &dyn Spec, scheduler: &Arc<dyn Scheduler>) -> Result<Vec<i64>> {
         let options = GovernorOptions { limit_bytes: self.limit_bytes, ..Default::default() };
         let governor = Governor::new(options);
-        let query = Arc::new(Query {
-            cancel: Cancel::new(),
-            memory: governor.clone(),
-            threads: scheduler.threads(),
-            abreast: usize::MAX,
-            keep_order: true,
-        });
+        let query = Arc::new(Query::alone(governor.clone(), scheduler.threads()));
         let field = |name: &str, data_type| SchemaField::new(name, data_type, true);
         let fields = [("key", DataType::Int64), ("id", DataType::Int64), ("t", DataType::Utf8View)];
         let schema = Arc::new(Schema::new(fields.map(|(n, t)| field(n, t)).to_vec()));

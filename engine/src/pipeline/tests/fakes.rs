@@ -11,7 +11,7 @@ use crate::batch::{Chunk, Column, Place};
 use crate::error::Result;
 use crate::memory::Governor;
 use crate::pipeline::*;
-use crate::scheduler::{Cancel, Token};
+use crate::scheduler::Token;
 
 pub fn chunk(morsel: u64, values: &[i64]) -> Chunk {
     let column = Column::flat(DataType::Int64, Arc::new(Int64Array::from(values.to_vec())));
@@ -24,12 +24,11 @@ pub fn values(chunk: &Chunk) -> Vec<i64> {
 }
 
 pub fn query(threads: usize) -> Arc<Query> {
-    abreast(threads, usize::MAX)
+    Arc::new(Query::alone(Governor::unlimited(), threads))
 }
 
 pub fn abreast(threads: usize, abreast: usize) -> Arc<Query> {
-    let memory = Governor::unlimited();
-    Arc::new(Query { cancel: Cancel::new(), memory, threads, abreast, keep_order: true })
+    Arc::new(Query { abreast, ..Query::alone(Governor::unlimited(), threads) })
 }
 
 pub fn context(query: &Arc<Query>, worker: usize) -> Context {

@@ -12,17 +12,10 @@ use super::*;
 use crate::batch::{Chunk, Column, Place};
 use crate::memory::Governor;
 use crate::pipeline::{Consumed, Context, Order, Query, Sink, SinkWorker};
-use crate::scheduler::Cancel;
 use crate::sinks::plain::plain_schema;
 
 fn context(order: &Order) -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads: 2,
-        abreast: usize::MAX,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), 2);
     Context { query: Arc::new(query), order: order.clone(), worker: 0 }
 }
 

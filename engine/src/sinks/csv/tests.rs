@@ -12,16 +12,9 @@ use super::*;
 use crate::batch::{Chunk, Column, Place};
 use crate::memory::Governor;
 use crate::pipeline::{Consumed, Context, Order, Query, Sink};
-use crate::scheduler::Cancel;
 
 fn context(order: Order) -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads: 2,
-        abreast: usize::MAX,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), 2);
     Context { query: Arc::new(query), order, worker: 0 }
 }
 
@@ -148,16 +141,13 @@ fn a_full_window_blocks_those_who_are_ahead_only() {
     let schema = batch(vec![("n", Arc::new(Int64Array::from(vec![0])))]).schema();
     let sink = spec.sink(schema).expect("a sink");
     let order = Order::new();
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::new(crate::memory::GovernorOptions {
+    let query = Query::alone(
+        Governor::new(crate::memory::GovernorOptions {
             limit_bytes: Some(1 << 20),
             ..Default::default()
         }),
-        threads: 2,
-        abreast: usize::MAX,
-        keep_order: true,
-    };
+        2,
+    );
     let cx = Context { query: Arc::new(query), order: order.clone(), worker: 0 };
     let (mut low, mut ahead) = (order.open(0), order.open(0));
     let mut first = sink.worker(&cx).expect("a worker");

@@ -15,16 +15,9 @@ use super::*;
 use crate::batch::{Chunk, Place};
 use crate::memory::Governor;
 use crate::pipeline::{Consumed, Context, Order, Query, Sink};
-use crate::scheduler::Cancel;
 
 fn context() -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads: 2,
-        abreast: usize::MAX,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), 2);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

@@ -21,14 +21,13 @@ use super::*;
 use crate::batch::{Chunk, Column, Place};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Consumed, Context, Order, Query, Sink, Tree};
-use crate::scheduler::Cancel;
 use crate::sinks::commit::Output;
 use crate::sinks::count::{CountSource, RowCount};
 use crate::sinks::groups::GroupFormat;
 
 fn query(limit: Option<usize>, threads: usize) -> Arc<Query> {
     let memory = Governor::new(GovernorOptions { limit_bytes: limit, ..Default::default() });
-    Arc::new(Query { cancel: Cancel::new(), memory, threads, abreast: 1, keep_order: true })
+    Arc::new(Query::alone(memory, threads))
 }
 
 /// The sink of a plan that writes rows of `schema`.

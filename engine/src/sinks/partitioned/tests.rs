@@ -10,16 +10,9 @@ use super::*;
 use crate::batch::{Chunk, Place};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Consumed, Context, Order, Query, SinkWorker};
-use crate::scheduler::Cancel;
 
 fn context(order: &Order, memory: &Governor) -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: memory.clone(),
-        threads: 2,
-        abreast: 1,
-        keep_order: true,
-    };
+    let query = Query::alone(memory.clone(), 2);
     Context { query: Arc::new(query), order: order.clone(), worker: 0 }
 }
 

@@ -13,7 +13,6 @@ use super::*;
 use crate::expr::{CompareOp, Literal};
 use crate::memory::Governor;
 use crate::pipeline::{Context, Order, Pull, Query, Source};
-use crate::scheduler::Cancel;
 
 struct Random(u64);
 
@@ -25,13 +24,7 @@ impl Random {
 }
 
 fn context() -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads: 2,
-        abreast: usize::MAX,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), 2);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

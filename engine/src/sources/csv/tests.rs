@@ -14,7 +14,6 @@ use super::scan::{Cut, Scan};
 use super::*;
 use crate::memory::Governor;
 use crate::pipeline::{Context, Order, Pull, Query, Source};
-use crate::scheduler::Cancel;
 
 /// A small generator, so that a failure names its seed.
 struct Random(u64);
@@ -64,13 +63,7 @@ fn columns(types: &[DataType]) -> Vec<CsvColumn> {
 }
 
 fn context(threads: usize, worker: usize) -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads,
-        abreast: 1,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), threads);
     Context { query: Arc::new(query), order: Order::new(), worker }
 }
 

@@ -21,7 +21,7 @@ use crate::sources::{JsonScan, ParquetScan};
 
 fn query(threads: usize) -> Arc<Query> {
     let (cancel, memory) = (Cancel::new(), Governor::unlimited());
-    Arc::new(Query { cancel, memory, threads, abreast: 1, keep_order: true })
+    Arc::new(Query { cancel, ..Query::alone(memory, threads) })
 }
 
 /// All rows in the order of their morsels.

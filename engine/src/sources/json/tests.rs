@@ -18,7 +18,6 @@ use crate::error::Error;
 use crate::expr::{CompareOp, Literal};
 use crate::memory::Governor;
 use crate::pipeline::{Context, Order, Pull, Query, Source};
-use crate::scheduler::Cancel;
 
 /// A small generator, so that a failure names its seed.
 struct Random(u64);
@@ -35,13 +34,7 @@ impl Random {
 }
 
 fn context(threads: usize, worker: usize) -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads,
-        abreast: 1,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), threads);
     Context { query: Arc::new(query), order: Order::new(), worker }
 }
 

@@ -25,13 +25,7 @@ mod moments;
 mod wide;
 
 fn context() -> Context {
-    let query = Query {
-        cancel: Cancel::new(),
-        memory: Governor::unlimited(),
-        threads: 2,
-        abreast: usize::MAX,
-        keep_order: true,
-    };
+    let query = Query::alone(Governor::unlimited(), 2);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
 }
 

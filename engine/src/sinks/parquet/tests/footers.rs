@@ -74,8 +74,7 @@ fn a_footer_that_has_no_room_anywhere_is_an_error() {
         spill_cap_bytes: Some(64 << 10),
         ..Default::default()
     });
-    let query =
-        Arc::new(Query { cancel: Cancel::new(), memory, threads: 1, abreast: 1, keep_order: true });
+    let query = Arc::new(Query::alone(memory, 1));
     let writer = sink(&spec, &batch.schema(), &query);
     let error = run(&*writer, &query, &morsels(&batch, &[20]), 1).expect_err("has no room");
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");

@@ -81,7 +81,7 @@ fn a_page_has_room_before_it_is_read_and_workers_that_have_none_do_not_begin() {
     let begin = |limit_bytes: usize| {
         let options = GovernorOptions { limit_bytes: Some(limit_bytes), ..Default::default() };
         let (cancel, memory) = (Cancel::new(), Governor::new(options));
-        let query = Arc::new(Query { cancel, memory, threads: 2, abreast: 1, keep_order: true });
+        let query = Arc::new(Query { cancel, ..Query::alone(memory, 2) });
         let cx = Context { query: query.clone(), order: Order::new(), worker: 0 };
         let source = Scan::open(&scan, &mut Build::new(query)).expect("opens");
         let first = source.worker(&cx).map(drop);
