@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use gristmill::{BatchSink, BatchSource, Batches, Error, Result};
 
-use crate::data::{error, register, rows, session, small_session, table, text};
+use super::data::{error, register, rows, session, small_session, table, text};
 
 /// The numbers from 0 on, in partitions of batches.
 struct Numbers {

@@ -8,7 +8,7 @@ use gristmill::{
     Session, WriteOptions, call, col, count_rows, lit, sql_expr,
 };
 
-use crate::data::{register, rows, session, small_session, text};
+use super::data::{register, rows, session, small_session, text};
 
 fn tables(session: &Session, seed: u64) {
     register(session, "t", seed, 3_000, 40);

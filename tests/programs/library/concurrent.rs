@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Int64Type};
 use gristmill::ScalarDef;
 
-use crate::data::{register, rows, small_session, sorted};
+use super::data::{register, rows, small_session, sorted};
 
 #[test]
 fn queries_run_side_by_side_on_one_session() {

@@ -5,7 +5,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use gristmill::Session;
 
-use crate::data;
+use super::data;
 
 /// A few megabytes are enough: no query has all rows of what it makes in memory at a time.
 const MEGABYTES: usize = 12;

@@ -12,7 +12,7 @@ use gristmill::{
     Session,
 };
 
-use crate::data::{error, register, rows, session, small_session, sorted};
+use super::data::{error, register, rows, session, small_session, sorted};
 
 /// The sum of all values, and how many there were: NULL for none.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, AsArray, Int32Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use gristmill::{Arguments, Error, Result, ScalarDef, ScalarFunction, Session};
 
-use crate::data::{error, register, rows, session};
+use super::data::{error, register, rows, session};
 
 fn plus_one(arguments: &[ArrayRef], _: usize) -> Result<ArrayRef> {
     let numbers = arguments[0].as_primitive::<Int64Type>();
