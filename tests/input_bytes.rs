@@ -33,4 +33,20 @@ fn a_statement_set_reads_a_file_once() {
     let apart = read_by(&copies);
     assert!((size..size * 3 / 2).contains(&together), "{together} of {size} bytes");
     assert!(apart >= 3 * size, "{apart} of {size} bytes");
+    // Six outputs read four and two at a time where there is no room for all.
+    let copies: String = (0..6)
+        .map(|n| {
+            let output = place(&format!("count{n}.csv"));
+            format!("copy (select a % 7, count(distinct b + {n}) from '{input}' group by 1) to '{output}'; ")
+        })
+        .collect();
+    let set = format!("execute statement set begin {copies} end");
+    let together = read_by(&set);
+    assert!((size..size * 3 / 2).contains(&together), "{together} of {size} bytes");
+    let config = Config { threads: Some(2), memory_limit: Some(20 << 20), ..Config::default() };
+    let small = Session::new(config).expect("opens");
+    let before = input_bytes();
+    small.run_script(&set).expect("runs");
+    let in_turn = input_bytes() - before;
+    assert!((2 * size..size * 5 / 2).contains(&in_turn), "{in_turn} of {size} bytes");
 }

@@ -61,6 +61,10 @@ impl Spec for Filter {
         Intake::Passes
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.conditions.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
         let [input] = take_inputs(inputs, "filter")?;
         let schema = input.schema.clone();

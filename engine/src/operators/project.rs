@@ -77,6 +77,10 @@ impl Spec for Project {
         Intake::Passes
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.exprs.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, inputs: Vec<Stream>, _: &mut Build) -> Result<Stream> {
         let [input] = take_inputs(inputs, "project")?;
         let schema = self.schema(std::slice::from_ref(&input.schema))?;

@@ -53,6 +53,11 @@ pub trait Spec: Any + Send + Sync + fmt::Debug {
         Intake::Other
     }
 
+    /// Whether it gives the same rows once more when it is built again over inputs that do.
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
     /// Appends its roles to the streams of its inputs.
     ///
     /// # Errors

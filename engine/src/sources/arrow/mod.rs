@@ -139,6 +139,10 @@ impl Spec for ArrowScan {
         to_fields(self)
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.predicates.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let known = self.contents.as_ref().filter(|contents| *contents.file() == self.file);
         let contents = match known {

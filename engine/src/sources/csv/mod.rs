@@ -166,6 +166,10 @@ impl Spec for CsvScan {
         to_fields(self)
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.predicates.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
         let found = ids.iter().map(|&id| build.key_filter(id)).collect();

@@ -160,6 +160,10 @@ impl Spec for FilesScan {
         to_fields(self)
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.predicates.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();
         let scan = Scan::new(self.clone().pruned(&build.query.memory)?, build)?;

@@ -144,6 +144,10 @@ impl Spec for JsonScan {
         to_fields(self)
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.predicates.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let scan = Scan::new(self, &build.query.memory, build.query.threads)?;
         Ok(Stream::new(self.declared().output()?, Arc::new(scan), Vec::new()))

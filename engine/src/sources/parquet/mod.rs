@@ -155,6 +155,10 @@ impl Spec for ParquetScan {
         to_fields(self)
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.predicates.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, _: Vec<Stream>, build: &mut Build) -> Result<Stream> {
         let scan = Scan::open(self, build)?;
         let ids: Vec<KeyFilterId> = self.key_filters.iter().map(|filter| filter.id).collect();

@@ -163,6 +163,10 @@ impl Spec for TableScan {
         }))
     }
 
+    fn is_repeatable(&self) -> bool {
+        !self.predicates.iter().any(Expr::is_volatile)
+    }
+
     fn build(&self, _: Vec<Stream>, _: &mut Build) -> Result<Stream> {
         Ok(Stream::new(self.declared().output()?, Arc::new(Scan::new(self)), Vec::new()))
     }
