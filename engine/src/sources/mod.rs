@@ -14,6 +14,7 @@
 //! * `guard`: foreign code over bytes that may be corrupt.
 //! * `table`: tables that are held in memory.
 //! * `in_memory`: record batches.
+//! * `series`: whole numbers at equal distances.
 
 pub mod arrow;
 mod batches;
@@ -26,6 +27,7 @@ mod guard;
 mod in_memory;
 pub mod json;
 pub mod parquet;
+mod series;
 mod stream;
 mod table;
 mod text;
@@ -33,6 +35,7 @@ mod text;
 pub use batches::{BatchScan, BatchSource, Batches};
 pub use file::{FileRef, InputFile};
 pub use in_memory::InMemory;
+pub use series::Series;
 pub(crate) use stream::{ByteStream, Compression};
 pub use table::{StoredTable, TableScan};
 
@@ -41,7 +44,7 @@ pub use self::csv::CsvScan;
 pub use self::json::JsonScan;
 pub use self::parquet::ParquetScan;
 
-use crate::plan::FromJson;
+use crate::plan::{FromJson, from_fields};
 
 /// Names and readers of all sources.
 pub const SPECS: &[(&str, FromJson)] = &[
@@ -51,5 +54,6 @@ pub const SPECS: &[(&str, FromJson)] = &[
     ("files_scan", files::FilesScan::from_json),
     ("json_scan", json::JsonScan::from_json),
     ("parquet_scan", parquet::ParquetScan::from_json),
+    ("series", |fields, _| from_fields::<Series>(fields)),
     ("table_scan", TableScan::from_json),
 ];

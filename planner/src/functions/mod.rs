@@ -93,7 +93,7 @@ pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
 pub(crate) use positions::positions;
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
-pub(crate) use series::{called, is_random, is_random_call};
+pub(crate) use series::{called, is_random, is_random_call, series_of};
 pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::result_bytes;
 pub(crate) use substring::SubstringPlanner;

@@ -4,16 +4,19 @@
 //!
 //! * Those of lists are never folded: to the borrowed rules they are volatile.
 //! * Those of texts are folded when their result is short.
+//! * The rows of a series of whole numbers between constants are no list at all: the engine counts.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::tree_node::TreeNode;
-use datafusion_common::{Result, exec_err};
+use datafusion_common::{Result, ScalarValue, exec_err};
+use datafusion_expr::logical_plan::{LogicalPlan, Unnest};
 use datafusion_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+use gristmill_engine::sources::Series;
 
 use super::sizes::constant_bytes;
 use super::stamps::{stamps, stamps_type};
@@ -67,6 +70,37 @@ pub(crate) fn called(function: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         }
         None => function.clone(),
     }
+}
+
+/// The numbers that are the only rows of an UNNEST, where they are known: those of a series between
+/// constants that stands by itself.
+pub(crate) fn series_of(unnest: &Unnest) -> Option<Series> {
+    let LogicalPlan::Projection(lists) = unnest.input.as_ref() else { return None };
+    let is_alone =
+        matches!(lists.input.as_ref(), LogicalPlan::EmptyRelation(row) if row.produce_one_row);
+    let is_unnested = matches!(&unnest.list_type_columns[..], [(0, list)] if list.depth == 1);
+    let ([list], [field]) = (&lists.expr[..], &unnest.schema.fields()[..]) else { return None };
+    let Expr::ScalarFunction(call) = list.clone().unalias() else { return None };
+    if !is_alone || !is_unnested || call.func.inner().downcast_ref::<Unfolded>().is_none() {
+        return None;
+    }
+    let with_stop = match call.func.name() {
+        "generate_series" => true,
+        "range" => false,
+        _ => return None,
+    };
+    let number = |expr: &Expr| match expr {
+        Expr::Literal(ScalarValue::Int64(number), _) => *number,
+        _ => None,
+    };
+    let numbers: Vec<i64> = call.args.iter().map(number).collect::<Option<_>>()?;
+    let (first, stop, step) = match numbers[..] {
+        [stop] => (0, stop, 1),
+        [first, stop] => (first, stop, 1),
+        [first, stop, step] => (first, stop, step),
+        _ => return None,
+    };
+    Series::new(field.name(), first, stop, step, with_stop)
 }
 
 /// Whether an expression may have another value each time.

@@ -22,6 +22,7 @@ use gristmill_engine::{Error, Result};
 
 use super::expr::lower_expr;
 use crate::catalog::PlannedTable;
+use crate::functions::series_of;
 use crate::prepare::Prepared;
 use crate::rules::{self, SharedSource, SingleJoin, shared_source};
 use crate::statistics::{Profile, Profiles};
@@ -263,6 +264,9 @@ impl PlanLowering {
     }
 
     fn unnest(&mut self, unnest: &df::Unnest) -> Result<NodeId> {
+        if let Some(series) = series_of(unnest) {
+            return self.plan.add(Arc::new(series), &[]);
+        }
         if !unnest.struct_type_columns.is_empty() {
             return Err(Error::input("UNNEST of a struct is not supported"));
         }

@@ -17,6 +17,7 @@ use gristmill_engine::plan::Estimate;
 use super::number::{is_discrete, number};
 use super::selectivity::selectivity;
 use crate::catalog::{PlannedTable, TableStatistics};
+use crate::functions::series_of;
 use crate::rules::{SingleJoin, shared_source};
 
 /// Distinct values of a text column about which nothing is known: conditions like
@@ -208,6 +209,11 @@ fn of_other(plan: &LogicalPlan, known: &mut Profiles) -> Profile {
         return Profile { how: "join", columns, ..left };
     }
     let columns = plan.schema().fields().len();
+    if let LogicalPlan::Unnest(unnest) = plan
+        && let Some(series) = series_of(unnest)
+    {
+        return Profile::unknown(series.rows as f64, "exact", columns);
+    }
     match plan.inputs().first() {
         Some(input) => Profile::unknown(profile_of(input, known).rows, "input", columns),
         None => Profile::unknown(1_000.0, "unknown", columns),
