@@ -37,7 +37,8 @@
 //!   `pages`: pages and references; `append`, `gather`,
 //!   `matching`, `compare`: the four things done with rows; `nested`: types without a slot form.
 //! * `sort_key`: normalised sort keys; `stored`: from values to what a row holds; `marks`: a bit
-//!   for each row; `lanes`: rows by lane; `taped`: pages on tape.
+//!   for each row; `lanes`: rows by lane; `taped`: pages on tape, `narrow`: what their rows take
+//!   there.
 //! * `packed`: rows without padding and without pages, for sorting and spilling wide rows.
 
 mod append;
@@ -48,6 +49,7 @@ mod lanes;
 mod layout;
 mod marks;
 mod matching;
+mod narrow;
 mod nested;
 pub mod packed;
 mod pages;

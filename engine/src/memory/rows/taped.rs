@@ -1,11 +1,13 @@
 //! Row pages on tape: how they are written, and how they are read back.
 //!
 //! ```text
-//! page = | block of rows | block of the heap, if there is any |
+//! page = | block of rows … | block of the heap, if there is any |
 //! ```
 //!
-//! The number beside the block of rows says how many they are, whether the heap follows, and what
-//! the owner calls the page, where it writes pages of several kinds.
+//! The number beside the first block of rows says how many they are, whether the heap follows, and
+//! what the owner calls the page, where it writes pages of several kinds. Where it saves an eighth
+//! at least, rows are narrowed (see [`super::narrow`]), a block for each piece of them: writing and
+//! reading a byte costs many times what looking at it does.
 //!
 //! Memory: what writing takes is set aside before there is anything to write, so that pages can be
 //! moved out of memory when there is none left. A [`PageWriter`] owns that reservation: it has the
@@ -15,6 +17,7 @@
 
 use std::sync::Arc;
 
+use super::narrow::{Narrow, piece_shape, widen};
 use super::pages::RowPages;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
@@ -24,15 +27,22 @@ use crate::memory::spill::{Tape, TapeReader, TapeWriter};
 const ROWS_BITS: u32 = 20;
 
 const HEAP_BIT: u32 = 1 << ROWS_BITS;
+const NARROW_BIT: u32 = HEAP_BIT << 1;
+const BESIDE_SHIFT: u32 = ROWS_BITS + 2;
 
 /// The greatest name of a page.
-pub const BESIDE_MAX: u16 = (1 << (u32::BITS - ROWS_BITS - 1)) - 2;
+pub const BESIDE_MAX: u16 = (1 << (u32::BITS - BESIDE_SHIFT)) - 2;
+
+/// Bytes of rows that are narrowed together: they stay in the cache from the first look to the
+/// last, and what they have in common is told once.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// What a block of rows says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag {
     rows: usize,
     has_heap: bool,
+    is_narrow: bool,
     beside: Option<u16>,
 }
 
@@ -45,15 +55,17 @@ impl Tag {
             return None;
         }
         let heap = if self.has_heap { HEAP_BIT } else { 0 };
-        Some(last | heap | beside << (ROWS_BITS + 1))
+        let narrow = if self.is_narrow { NARROW_BIT } else { 0 };
+        Some(last | heap | narrow | beside << BESIDE_SHIFT)
     }
 
     fn from_bits(bits: u32) -> Self {
         Tag {
             rows: (bits & (HEAP_BIT - 1)) as usize + 1,
             has_heap: bits & HEAP_BIT != 0,
+            is_narrow: bits & NARROW_BIT != 0,
             // Fewer bits than a name has.
-            beside: (bits >> (ROWS_BITS + 1)).checked_sub(1).map(|beside| beside as u16),
+            beside: (bits >> BESIDE_SHIFT).checked_sub(1).map(|beside| beside as u16),
         }
     }
 }
@@ -76,6 +88,7 @@ pub struct PageWriter {
     tape: TapeWriter,
     buffer_bytes: usize,
     memory: Reservation,
+    narrow: Narrow,
 }
 
 impl PageWriter {
@@ -88,7 +101,7 @@ impl PageWriter {
         memory.grow(buffer_bytes)?;
         let space = memory.governor().spill();
         let tape = TapeWriter::new(space, memory.who().clone(), buffer_bytes);
-        Ok(PageWriter { tape, buffer_bytes, memory })
+        Ok(PageWriter { tape, buffer_bytes, memory, narrow: Narrow::default() })
     }
 
     /// What pages that are written next are charged to.
@@ -111,16 +124,41 @@ impl PageWriter {
         let Some(image) = pages.image(page).filter(|image| image.rows > 0) else {
             return Ok(None);
         };
-        let tag = Tag { rows: image.rows, has_heap: !image.heap.is_empty(), beside };
-        let Some(bits) = tag.to_bits() else {
+        let width = image.fixed.len() / image.rows;
+        let piece_bytes = width * (PIECE_BYTES / width.max(1)).max(1);
+        let is_narrow = self.can_narrow(image.fixed, width, piece_bytes);
+        let tag = Tag { rows: image.rows, has_heap: !image.heap.is_empty(), is_narrow, beside };
+        let Some(mut bits) = tag.to_bits() else {
             return Err(Error::internal(format!("a page that no tape can hold: {tag:?}")));
         };
-        let from = self.tape.append(image.fixed, bits)?;
+        let mut from = None;
+        if is_narrow {
+            for piece in image.fixed.chunks(piece_bytes) {
+                let narrow = &mut self.narrow;
+                narrow.look_at(piece, width);
+                let len = narrow.piece_bytes(piece.len() / width);
+                let position = self.tape.append_made(len, bits, |to| narrow.put(piece, to))?;
+                from.get_or_insert(position);
+                bits = 0;
+            }
+        } else {
+            from = Some(self.tape.append(image.fixed, bits)?);
+        }
         if tag.has_heap {
             self.tape.append(image.heap, 0)?;
         }
         let bytes = image.fixed.len() + image.heap.len();
-        Ok(Some(PageSpan { from, until: self.tape.len(), rows: image.rows, bytes }))
+        Ok(from.map(|from| PageSpan { from, until: self.tape.len(), rows: image.rows, bytes }))
+    }
+
+    /// Whether narrowing rows of this width saves enough, going by the first piece.
+    fn can_narrow(&mut self, rows: &[u8], width: usize, piece_bytes: usize) -> bool {
+        let first = &rows[..piece_bytes.min(rows.len())];
+        if width == 0 || !self.tape.can_buffer(Narrow::bytes_max(piece_bytes / width, width)) {
+            return false;
+        }
+        self.narrow.look_at(first, width);
+        self.narrow.piece_bytes(first.len() / width) <= first.len() / 8 * 7
     }
 
     /// Bytes on the tape so far.
@@ -208,9 +246,22 @@ impl PageReader {
     ) -> Result<Option<TapedPage>> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         let Some(block) = reader.next_block()? else { return Ok(None) };
-        let Tag { rows, has_heap, beside } = Tag::from_bits(block.tag);
-        charge(block.bytes.len())?;
-        let mut bytes = block.bytes.to_vec();
+        let Tag { rows, has_heap, is_narrow, beside } = Tag::from_bits(block.tag);
+        let mut bytes = Vec::new();
+        if is_narrow {
+            let (_, width) = piece_shape(block.bytes).ok_or_else(no_piece)?;
+            let len = rows.checked_mul(width).ok_or_else(no_piece)?;
+            charge(len)?;
+            bytes.reserve_exact(len);
+            widen(block.bytes, &mut bytes).ok_or_else(no_piece)?;
+            while bytes.len() < len {
+                let block = reader.next_block()?.ok_or_else(no_piece)?;
+                widen(block.bytes, &mut bytes).ok_or_else(no_piece)?;
+            }
+        } else {
+            charge(block.bytes.len())?;
+            bytes.extend_from_slice(block.bytes);
+        }
         if has_heap {
             let heap = reader.next_block()?;
             let heap = heap.ok_or_else(|| Error::internal("a page on a tape without its heap"))?;
@@ -228,6 +279,10 @@ impl PageReader {
     }
 }
 
+fn no_piece() -> Error {
+    Error::internal("a page on a tape with rows that are not narrowed rows")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,14 +292,14 @@ mod tests {
     #[test]
     fn tags_survive_as_numbers() {
         for rows in [1, 2, PAGE_BYTES_MAX / 8] {
-            for has_heap in [false, true] {
+            for (has_heap, is_narrow) in [(false, false), (true, false), (false, true)] {
                 for beside in [None, Some(0), Some(1), Some(BESIDE_MAX)] {
-                    let tag = Tag { rows, has_heap, beside };
+                    let tag = Tag { rows, has_heap, is_narrow, beside };
                     assert_eq!(tag.to_bits().map(Tag::from_bits), Some(tag));
                 }
             }
         }
-        let tag = Tag { rows: 1, has_heap: false, beside: None };
+        let tag = Tag { rows: 1, has_heap: false, is_narrow: true, beside: None };
         assert_eq!(Tag { rows: 0, ..tag }.to_bits(), None);
         assert_eq!(Tag { rows: PAGE_BYTES_MAX / 8 + 1, ..tag }.to_bits(), None);
         assert_eq!(Tag { beside: Some(BESIDE_MAX + 1), ..tag }.to_bits(), None);

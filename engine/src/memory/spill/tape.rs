@@ -102,6 +102,44 @@ impl TapeWriter {
         Ok(position)
     }
 
+    /// Whether the buffer has room for a block of so many bytes, once it is empty.
+    pub fn can_buffer(&self, bytes: usize) -> bool {
+        bytes + HEADER_BYTES + BLOCK_ALIGN <= self.buffer_max
+    }
+
+    /// Appends a block as [`TapeWriter::append`] does, whose `len` bytes `make` appends to the
+    /// buffer, which can have them.
+    ///
+    /// # Errors
+    /// As there; `Internal` when they are others.
+    pub fn append_made(
+        &mut self,
+        len: usize,
+        tag: u32,
+        make: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u64> {
+        if !self.can_buffer(len) {
+            return Err(Error::internal("a block that is made for a buffer of less"));
+        }
+        // It is shorter than the buffer.
+        let total = block_bytes(len as u32);
+        let position = self.make_room(total as u64)?;
+        if self.buffer.len() + total > self.buffer_max {
+            self.flush()?;
+        }
+        let begin = self.buffer.len();
+        self.buffer.extend_from_slice(&[0; HEADER_BYTES]);
+        make(&mut self.buffer);
+        let bytes = &self.buffer[begin + HEADER_BYTES..];
+        if bytes.len() != len {
+            return Err(Error::internal(format!("a block of {len} bytes has {}", bytes.len())));
+        }
+        let header = header(len as u32, tag, self.tape.sum(bytes, tag, position));
+        self.buffer[begin..][..HEADER_BYTES].copy_from_slice(&header);
+        self.buffer.resize(begin + total, 0);
+        Ok(position)
+    }
+
     /// The finished tape.
     ///
     /// # Errors

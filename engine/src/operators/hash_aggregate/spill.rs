@@ -29,7 +29,7 @@ use crate::batch::{Picked, to_physical};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{
-    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
+    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, Fixed, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
 };
 use crate::memory::spill::Tape;
 use crate::pipeline::Context;
@@ -299,6 +299,10 @@ impl Spill {
         let memory = self.tape.memory();
         let stores = groups.copy_stores(rows, &members, memory)?;
         let customs = groups.copy_customs(&self.customs, rows, &members, memory)?;
+        for &row in &members {
+            // They are numbered anew when they are read, and take room otherwise.
+            0u32.put(&mut rows.row_mut(row)[groups.plan.number.offset..]);
+        }
         let Some(mut span) = self.tape.append(rows, page, None)? else { return Ok(()) };
         for (number, pages) in (0..).zip(stores.into_iter().chain(customs)) {
             for page in 0..pages.pages() {
@@ -423,6 +427,9 @@ impl Groups<'_> {
         members: &[RowRef],
         memory: &mut Reservation,
     ) -> Result<Vec<RowPages>> {
+        if customs.is_empty() {
+            return Ok(Vec::new());
+        }
         let numbers: Vec<u32> = members.iter().map(|&row| number(self.plan, rows, row)).collect();
         let copies = customs.iter().enumerate().map(|(custom, states)| {
             let mut copy = RowPages::new(states.layout.clone(), DEFAULT_PAGE_BYTES).strict();
