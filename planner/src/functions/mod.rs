@@ -96,7 +96,7 @@ pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_sec
 use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call};
 pub(crate) use several::{SEVERAL, divided, times};
-pub(crate) use sizes::result_bytes;
+pub(crate) use sizes::{result_bytes, writes_constants};
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
 pub(crate) use to_whole::{is_whole, to_whole, whole_type};
