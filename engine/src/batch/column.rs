@@ -12,7 +12,8 @@
 //! 1. The array's type is one that [`super::is_physical`] allows for the logical type.
 //! 2. Every index is below the base's length or [`NULL_INDEX`], the latter only when
 //!    `Indices::has_nulls`.
-//! 3. Two columns with the same domain have the same base values at the same positions.
+//! 3. Nothing stands under the NULLs of nested values (see [`super::settled`]).
+//! 4. Two columns with the same domain have the same base values at the same positions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ use arrow::datatypes::DataType;
 use super::gather::gather;
 use super::physical::{is_physical, physical_type};
 use super::selection::Selection;
+use super::settled::is_settled;
 use crate::error::{Error, Result};
 
 /// The index that stands for NULL.
@@ -162,6 +164,7 @@ impl<'a> Composer<'a> {
 impl Column {
     /// A flat column; `array` must be a physical array for `logical` (see [`super::to_physical`]).
     pub fn flat(logical: DataType, array: ArrayRef) -> Self {
+        debug_assert!(is_settled(&array), "values under the NULLs of {logical}");
         Self::of(logical, Form::Flat(array))
     }
 

@@ -10,6 +10,7 @@
 //! * `column`: flat, constant and indexed columns; composing indices.
 //! * `selection`: live rows.
 //! * `physical`: which Arrow type holds a logical type.
+//! * `settled`: nested values without anything under their NULLs.
 //! * `ordinals`: key columns as 64-bit integers; `key_filter`: what a join tells scans about its
 //!   keys.
 //! * `picked`, `typed`: reading some rows of a column whatever its form, by Rust type.
@@ -25,6 +26,7 @@ pub mod ordinals;
 mod physical;
 mod picked;
 mod selection;
+mod settled;
 mod typed;
 
 pub use chunk::{Chunk, Place};
@@ -36,9 +38,10 @@ pub use key_filter::{
     NarrowScratch,
 };
 pub use ordinals::{Ordinals, has_ordinals, widest};
-pub use physical::{is_physical, logical_type, physical_type, to_logical, to_physical};
+pub use physical::{held_as, is_physical, logical_type, physical_type, to_logical, to_physical};
 pub use picked::{Picked, all_rows, pick};
 pub use selection::Selection;
+pub use settled::settled;
 pub use typed::{
     Half, NESTED_ORDER, Typed, float_key, has_float, nested_converter, nested_keys, nested_order,
     with_float_keys,

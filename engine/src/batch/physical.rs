@@ -11,6 +11,7 @@ use arrow::array::ArrayRef;
 use arrow::compute::kernels::cast::{CastOptions, cast_with_options};
 use arrow::datatypes::{DECIMAL64_MAX_PRECISION, DataType};
 
+use super::settled::settled;
 use crate::error::Result;
 
 /// The type SQL knows, for a type that a file names: strings and binaries are views, dictionaries
@@ -56,13 +57,19 @@ pub fn is_physical(physical: &DataType, logical: &DataType) -> bool {
     }
 }
 
-/// Turns an array of any logical type into its canonical physical form.
+/// Turns an array of any logical type into its canonical physical form, with nothing under the
+/// NULLs of nested values.
 pub fn to_physical(array: &ArrayRef) -> Result<ArrayRef> {
-    let target = physical_type(array.data_type());
+    held_as(array, array.data_type())
+}
+
+/// The array as columns of a logical type hold it, which may not be its own.
+pub fn held_as(array: &ArrayRef, logical: &DataType) -> Result<ArrayRef> {
+    let target = physical_type(logical);
     if *array.data_type() == target {
-        return Ok(array.clone());
+        return settled(array);
     }
-    Ok(cast_with_options(array, &target, &STRICT)?)
+    settled(&cast_with_options(array, &target, &STRICT)?)
 }
 
 /// Turns a physical array into the declared type, for results, files and user functions.

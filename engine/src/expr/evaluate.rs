@@ -324,7 +324,9 @@ fn call(
     let once = !function.is_volatile() && args.iter().all(is_constant);
     let rows = if once { 1 } else { view.live() };
     if !once {
-        for column in args.iter().filter(|column| is_nested(column.logical())) {
+        let is_written = |column: &&Column| !is_constant(column) || function.writes_constants();
+        let lists = args.iter().filter(|column| is_nested(column.logical()));
+        for column in lists.filter(is_written) {
             let bytes = written_bytes(column, view.selection(), view.rows());
             view.room().take(bytes, rows, function.name())?;
         }

@@ -41,6 +41,12 @@ pub trait ScalarFunction: Send + Sync {
         true
     }
 
+    /// Whether it writes constants out, once for each row: lists take that much room then while it
+    /// runs.
+    fn writes_constants(&self) -> bool {
+        true
+    }
+
     /// Bytes that the results for these arguments take, where their type does not say it (texts,
     /// binaries, lists): what the rows are given room for before the function is called, so it
     /// should not be less than they take; what they took beyond it is noticed when they are made.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{concat, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion_common::Result;
 use datafusion_expr::ColumnarValue;
@@ -74,12 +74,25 @@ pub(super) fn identical_intervals(arguments: Vec<ColumnarValue>) -> Result<Vec<C
     arrays.into_iter().map(|array| results(array, is_constant)).collect()
 }
 
+/// How many elements of a list a search takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Taken {
+    One,
+    /// As many as the last argument says.
+    Said,
+    All,
+}
+
 /// The arguments of a search for the second of them in the list that is the first, in which the
-/// elements that are equal to what is sought are it. All others stay what they are.
+/// first elements that are equal to what is sought are it, as many as the search takes. All others
+/// stay what they are.
 ///
 /// # Errors
 /// Those of Arrow.
-pub(super) fn sought_intervals(mut arguments: Vec<ColumnarValue>) -> Result<Vec<ColumnarValue>> {
+pub(super) fn sought_intervals(
+    mut arguments: Vec<ColumnarValue>,
+    taken: Taken,
+) -> Result<Vec<ColumnarValue>> {
     let is_constant = is_constant(&arguments);
     let arrays = ColumnarValue::values_to_arrays(&arguments)?;
     let [lists, sought, ..] = &arrays[..] else { return Ok(arguments) };
@@ -87,16 +100,21 @@ pub(super) fn sought_intervals(mut arguments: Vec<ColumnarValue>) -> Result<Vec<
     if list.value_type() != *sought.data_type() {
         return Ok(arguments);
     }
+    let said = arrays.last().and_then(|array| array.as_primitive_opt::<Int64Type>());
+    let most = |row: usize| match (taken, said) {
+        (Taken::One, _) => 1,
+        (Taken::Said, Some(said)) if said.is_valid(row) => said.value(row).max(0) as usize,
+        (Taken::Said, Some(_)) => 0,
+        (Taken::Said, None) | (Taken::All, _) => usize::MAX,
+    };
     let all = concat(&[list.values().as_ref(), sought.as_ref()])?;
     let keys = keys(&all)?;
     let mut places: Vec<u32> = (0..list.values().len() as u32).collect();
     for (row, ends) in list.offsets().windows(2).enumerate() {
         let own = list.values().len() + row;
-        for place in &mut places[ends[0] as usize..ends[1] as usize] {
-            if keys.row(*place as usize) == keys.row(own) {
-                *place = own as u32;
-            }
-        }
+        let elements = places[ends[0] as usize..ends[1] as usize].iter_mut();
+        let equal = elements.filter(|place| keys.row(**place as usize) == keys.row(own));
+        equal.take(most(row)).for_each(|place| *place = own as u32);
     }
     let DataType::List(field) = list.data_type() else { return Ok(arguments) };
     let elements = take(&all, &UInt32Array::from(places), None)?;
@@ -107,7 +125,10 @@ pub(super) fn sought_intervals(mut arguments: Vec<ColumnarValue>) -> Result<Vec<
 }
 
 /// What is the same for values that are equal.
-fn keys(values: &ArrayRef) -> Result<Rows> {
+///
+/// # Errors
+/// Those of Arrow.
+pub(super) fn keys(values: &ArrayRef) -> Result<Rows> {
     let keys = with_float_keys(&measured(values)?).map_err(to_front_end)?;
     let converter = RowConverter::new(vec![SortField::new(keys.data_type().clone())])?;
     Ok(converter.convert_columns(&[keys])?)
@@ -115,7 +136,7 @@ fn keys(values: &ArrayRef) -> Result<Rows> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::IntervalMonthDayNanoArray;
+    use arrow::array::{Int64Array, IntervalMonthDayNanoArray};
     use arrow::datatypes::{Field, IntervalMonthDayNano, IntervalUnit};
 
     use super::*;
@@ -167,7 +188,8 @@ mod tests {
         ]);
         let sought = values(&[Some(HOURS_3), Some(HOURS_24), Some(DAY), None]);
         let put = values(&[Some(DAY), Some(DAY), Some(HOURS_24), Some(HOURS_24)]);
-        let made = called(sought_intervals, &[&list, &sought, &put]);
+        let all = |arguments| sought_intervals(arguments, Taken::All);
+        let made = called(all, &[&list, &sought, &put]);
         let wanted = lists(&[
             &[DAY, HOURS_24, HOURS_3],
             &[HOURS_24, HOURS_3],
@@ -175,7 +197,26 @@ mod tests {
             &[DAY, HOURS_24],
         ]);
         assert_eq!(made, [wanted, sought.clone(), put]);
-        let part = called(sought_intervals, &[&list.slice(1, 2), &sought.slice(1, 2)]);
+        let part = called(all, &[&list.slice(1, 2), &sought.slice(1, 2)]);
         assert_eq!(&part[0], &lists(&[&[HOURS_24, HOURS_3], &[DAY, HOURS_3, DAY]]));
+    }
+
+    #[test]
+    fn elements_beyond_those_that_are_taken_stay_what_they_are() {
+        let list = lists(&[&[DAY, HOURS_3, DAY, DAY], &[HOURS_24, DAY, DAY], &[DAY], &[DAY]]);
+        let sought = values(&[Some(HOURS_24); 4]);
+        let said: ArrayRef = Arc::new(Int64Array::from(vec![Some(2), Some(2), Some(-1), None]));
+        let said = called(|args| sought_intervals(args, Taken::Said), &[&list, &sought, &said]);
+        let wanted = lists(&[
+            &[HOURS_24, HOURS_3, HOURS_24, DAY],
+            &[HOURS_24, HOURS_24, DAY],
+            &[DAY],
+            &[DAY],
+        ]);
+        assert_eq!(&said[0], &wanted);
+        let one = called(|args| sought_intervals(args, Taken::One), &[&list, &sought]);
+        let wanted = [&[HOURS_24, HOURS_3, DAY, DAY][..], &[HOURS_24, DAY, DAY]];
+        let wanted = lists(&[wanted[0], wanted[1], &[HOURS_24], &[HOURS_24]]);
+        assert_eq!(&one[0], &wanted);
     }
 }

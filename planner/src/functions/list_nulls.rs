@@ -19,7 +19,7 @@ use datafusion_expr::{
 use gristmill_engine::batch::with_float_keys;
 
 use super::each::{each, is_constant, results};
-use super::identical_intervals::{identical_intervals, sought_intervals};
+use super::identical_intervals::{Taken, identical_intervals, sought_intervals};
 use super::interval_order::has_interval;
 use super::user::to_front_end;
 
@@ -39,7 +39,7 @@ struct ListNulls {
 enum Identical {
     Nothing,
     /// Intervals in the first argument and the second one, when they are equally long.
-    Sought,
+    Sought(Taken),
     /// All intervals of one length, and numbers.
     All,
 }
@@ -58,8 +58,9 @@ pub(super) fn of_sets(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "array_except" | "array_union" => (&[], &[], Identical::All),
         // The borrowed ones find nothing in a list that is NULL.
         "array_has_all" | "array_has_any" => (&[0, 1], &[1], Identical::All),
-        "array_remove" | "array_remove_n" | "array_remove_all" | "array_replace"
-        | "array_replace_n" | "array_replace_all" => (&[], &[], Identical::Sought),
+        "array_remove" | "array_replace" => (&[], &[], Identical::Sought(Taken::One)),
+        "array_remove_n" | "array_replace_n" => (&[], &[], Identical::Sought(Taken::Said)),
+        "array_remove_all" | "array_replace_all" => (&[], &[], Identical::Sought(Taken::All)),
         _ => return inner,
     };
     Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets, identical }))
@@ -102,14 +103,14 @@ impl ScalarUDFImpl for ListNulls {
         }
         let has_interval = call.args.iter().any(|list| has_interval(&list.data_type()));
         match (self.identical, has_interval) {
-            (Identical::Sought, true) => call.args = sought_intervals(call.args)?,
+            (Identical::Sought(taken), true) => call.args = sought_intervals(call.args, taken)?,
             (Identical::All, true) => call.args = identical_intervals(call.args)?,
             (Identical::All, false) => {
                 for list in &mut call.args {
                     *list = each(list, |list| with_float_keys(list).map_err(to_front_end))?;
                 }
             }
-            (Identical::Sought, false) | (Identical::Nothing, _) => {}
+            (Identical::Sought(_), false) | (Identical::Nothing, _) => {}
         }
         // Not by the shell around the functions, which asks for lists whose elements are called as
         // was said; that is seen to when a call comes back.

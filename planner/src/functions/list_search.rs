@@ -20,6 +20,7 @@ use datafusion_expr::{
 };
 
 use super::each::{is_constant, results};
+use super::interval_order::has_interval;
 use super::is_random;
 use super::search::{Search, element_of, searched};
 
@@ -129,7 +130,8 @@ impl ScalarUDFImpl for ListSearch {
 }
 
 fn in_constants(list: &ScalarValue, value: &Expr) -> Result<Option<Expr>> {
-    if list.is_null() {
+    // Intervals are found by their lengths, which comparisons that are made now do not see.
+    if list.is_null() || has_interval(&list.data_type()) {
         return Ok(None);
     }
     let elements = ScalarValue::convert_array_to_scalar_vec(&list.to_array()?)?;
@@ -143,6 +145,9 @@ fn in_brackets(elements: &[Expr], value: &Expr, info: &SimplifyContext) -> Resul
     let is_at_hand = matches!(value, Expr::Column(_) | Expr::Literal(..));
     let is_null = matches!(value, Expr::Literal(value, _) if value.is_null());
     let wanted = info.get_data_type(value)?;
+    if has_interval(&wanted) {
+        return Ok(None);
+    }
     for element in elements {
         if is_random(element) || info.get_data_type(element)? != wanted {
             return Ok(None);

@@ -1,4 +1,5 @@
 //! Lists as texts, with NULL for elements that are NULL: the borrowed folder writes nothing there.
+//! Differences of timestamps as texts, which it writes in another form than columns are written.
 
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use datafusion_expr::{
 
 use super::each::each;
 
-/// The cast of a list to a type of texts.
+/// The cast of a list, or of a difference of timestamps, to a type of texts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListText {
     target: DataType,
     signature: Signature,
 }
 
-/// The text of a list, of this type.
+/// The text of a list or a difference of timestamps, of this type.
 pub(crate) fn list_text(list: Expr, target: DataType) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
     let function = ScalarUDF::from(ListText { target, signature });
@@ -46,7 +47,7 @@ impl ScalarUDFImpl for ListText {
         let text = |list: &ArrayRef| cast_with_options(list, &self.target, &options);
         match call.args.first() {
             Some(lists) => each(lists, |lists| Ok(text(lists)?)),
-            None => exec_err!("the text of no list"),
+            None => exec_err!("the text of no value"),
         }
     }
 }

@@ -17,7 +17,7 @@
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
-//! * `lambdas`: functions of lists that take a lambda.
+//! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
 //!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
@@ -48,6 +48,7 @@ mod list_search;
 mod list_sort;
 mod list_sum;
 mod list_text;
+mod maps;
 mod named_cast;
 mod now;
 mod null_if;
@@ -95,7 +96,7 @@ pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_sec
 use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call, series_of};
 pub(crate) use several::{SEVERAL, divided, times};
-pub(crate) use sizes::result_bytes;
+pub(crate) use sizes::{result_bytes, writes_constants};
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
 pub(crate) use to_whole::{is_whole, to_whole, whole_type};
@@ -141,6 +142,8 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "substr" => substring::substring(borrowed),
         "array_sum" => list_sum::list_sum(borrowed),
         "array_element" => list_element::list_element(borrowed),
+        "map" => maps::map_of(borrowed),
+        "map_extract" => maps::map_element(borrowed),
         _ => list_search::list_search(&borrowed)
             .or_else(|| counts::counts(&borrowed))
             .unwrap_or_else(|| unfolded(list_nulls::of_sets(borrowed))),

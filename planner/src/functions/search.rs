@@ -99,7 +99,7 @@ pub(super) fn element_of(list: &DataType) -> Option<&DataType> {
 }
 
 /// What an element and a value are compared as. A decimal meets a double as a double.
-fn common(element: &DataType, value: &DataType) -> Option<DataType> {
+pub(super) fn common(element: &DataType, value: &DataType) -> Option<DataType> {
     let types = [element, value];
     if types.iter().any(|t| t.is_floating()) && types.iter().any(|t| t.is_decimal()) {
         return Some(DataType::Float64);

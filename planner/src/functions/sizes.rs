@@ -39,6 +39,15 @@ const JOINING: [&str; 14] = [
     "translate",
 ];
 
+/// Functions that read a constant list where it is.
+const READING: [&str; 5] =
+    ["array_element", "array_has", "array_position", "array_positions", "equals_any"];
+
+/// Whether the function of this name writes constants out, once for each row.
+pub(crate) fn writes_constants(name: &str) -> bool {
+    !READING.contains(&name)
+}
+
 /// Bytes that the function of this name makes of `rows` rows; `None` when that is about what its
 /// arguments take.
 pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option<usize> {

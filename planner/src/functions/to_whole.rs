@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, Float64Array, ListArray, StringViewArray, StructArray,
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray,
+    ListArray, StringViewArray, StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -50,9 +51,12 @@ pub(crate) fn whole_type(from: &DataType, target: &DataType) -> Option<DataType>
             decimal if decimal.is_decimal() => without_scale(decimal),
             from => (from.is_floating() || from.is_string()).then(|| from.clone()),
         },
-        (DataType::List(from), target) => {
-            let target = element_of(target)?;
-            Some(DataType::List(member(from, target)?))
+        (DataType::List(from), target) => Some(DataType::List(member(from, element_of(target)?)?)),
+        (DataType::LargeList(from), target) => {
+            Some(DataType::LargeList(member(from, element_of(target)?)?))
+        }
+        (DataType::FixedSizeList(from, size), target) => {
+            Some(DataType::FixedSizeList(member(from, element_of(target)?)?, *size))
         }
         (DataType::Struct(from), DataType::Struct(target)) => {
             let pairs =
@@ -141,12 +145,25 @@ impl ScalarUDFImpl for ToWhole {
 fn rounded(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let Some(whole) = whole_type(values.data_type(), target) else { return Ok(values.clone()) };
     let nulls = values.nulls().cloned();
+    let elements = |elements: &ArrayRef| {
+        let element = element_of(target).map_or(target, |element| element.data_type());
+        rounded(elements, element)
+    };
     Ok(match (values.data_type(), &whole) {
         (DataType::List(_), DataType::List(field)) => {
             let lists = values.as_list::<i32>();
-            let element = element_of(target).map_or(target, |element| element.data_type());
-            let elements = rounded(lists.values(), element)?;
-            Arc::new(ListArray::try_new(field.clone(), lists.offsets().clone(), elements, nulls)?)
+            let (offsets, elements) = (lists.offsets().clone(), elements(lists.values())?);
+            Arc::new(ListArray::try_new(field.clone(), offsets, elements, nulls)?)
+        }
+        (DataType::LargeList(_), DataType::LargeList(field)) => {
+            let lists = values.as_list::<i64>();
+            let (offsets, elements) = (lists.offsets().clone(), elements(lists.values())?);
+            Arc::new(LargeListArray::try_new(field.clone(), offsets, elements, nulls)?)
+        }
+        (DataType::FixedSizeList(..), DataType::FixedSizeList(field, size)) => {
+            let elements = elements(values.as_fixed_size_list().values())?;
+            let (field, rows) = (field.clone(), values.len());
+            Arc::new(FixedSizeListArray::try_new_with_length(field, *size, elements, nulls, rows)?)
         }
         (DataType::Struct(from), DataType::Struct(fields)) => {
             let DataType::Struct(target) = target else { return Ok(values.clone()) };

@@ -2,8 +2,9 @@
 //! of all lists of a chunk, with what it reads of the rows around repeated for each of them.
 //!
 //! Memory: a body is evaluated over a slice of elements at a time, so that what it reads beside its
-//! results is bounded; constants are not repeated before. What it makes takes room before more is
-//! made, of one row as of several: where several rows make more than is good, the call ends with
+//! results is bounded; constants are not repeated before, and what is read of a row with a long
+//! list is a constant in slices of that row alone. What it makes takes room before more is made, of
+//! one row as of several: where several rows make more than is good, the call ends with
 //! `OutOfMemory` and is tried again with fewer, and a row that has no room is refused as soon as it
 //! has none. Calls in a body take their room out of the same budget.
 
@@ -32,7 +33,7 @@ use crate::functions::{OfElements, lambda_arguments, with_arguments};
 
 /// The most elements that a body is evaluated over at once.
 const SLICE_ELEMENTS: usize = 4096;
-/// The most bytes of lists that a body reads besides, written for each of its elements.
+/// The most bytes of lists that a body reads besides, written for each element of several rows.
 const SLICE_BYTES: usize = 256 << 10;
 /// Bytes that an element of a slice takes: itself, its row and its place, and about as much that
 /// the body makes and reads.
@@ -108,6 +109,10 @@ impl ScalarFunction for ListLambda {
 
     fn is_volatile(&self) -> bool {
         self.body.is_volatile()
+    }
+
+    fn writes_constants(&self) -> bool {
+        false
     }
 
     /// The lists that are made, and what stands beside a slice of them.
@@ -204,13 +209,15 @@ impl Body<'_> {
         let at = UInt32Array::from(std::mem::take(&mut slice.at));
         let values = take(lists.lists.values(), &at, None)?;
         let rows = UInt32Array::from(slice.rows.clone());
+        let constant = |one: &ArrayRef| -> Result<Values> {
+            Ok(Values::constant(one.data_type().clone(), to_physical(one)?))
+        };
         let mut columns = Vec::with_capacity(captured.len() + 2);
         for argument in captured {
-            columns.push(match argument {
-                Argument::Array(array) => column(take(array, &rows, None)?)?,
-                Argument::Constant(one) => {
-                    Values::constant(one.data_type().clone(), to_physical(one)?)
-                }
+            columns.push(match (argument, slice.only_row()) {
+                (Argument::Array(array), Some(row)) => constant(&array.slice(row, 1))?,
+                (Argument::Array(array), None) => column(take(array, &rows, None)?)?,
+                (Argument::Constant(one), _) => constant(one)?,
             });
         }
         columns.push(column(values.clone())?);
@@ -310,8 +317,8 @@ impl Lists {
     }
 
     /// The elements from a place on that are worked on at once; `None` behind the last. The place
-    /// becomes that of the next one. Lists that are captured are written once for each element, so
-    /// that there are fewer where those are long.
+    /// becomes that of the next one. Lists that are captured are written once for each element of
+    /// several rows, so that there are fewer rows where those are long.
     fn slice(&self, next: &mut Place, captured: &[Argument]) -> Option<Slice> {
         let is_long = |arg: &&Argument| match arg {
             Argument::Array(array) => array.data_type().is_nested(),
@@ -333,18 +340,22 @@ impl Lists {
             while next.element < ends.len() {
                 let room = SLICE_ELEMENTS - slice.rows.len();
                 let bytes_left = SLICE_BYTES.saturating_sub(bytes);
-                // One that is longer is worked on alone.
-                let within = bytes_left.div_ceil(row_bytes.max(1));
-                let count = room.min(within).min(ends.len() - next.element);
-                if count == 0 {
+                let left = ends.len() - next.element;
+                let is_within = row_bytes.saturating_mul(left) <= bytes_left;
+                // A row with more is worked on alone, where nothing is written.
+                if room == 0 || !(is_within || slice.rows.is_empty()) {
                     return Some(slice);
                 }
+                let count = room.min(left);
                 let first = ends.start + next.element;
                 slice.at.extend(first as u32..(first + count) as u32);
                 slice.rows.extend(repeat_n(next.row as u32, count));
                 slice.places.extend(next.element as i64 + 1..=(next.element + count) as i64);
                 next.element += count;
                 bytes = bytes.saturating_add(row_bytes.saturating_mul(count));
+                if !is_within {
+                    return Some(slice);
+                }
             }
             *next = Place { row: next.row + 1, element: 0 };
         }
@@ -353,6 +364,14 @@ impl Lists {
 }
 
 impl Slice {
+    /// The row, when all elements are of one.
+    fn only_row(&self) -> Option<usize> {
+        match (self.rows.first(), self.rows.last()) {
+            (Some(first), Some(last)) if first == last => Some(*first as usize),
+            _ => None,
+        }
+    }
+
     /// The elements for which a condition is true; how many of each row is added.
     fn filtered(
         &self,
@@ -400,9 +419,16 @@ mod tests {
     fn bodies_are_evaluated_over_slices_that_are_bounded() {
         let constant = [Argument::Constant(list(3000))];
         assert_eq!(slices(&constant, 3), [SLICE_ELEMENTS, SLICE_ELEMENTS, 808]);
-        // Each of the lists that are read besides takes 80 kB.
-        let long = [Argument::Array(list(6)), Argument::Array(list(10_000))];
-        assert_eq!(slices(&long, 1), [4, 2]);
+        // The long list that is read besides takes 80 kB, and is not written where it is alone.
+        let two = |first: i64, second: i64| {
+            let rows = [first, second].map(|elements| Some((0..elements).map(Some)));
+            Argument::Array(Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(rows)))
+        };
+        let long = |first, second| slices(&[two(first, second), two(10_000, 10)], 2);
+        assert_eq!(long(6, 5), [6, 5]);
+        assert_eq!(long(3, 2), [5]);
+        assert_eq!(long(5000, 2), [SLICE_ELEMENTS, 904, 2]);
+        assert_eq!(slices(&[two(3, 6), two(10, 10_000)], 2), [3, 6]);
         let once = [Argument::Array(list(6)), Argument::Constant(list(10_000))];
         assert_eq!(slices(&once, 1), [6]);
         assert!(slices(&[Argument::Array(list(0))], 1).is_empty());

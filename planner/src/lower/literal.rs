@@ -18,6 +18,8 @@ use gristmill_engine::{Error, Result};
 pub(crate) fn call_of_constant(scalar: &ScalarValue) -> Result<Option<Expr>> {
     Ok(match scalar {
         ScalarValue::List(list) if list.is_valid(0) => Some(list_of(&list.value(0))?),
+        ScalarValue::LargeList(list) if list.is_valid(0) => Some(list_of(&list.value(0))?),
+        ScalarValue::FixedSizeList(list) if list.is_valid(0) => Some(list_of(&list.value(0))?),
         ScalarValue::Struct(parts) if parts.is_valid(0) => Some(structure(parts)?),
         ScalarValue::Map(map) if map.is_valid(0) => {
             let entries = map.value(0);

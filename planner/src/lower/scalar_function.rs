@@ -12,7 +12,7 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
 use gristmill_engine::expr::{Argument, ScalarFunction, bytes_taken};
 use gristmill_engine::{Error, Result};
 
-use crate::functions::result_bytes;
+use crate::functions::{result_bytes, writes_constants};
 use crate::sql::with_types_spelled_out;
 
 /// A scalar function of the front end, called with the types it declared.
@@ -35,6 +35,10 @@ impl ScalarFunction for UdfFunction {
 
     fn is_volatile(&self) -> bool {
         self.udf.signature().volatility == Volatility::Volatile
+    }
+
+    fn writes_constants(&self) -> bool {
+        writes_constants(self.name())
     }
 
     fn result_bytes(&self, args: &[Argument], rows: usize) -> usize {

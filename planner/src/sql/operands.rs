@@ -14,7 +14,8 @@
 //!
 //! **Whole numbers stay whole** in arithmetic, and what is cast to them is rounded (see `whole`).
 //!
-//! **A list that becomes a text** shows its NULLs.
+//! **A list that becomes a text** shows its NULLs, and a difference of timestamps is written as it
+//! is printed.
 //!
 //! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
 //! are kept.
@@ -22,6 +23,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::utils::list_ndims;
 use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::expr::{Between, InSubquery, SetComparison};
@@ -228,7 +230,7 @@ pub(super) fn change_column(
     Ok(())
 }
 
-/// Writes a list that is cast to a text. Says whether it is one.
+/// Writes a list or a difference of timestamps that is cast to a text. Says whether it is one.
 fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
     // No list is without a text: TRY_CAST means the same.
     let (list, field) = match expr {
@@ -237,12 +239,26 @@ fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
         _ => return false,
     };
     let target = field.data_type().clone();
-    let is_list = list.get_type(schema).is_ok_and(|data_type| list_ndims(&data_type) > 0);
+    let is_written = |t: DataType| list_ndims(&t) > 0 || matches!(t, DataType::Duration(_));
+    let is_list = list.get_type(schema).is_ok_and(is_written);
     if is_list && target.is_string() {
         *expr = list_text(std::mem::take(list.as_mut()), target);
         return true;
     }
     false
+}
+
+/// An expression whose operands the borrowed coercion has brought to types of its own choice: what
+/// it casts is rounded and written as what a query casts.
+///
+/// # Errors
+/// None of its own.
+pub(super) fn as_cast(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let done = expr.map_children(|mut operand| {
+        let is_changed = round_cast(&mut operand, schema) || write_list(&mut operand, schema);
+        Ok(Transformed::new_transformed(operand, is_changed))
+    });
+    Ok(done?.data)
 }
 
 /// What operands of these types are cast to, those that need it.

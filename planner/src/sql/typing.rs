@@ -27,9 +27,9 @@ use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use super::frames::by_peers;
 use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
-use super::operands::{meet_keys, unite, widened};
+use super::operands::{as_cast, meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
-use super::whole::{round_cast, round_operands};
+use super::whole::round_cast;
 use crate::functions::{is_random, list_order, with_types};
 use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
@@ -176,11 +176,11 @@ impl Typing {
             Expr::WindowFunction(_) => {
                 let window = window_by_length(widened(expr, schema), schema);
                 let typed = rewriter.f_up(by_peers(window, schema)?)?;
-                typed.map_data(|expr| round_operands(expr, schema))
+                typed.map_data(|expr| as_cast(expr, schema))
             }
             expr => {
                 let typed = rewriter.f_up(widened(expr, schema))?;
-                let typed = typed.map_data(|expr| round_operands(expr, schema))?;
+                let typed = typed.map_data(|expr| as_cast(expr, schema))?;
                 let typed = typed.update_data(with_constants);
                 let typed = typed.map_data(|expr| by_length(expr, schema))?;
                 Ok(typed.update_data(|expr| in_list_order(expr, schema)))

@@ -15,8 +15,7 @@
 //! from zero, doubles there to the even one.
 
 use arrow::datatypes::DataType;
-use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{DFSchema, Result, ScalarValue};
+use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::{Expr, ExprSchemable, Operator, cast, try_cast};
 use gristmill_engine::expr::nearest_double;
 
@@ -96,19 +95,6 @@ fn as_nearest_double(expr: &Expr) -> Option<Expr> {
     }
     let double = nearest_double(*digits, *scale);
     Some(Expr::Literal(ScalarValue::Float64(Some(double)), None))
-}
-
-/// The same of the operands of an expression: the borrowed coercion has brought them to types of
-/// its own choice.
-///
-/// # Errors
-/// None of its own.
-pub(super) fn round_operands(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let done = expr.map_children(|mut operand| {
-        let is_rounded = round_cast(&mut operand, schema);
-        Ok(Transformed::new_transformed(operand, is_rounded))
-    });
-    Ok(done?.data)
 }
 
 /// Whether an expression is a text without a point or an exponent.

@@ -21,7 +21,7 @@ use super::decimal::{
 };
 use super::native::{Native, native};
 use super::rows::Values;
-use crate::batch::physical_type;
+use crate::batch::{physical_type, settled};
 use crate::error::{Error, Result};
 
 /// The values of `array` in the physical type of `target`; where one cannot be converted, NULL if
@@ -103,13 +103,16 @@ fn arrow_cast(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<Ar
     let options =
         CastOptions { safe: lenient, format_options: FormatOptions::new().with_null("NULL") };
     // Some failures on data come as errors of other kinds.
-    cast_with_options(array, physical, &options).map_err(|error| match Error::from(error) {
+    let made = cast_with_options(array, physical, &options);
+    let made = made.map_err(|error| match Error::from(error) {
         Error::Input { message, .. } if is_finer(source, physical) => Error::input(format!(
             "{message}: nanoseconds hold the years from 1677 to 2262, a plain TIMESTAMP holds more"
         )),
         Error::Internal(message) => Error::input(message),
         other => other,
-    })
+    })?;
+    // Lists of one length have elements where they are NULL.
+    settled(&made)
 }
 
 /// Whether moments of all years become nanoseconds.

@@ -9,8 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::compute::cast;
+use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 use arrow::ipc::reader::RecordBatchDecoder;
 
@@ -19,7 +18,7 @@ use super::contents::{Batch, Contents};
 use super::dictionaries::{Dictionaries, DictionaryCache};
 use super::error::{corrupt, from_arrow, guarded};
 use super::message::{assemble, buffers_of, read_metadata};
-use crate::batch::{CHUNK_ROWS, Chunk, Column, MAX_CHUNK_ROWS, MORSEL_ROWS, Place, physical_type};
+use crate::batch::{CHUNK_ROWS, Chunk, Column, MAX_CHUNK_ROWS, MORSEL_ROWS, Place, held_as};
 use crate::error::{Error, Result};
 use crate::expr::{Conjunction, Expr};
 use crate::memory::{Governor, Reservation};
@@ -285,10 +284,4 @@ fn holds_codes(data_type: &DataType) -> bool {
         DataType::RunEndEncoded(_, values) => holds_codes(values.data_type()),
         _ => false,
     }
-}
-
-/// The array as columns of the logical type hold it.
-fn held_as(array: &ArrayRef, logical: &DataType) -> Result<ArrayRef> {
-    let physical = physical_type(logical);
-    if *array.data_type() == physical { Ok(array.clone()) } else { Ok(cast(array, &physical)?) }
 }

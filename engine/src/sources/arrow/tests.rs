@@ -229,6 +229,32 @@ fn dictionary_columns_are_codes_with_one_domain() {
 }
 
 #[test]
+fn what_stands_under_nulls_is_not_read() {
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..4));
+    let nulls = || Some(vec![true, false].into());
+    let two = Fields::from(vec![ArrowField::new("p", DataType::Int64, false)]);
+    let structs = StructArray::new(two, vec![numbers.slice(0, 2)], nulls());
+    let item = Arc::new(ArrowField::new_list_field(DataType::Int64, false));
+    let ends = arrow::buffer::OffsetBuffer::from_lengths([2, 2]);
+    let lists = ListArray::new(item.clone(), ends, numbers.clone(), nulls());
+    let fixed = FixedSizeListArray::new(item, 2, numbers, nulls());
+    let columns: [(&str, ArrayRef, bool); 3] = [
+        ("structs", Arc::new(structs), true),
+        ("lists", Arc::new(lists), true),
+        ("fixed", Arc::new(fixed), true),
+    ];
+    let written = RecordBatch::try_from_iter_with_nullable(columns).expect("a batch");
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("hidden.arrow");
+    write(&path, std::slice::from_ref(&written), "file", None);
+    let read = rows(&scan_of(&path).expect("a scan"), 1).expect("rows");
+    assert_eq!(read, written);
+    assert_eq!(read["structs"].as_struct().column(0).null_count(), 1);
+    assert_eq!(read["lists"].as_list::<i32>().offsets().lengths().collect::<Vec<_>>(), [2, 0]);
+    assert_eq!(read["fixed"].as_fixed_size_list().values().null_count(), 2);
+}
+
+#[test]
 fn what_is_no_arrow_file_is_refused() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("a.arrow");
