@@ -7,6 +7,7 @@
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
 //!   interval several times, or a part of it; `interval_order`: the lengths of intervals;
 //!   `age`: age().
+//! * `common_type`: what values of several types are cast to where they meet.
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
 //! * `positions`: those of elements in lists.
@@ -26,6 +27,7 @@
 
 mod adjusted;
 mod age;
+mod common_type;
 mod counts;
 mod date_bin;
 mod date_trunc;
@@ -75,6 +77,7 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use adjusted::adjusted;
+pub(crate) use common_type::{Meeting, common_type, targets};
 pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
@@ -98,7 +101,7 @@ pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::result_bytes;
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
-pub(crate) use to_whole::{is_whole, to_whole, whole_type};
+pub(crate) use to_whole::{is_whole, to_nearest, to_whole, whole_type};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };
