@@ -23,6 +23,7 @@ use super::intervals::ScaledIntervals;
 use super::lists::ListPlanner;
 use super::moved::MovedDates;
 use super::relations::Relations;
+use super::text_constants::TextConstants;
 use super::view::View;
 use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
@@ -64,6 +65,7 @@ impl<'a> Binder<'a> {
             Arc::new(ListPlanner),
             Arc::new(MovedDates),
             Arc::new(ScaledIntervals),
+            Arc::new(TextConstants),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(SubstringPlanner),

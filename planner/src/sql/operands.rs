@@ -30,6 +30,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
+use super::text_constants::read_beside;
 use super::whole::{meet_whole, round_cast};
 use crate::functions::{Meeting, list_text, targets};
 
@@ -195,8 +196,8 @@ fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> Resu
         meet(operands, schema, meeting)?;
         return Ok(true);
     }
+    let mut changed = meeting == Meeting::Compared && read_beside(operands, schema);
     let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();
-    let mut changed = false;
     for (operand, target) in operands.iter_mut().zip(targets(&types, meeting)?) {
         let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_string());
         let is_constant = matches!(operand, Expr::Literal(..));
