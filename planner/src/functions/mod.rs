@@ -14,7 +14,8 @@
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
 //! * `list_nulls`: what functions of lists make of NULLs; `identical_intervals`: elements that are
-//!   equally long; `list_text`: lists as texts; `each`: calls with constants and others.
+//!   equally long; `list_text`: lists, structures and maps as texts; `each`: calls with constants
+//!   and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.

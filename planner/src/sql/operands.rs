@@ -11,7 +11,7 @@
 //!
 //! **Whole numbers stay whole** in arithmetic, and what is cast to them is rounded (see `whole`).
 //!
-//! **A list that becomes a text** shows its NULLs.
+//! **A list, a structure or a map that becomes a text** shows its NULLs and names.
 //!
 //! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
 //! are kept.
@@ -19,7 +19,6 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::utils::list_ndims;
 use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::expr::{Between, InSubquery, SetComparison};
 use datafusion_expr::utils::merge_schema;
@@ -247,16 +246,16 @@ pub(super) fn change_column(
     Ok(())
 }
 
-/// Writes a list that is cast to a text. Says whether it is one.
+/// Writes a list, a structure or a map that is cast to a text. Says whether it is one.
 fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
-    // No list is without a text: TRY_CAST means the same.
+    // None is without a text: TRY_CAST means the same.
     let (list, field) = match expr {
         Expr::Cast(cast) => (&mut cast.expr, &cast.field),
         Expr::TryCast(cast) => (&mut cast.expr, &cast.field),
         _ => return false,
     };
     let target = field.data_type().clone();
-    let is_list = list.get_type(schema).is_ok_and(|data_type| list_ndims(&data_type) > 0);
+    let is_list = list.get_type(schema).is_ok_and(|data_type| data_type.is_nested());
     if is_list && target.is_string() {
         *expr = list_text(std::mem::take(list.as_mut()), target);
         return true;
