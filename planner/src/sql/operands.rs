@@ -76,6 +76,7 @@ pub(super) fn meet_keys(join: &mut Join) -> Result<()> {
 /// # Errors
 /// When they have no common type.
 pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    check_united(&expr, schema)?;
     match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
@@ -143,6 +144,33 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         _ => false,
     };
     Ok(expr)
+}
+
+/// Looks at what becomes one column without being cast here: an element that a list gets, and the
+/// value of `lag` where there is no row.
+///
+/// # Errors
+/// When they have no common type.
+fn check_united(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    let element = |list: &Expr| match type_of(list)? {
+        DataType::List(field) => Some(field.data_type().clone()),
+        _ => None,
+    };
+    let types = match expr {
+        Expr::ScalarFunction(call) => match (call.name(), &call.args[..]) {
+            ("array_append", [list, value]) | ("array_prepend", [value, list]) => {
+                [element(list), type_of(value)]
+            }
+            _ => return Ok(()),
+        },
+        Expr::WindowFunction(call) => match (call.fun.name(), &call.params.args[..]) {
+            ("lag" | "lead", [value, _, other]) => [type_of(value), type_of(other)],
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    targets(&types, Meeting::United).map(drop)
 }
 
 /// Whether the bounds have to be compared with one by one.
