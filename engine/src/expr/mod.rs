@@ -50,7 +50,7 @@ pub use filter::Conjunction;
 pub use function::{
     AggregateFunction, AggregateRef, Argument, FunctionRef, Functions, GroupStates, ScalarFunction,
 };
-pub use kernels::nearest_double;
+pub use kernels::{nearest_double, nearest_float};
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;

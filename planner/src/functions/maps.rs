@@ -16,10 +16,11 @@ use datafusion_expr::{
 };
 use gristmill_engine::batch::has_float;
 
+use super::common_type::{Meeting, common_type};
 use super::each::{each, is_constant, results};
 use super::identical_intervals::keys;
 use super::interval_order::has_interval;
-use super::search::{Search, common};
+use super::search::Search;
 use crate::sql::type_name;
 
 /// The list of what a map has for a key: one value, or none. NULL where the map is.
@@ -88,7 +89,7 @@ impl ScalarUDFImpl for MapElement {
             return plan_err!("{} takes a map and a key, not {}", self.name(), type_name(maps));
         };
         let met = match key.is_string() == wanted.is_string() {
-            true => common(key, wanted),
+            true => common_type(&[key, wanted], Meeting::Compared).ok().flatten(),
             false => None,
         };
         Ok(vec![maps.clone(), met.unwrap_or_else(|| key.clone())])

@@ -7,13 +7,15 @@
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
 //!   interval several times, or a part of it; `interval_order`: the lengths of intervals;
 //!   `age`: age().
+//! * `common_type`: what values of several types are cast to where they meet.
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
 //! * `positions`: those of elements in lists.
 //! * `series`: functions whose calls are not folded, `stamps`: those of timestamps; `sizes`: bytes
 //!   of what functions make; `window`: window functions.
 //! * `list_nulls`: what functions of lists make of NULLs; `identical_intervals`: elements that are
-//!   equally long; `list_text`: lists as texts; `each`: calls with constants and others.
+//!   equally long; `list_text`: lists, structures and maps as texts; `each`: calls with constants
+//!   and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
@@ -26,6 +28,7 @@
 
 mod adjusted;
 mod age;
+mod common_type;
 mod counts;
 mod date_bin;
 mod date_trunc;
@@ -76,6 +79,7 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use adjusted::adjusted;
+pub(crate) use common_type::{Meeting, common_type, targets};
 pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
@@ -99,7 +103,7 @@ pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::{result_bytes, writes_constants};
 pub(crate) use substring::SubstringPlanner;
 pub(crate) use timezone::{UTC, is_utc};
-pub(crate) use to_whole::{is_whole, to_whole, whole_type};
+pub(crate) use to_whole::{is_whole, to_nearest, to_whole, whole_type};
 pub use user::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };

@@ -9,8 +9,8 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use datafusion_common::Result;
 use datafusion_expr::ColumnarValue;
-use datafusion_expr::type_coercion::binary::comparison_coercion;
 
+use super::common_type::{Meeting, common_type};
 use super::interval_order::value_order;
 
 /// Lists, and a value for each of them.
@@ -75,7 +75,7 @@ fn one_or_many(operand: &ColumnarValue) -> Result<ArrayRef> {
 pub(super) fn searched(list: &DataType, value: &DataType) -> Option<(DataType, DataType)> {
     let common = match element_of(list)? {
         element if element == value => value.clone(),
-        element => common(element, value)?,
+        element => common_type(&[element, value], Meeting::Compared).ok()??,
     };
     let common = if common.is_null() { DataType::Boolean } else { common };
     let list = match list {
@@ -96,13 +96,4 @@ pub(super) fn element_of(list: &DataType) -> Option<&DataType> {
         | DataType::LargeListView(field) => Some(field.data_type()),
         _ => None,
     }
-}
-
-/// What an element and a value are compared as. A decimal meets a double as a double.
-pub(super) fn common(element: &DataType, value: &DataType) -> Option<DataType> {
-    let types = [element, value];
-    if types.iter().any(|t| t.is_floating()) && types.iter().any(|t| t.is_decimal()) {
-        return Some(DataType::Float64);
-    }
-    comparison_coercion(element, value)
 }

@@ -84,6 +84,7 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             let one = i64::try_from(filler / rows.max(1)).ok()?.max(ELEMENT);
             Some(sum(&|row| count.get(row).saturating_mul(one)))
         }
+        ("list_text", [values]) => Some(bytes_of_texts(values, rows)),
         ("format" | "printf", [form, values @ ..]) => formatted_bytes(name, form, values, rows),
         (name, _) if JOINING.contains(&name) => Some(bytes_taken(args, rows)),
         ("string_to_array" | "regexp_extract_all" | "regexp_split_to_array", [text, ..]) => {
@@ -143,6 +144,32 @@ fn formatted_bytes(name: &str, form: &Argument, values: &[Argument], rows: usize
     }
     let times = if forms == 1 { rows } else { 1 };
     Some(sum.saturating_mul(times))
+}
+
+/// Bytes of nested values as texts, estimated.
+fn bytes_of_texts(values: &Argument, rows: usize) -> usize {
+    let (array, times) = match values {
+        Argument::Array(array) => (array, 1),
+        Argument::Constant(array) => (array, rows),
+    };
+    let written = values.content_bytes(rows).saturating_mul(2);
+    written.saturating_add(bytes_of_names(array).saturating_mul(times))
+}
+
+/// Bytes of the names of members in the texts of nested values.
+fn bytes_of_names(values: &ArrayRef) -> usize {
+    /// Quotes, a colon and a comma, with spaces.
+    const AROUND: usize = 6;
+    match values.data_type() {
+        DataType::List(_) => bytes_of_names(values.as_list::<i32>().values()),
+        DataType::Map(..) => bytes_of_names(values.as_map().values()),
+        DataType::Struct(fields) => {
+            let names: usize = fields.iter().map(|field| field.name().len() + AROUND).sum();
+            let members = values.as_struct().columns().iter().map(bytes_of_names);
+            members.sum::<usize>().saturating_add(values.len().saturating_mul(names))
+        }
+        _ => 0,
+    }
 }
 
 /// Whether a text takes a byte for each of its characters.
@@ -213,7 +240,7 @@ pub(super) fn constant_bytes(name: &str, args: &[ArrayRef]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringViewArray;
+    use arrow::array::{StringViewArray, StructArray};
     use gristmill_engine::expr::content_bytes;
 
     use super::*;
@@ -255,6 +282,10 @@ mod tests {
         assert!(form("{}").is_some_and(|bytes| bytes < 3 * 500));
         assert_eq!(form("{:"), Some(0));
         assert_eq!(bytes("upper", &[texts()]), None);
+        let member: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let structs = StructArray::try_from(vec![("name", member)]).expect("structures");
+        let structs = Argument::Array(Arc::new(structs));
+        assert_eq!(bytes("list_text", &[structs]), Some(2 * 3 * 8 + 3 * 10));
         let ten = [Arc::new(StringViewArray::from(vec!["x"])) as ArrayRef];
         assert_eq!(constant_bytes("upper", &ten), 16);
         assert_eq!(content_bytes(&ten[0]), 16);

@@ -3,6 +3,9 @@
 //! decimals are. What is no such number stays as it is, and the cast says so. Decimals are rounded
 //! by a cast to others without digits behind the point. In lists and structures the same is done
 //! with what is in them.
+//!
+//! Decimals become the nearest doubles, where the borrowed casts divide two doubles: those in lists
+//! and structures, and constants.
 
 use std::sync::Arc;
 
@@ -12,12 +15,13 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, FieldRef, Fields, Float32Type, Float64Type,
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef, Fields, Float32Type, Float64Type,
 };
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use gristmill_engine::expr::{nearest_double, nearest_float};
 
 use super::each::each;
 use super::seconds::TO_SECONDS;
@@ -40,13 +44,28 @@ pub(crate) fn to_whole(values: Expr, target: DataType) -> Expr {
     ScalarUDF::from(ToWhole { target, signature }).call(vec![values])
 }
 
-/// The type of values that were made whole; `None` where there is nothing to do.
+/// Decimals as the nearest floating-point numbers of a type.
+pub(crate) fn to_nearest(decimals: Expr, target: DataType) -> Expr {
+    to_whole(decimals, target)
+}
+
+/// The type of values that were made whole, decimals in lists and structures as they are; `None`
+/// where there is nothing to do.
 pub(crate) fn whole_type(from: &DataType, target: &DataType) -> Option<DataType> {
+    let is_nearest = from.is_decimal() && target.is_floating();
+    if is_nearest { None } else { number_type(from, target, false) }
+}
+
+/// The same, decimals as floating-point numbers where they become these and are `nearest`.
+fn number_type(from: &DataType, target: &DataType, nearest: bool) -> Option<DataType> {
     let member = |from: &FieldRef, target: &FieldRef| {
-        let whole = whole_type(from.data_type(), target.data_type())?;
+        let whole = number_type(from.data_type(), target.data_type(), nearest)?;
         Some(Arc::new(from.as_ref().clone().with_data_type(whole)))
     };
     match (from, target) {
+        (from, DataType::Float32 | DataType::Float64) if from.is_decimal() => {
+            Some(if nearest { target.clone() } else { from.clone() })
+        }
         (from, target) if target.is_integer() => match from {
             decimal if decimal.is_decimal() => without_scale(decimal),
             from => (from.is_floating() || from.is_string()).then(|| from.clone()),
@@ -129,7 +148,7 @@ impl ScalarUDFImpl for ToWhole {
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
-            [one] => Ok(whole_type(one, &self.target).unwrap_or_else(|| one.clone())),
+            [one] => Ok(number_type(one, &self.target, true).unwrap_or_else(|| one.clone())),
             _ => exec_err!("{NAME} takes one argument"),
         }
     }
@@ -143,7 +162,9 @@ impl ScalarUDFImpl for ToWhole {
 }
 
 fn rounded(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
-    let Some(whole) = whole_type(values.data_type(), target) else { return Ok(values.clone()) };
+    let Some(whole) = number_type(values.data_type(), target, true) else {
+        return Ok(values.clone());
+    };
     let nulls = values.nulls().cloned();
     let elements = |elements: &ArrayRef| {
         let element = element_of(target).map_or(target, |element| element.data_type());
@@ -175,7 +196,32 @@ fn rounded(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
             let members = members.collect::<Result<_>>()?;
             Arc::new(StructArray::try_new(fields.clone(), members, nulls)?)
         }
+        (decimals, DataType::Float32 | DataType::Float64) if decimals.is_decimal() => {
+            nearest(values, &whole)?
+        }
         _ => rounded_numbers(values)?,
+    })
+}
+
+/// The floating-point numbers of a type that are nearest to decimals.
+fn nearest(decimals: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    let (DataType::Decimal32(_, scale)
+    | DataType::Decimal64(_, scale)
+    | DataType::Decimal128(_, scale)) = *decimals.data_type()
+    else {
+        return Ok(cast(decimals, target)?);
+    };
+    let decimals = cast(decimals, &DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale))?;
+    let decimals = decimals.as_primitive::<Decimal128Type>();
+    Ok(match target {
+        DataType::Float32 => {
+            let floats: Float32Array = decimals.unary(|value| nearest_float(value, scale));
+            Arc::new(floats)
+        }
+        _ => {
+            let doubles: Float64Array = decimals.unary(|value| nearest_double(value, scale));
+            Arc::new(doubles)
+        }
     })
 }
 

@@ -9,7 +9,8 @@
 //!
 //! Sound: the function means its argument.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use datafusion_common::Result;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -24,12 +25,12 @@ pub(crate) const KEEP_LISTS_APART: &str = "keep_lists_apart";
 /// Keeps the lists of a plan without subqueries apart. They are compared with all others of the
 /// plan: conditions are moved to where others are, under other names.
 pub(crate) fn keep_lists_apart(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut lists: HashMap<Expr, usize> = HashMap::new();
+    let mut lists: HashSet<Expr> = HashSet::new();
     plan.apply(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                if matches!(part, Expr::InList(_)) && !lists.contains_key(part) {
-                    lists.insert(part.clone(), lists.len());
+                if matches!(part, Expr::InList(_)) && !lists.contains(part) {
+                    lists.insert(part.clone());
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
@@ -38,16 +39,24 @@ pub(crate) fn keep_lists_apart(plan: LogicalPlan) -> Result<Transformed<LogicalP
     if lists.len() < 2 {
         return Ok(Transformed::no(plan));
     }
+    // Their operands, which may have lists in them, have been changed before: those of equal lists
+    // in the same way.
+    let numbers: RefCell<HashMap<Expr, usize>> = RefCell::default();
     plan.transform_up(|node| {
         renewed(node, |expr| {
-            let number = lists.get(&expr).copied();
-            Ok(match (expr, number) {
-                (Expr::InList(mut list), Some(number)) => {
+            if !matches!(expr, Expr::InList(_)) {
+                return Ok(Transformed::no(expr));
+            }
+            let mut numbers = numbers.borrow_mut();
+            let next = numbers.len();
+            let number = *numbers.entry(expr.clone()).or_insert(next);
+            Ok(Transformed::yes(match expr {
+                Expr::InList(mut list) => {
                     list.expr = Box::new(apart(*list.expr, number));
-                    Transformed::yes(Expr::InList(list))
+                    Expr::InList(list)
                 }
-                (expr, _) => Transformed::no(expr),
-            })
+                other => other,
+            }))
         })
     })
 }

@@ -31,6 +31,8 @@ use datafusion_expr::{
 use datafusion_functions_aggregate::expr_fn::sum;
 use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
+use crate::functions::{Meeting, common_type};
+
 /// The rule's name in explain.
 pub(crate) const EXPAND_SET_OPERATIONS: &str = "expand_set_operations";
 
@@ -101,12 +103,10 @@ fn common_types(left: &Arc<LogicalPlan>, right: &Arc<LogicalPlan>) -> Result<Vec
     let united = coerce_union_schema(&[left.clone(), right.clone()])?;
     let pairs = left.schema().fields().iter().zip(right.schema().fields());
     let types = pairs.zip(united.fields()).map(|((left, right), united)| {
-        let (left, right) = (left.data_type(), right.data_type());
-        let is_mixed = (left.is_floating() && right.is_decimal())
-            || (left.is_decimal() && right.is_floating());
-        if is_mixed { DataType::Float64 } else { united.data_type().clone() }
+        let common = common_type(&[left.data_type(), right.data_type()], Meeting::United)?;
+        Ok(common.unwrap_or_else(|| united.data_type().clone()))
     });
-    Ok(types.collect())
+    types.collect()
 }
 
 fn name(number: usize) -> String {

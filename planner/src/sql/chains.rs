@@ -102,16 +102,34 @@ fn joined(mut parts: Vec<SetExpr>, set_quantifier: SetQuantifier) -> SetExpr {
 fn meet_doubles(values: &mut Values) {
     let width = values.rows.iter().map(|row| row.len()).max().unwrap_or(0);
     for column in 0..width {
-        let has_double = values.rows.iter().any(|row| row.get(column).is_some_and(is_double));
-        if !has_double {
-            continue;
-        }
-        for expr in values.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
-            if is_decimal(expr) {
-                let decimal = std::mem::replace(expr, Expr::value(Value::Null));
-                *expr = cast(decimal, DataType::Double(ExactNumberInfo::None));
+        let column = values.rows.iter_mut().filter_map(|row| row.get_mut(column));
+        meet_doubles_of(column.collect());
+    }
+}
+
+/// The same of the values of a column, and of what is in those that are lists and structures.
+fn meet_doubles_of(column: Vec<&mut Expr>) {
+    let has_double = column.iter().any(|expr| is_double(expr));
+    let mut elements = Vec::new();
+    let mut members: Vec<Vec<&mut Expr>> = Vec::new();
+    for expr in column {
+        match expr {
+            Expr::Array(list) => elements.extend(&mut list.elem),
+            Expr::Dictionary(fields) => {
+                members.resize_with(fields.len().max(members.len()), Vec::new);
+                for (member, field) in members.iter_mut().zip(fields) {
+                    member.push(&mut field.value);
+                }
             }
+            expr if has_double && is_exact(expr) => {
+                let exact = std::mem::replace(expr, Expr::value(Value::Null));
+                *expr = cast(exact, DataType::Double(ExactNumberInfo::None));
+            }
+            _ => {}
         }
+    }
+    for inner in members.into_iter().chain([elements]).filter(|inner| !inner.is_empty()) {
+        meet_doubles_of(inner);
     }
 }
 
@@ -132,14 +150,17 @@ fn is_double(expr: &Expr) -> bool {
     }
 }
 
-fn is_decimal(expr: &Expr) -> bool {
+/// Whether a number is a decimal, or one that meets integers with a sign as a decimal.
+fn is_exact(expr: &Expr) -> bool {
     match expr {
-        Expr::Nested(expr) | Expr::UnaryOp { expr, .. } => is_decimal(expr),
+        Expr::Nested(expr) | Expr::UnaryOp { expr, .. } => is_exact(expr),
         Expr::BinaryOp { left, right, .. } => {
-            (is_decimal(left) || is_decimal(right)) && !is_double(expr)
+            (is_exact(left) || is_exact(right)) && !is_double(expr)
         }
         Expr::Cast { data_type, .. } => {
+            let name = data_type.to_string();
             matches!(data_type, DataType::Decimal(_) | DataType::Numeric(_) | DataType::Dec(_))
+                || ["UBIGINT", "BIGINT UNSIGNED"].iter().any(|n| name.eq_ignore_ascii_case(n))
         }
         Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
             digits.contains('.') && as_double(expr).is_none()

@@ -21,8 +21,9 @@ use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
 use super::intervals::ScaledIntervals;
 use super::lists::ListPlanner;
-use super::moved::MovedDates;
+use super::moved::{MovedByParameters, MovedDates};
 use super::relations::Relations;
+use super::text_constants::TextConstants;
 use super::view::View;
 use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
@@ -64,6 +65,7 @@ impl<'a> Binder<'a> {
             Arc::new(ListPlanner),
             Arc::new(MovedDates),
             Arc::new(ScaledIntervals),
+            Arc::new(TextConstants),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(SubstringPlanner),
@@ -91,14 +93,20 @@ impl<'a> Binder<'a> {
 
     /// The same with values for parameters.
     pub(crate) fn with_parameters(self, parameters: &'a Parameters) -> Self {
-        let relation_planners = relations(parameters.clone());
-        Binder { parameters: Cow::Borrowed(parameters), relation_planners, ..self }
+        Binder { parameters: Cow::Borrowed(parameters), ..self.with_planners_for(parameters) }
     }
 
     /// The same with values for parameters that it keeps.
     pub(crate) fn with_own_parameters(self, parameters: Parameters) -> Self {
-        let relation_planners = relations(parameters.clone());
-        Binder { parameters: Cow::Owned(parameters), relation_planners, ..self }
+        let binder = self.with_planners_for(&parameters);
+        Binder { parameters: Cow::Owned(parameters), ..binder }
+    }
+
+    fn with_planners_for(mut self, parameters: &Parameters) -> Self {
+        self.relation_planners = relations(parameters.clone());
+        self.expr_planners
+            .insert(0, Arc::new(MovedByParameters { parameters: parameters.clone() }));
+        self
     }
 
     /// The same with the tables of `information_schema`, held in this memory.

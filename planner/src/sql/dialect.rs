@@ -1,9 +1,13 @@
 //! The dialect that texts are parsed in: the parser's general one, with lambdas
-//! (`x -> x + 1` and `lambda x: x + 1`) and ORDER BY ALL.
+//! (`x -> x + 1` and `lambda x: x + 1`), ORDER BY ALL and the operators of `operators`.
 
 use std::any::TypeId;
 
-use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion_sql::sqlparser::ast::Expr;
+use datafusion_sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+
+use super::operators;
 
 /// The dialect.
 #[derive(Debug)]
@@ -42,6 +46,30 @@ impl Dialect for Ours {
 
     fn supports_order_by_all(&self) -> bool {
         true
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        operators::signed(parser)
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        left: &Expr,
+        _: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        operators::operation(parser, left)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        operators::precedence(parser).map(Ok)
+    }
+
+    fn prec_value(&self, of: Precedence) -> u8 {
+        match of {
+            Precedence::AtTz => operators::AT_TIME_ZONE,
+            of => GenericDialect.prec_value(of),
+        }
     }
 
     as_general! {

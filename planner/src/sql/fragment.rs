@@ -13,6 +13,7 @@ use gristmill_engine::{Error, Result};
 use super::diagnose::at;
 use super::dialect::Ours;
 use super::grouping_items;
+use super::operators;
 use super::script::{Depth, NESTING_MAX, Statement, depth_bound, syntax_error, tokens_of};
 use super::stack::with_stack_for;
 use super::syntax;
@@ -88,6 +89,7 @@ fn parse(tokens: &[TokenWithSpan], part: Part) -> Result<usize> {
     syntax::name_comparisons(&mut tokens);
     grouping_items::enclose(&mut tokens);
     name_stamps(&mut tokens);
+    operators::cut_materialized(&mut tokens);
     tokens.push(TokenWithSpan::at(Token::EOF, end, end));
     let builder =
         DFParserBuilder::new(tokens).with_dialect(&Ours).with_recursion_limit(NESTING_MAX);

@@ -4,10 +4,13 @@
 use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion_expr::{BinaryExpr, Expr as Bound, ExprSchemable, Operator};
-use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Interval, Value, ValueWithSpan};
+use datafusion_expr::{BinaryExpr, Expr as Bound, ExprSchemable, Operator, cast};
+use datafusion_sql::sqlparser::ast::{
+    BinaryOperator, DataType as Written, Expr, Interval, Value, ValueWithSpan,
+};
 
-use super::syntax::{call, text};
+use super::syntax::{call, text, written};
+use super::text_constants::in_units;
 use crate::functions::{SEVERAL, divided, times};
 
 /// Makes calls of `i * n`, `n * i` and `i / n`, where `i` is an interval.
@@ -20,6 +23,9 @@ impl ExprPlanner for ScaledIntervals {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(scaled) = scaled_difference(&expr, schema) {
+            return Ok(PlannerResult::Planned(scaled));
+        }
         let RawBinaryExpr { op, left, right } = &expr;
         let (left, right) = (|| is_interval(left, schema), || is_interval(right, schema));
         let makes = match op {
@@ -48,8 +54,48 @@ fn is_interval(expr: &Bound, schema: &DFSchema) -> bool {
     !is_product && matches!(expr.get_type(schema), Ok(DataType::Interval(_)))
 }
 
-/// Writes `INTERVAL (n) DAY` as a call; leaves others.
+/// What is between two timestamps, which is a number of units of time, several times, or a part of
+/// it.
+fn scaled_difference(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Bound> {
+    let divides = match expr.op {
+        BinaryOperator::Multiply => false,
+        BinaryOperator::Divide => true,
+        _ => return None,
+    };
+    // As above, a chain of products is not asked for its type.
+    let unit = |e: &Bound| match e {
+        Bound::BinaryExpr(BinaryExpr { op: Operator::Plus | Operator::Minus, .. })
+        | Bound::Column(_)
+        | Bound::Cast(_)
+        | Bound::Negative(_) => match e.get_type(schema) {
+            Ok(DataType::Duration(unit)) => Some(unit),
+            _ => None,
+        },
+        _ => None,
+    };
+    let (difference, unit, number) = match (unit(&expr.left), unit(&expr.right)) {
+        (Some(unit), None) => (&expr.left, unit, &expr.right),
+        (None, Some(unit)) if !divides => (&expr.right, unit, &expr.left),
+        _ => return None,
+    };
+    let number_type = number.get_type(schema).ok().filter(DataType::is_numeric)?;
+    let is_whole = number_type.is_integer();
+    let of = if is_whole { DataType::Int64 } else { DataType::Float64 };
+    let count = cast(cast(difference.clone(), DataType::Int64), of.clone());
+    let number = cast(number.clone(), of);
+    let scaled = if divides { count / number } else { count * number };
+    // A double is rounded on the way.
+    Some(cast(cast(scaled, DataType::Int64), DataType::Duration(unit)))
+}
+
+/// Writes `INTERVAL (n) DAY` as a call, and times of a day in units; leaves others.
 pub(super) fn write_out(expr: &mut Expr) {
+    if let Expr::Cast { expr: of, data_type: Written::Interval { .. }, .. }
+    | Expr::Interval(Interval { value: of, leading_field: None, .. }) = expr
+        && let Some(units) = written(of).and_then(in_units)
+    {
+        **of = text(&units);
+    }
     let Expr::Interval(interval) = expr else { return };
     if let Some(unit) = &interval.leading_field
         && !is_constant(&interval.value)

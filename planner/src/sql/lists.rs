@@ -1,4 +1,4 @@
-//! Lists in expressions: `list || list`, `list || element`, `list[1]`, `list[1:2]`.
+//! Lists in expressions: `list || list`, `list || element`, `list[1]`, `list[1:2]`; `map[key]`.
 //!
 //! `||` is NULL when one of its lists is, as on texts; an element that is NULL is added.
 
@@ -6,9 +6,9 @@ use arrow::datatypes::DataType;
 use datafusion_common::utils::list_ndims;
 use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess};
+use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion_functions_nested::concat::{array_append_udf, array_concat_udf, array_prepend_udf};
-use datafusion_functions_nested::expr_fn::array_slice;
+use datafusion_functions_nested::expr_fn::{array_slice, map_extract};
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 use gristmill_engine::Error;
 
@@ -59,7 +59,14 @@ impl ExprPlanner for ListPlanner {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
         let RawFieldAccessExpr { field_access, expr } = access;
-        if let Ok(data_type) = expr.get_type(schema)
+        let data_type = expr.get_type(schema);
+        if let (Ok(DataType::Map(..)), GetFieldAccess::ListIndex { key }) =
+            (&data_type, &field_access)
+        {
+            let values = map_extract(expr, key.as_ref().clone());
+            return Ok(PlannerResult::Planned(element(values, lit(1_i64))));
+        }
+        if let Ok(data_type) = data_type
             && list_ndims(&data_type) == 0
             && !data_type.is_null()
         {

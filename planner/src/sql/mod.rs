@@ -4,7 +4,7 @@
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
 //!   are written by themselves; `digits`: numbers with underscores; `dialect`: how texts are
-//!   parsed.
+//!   parsed; `operators`: those that the parser does not know.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
@@ -20,9 +20,9 @@
 //!   ORDER BY; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what
 //!   stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
-//!   are `moved` among them, `whole` numbers; `lengths`: intervals that are compared; `frames`:
-//!   those over keys without offsets; `arithmetic`: exact arithmetic that never wraps; `renewed`:
-//!   what rules do to expressions.
+//!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
+//!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
+//!   that never wraps; `renewed`: what rules do to expressions.
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
 //!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
 //!   wrong about some joins, kept away from them; `empty_unions`: the one that is wrong about some
@@ -62,6 +62,7 @@ mod moments;
 mod moved;
 mod names;
 mod operands;
+mod operators;
 mod optimize;
 mod order;
 mod passes;
@@ -79,6 +80,7 @@ mod statement_set;
 mod structs;
 mod synonyms;
 mod syntax;
+mod text_constants;
 mod type_names;
 mod typing;
 mod unsupported;

@@ -1,14 +1,10 @@
 //! Moments of different types that meet.
 //!
-//! The borrowed coercion makes nanoseconds of dates and texts that meet timestamps, and of the
-//! timestamps: those hold the years from 1677 to 2262 only. Here dates and texts become what the
-//! finest of the timestamps is. Nanoseconds that meet a constant beyond their years are compared
-//! as microseconds: the constant is far from them all.
+//! What they are cast to is told in `functions/common_type`. Nanoseconds that meet a constant
+//! beyond their years are compared as microseconds: the constant is far from them all.
 //!
 //! What has no zone is by the clock of UTC where a zone is needed, and timestamps of other zones,
 //! which files and `arrow_cast` have, are shown and taken apart by it too.
-
-use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{DFSchema, ScalarValue};
@@ -18,33 +14,6 @@ use datafusion_expr::{Expr, ExprSchemable, cast, lit, try_cast, when};
 use crate::functions::{
     UTC, from_seconds, interval_order, is_utc, per_second, seconds_type, to_seconds,
 };
-
-/// What operands of these types are cast to, those that need it. Texts are moments where they are
-/// `compared`.
-pub(super) fn targets(types: &[Option<DataType>], compared: bool) -> Vec<Option<DataType>> {
-    let stamps = types.iter().flatten().filter_map(|data_type| match data_type {
-        DataType::Timestamp(unit, zone) => Some((*unit, zone.as_ref())),
-        _ => None,
-    });
-    let Some(finest) = stamps.clone().map(|(unit, _)| unit).max() else {
-        return vec![None; types.len()];
-    };
-    let mut zones = stamps.filter_map(|(_, zone)| zone);
-    let has_other = zones.clone().any(|zone| !is_utc(zone));
-    let zone: Option<Arc<str>> =
-        zones.next().map(|zone| if has_other { UTC.into() } else { zone.clone() });
-    let target = |data_type: &Option<DataType>| match data_type.as_ref()? {
-        DataType::Date32 | DataType::Date64 => Some(DataType::Timestamp(finest, zone.clone())),
-        DataType::Timestamp(unit, None) if has_other => {
-            Some(DataType::Timestamp(*unit, zone.clone()))
-        }
-        text if compared && text.is_string() => {
-            Some(DataType::Timestamp(finest.max(TimeUnit::Microsecond), zone.clone()))
-        }
-        _ => None,
-    };
-    types.iter().map(target).collect()
-}
 
 /// A timestamp of another zone than UTC by the clock of UTC. Says whether it was one.
 pub(super) fn by_utc(moment: &mut Expr, schema: &DFSchema) -> bool {

@@ -1,21 +1,18 @@
 //! Operands of two types that the borrowed coercion would bring together wrongly.
 //!
-//! **A double meets a decimal as a double.** The coercion compares, computes and unites the two as
-//! decimals: a double beyond the digits of the decimal becomes zero or an error there, and so do
-//! NaN and the infinities. Before it runs, the decimal operand is cast, as in other engines and the
-//! standard (approximate wins over exact). Operands that meet: those of comparisons, arithmetic,
-//! BETWEEN and IN, the results of CASE, the arguments of `coalesce` and its kin, and the columns of
-//! UNION.
+//! **Numbers and moments of different types** are cast before it runs (see
+//! `functions/common_type`). Operands that meet: those of comparisons, arithmetic, BETWEEN and IN,
+//! the results of CASE, the arguments of `coalesce` and its kin, lists that are joined, and the
+//! columns of UNION.
 //!
 //! **A date moved by hours is a timestamp** (see `moved`).
 //!
-//! **A date or a text meets a timestamp as one of its precision**, and casts between timestamps and
-//! numbers count seconds (see `moments`).
+//! **Casts between timestamps and numbers** count seconds (see `moments`).
 //!
 //! **Whole numbers stay whole** in arithmetic, and what is cast to them is rounded (see `whole`).
 //!
-//! **A list that becomes a text** shows its NULLs, and a difference of timestamps is written as it
-//! is printed.
+//! **A list, a structure or a map that becomes a text** shows its NULLs and names, and a difference
+//! of timestamps is written as it is printed.
 //!
 //! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
 //! are kept.
@@ -24,7 +21,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::utils::list_ndims;
 use datafusion_common::{Column, DFSchema, Result};
 use datafusion_expr::expr::{Between, InSubquery, SetComparison};
 use datafusion_expr::utils::merge_schema;
@@ -35,17 +31,31 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 
 use super::moments;
 use super::moved::move_date;
+use super::text_constants::read_beside;
 use super::whole::{meet_whole, round_cast};
-use crate::functions::list_text;
+use crate::functions::{Meeting, list_text, targets};
 
 /// Functions whose result is one of their arguments, or a list of them.
 const CHOOSING: [&str; 6] = ["coalesce", "greatest", "least", "make_array", "nullif", "nvl"];
+
+/// Functions of several lists whose elements meet.
+const OF_LISTS: [&str; 6] = [
+    "array_concat",
+    "array_except",
+    "array_has_all",
+    "array_has_any",
+    "array_intersect",
+    "array_union",
+];
 
 /// Functions whose second argument is a moment.
 const OF_MOMENTS: [&str; 3] = ["date_bin", "date_part", "date_trunc"];
 
 /// Casts keys of joins that meet others of another kind.
-pub(super) fn meet_keys(join: &mut Join) {
+///
+/// # Errors
+/// When two have no common type.
+pub(super) fn meet_keys(join: &mut Join) -> Result<()> {
     let differ = |(left, right): &(Expr, Expr)| match (
         left.get_type(join.left.schema()),
         right.get_type(join.right.schema()),
@@ -56,30 +66,36 @@ pub(super) fn meet_keys(join: &mut Join) {
     if join.on.iter().any(differ) {
         let schema = merge_schema(&[&join.left, &join.right]);
         for (left, right) in &mut join.on {
-            meet(&mut [left, right], &schema, Meeting::Compared);
+            meet(&mut [left, right], &schema, Meeting::Compared)?;
         }
     }
+    Ok(())
 }
 
 /// An expression whose operands meet, as the module documentation says; their own operands have met
 /// before.
-pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
+///
+/// # Errors
+/// When they have no common type.
+pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    check_united(&expr, schema)?;
     match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
-            let meeting = Meeting::of(binary.op);
+            let meeting = meeting_of(binary.op);
             meet_whole(left, binary.op, right, schema)
                 || move_date(left, right, schema)
                 || move_date(right, left, schema)
                 || moments::meet_time(left, right, schema)
                 || moments::meet_time(right, left, schema)
-                || meet(&mut [left, right], schema, meeting)
+                || meet(&mut [left, right], schema, meeting)?
         }
         Expr::Between(between) if has_far_bound(between, schema) => {
             let (low, high) = (between.low.as_ref().clone(), between.high.as_ref().clone());
             let value = between.expr.as_ref().clone();
             let bounds = [value.clone().gt_eq(low), value.lt_eq(high)];
             let [low, high] = bounds.map(|bound| widened(bound, schema));
+            let (low, high) = (low?, high?);
             expr = if between.negated { !low.and(high) } else { low.and(high) };
             true
         }
@@ -87,23 +103,24 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
             &mut [&mut between.expr, &mut between.low, &mut between.high],
             schema,
             Meeting::Compared,
-        ),
+        )?,
         Expr::InList(list) => {
             let is_left = moments::leave_far_constants(list, schema);
             let mut all: Vec<&mut Expr> = list.list.iter_mut().collect();
             all.push(&mut list.expr);
-            meet(&mut all, schema, Meeting::Compared) || is_left
+            meet(&mut all, schema, Meeting::Compared)? || is_left
         }
         Expr::Case(case) => {
             let (mut compared, mut results): (Vec<&mut Expr>, Vec<&mut Expr>) =
                 case.when_then_expr.iter_mut().map(|(w, t)| (w.as_mut(), t.as_mut())).unzip();
             results.extend(case.else_expr.as_deref_mut());
             compared.extend(case.expr.as_deref_mut());
-            let compared = meet(&mut compared, schema, Meeting::Compared);
-            meet(&mut results, schema, Meeting::Chosen) || compared
+            let compared = meet(&mut compared, schema, Meeting::Compared)?;
+            meet(&mut results, schema, Meeting::Chosen)? || compared
         }
-        Expr::ScalarFunction(call) if CHOOSING.contains(&call.name()) => {
-            meet(&mut call.args.iter_mut().collect::<Vec<_>>(), schema, Meeting::Chosen)
+        Expr::ScalarFunction(call) if meeting_in(call.name()).is_some() => {
+            let meeting = meeting_in(call.name()).unwrap_or(Meeting::Other);
+            meet(&mut call.args.iter_mut().collect::<Vec<_>>(), schema, meeting)?
         }
         Expr::ScalarFunction(call) if OF_MOMENTS.contains(&call.name()) => {
             let is_part = call.name() == "date_part";
@@ -118,7 +135,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
         }
         Expr::InSubquery(InSubquery { expr, subquery, .. })
         | Expr::SetComparison(SetComparison { expr, subquery, .. }) => {
-            meet_column(expr, subquery, schema)
+            meet_column(expr, subquery, schema)?
         }
         Expr::Cast(_) | Expr::TryCast(_) => {
             moments::count_seconds(&mut expr, schema)
@@ -128,7 +145,34 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Expr {
         }
         _ => false,
     };
-    expr
+    Ok(expr)
+}
+
+/// Looks at what becomes one column without being cast here: an element that a list gets, and the
+/// value of `lag` where there is no row.
+///
+/// # Errors
+/// When they have no common type.
+fn check_united(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    let element = |list: &Expr| match type_of(list)? {
+        DataType::List(field) => Some(field.data_type().clone()),
+        _ => None,
+    };
+    let types = match expr {
+        Expr::ScalarFunction(call) => match (call.name(), &call.args[..]) {
+            ("array_append", [list, value]) | ("array_prepend", [value, list]) => {
+                [element(list), type_of(value)]
+            }
+            _ => return Ok(()),
+        },
+        Expr::WindowFunction(call) => match (call.fun.name(), &call.params.args[..]) {
+            ("lag" | "lead", [value, _, other]) => [type_of(value), type_of(other)],
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    targets(&types, Meeting::United).map(drop)
 }
 
 /// Whether the bounds have to be compared with one by one.
@@ -151,40 +195,39 @@ fn stamp(moment: &mut Expr, is_date_fine: bool, schema: &DFSchema) -> bool {
     is_other || moments::by_utc(moment, schema)
 }
 
-/// What operands meet for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meeting {
-    /// Texts are moments where moments are.
-    Compared,
-    /// The result is one of them. Texts are moments if they are constants.
-    Chosen,
-    /// They are added, or subtracted: a text may be an interval.
-    Added,
-    Other,
+/// What the operands of an operator meet for.
+fn meeting_of(op: Operator) -> Meeting {
+    match op {
+        Operator::Plus | Operator::Minus => Meeting::Added,
+        op if op.supports_propagation() => Meeting::Compared,
+        _ => Meeting::Other,
+    }
 }
 
-impl Meeting {
-    fn of(op: Operator) -> Self {
-        match op {
-            Operator::Plus | Operator::Minus => Meeting::Added,
-            op if op.supports_propagation() => Meeting::Compared,
-            _ => Meeting::Other,
-        }
+/// What the arguments of a function meet for, if they do.
+fn meeting_in(function: &str) -> Option<Meeting> {
+    match function {
+        name if CHOOSING.contains(&name) => Some(Meeting::Chosen),
+        name if OF_LISTS.contains(&name) => Some(Meeting::United),
+        _ => None,
     }
 }
 
 /// Casts operands that meet others of another kind. Says whether there were any.
-fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> bool {
+///
+/// # Errors
+/// When they have no common type.
+fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> Result<bool> {
     if meeting == Meeting::Compared
         && operands.len() == 2
         && moments::meet_far_constant(operands, schema)
     {
-        meet(operands, schema, meeting);
-        return true;
+        meet(operands, schema, meeting)?;
+        return Ok(true);
     }
+    let mut changed = meeting == Meeting::Compared && read_beside(operands, schema);
     let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();
-    let mut changed = false;
-    for (operand, target) in operands.iter_mut().zip(targets(&types, meeting)) {
+    for (operand, target) in operands.iter_mut().zip(targets(&types, meeting)?) {
         let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_string());
         let is_constant = matches!(operand, Expr::Literal(..));
         let stays = meeting == Meeting::Chosen && !is_constant && is_text(operand);
@@ -193,26 +236,29 @@ fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> bool
             changed = true;
         }
     }
-    changed
+    Ok(changed)
 }
 
 /// The same of an expression and the column of a subquery.
-fn meet_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> bool {
+///
+/// # Errors
+/// As `meet`.
+fn meet_column(expr: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> Result<bool> {
     let below = subquery.subquery.schema();
     let (Ok(data_type), [field]) = (expr.get_type(schema), &below.fields()[..]) else {
-        return false;
+        return Ok(false);
     };
     let types = [Some(data_type), Some(field.data_type().clone())];
-    let [of_expr, of_column] = &targets(&types, Meeting::Compared)[..] else { return false };
+    let [of_expr, of_column] = &targets(&types, Meeting::Compared)?[..] else { return Ok(false) };
     if let Some(target) = of_expr.clone() {
         *expr = cast(std::mem::take(expr), target);
     }
     if let Some(target) = of_column.clone()
         && change_column(subquery, |column| cast(column, target)).is_err()
     {
-        return false;
+        return Ok(false);
     }
-    of_expr.is_some() || of_column.is_some()
+    Ok(of_expr.is_some() || of_column.is_some())
 }
 
 /// Makes something of the first column of a subquery, under the same name.
@@ -230,16 +276,17 @@ pub(super) fn change_column(
     Ok(())
 }
 
-/// Writes a list or a difference of timestamps that is cast to a text. Says whether it is one.
+/// Writes a list, a structure, a map or a difference of timestamps that is cast to a text. Says
+/// whether it is one.
 fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
-    // No list is without a text: TRY_CAST means the same.
+    // None is without a text: TRY_CAST means the same.
     let (list, field) = match expr {
         Expr::Cast(cast) => (&mut cast.expr, &cast.field),
         Expr::TryCast(cast) => (&mut cast.expr, &cast.field),
         _ => return false,
     };
     let target = field.data_type().clone();
-    let is_written = |t: DataType| list_ndims(&t) > 0 || matches!(t, DataType::Duration(_));
+    let is_written = |t: DataType| t.is_nested() || matches!(t, DataType::Duration(_));
     let is_list = list.get_type(schema).is_ok_and(is_written);
     if is_list && target.is_string() {
         *expr = list_text(std::mem::take(list.as_mut()), target);
@@ -261,20 +308,6 @@ pub(super) fn as_cast(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(done?.data)
 }
 
-/// What operands of these types are cast to, those that need it.
-fn targets(types: &[Option<DataType>], meeting: Meeting) -> Vec<Option<DataType>> {
-    let mut known = types.iter().flatten();
-    let has_double = known.clone().any(DataType::is_floating);
-    if !has_double || !known.any(DataType::is_decimal) {
-        return match meeting {
-            Meeting::Other => vec![None; types.len()],
-            meeting => moments::targets(types, meeting != Meeting::Added),
-        };
-    }
-    let is_decimal = |t: &Option<DataType>| t.as_ref().is_some_and(DataType::is_decimal);
-    types.iter().map(|t| is_decimal(t).then_some(DataType::Float64)).collect()
-}
-
 /// Casts the columns of inputs that meet those of others.
 pub(super) fn unite(union: Union) -> Result<Union> {
     let columns = union.schema.fields().len();
@@ -285,9 +318,9 @@ pub(super) fn unite(union: Union) -> Result<Union> {
     let casts: Vec<Vec<Option<DataType>>> = (0..columns)
         .map(|at| {
             let types = union.inputs.iter().map(|input| input.schema().field(at).data_type());
-            targets(&types.cloned().map(Some).collect::<Vec<_>>(), Meeting::Added)
+            targets(&types.cloned().map(Some).collect::<Vec<_>>(), Meeting::United)
         })
-        .collect();
+        .collect::<Result<_>>()?;
     if casts.iter().flatten().all(Option::is_none) {
         return Ok(union);
     }

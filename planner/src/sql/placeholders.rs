@@ -66,7 +66,8 @@ pub(super) fn fill_tokens(
     Ok(())
 }
 
-fn name_of(placeholder: &str) -> &str {
+/// The name of a parameter.
+pub(super) fn name_of(placeholder: &str) -> &str {
     placeholder.get(1..).unwrap_or_default()
 }
 

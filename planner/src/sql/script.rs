@@ -14,6 +14,7 @@ use super::dialect::Ours;
 use super::digits::join_digits;
 use super::explain::{Explain, cut_explain};
 use super::grouping_items;
+use super::operators;
 use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
@@ -224,6 +225,7 @@ impl Statement {
         syntax::name_comparisons(&mut tokens);
         grouping_items::enclose(&mut tokens);
         name_stamps(&mut tokens);
+        operators::cut_materialized(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);
         let header_row = syntax::cut_header_row(&mut tokens);

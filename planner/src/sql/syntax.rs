@@ -46,8 +46,8 @@ use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns};
 use super::{
-    chains, concatenation, file_calls, grouping_items, intervals, query_ends, row_values, structs,
-    synonyms, using, windows,
+    chains, concatenation, file_calls, grouping_items, intervals, operators, query_ends,
+    row_values, structs, synonyms, using, windows,
 };
 use crate::functions::EQUALS_ANY;
 
@@ -192,6 +192,7 @@ impl VisitorMut for Rewriter {
             *expr = double;
         }
         compare_distinct(expr);
+        operators::write_out(expr);
         write_plainly(expr);
         structs::write_out(expr);
         synonyms::write_out(expr);
@@ -362,7 +363,7 @@ fn write_plainly(expr: &mut Expr) {
         {
             **of = nested(std::mem::replace(&mut **of, Expr::value(Value::Null)));
         }
-        Expr::Interval(_) => intervals::write_out(expr),
+        Expr::Interval(_) | Expr::Cast { .. } => intervals::write_out(expr),
         Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call_of("timezone", [time_zone, timestamp]);

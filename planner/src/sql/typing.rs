@@ -110,7 +110,7 @@ impl Typing {
             }
             LogicalPlan::Join(join) if has_only_column_keys(&join) => return keyed(join),
             LogicalPlan::Join(mut join) => {
-                meet_keys(&mut join);
+                meet_keys(&mut join)?;
                 LogicalPlan::Join(join)
             }
             LogicalPlan::Union(union) => {
@@ -174,12 +174,12 @@ impl Typing {
         let typed = expr.transform_up(|expr| match expr {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
             Expr::WindowFunction(_) => {
-                let window = window_by_length(widened(expr, schema), schema);
+                let window = window_by_length(widened(expr, schema)?, schema);
                 let typed = rewriter.f_up(by_peers(window, schema)?)?;
                 typed.map_data(|expr| as_cast(expr, schema))
             }
             expr => {
-                let typed = rewriter.f_up(widened(expr, schema))?;
+                let typed = rewriter.f_up(widened(expr, schema)?)?;
                 let typed = typed.map_data(|expr| as_cast(expr, schema))?;
                 let typed = typed.update_data(with_constants);
                 let typed = typed.map_data(|expr| by_length(expr, schema))?;
@@ -259,7 +259,7 @@ fn with_rounded_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// A join whose keys are all that it has, and are columns: they change no column.
 fn keyed(mut join: Join) -> Result<LogicalPlan> {
-    meet_keys(&mut join);
+    meet_keys(&mut join)?;
     // Keys are looked up in the schemas of their own sides.
     let plan = TypeCoercionRewriter::new(&DFSchema::empty()).coerce_join(join)?;
     let plan = with_rounded_keys(plan)?;

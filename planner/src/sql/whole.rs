@@ -16,10 +16,10 @@
 
 use arrow::datatypes::DataType;
 use datafusion_common::{DFSchema, ScalarValue};
-use datafusion_expr::{Expr, ExprSchemable, Operator, cast, try_cast};
+use datafusion_expr::{Expr, ExprSchemable, Operator, cast, lit, try_cast};
 use gristmill_engine::expr::nearest_double;
 
-use crate::functions::{is_whole, to_whole, whole_type};
+use crate::functions::{is_whole, to_nearest, to_whole, whole_type};
 
 /// Casts the operands of arithmetic, of which one has no sign. Says whether it did.
 pub(super) fn meet_whole(
@@ -52,10 +52,6 @@ pub(super) fn meet_whole(
 /// Rounds what is cast to an integer: the cast itself cuts digits off. A constant that is cast to a
 /// double is the nearest. Says whether it did.
 pub(super) fn round_cast(expr: &mut Expr, schema: &DFSchema) -> bool {
-    if let Some(double) = as_nearest_double(expr) {
-        *expr = double;
-        return true;
-    }
     let (operand, field, lenient) = match expr {
         Expr::Cast(cast) => (cast.expr.as_mut(), &cast.field, false),
         Expr::TryCast(cast) => (cast.expr.as_mut(), &cast.field, true),
@@ -66,6 +62,17 @@ pub(super) fn round_cast(expr: &mut Expr, schema: &DFSchema) -> bool {
         return false;
     }
     let Ok(from) = operand.get_type(schema) else { return false };
+    match nearest_constant(operand, &from, target) {
+        Some(number @ Expr::Literal(..)) => {
+            *expr = number;
+            return true;
+        }
+        Some(number) => {
+            *operand = number;
+            return true;
+        }
+        None => {}
+    }
     let Some(whole) = whole_type(&from, target) else { return false };
     if is_whole_text(operand) {
         return false;
@@ -82,19 +89,18 @@ pub(super) fn round_cast(expr: &mut Expr, schema: &DFSchema) -> bool {
     true
 }
 
-/// What a number with a point, which is a decimal, is as a double: the borrowed folding of
-/// constants divides two doubles, and is off by a last digit.
-fn as_nearest_double(expr: &Expr) -> Option<Expr> {
-    let Expr::Cast(cast) = expr else { return None };
-    let Expr::Literal(ScalarValue::Decimal128(Some(digits), _, scale), _) = cast.expr.as_ref()
-    else {
-        return None;
-    };
-    if *cast.field.data_type() != DataType::Float64 {
+/// What a constant that is a decimal is as a floating-point number: the borrowed folding divides
+/// two doubles, and is off by a last digit.
+fn nearest_constant(decimal: &Expr, from: &DataType, target: &DataType) -> Option<Expr> {
+    if !from.is_decimal() || !target.is_floating() || decimal.any_column_refs() {
         return None;
     }
-    let double = nearest_double(*digits, *scale);
-    Some(Expr::Literal(ScalarValue::Float64(Some(double)), None))
+    Some(match (decimal, target) {
+        (Expr::Literal(ScalarValue::Decimal128(Some(digits), _, scale), _), DataType::Float64) => {
+            lit(nearest_double(*digits, *scale))
+        }
+        _ => to_nearest(decimal.clone(), target.clone()),
+    })
 }
 
 /// Whether an expression is a text without a point or an exponent.

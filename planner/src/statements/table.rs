@@ -153,6 +153,12 @@ impl Planner<'_> {
             })
         });
         let columns: Vec<usize> = columns.collect::<Result<_>>()?;
+        for (at, column) in insert.columns.iter().enumerate() {
+            if columns[..at].contains(&columns[at]) {
+                let message = format!("INSERT names the column {column} twice");
+                return Err(Error::input_at(message, place_of(column)));
+            }
+        }
         let bound = self.bind(query)?;
         let bound = self.inserted(bound, &schema, &columns, &name)?;
         self.fill(name, bound, &schema, None)

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float64Array, Int32Array,
-    Int64Array,
+    Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array,
+    Int32Array, Int64Array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::cast::{CastOptions, can_cast_types, cast_with_options};
@@ -17,7 +17,8 @@ use arrow::datatypes::{
 use arrow::util::display::FormatOptions;
 
 use super::decimal::{
-    NARROW_DIGITS, Width, digits, digits_hold, narrow_array, nearest_double, power_bits, wide_array,
+    NARROW_DIGITS, Width, digits, digits_hold, narrow_array, nearest_double, nearest_float,
+    power_bits, wide_array,
 };
 use super::native::{Native, native};
 use super::rows::Values;
@@ -82,6 +83,16 @@ pub(in crate::expr) fn cast(
                 _ => return arrow_cast(array, &physical, lenient),
             };
             Ok(Arc::new(Float64Array::new(values.into(), nulls)))
+        }
+        (DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale), DataType::Float32) => {
+            let values: Vec<f32> = match native(array.as_ref()) {
+                Native::I64(values) => {
+                    values.iter().map(|&v| nearest_float(v.into(), *scale)).collect()
+                }
+                Native::I128(values) => values.iter().map(|&v| nearest_float(v, *scale)).collect(),
+                _ => return arrow_cast(array, &physical, lenient),
+            };
+            Ok(Arc::new(Float32Array::new(values.into(), nulls)))
         }
         _ => arrow_cast(array, &physical, lenient),
     }

@@ -180,6 +180,17 @@ pub fn nearest_double(value: i128, scale: i8) -> f64 {
     format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
 }
 
+/// The number of 32 bits that is nearest to a decimal, as `nearest_double`: what is rounded to a
+/// double before may be another.
+pub fn nearest_float(value: i128, scale: i8) -> f32 {
+    const EXACT_MAX: u128 = 1 << 24;
+    const EXACT_POWER_MAX: i8 = 10;
+    if value.unsigned_abs() <= EXACT_MAX && (0..=EXACT_POWER_MAX).contains(&scale) {
+        return value as f32 / 10f32.powi(i32::from(scale));
+    }
+    format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f32::NAN)
+}
+
 /// A 64-bit decimal array.
 pub(super) fn narrow_array(
     values: Vec<i64>,

@@ -32,7 +32,7 @@ use arrow::array::{Array, ArrayRef, Datum, Scalar};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
-pub use decimal::nearest_double;
+pub use decimal::{nearest_double, nearest_float};
 
 /// A kernel's input: one value a row, or one for all rows.
 #[derive(Debug, Clone)]

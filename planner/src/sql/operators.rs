@@ -1,0 +1,210 @@
+//! Operators and words that the parser does not know.
+//!
+//! * `a ** b` and `a ^ b` are powers, whose operands bind more than those of products and less than
+//!   a sign: `-2 ** 2` is 4, and `2 ** 3 ** 2` is 64.
+//! * `a GLOB 'pattern'` and `a NOT GLOB 'pattern'`: `*`, `?`, `[a-z]` and `[!a-z]` in the pattern,
+//!   and `\` before a sign that means itself. The whole text has to fit.
+//! * `a SIMILAR TO pattern`: the whole text has to fit the regular expression.
+//! * `WITH x AS [NOT] MATERIALIZED (query)` means what it means without the word.
+
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use datafusion_sql::sqlparser::dialect::{Dialect, Precedence};
+use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::parser::{Parser, ParserError};
+use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::dialect::Ours;
+use super::syntax::{binary, call, is_word, nested, text, written};
+
+/// Between products and AT TIME ZONE.
+const POWER: u8 = 41;
+
+const GLOB: &str = "GLOB";
+const POWERS: [&str; 2] = ["**", "^"];
+const FULL_MATCH: &str = "regexp_full_match";
+
+/// How much AT TIME ZONE binds.
+pub(super) const AT_TIME_ZONE: u8 = POWER + 1;
+
+/// Takes the words out of `AS [NOT] MATERIALIZED (`.
+pub(super) fn cut_materialized(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let is = |offset: usize, word| tokens.get(at + offset).is_some_and(|t| is_word(t, word));
+        let words = 1 + usize::from(is(1, Keyword::NOT));
+        let opens = tokens.get(at + words + 1).is_some_and(|t| t.token == Token::LParen);
+        if is(0, Keyword::AS) && is(words, Keyword::MATERIALIZED) && opens {
+            tokens.drain(at + 1..=at + words);
+        }
+        at += 1;
+    }
+}
+
+/// An operator of ours.
+#[derive(Clone, Copy)]
+enum Found {
+    /// Of so many signs.
+    Power(&'static str),
+    Glob {
+        negated: bool,
+    },
+}
+
+fn found(parser: &Parser) -> Option<Found> {
+    let token = |at| parser.peek_nth_token_ref(at);
+    match &token(0).token {
+        Token::Caret => Some(Found::Power("^")),
+        Token::Mul if token(1).token == Token::Mul => {
+            (token(0).span.end == token(1).span.start).then_some(Found::Power("**"))
+        }
+        Token::Word(word) => {
+            let negated = word.keyword == Keyword::NOT;
+            let at = usize::from(negated);
+            let is_glob = matches!(&token(at).token, Token::Word(word)
+                if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(GLOB));
+            // It may be the name of a column, too.
+            let has_pattern = match &token(at + 1).token {
+                Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::LParen => true,
+                Token::Word(word) => word.keyword == Keyword::NoKeyword,
+                _ => false,
+            };
+            (is_glob && has_pattern).then_some(Found::Glob { negated })
+        }
+        _ => None,
+    }
+}
+
+/// How much the operator that comes next binds, if it is one of ours.
+pub(super) fn precedence(parser: &Parser) -> Option<u8> {
+    Some(match found(parser)? {
+        Found::Power(_) => POWER,
+        Found::Glob { .. } => Ours.prec_value(Precedence::Like),
+    })
+}
+
+/// A sign before an operand, which binds more than a power does.
+pub(super) fn signed(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let op = match parser.peek_token_ref().token {
+        Token::Minus => UnaryOperator::Minus,
+        Token::Plus => UnaryOperator::Plus,
+        _ => return None,
+    };
+    parser.advance_token();
+    Some(parser.parse_subexpr(POWER).map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
+}
+
+/// The operation whose operator comes next, if it is one of ours.
+pub(super) fn operation(parser: &mut Parser, left: &Expr) -> Option<Result<Expr, ParserError>> {
+    let found = found(parser)?;
+    let (name, tokens) = match found {
+        Found::Power(name) => (name, name.len()),
+        Found::Glob { negated } => (GLOB, 1 + usize::from(negated)),
+    };
+    let precedence = precedence(parser)?;
+    (0..tokens).for_each(|_| parser.advance_token());
+    Some(parser.parse_subexpr(precedence).map(|right| {
+        let operation = binary(left.clone(), BinaryOperator::Custom(name.to_string()), right);
+        match found {
+            Found::Glob { negated: true } => {
+                Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(nested(operation)) }
+            }
+            _ => operation,
+        }
+    }))
+}
+
+/// Writes such operations as calls. A pattern of GLOB that is no constant is left.
+pub(super) fn write_out(expr: &mut Expr) {
+    let take = |e: &mut Expr| std::mem::replace(e, Expr::value(Value::Null));
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::Custom(name), right } => {
+            if POWERS.contains(&name.as_str()) {
+                *expr = call("power", vec![take(left), take(right)]);
+            } else if name == GLOB
+                && let Some(pattern) = written(right)
+            {
+                let pattern = text(&regex_of(pattern));
+                *expr = call(FULL_MATCH, vec![take(left), pattern]);
+            }
+        }
+        Expr::SimilarTo { negated, expr: of, pattern, escape_char: None } => {
+            let matched = call(FULL_MATCH, vec![take(of), take(pattern)]);
+            *expr = match negated {
+                true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(matched) },
+                false => matched,
+            };
+        }
+        _ => {}
+    }
+}
+
+/// Whether an operation is a GLOB that could not be written out.
+pub(super) fn is_glob(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryOp { op: BinaryOperator::Custom(name), .. } if name == GLOB)
+}
+
+/// The regular expression that a pattern of GLOB is.
+fn regex_of(pattern: &str) -> String {
+    let mut regex = String::from("(?s)");
+    let mut rest = pattern.chars();
+    while let Some(sign) = rest.next() {
+        match sign {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => match class_of(rest.as_str()) {
+                Some((class, length)) => {
+                    regex.push_str(&class);
+                    rest = rest.as_str()[length..].chars();
+                }
+                // A class without an end fits nothing.
+                None => return r"[^\s\S]".to_string(),
+            },
+            '\\' => regex.push_str(&regex_of_sign(rest.next().unwrap_or('\\'))),
+            sign => regex.push_str(&regex_of_sign(sign)),
+        }
+    }
+    regex
+}
+
+/// The class that begins behind a bracket, and its length.
+fn class_of(text: &str) -> Option<(String, usize)> {
+    let negated = text.starts_with('!');
+    let begin = usize::from(negated);
+    let inner = &text[begin..];
+    // A bracket in front is one of the signs.
+    let first = inner.chars().next()?.len_utf8();
+    let end = first + inner[first..].find(']')?;
+    let mut class = String::from(if negated { "[^" } else { "[" });
+    for (at, sign) in inner[..end].char_indices() {
+        let is_range = sign == '-' && at > 0 && at + 1 < end;
+        class.push_str(&if is_range { sign.to_string() } else { regex_of_sign(sign) });
+    }
+    class.push(']');
+    Some((class, begin + end + 1))
+}
+
+fn regex_of_sign(sign: char) -> String {
+    match sign.is_ascii_punctuation() {
+        true => format!("\\{sign}"),
+        false => sign.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_regular_expressions() {
+        let cases = [
+            ("a*.c?", r"(?s)a.*\.c."),
+            ("[a-c][!x]", "(?s)[a-c][^x]"),
+            (r"\*[]^-]", r"(?s)\*[\]\^\-]"),
+            ("[ab", r"[^\s\S]"),
+            ("ü(|)", r"(?s)ü\(\|\)"),
+        ];
+        for (pattern, regex) in cases {
+            assert_eq!(regex_of(pattern), regex, "{pattern}");
+        }
+    }
+}
