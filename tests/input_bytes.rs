@@ -37,7 +37,8 @@ fn a_statement_set_reads_a_file_once() {
     let copies: String = (0..6)
         .map(|n| {
             let output = place(&format!("count{n}.csv"));
-            format!("copy (select a % 7, count(distinct b + {n}) from '{input}' group by 1) to '{output}'; ")
+            let query = format!("select a % 7, count(distinct b + {n}) from '{input}' group by 1");
+            format!("copy ({query}) to '{output}'; ")
         })
         .collect();
     let set = format!("execute statement set begin {copies} end");

@@ -4,9 +4,9 @@
 //! several readers is a fork where each of them collects all rows and waits for nothing else: every
 //! chunk goes to all of them as it comes. Where memory is short only some of them read at once, and
 //! what gives the same rows again (a scan of a file, what is filtered and computed of it) is run
-//! anew for the next: each that collects needs room to begin. Elsewhere it ends in a [`Shared`] buffer that each of
-//! them reads: a running stream could deadlock where one reader waits for another (a scan that
-//! feeds a join's build and its own probe).
+//! anew for the next: each that collects needs room to begin. Elsewhere the node ends in a
+//! [`Shared`] buffer that each of them reads: a running stream could deadlock where one reader
+//! waits for another (a scan that feeds a join's build and its own probe).
 
 use std::sync::Arc;
 
