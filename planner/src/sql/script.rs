@@ -54,6 +54,8 @@ pub struct Statement {
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) explain: Option<Explain>,
+    /// SUMMARIZE stands in front.
+    pub(crate) summarize: bool,
     /// CREATE EXTERNAL TABLE has WITH HEADER ROW.
     pub(crate) header_row: bool,
     pub(crate) body: Body,
@@ -221,6 +223,7 @@ impl Statement {
     pub(crate) fn parse(&self, parameters: Option<&Parameters>) -> Result<Parsed> {
         let mut tokens = self.tokens.clone();
         let explain = cut_explain(&mut tokens)?;
+        let summarize = syntax::cut_summarize(&mut tokens);
         // Before parameters: the FROM of a comparison has no path behind it.
         syntax::name_comparisons(&mut tokens);
         grouping_items::enclose(&mut tokens);
@@ -242,7 +245,7 @@ impl Statement {
         if let Some(parameters) = parameters {
             fill_syntax(&mut body, parameters);
         }
-        Ok(Parsed { explain, header_row, body })
+        Ok(Parsed { explain, summarize, header_row, body })
     }
 }
 

@@ -107,6 +107,29 @@ pub(super) fn cut_header_row(tokens: &mut Vec<TokenWithSpan>) -> bool {
     }
 }
 
+/// Takes SUMMARIZE off the front of a statement, and makes a query of the name of a table behind
+/// it; whether it was there.
+pub(super) fn cut_summarize(tokens: &mut Vec<TokenWithSpan>) -> bool {
+    let is_there = match tokens.first().map(|token| &token.token) {
+        Some(Token::Word(word)) => {
+            word.quote_style.is_none() && word.value.eq_ignore_ascii_case("summarize")
+        }
+        _ => false,
+    };
+    if !is_there {
+        return false;
+    }
+    let queries = [Keyword::SELECT, Keyword::WITH, Keyword::FROM, Keyword::VALUES];
+    let is_query = tokens.get(1).is_some_and(|token| {
+        token.token == Token::LParen || queries.iter().any(|word| is_word(token, *word))
+    });
+    match is_query {
+        true => drop(tokens.remove(0)),
+        false => tokens[0].token = Token::make_keyword("FROM"),
+    }
+    true
+}
+
 const DISTINCT: &str = "IS DISTINCT FROM";
 const NOT_DISTINCT: &str = "IS NOT DISTINCT FROM";
 

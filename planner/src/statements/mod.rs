@@ -10,7 +10,7 @@
 //!   queries that are not written as statements.
 //! * `table`: CREATE TABLE, INSERT; `view`: CREATE VIEW; `external`: CREATE EXTERNAL TABLE;
 //!   `drop`: DROP.
-//! * `describe`: DESCRIBE and SHOW.
+//! * `describe`: DESCRIBE and SHOW; `summarize`: SUMMARIZE.
 //! * `settings`: SET, RESET, and what there is to set.
 //! * `names`: names of tables as statements write them.
 
@@ -22,6 +22,7 @@ mod names;
 mod query;
 mod set;
 mod settings;
+mod summarize;
 mod table;
 mod view;
 
@@ -154,7 +155,10 @@ pub(crate) fn plan(
         let binder = task.binder();
         let record = explained || parsed.explain.is_some();
         let mut planner = task.planner(statement, &binder, record);
-        let command = planner.command(parsed.body, parsed.header_row)?;
+        let command = match parsed.summarize {
+            true => planner.summarize(parsed.body)?,
+            false => planner.command(parsed.body, parsed.header_row)?,
+        };
         let fired = planner.planning.fired().to_vec();
         Ok(Planned { command, explain: parsed.explain, fired })
     })

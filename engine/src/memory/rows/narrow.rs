@@ -182,7 +182,7 @@ mod tests {
                 .map(|_| match numbers.next() % 4 {
                     0 => 0,
                     1 => 0xff_ffff,
-                    2 => (0..8).map(|b| (numbers.next() % 2) * 0xff << (8 * b)).sum(),
+                    2 => (0..8).map(|b| ((numbers.next() % 2) * 0xff) << (8 * b)).sum(),
                     _ => u64::MAX,
                 })
                 .collect();

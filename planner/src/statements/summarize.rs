@@ -1,0 +1,94 @@
+//! SUMMARIZE: a row for each column of a table or query, which says what is in it.
+//!
+//! It is a query over the rows, which are read once: the union of an aggregate for each column. The
+//! columns of the result are DuckDB's. Quantiles are approximate, and those of numbers alone.
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
+use gristmill_engine::{Error, Result};
+
+use super::{Command, Parsed, Planner};
+use crate::sql::{analyze, statements, type_name};
+
+impl Planner<'_> {
+    /// The summary of what a query gives.
+    pub(super) fn summarize(&mut self, query: Parsed) -> Result<Command> {
+        let query = match query {
+            Parsed::Statement(sql) => match *sql {
+                Sql::Query(query) => query,
+                _ => return Err(self.unsupported("SUMMARIZE of what is no table and no query")),
+            },
+            _ => return Err(self.unsupported("SUMMARIZE of what is no table and no query")),
+        };
+        let bound = self.bind(query.clone())?;
+        let plan = analyze(bound, &self.binder.shared_options(), self.position())?.data;
+        let mut summary = parsed(&text(plan.schema().as_arrow()))?;
+        let rows = summary.with.as_mut().and_then(|with| with.cte_tables.first_mut());
+        rows.ok_or_else(|| Error::internal("a summary of no rows"))?.query = query;
+        self.query(summary)
+    }
+}
+
+/// The query that summarizes columns of these types, in the place of whose rows is another query.
+fn text(schema: &Schema) -> String {
+    let columns = 0..schema.fields().len();
+    let names: Vec<String> = columns.map(|number| format!("c{number}")).collect();
+    let fields = schema.fields().iter().zip(&names);
+    let rows = fields.map(|(field, column)| row(field.name(), field.data_type(), column));
+    let rows = rows.collect::<Vec<_>>().join(" UNION ALL ");
+    format!("WITH summarized ({}) AS (SELECT 1) {rows}", names.join(", "))
+}
+
+/// The row of one column.
+fn row(name: &str, data_type: &DataType, column: &str) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let only = |is_given: bool, what: String| match is_given {
+        true => format!("CAST({what} AS VARCHAR)"),
+        false => "CAST(NULL AS VARCHAR)".to_string(),
+    };
+    let is_plain = !data_type.is_nested() && !data_type.is_null();
+    let is_number = data_type.is_numeric();
+    let quantile = |share: &str| {
+        let quantile = format!("approx_percentile_cont(CAST({column} AS DOUBLE), {share})");
+        // Between two whole numbers is none of them.
+        let whole = format!("CAST(round({quantile}) AS BIGINT)");
+        only(is_number, if data_type.is_integer() { whole } else { quantile })
+    };
+    let distinct = match is_plain {
+        true => format!("approx_count_distinct({column})"),
+        false => "CAST(NULL AS BIGINT)".to_string(),
+    };
+    let columns = [
+        ("column_name", quoted(name)),
+        ("column_type", quoted(&type_name(data_type))),
+        ("min", only(is_plain, format!("min({column})"))),
+        ("max", only(is_plain, format!("max({column})"))),
+        ("approx_unique", distinct),
+        ("avg", only(is_number, format!("avg(CAST({column} AS DOUBLE))"))),
+        ("std", only(is_number, format!("stddev(CAST({column} AS DOUBLE))"))),
+        ("q25", quantile("0.25")),
+        ("q50", quantile("0.5")),
+        ("q75", quantile("0.75")),
+        ("count", "count(*)".to_string()),
+        (
+            "null_percentage",
+            format!(
+                "CAST(100.0 * (count(*) - count({column})) / nullif(count(*), 0) AS DECIMAL(9, 2))"
+            ),
+        ),
+    ];
+    let columns = columns.iter().map(|(name, value)| format!("{value} AS \"{name}\""));
+    format!("SELECT {} FROM summarized", columns.collect::<Vec<_>>().join(", "))
+}
+
+fn parsed(text: &str) -> Result<Box<Query>> {
+    let statement = statements(text)?.into_iter().next();
+    let body = statement.map(|statement| statement.parse(None)).transpose()?;
+    match body.map(|parsed| parsed.body) {
+        Some(Parsed::Statement(sql)) => match *sql {
+            Sql::Query(query) => Ok(query),
+            _ => Err(Error::internal("a summary that is no query")),
+        },
+        _ => Err(Error::internal("a summary that is no statement")),
+    }
+}
