@@ -227,6 +227,11 @@ fn a_file_is_scanned_once() {
     let one = session.script(&copies(&input, directory.path())[10]).expect("parses");
     let plan = session.explain(&one[0]).expect("plans");
     assert!(!plan.contains("share_scans"), "{plan}");
+    // So it is for the columns of a summary.
+    let summary = session.script(&format!("summarize '{input}'")).expect("parses");
+    let plan = session.explain(&summary[0]).expect("plans");
+    let scans = plan.lines().filter(|line| line.contains("csv_scan"));
+    assert_eq!(scans.filter(|line| !line.ends_with(", as above")).count(), 1, "{plan}");
 }
 
 #[test]

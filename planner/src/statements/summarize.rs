@@ -1,13 +1,15 @@
 //! SUMMARIZE: a row for each column of a table or query, which says what is in it.
 //!
-//! It is a query over the rows, which are read once: the union of an aggregate for each column. The
-//! columns of the result are DuckDB's. Quantiles are approximate, and those of numbers alone.
+//! It is a query, the union of an aggregate for each column. What a query gives is computed once for
+//! all of them, and so is a CSV file read. The columns of the result are DuckDB's. Quantiles are
+//! approximate, and those of numbers alone.
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Result};
 
 use super::{Command, Parsed, Planner};
+use crate::rules::{SHARE_SCANS, share_scans};
 use crate::sql::{analyze, statements, type_name};
 
 impl Planner<'_> {
@@ -25,7 +27,12 @@ impl Planner<'_> {
         let mut summary = parsed(&text(plan.schema().as_arrow()))?;
         let rows = summary.with.as_mut().and_then(|with| with.cte_tables.first_mut());
         rows.ok_or_else(|| Error::internal("a summary of no rows"))?.query = query;
-        self.query(summary)
+        let bound = self.bind(summary)?;
+        let (plan, shared) = share_scans(self.lower_plainly(bound)?.plan)?;
+        if shared {
+            self.planning.note(SHARE_SCANS);
+        }
+        Ok(Command::Rows(self.thinned_out(plan)?))
     }
 }
 
