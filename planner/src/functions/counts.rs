@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion_common::Result;
 use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
 };
 
 use super::each::each;
@@ -34,17 +34,7 @@ fn signed(data_type: &DataType) -> DataType {
 }
 
 impl ScalarUDFImpl for Counts {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
+    as_borrowed!(name, aliases, signature, coerce_types);
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         Ok(signed(&self.borrowed.return_type(arguments)?))
@@ -53,10 +43,6 @@ impl ScalarUDFImpl for Counts {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let field = self.borrowed.return_field_from_args(arguments)?;
         Ok(Arc::new(Field::new(self.name(), signed(field.data_type()), true)))
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        self.borrowed.coerce_types(arguments)
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {

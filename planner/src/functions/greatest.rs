@@ -7,11 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::kernels::zip::zip;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion_common::Result;
-use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl};
 
 use super::each::{is_constant, results};
 use super::interval_order::value_order;
@@ -35,25 +33,7 @@ pub(super) fn least(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 }
 
 impl ScalarUDFImpl for Furthest {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.inner().return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.borrowed.return_field_from_args(arguments)
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        self.borrowed.coerce_types(arguments)
-    }
+    as_borrowed!(name, signature, return_type, coerce_types, return_field_from_args);
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_ours = |t: DataType| t.is_nested() || matches!(t, DataType::Interval(_));

@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl};
 use datafusion_functions_nested::extract::array_element_udf;
 
 use super::each::each;
@@ -32,32 +30,10 @@ pub(crate) fn element(list: Expr, index: Expr) -> Expr {
 }
 
 impl ScalarUDFImpl for ListElement {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
+    as_borrowed!(name, aliases, signature, return_type, coerce_types, return_field_from_args);
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         self.borrowed.schema_name(args)
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.inner().return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.borrowed.return_field_from_args(arguments)
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        self.borrowed.coerce_types(arguments)
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {

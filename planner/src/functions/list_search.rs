@@ -53,13 +53,7 @@ impl ListSearch {
 }
 
 impl ScalarUDFImpl for ListSearch {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
+    as_borrowed!(name, aliases);
 
     fn signature(&self) -> &Signature {
         &self.signature

@@ -10,7 +10,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use datafusion_common::{Result, exec_err};
-use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl};
 use gristmill_engine::batch::has_float;
 
 use super::each::{is_constant, results};
@@ -27,21 +27,7 @@ pub(super) fn list_sort(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 }
 
 impl ScalarUDFImpl for ListSort {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.return_type(arguments)
-    }
+    as_borrowed!(name, aliases, signature, return_type);
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_ours = match call.args.first().map(ColumnarValue::data_type) {

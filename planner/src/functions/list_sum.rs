@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::datatypes::{ArrowNativeTypeOp, DataType, Decimal128Type, Int64Type};
 use datafusion_common::{DataFusionError, Result, exec_datafusion_err, exec_err};
-use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl};
 
 use super::each::each;
 
@@ -40,17 +40,7 @@ fn exact(list: &DataType) -> Option<DataType> {
 }
 
 impl ScalarUDFImpl for ListSum {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
+    as_borrowed!(name, aliases, signature);
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         match arguments {

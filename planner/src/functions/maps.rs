@@ -55,20 +55,10 @@ fn key_type(maps: &DataType) -> Option<&DataType> {
 }
 
 impl ScalarUDFImpl for MapElement {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
+    as_borrowed!(name, aliases, return_type);
 
     fn signature(&self) -> &Signature {
         &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.inner().return_type(arguments)
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
@@ -142,29 +132,7 @@ fn elements(maps: &MapArray, search: &Search, rows: usize) -> Result<ArrayRef> {
 }
 
 impl ScalarUDFImpl for MapOf {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.inner().return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.borrowed.return_field_from_args(arguments)
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        self.borrowed.coerce_types(arguments)
-    }
+    as_borrowed!(name, aliases, signature, return_type, coerce_types, return_field_from_args);
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if let Some(keys) = call.args.first() {

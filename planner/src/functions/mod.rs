@@ -25,6 +25,10 @@
 //!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
 //!   `null_if`: nullif(); `regexp`: what patterns find in texts.
 //! * `user`: functions of the program's own.
+//! * `as_borrowed`: what functions that stand before borrowed ones say as they do.
+
+#[macro_use]
+mod as_borrowed;
 
 mod adjusted;
 mod age;

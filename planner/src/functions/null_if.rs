@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, P
 use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion_common::Result;
-use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl};
 
 use super::each::{is_constant, results};
 use super::interval_order::{has_interval, value_order};
@@ -23,17 +23,7 @@ pub(super) fn null_if(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 }
 
 impl ScalarUDFImpl for NullIf {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.borrowed.signature()
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.return_type(arguments)
-    }
+    as_borrowed!(name, signature, return_type);
 
     fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_ours = |t: DataType| t.is_floating() || has_interval(&t);

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion_common::{Result, plan_err};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult};
 use datafusion_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion_functions::unicode::substr;
 
@@ -34,13 +33,7 @@ impl ExprPlanner for SubstringPlanner {
 }
 
 impl ScalarUDFImpl for Substring {
-    fn name(&self) -> &str {
-        self.borrowed.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.borrowed.aliases()
-    }
+    as_borrowed!(name, aliases, return_type, return_field_from_args);
 
     fn signature(&self) -> &Signature {
         &self.signature
@@ -65,14 +58,6 @@ impl ScalarUDFImpl for Substring {
             return plan_err!("substr takes integers for place and length, and this is {other}");
         }
         Ok([text].into_iter().chain(numbers.iter().map(|_| DataType::Int64)).collect())
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        self.borrowed.inner().return_type(arguments)
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.borrowed.return_field_from_args(arguments)
     }
 
     fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
