@@ -136,14 +136,19 @@ pub enum Written {
     Varying,
     /// Lists and other values that are made of values: texts stay where they are.
     Nested,
-    /// Texts and binaries as well.
+    /// Everything.
     All,
 }
 
 /// How many of a chunk's live rows, from the first, take at most [`WRITTEN_BYTES_MAX`] written
-/// out; at least one. Values whose type says their bytes do not count.
+/// out, about; at least one. Values whose type says their bytes count for themselves, and only
+/// where everything is written.
 pub fn rows_within(chunk: &Chunk, written: Written) -> usize {
     let live = chunk.live_rows();
+    let live = match written {
+        Written::All => live.min((WRITTEN_BYTES_MAX / fixed_bytes(chunk).max(1)).max(1)),
+        _ => live,
+    };
     let counts = |column: &&Column| match written {
         Written::Nothing => false,
         Written::Varying => {
@@ -175,6 +180,16 @@ pub fn rows_within(chunk: &Chunk, written: Written) -> usize {
         sizes.iter().map(of_column).sum()
     };
     count_within(WRITTEN_BYTES_MAX, chunk.live_positions().iter().map(|&row| of_row(row))).min(live)
+}
+
+/// Bytes of a row's values whose type says how many they are, and of the views of texts.
+fn fixed_bytes(chunk: &Chunk) -> usize {
+    let widths = chunk.columns().iter().map(|column| match column.values().data_type() {
+        DataType::Boolean => 1,
+        DataType::Utf8View | DataType::BinaryView => size_of::<u128>(),
+        other => other.primitive_width().unwrap_or(0),
+    });
+    widths.sum()
 }
 
 /// How many values of these bytes, from the first, take at most `most` together; at least one.
@@ -324,6 +339,19 @@ mod tests {
                 let most = naive + naive / 4;
                 assert!(found <= most && found * 4 >= naive * 3, "{which} {written:?}");
             }
+        }
+    }
+
+    #[test]
+    fn many_columns_are_few_rows() {
+        const ROWS: usize = 2000;
+        let number: ArrayRef = Arc::new(Int64Array::from_iter_values(0..ROWS as i64));
+        let column = Column::flat(DataType::Int64, number);
+        for columns in [1, 16, 65, 66, 600, 200_000] {
+            let chunk = Chunk::new(vec![column.clone(); columns], ROWS, Place::default());
+            let within = ROWS.min((WRITTEN_BYTES_MAX / (8 * columns)).max(1));
+            assert_eq!(rows_within(&chunk, Written::All), within, "{columns} columns");
+            assert_eq!(rows_within(&chunk, Written::Nested), ROWS);
         }
     }
 }

@@ -27,6 +27,9 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Memory that moving chunks to tape takes.
 pub(super) const SPILL_BYTES: usize = TAPE_BUFFER_BYTES + BLOCK_BYTES;
 
+/// Bytes that are moved to tape at once: a query that is cancelled meanwhile ends when they are.
+const SHED_BYTES: usize = 16 << 20;
+
 /// Takes chunks of one worker, in the order of its morsels; see the module documentation.
 pub struct ChunkWriter {
     charge: Reservation,
@@ -116,13 +119,10 @@ impl ChunkWriter {
     /// Keeps a chunk, for which so many bytes are in use already.
     fn keep(&mut self, chunk: Chunk, charged: usize) -> Result<()> {
         let bytes = held_bytes(&chunk);
-        if self.charge.pressed() {
-            self.shed()?;
-        }
+        while self.charge.pressed() && self.shed()? {}
         let more = bytes.saturating_sub(charged);
         let mut fits = self.charge.try_grow(more);
-        if !fits && self.in_memory < self.slots.len() {
-            self.shed()?;
+        while !fits && self.shed()? {
             fits = self.charge.try_grow(more);
         }
         let (place, rows) = (chunk.place(), chunk.rows());
@@ -138,19 +138,22 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Moves all chunks in memory to the tape.
-    fn shed(&mut self) -> Result<()> {
-        for at in self.in_memory..self.slots.len() {
-            if let Body::Memory(chunk) = &self.slots[at].body {
+    /// Moves the oldest chunks in memory to the tape, no more than nobody minds to wait for; false
+    /// when there are none.
+    fn shed(&mut self) -> Result<bool> {
+        let (from, mut shed) = (self.in_memory, 0);
+        while self.in_memory < self.slots.len() && shed < SHED_BYTES {
+            if let Body::Memory(chunk) = &self.slots[self.in_memory].body {
                 let chunk = chunk.clone();
                 let spots = self.tape().append(&chunk)?;
-                let slot = &mut self.slots[at];
+                let slot = &mut self.slots[self.in_memory];
                 slot.body = Body::Unfinished(spots);
+                shed += slot.bytes;
                 self.charge.shrink(mem::take(&mut slot.bytes));
             }
-            self.in_memory = at + 1;
+            self.in_memory += 1;
         }
-        Ok(())
+        Ok(self.in_memory > from)
     }
 
     fn tape(&mut self) -> &mut TapeFill {
