@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::DataType;
@@ -24,6 +25,10 @@ use crate::expr::{Conjunction, Expr};
 use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Context, Pull, Source, SourceWorker};
 use crate::sources::file::InputFile;
+
+/// How long a batch waits for room, and how often it asks.
+const PATIENCE: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_millis(2);
 
 /// A scan that is ready to run.
 pub(super) struct Scan {
@@ -160,7 +165,7 @@ impl SourceWorker for ScanWorker {
                     shared.dictionaries.release();
                     return Ok(Pull::Finished);
                 };
-                let decoded = shared.decoded(morsel.batch)?;
+                let decoded = shared.decoded_in_time(morsel.batch, cx)?;
                 let (number, rows) = (number as u64, morsel.rows.clone());
                 self.reading = Some(Reading { number, rows, decoded });
                 return Ok(Pull::Morsel(number));
@@ -198,6 +203,21 @@ impl Shared {
         let file = Arc::new(InputFile::open(self.contents.file())?);
         *opened = Arc::downgrade(&file);
         Ok(file)
+    }
+
+    /// The wanted columns of a record batch, for which there may be no room at once: who holds it
+    /// gives it up between two chunks, and may be in the middle of one.
+    fn decoded_in_time(&self, number: usize, cx: &Context) -> Result<Arc<Decoded>> {
+        let begun = Instant::now();
+        loop {
+            match self.decoded(number) {
+                Err(Error::OutOfMemory { .. }) if begun.elapsed() < PATIENCE => {
+                    cx.check()?;
+                    std::thread::sleep(ASK_EVERY);
+                }
+                decoded => return decoded,
+            }
+        }
     }
 
     /// The wanted columns of a record batch.

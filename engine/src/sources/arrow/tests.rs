@@ -11,7 +11,7 @@ use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 
 use super::*;
 use crate::expr::{CompareOp, Literal};
-use crate::memory::Governor;
+use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Context, Order, Pull, Query, Source};
 
 struct Random(u64);
@@ -252,6 +252,33 @@ fn what_stands_under_nulls_is_not_read() {
     assert_eq!(read["structs"].as_struct().column(0).null_count(), 1);
     assert_eq!(read["lists"].as_list::<i32>().offsets().lengths().collect::<Vec<_>>(), [2, 0]);
     assert_eq!(read["fixed"].as_fixed_size_list().values().null_count(), 2);
+}
+
+#[test]
+fn a_batch_waits_for_room_that_others_give_up() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("a.arrow");
+    write(&path, &[batch(10_000, 1)], "file", None);
+    let scan = scan_of(&path).expect("opens");
+    let limit = 16 << 20;
+    let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
+    let governor = Governor::new(options);
+    let contents = Contents::read(&scan.file, &governor).expect("reads");
+    let mut other = governor.reserve("other", 0).expect("fits");
+    other.grow(limit - governor.reserved() - (64 << 10)).expect("fits");
+    let source = Scan::new(&scan, contents, &governor, 1).expect("is ready");
+    let query = Query::alone(governor.clone(), 1);
+    let cx = Context { query: Arc::new(query), order: Order::new(), worker: 0 };
+    let mut worker = source.worker(&cx).expect("begins");
+    let error = worker.pull(&cx).expect_err("has no room");
+    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    source.reset().expect("begins again");
+    let gives_up = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(other);
+    });
+    assert!(matches!(worker.pull(&cx), Ok(Pull::Morsel(0))), "there is room in time");
+    gives_up.join().expect("ends");
 }
 
 #[test]
