@@ -99,7 +99,7 @@ fn partitions_that_do_not_fit_are_split() {
         let chunks: Vec<Chunk> =
             chunks(&mut random, &inputs, 4096).into_iter().map(|(chunk, _)| chunk).collect();
         let all = run(&spec, &schema, &chunks, 1, None, Governor::unlimited()).expect("runs");
-        let written = [16 << 20, 2 << 20].map(|limit| {
+        let written = [16 << 20, 1 << 20].map(|limit| {
             let governor = limited(limit);
             let batch = run(&spec, &schema, &chunks, 1, None, governor.clone()).expect("runs");
             assert_eq!(in_order(&batch), in_order(&all));
