@@ -97,6 +97,7 @@ pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
 pub(crate) use list_order::{list_operator, list_order};
 pub(crate) use list_text::list_text;
+pub(crate) use maps::values_of_key;
 pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
 pub(crate) use positions::positions;

@@ -8,12 +8,12 @@ use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion_functions_nested::concat::{array_append_udf, array_concat_udf, array_prepend_udf};
-use datafusion_functions_nested::expr_fn::{array_slice, map_extract};
+use datafusion_functions_nested::expr_fn::array_slice;
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 use gristmill_engine::Error;
 
 use super::type_names::type_name;
-use crate::functions::{element, strict};
+use crate::functions::{element, strict, values_of_key};
 
 /// `||` in a chain that was put together in another shape than it was written in.
 pub(super) const CHAINED_CONCAT: &str = "||";
@@ -63,7 +63,7 @@ impl ExprPlanner for ListPlanner {
         if let (Ok(DataType::Map(..)), GetFieldAccess::ListIndex { key }) =
             (&data_type, &field_access)
         {
-            let values = map_extract(expr, key.as_ref().clone());
+            let values = values_of_key(expr, key.as_ref().clone());
             return Ok(PlannerResult::Planned(element(values, lit(1_i64))));
         }
         if let Ok(data_type) = data_type
