@@ -54,7 +54,7 @@ pub(super) fn map_of(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 }
 
 /// The keys of a type of maps.
-fn key_type(maps: &DataType) -> Option<&DataType> {
+pub(crate) fn key_type(maps: &DataType) -> Option<&DataType> {
     let DataType::Map(entries, _) = maps else { return None };
     let DataType::Struct(members) = entries.data_type() else { return None };
     members.first().map(|key| key.data_type())

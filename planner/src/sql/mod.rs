@@ -13,6 +13,7 @@
 //!   tree; `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
+//!   `beside_written`: texts in those beside other values;
 //!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and
 //!   divided; `structs`:
 //!   structures and maps.
@@ -34,6 +35,7 @@
 
 mod apart;
 mod arithmetic;
+mod beside_written;
 mod bind;
 mod chains;
 mod concatenation;

@@ -27,6 +27,7 @@ use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 use super::frames::by_peers;
 use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
+use super::lists::by_key;
 use super::operands::{as_cast, meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
 use super::whole::round_cast;
@@ -186,7 +187,7 @@ impl Typing {
                 typed.map_data(|expr| as_cast(expr, schema))
             }
             expr => {
-                let typed = rewriter.f_up(widened(expr, schema)?)?;
+                let typed = rewriter.f_up(widened(by_key(expr, schema), schema)?)?;
                 let typed = typed.map_data(|expr| as_cast(expr, schema))?;
                 let typed = typed.update_data(with_constants);
                 let typed = typed.map_data(|expr| by_length(expr, schema))?;
