@@ -31,7 +31,8 @@
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
-//! * `type_names`: what SQL calls the types; `written_types`: what it means by some names.
+//! * `type_names`: what SQL calls the types; `written_types`: what it means by some names;
+//!   `map_types`: those of maps; `type_tokens`: how those of structures are written.
 
 mod apart;
 mod arithmetic;
@@ -59,6 +60,7 @@ mod information;
 mod intervals;
 mod lengths;
 mod lists;
+mod map_types;
 mod moment_names;
 mod moments;
 mod moved;
@@ -84,6 +86,7 @@ mod synonyms;
 mod syntax;
 mod text_constants;
 mod type_names;
+mod type_tokens;
 mod typing;
 mod unsupported;
 mod using;
