@@ -19,7 +19,7 @@
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements;
-//!   `list_append`: one more element.
+//!   `list_append`: one more element; `with_texts`: texts among their elements.
 //! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
@@ -79,6 +79,7 @@ mod type_of;
 mod user;
 mod version;
 mod window;
+mod with_texts;
 
 use std::sync::Arc;
 
@@ -155,6 +156,7 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "array_sum" => list_sum::list_sum(borrowed),
         "array_element" => list_element::list_element(borrowed),
         "array_append" | "array_prepend" => list_append(borrowed),
+        "coalesce" | "make_array" => with_texts::with_texts(borrowed),
         "map" => maps::map_of(borrowed),
         "map_extract" => maps::map_element(borrowed),
         _ => list_search::list_search(&borrowed)

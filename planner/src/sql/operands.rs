@@ -225,7 +225,11 @@ fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> Resu
         meet(operands, schema, meeting)?;
         return Ok(true);
     }
-    let mut changed = meeting == Meeting::Compared && read_beside(operands, schema);
+    let mut changed = match meeting {
+        Meeting::Compared => read_beside(operands, schema, false),
+        Meeting::Chosen => read_beside(operands, schema, true),
+        _ => false,
+    };
     let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();
     for (operand, target) in operands.iter_mut().zip(targets(&types, meeting)?) {
         let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_string());
