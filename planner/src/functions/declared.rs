@@ -61,7 +61,8 @@ impl Declared {
 
     fn arguments(self) -> TypeSignature {
         match self {
-            Declared::Median | Declared::Mode => TypeSignature::Any(1),
+            Declared::Median | Declared::PercentileCont => TypeSignature::UserDefined,
+            Declared::Mode => TypeSignature::Any(1),
             Declared::CountIf => TypeSignature::Exact(vec![DataType::Boolean]),
             Declared::StringAgg => {
                 TypeSignature::OneOf(vec![TypeSignature::Any(1), TypeSignature::Any(2)])
@@ -103,6 +104,22 @@ impl AggregateUDFImpl for DeclaredAggregate {
         &self.signature
     }
 
+    /// Of the functions that give what is between two values: decimals are doubles there, as whole
+    /// numbers are, since the digits of their type may be too few.
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        let count = if self.which == Declared::Median { 1 } else { 2 };
+        if arguments.len() != count {
+            let (name, given) = (self.name(), arguments.len());
+            let takes = if count == 1 { "one argument" } else { "a value and a fraction" };
+            return plan_err!("{name} takes {takes}, not {given} arguments");
+        }
+        let mut types = arguments.to_vec();
+        if types[0].is_decimal() {
+            types[0] = DataType::Float64;
+        }
+        Ok(types)
+    }
+
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
         let Some(first) = args.first() else {
             return plan_err!("{} needs an argument", self.name());
@@ -138,14 +155,11 @@ fn between(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Dictionary(_, values) => between(values)?,
         DataType::Null => DataType::Float64,
-        integer if integer.is_integer() => DataType::Float64,
+        number if number.is_integer() || number.is_decimal() => DataType::Float64,
         DataType::Date32 | DataType::Date64 => DataType::Timestamp(TimeUnit::Microsecond, None),
         DataType::Float16
         | DataType::Float32
         | DataType::Float64
-        | DataType::Decimal32(..)
-        | DataType::Decimal64(..)
-        | DataType::Decimal128(..)
         | DataType::Timestamp(..)
         | DataType::Duration(_) => data_type.clone(),
         _ => return None,

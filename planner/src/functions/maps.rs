@@ -11,9 +11,10 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::util::display::array_value_to_string;
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+use datafusion_functions_nested::map_extract::map_extract_udf;
 use gristmill_engine::batch::has_float;
 
 use super::common_type::{Meeting, common_type};
@@ -42,13 +43,18 @@ pub(super) fn map_element(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(MapElement { borrowed, signature }))
 }
 
+/// The list of what a map has for a key.
+pub(crate) fn values_of_key(map: Expr, key: Expr) -> Expr {
+    map_element(map_extract_udf()).call(vec![map, key])
+}
+
 /// The function in place of the borrowed `map`.
 pub(super) fn map_of(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(MapOf { borrowed }))
 }
 
 /// The keys of a type of maps.
-fn key_type(maps: &DataType) -> Option<&DataType> {
+pub(crate) fn key_type(maps: &DataType) -> Option<&DataType> {
     let DataType::Map(entries, _) = maps else { return None };
     let DataType::Struct(members) = entries.data_type() else { return None };
     members.first().map(|key| key.data_type())

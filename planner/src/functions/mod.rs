@@ -18,7 +18,8 @@
 //!   and others.
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
-//!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements.
+//!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements;
+//!   `list_append`: one more element; `with_texts`: texts among their elements.
 //! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
@@ -47,6 +48,7 @@ mod identical_intervals;
 mod interval_order;
 mod lambdas;
 mod length;
+mod list_append;
 mod list_element;
 mod list_extreme;
 mod list_nulls;
@@ -77,6 +79,7 @@ mod type_of;
 mod user;
 mod version;
 mod window;
+mod with_texts;
 
 use std::sync::Arc;
 
@@ -93,10 +96,12 @@ pub(crate) use interval_order::{
 pub(crate) use lambdas::{
     OfElements, lambda_arguments, lambda_function, lambda_functions, with_arguments, with_types,
 };
+pub(crate) use list_append::list_append;
 pub(crate) use list_element::element;
 pub(crate) use list_nulls::strict;
 pub(crate) use list_order::{list_operator, list_order};
 pub(crate) use list_text::list_text;
+pub(crate) use maps::{key_type, values_of_key};
 pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
 pub(crate) use positions::positions;
@@ -150,6 +155,8 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "substr" => substring::substring(borrowed),
         "array_sum" => list_sum::list_sum(borrowed),
         "array_element" => list_element::list_element(borrowed),
+        "array_append" | "array_prepend" => list_append(borrowed),
+        "coalesce" | "make_array" => with_texts::with_texts(borrowed),
         "map" => maps::map_of(borrowed),
         "map_extract" => maps::map_element(borrowed),
         _ => list_search::list_search(&borrowed)

@@ -22,7 +22,7 @@ const CHARACTER: i64 = 4;
 const ELEMENT: i64 = 16;
 
 /// Functions whose results have all of their arguments in them, constants in every row.
-const JOINING: [&str; 14] = [
+const JOINING: [&str; 12] = [
     "array_append",
     "array_concat",
     "array_prepend",
@@ -32,8 +32,6 @@ const JOINING: [&str; 14] = [
     "greatest",
     "least",
     "make_array",
-    "nvl",
-    "nvl2",
     "overlay",
     "regexp_replace",
     "translate",

@@ -36,8 +36,8 @@ use crate::sql::any_expression;
 /// The rule's name in explain.
 pub(crate) const DRAW_ONCE: &str = "draw_once";
 
-/// Functions that are simplified to what has an argument twice.
-const ASKED_TWICE: [&str; 4] = ["coalesce", "ifnull", "nvl", "nvl2"];
+/// The function that is simplified to what has an argument twice.
+const ASKED_TWICE: &str = "coalesce";
 
 /// Makes columns of the volatile calls of a plan without subqueries.
 pub(crate) fn draw_once(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -127,9 +127,7 @@ fn is_place(expr: &Expr) -> bool {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
             [left, right].into_iter().any(|side| is_function(side) && is_random(side))
         }
-        Expr::ScalarFunction(call) if ASKED_TWICE.contains(&call.name()) => {
-            call.args.iter().any(is_random)
-        }
+        Expr::ScalarFunction(call) if call.name() == ASKED_TWICE => call.args.iter().any(is_random),
         _ => false,
     }
 }

@@ -6,12 +6,14 @@
 //!   EXCEPT by their names.
 //! * A column of VALUES in which a number is a double is one of doubles: the binder would make
 //!   decimals of them. Only what is written as a number or as a cast is seen.
+//! * Texts in a column of VALUES are what others in it are (`beside_written`).
 
 use datafusion_sql::sqlparser::ast::{
     DataType, ExactNumberInfo, Expr, Query, SetExpr, SetOperator, SetQuantifier, Value,
     ValueWithSpan, Values,
 };
 
+use super::beside_written::read_texts;
 use super::names::name_apart;
 use super::syntax::{as_double, cast};
 
@@ -108,7 +110,8 @@ fn meet_doubles(values: &mut Values) {
 }
 
 /// The same of the values of a column, and of what is in those that are lists and structures.
-fn meet_doubles_of(column: Vec<&mut Expr>) {
+fn meet_doubles_of(mut column: Vec<&mut Expr>) {
+    read_texts(&mut column);
     let has_double = column.iter().any(|expr| is_double(expr));
     let mut elements = Vec::new();
     let mut members: Vec<Vec<&mut Expr>> = Vec::new();

@@ -6,14 +6,15 @@ use arrow::datatypes::DataType;
 use datafusion_common::utils::list_ndims;
 use datafusion_common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
-use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
+use datafusion_expr::{Expr, ExprSchemable, GetFieldAccess, cast, lit};
 use datafusion_functions_nested::concat::{array_append_udf, array_concat_udf, array_prepend_udf};
-use datafusion_functions_nested::expr_fn::{array_slice, map_extract};
+use datafusion_functions_nested::expr_fn::array_slice;
 use datafusion_sql::sqlparser::ast::BinaryOperator;
 use gristmill_engine::Error;
 
+use super::structs::PART;
 use super::type_names::type_name;
-use crate::functions::{element, strict};
+use crate::functions::{element, key_type, list_append, strict, values_of_key};
 
 /// `||` in a chain that was put together in another shape than it was written in.
 pub(super) const CHAINED_CONCAT: &str = "||";
@@ -47,8 +48,8 @@ impl ExprPlanner for ListPlanner {
         let (function, lists): (_, &'static [usize]) = match depths {
             [left, right] if left == right => (array_concat_udf(), &[0, 1]),
             _ if is_chained => return refused("a chain of || this long takes lists alone"),
-            [left, right] if left > right => (array_append_udf(), &[0]),
-            _ => (array_prepend_udf(), &[1]),
+            [left, right] if left > right => (list_append(array_append_udf()), &[0]),
+            _ => (list_append(array_prepend_udf()), &[1]),
         };
         Ok(PlannerResult::Planned(strict(function, lists).call(vec![left, right])))
     }
@@ -63,7 +64,7 @@ impl ExprPlanner for ListPlanner {
         if let (Ok(DataType::Map(..)), GetFieldAccess::ListIndex { key }) =
             (&data_type, &field_access)
         {
-            let values = map_extract(expr, key.as_ref().clone());
+            let values = values_of_key(expr, key.as_ref().clone());
             return Ok(PlannerResult::Planned(element(values, lit(1_i64))));
         }
         if let Ok(data_type) = data_type
@@ -82,6 +83,19 @@ impl ExprPlanner for ListPlanner {
                 PlannerResult::Original(RawFieldAccessExpr { field_access, expr })
             }
         })
+    }
+}
+
+/// What a map has for a text, which is read as one of its keys; other expressions are left alone.
+pub(super) fn by_key(expr: Expr, schema: &DFSchema) -> Expr {
+    let Expr::ScalarFunction(call) = &expr else { return expr };
+    let [map, key] = &call.args[..] else { return expr };
+    match map.get_type(schema).as_ref().map(key_type) {
+        Ok(Some(data_type)) if call.name() == PART => {
+            let values = values_of_key(map.clone(), cast(key.clone(), data_type.clone()));
+            element(values, lit(1_i64))
+        }
+        _ => expr,
     }
 }
 

@@ -13,6 +13,7 @@
 //!   tree; `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
+//!   `beside_written`: texts in those beside other values;
 //!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and
 //!   divided; `structs`:
 //!   structures and maps.
@@ -30,10 +31,12 @@
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
-//! * `type_names`: what SQL calls the types; `written_types`: what it means by some names.
+//! * `type_names`: what SQL calls the types; `written_types`: what it means by some names;
+//!   `map_types`: those of maps; `type_tokens`: how those of structures are written.
 
 mod apart;
 mod arithmetic;
+mod beside_written;
 mod bind;
 mod chains;
 mod concatenation;
@@ -57,6 +60,7 @@ mod information;
 mod intervals;
 mod lengths;
 mod lists;
+mod map_types;
 mod moment_names;
 mod moments;
 mod moved;
@@ -82,6 +86,7 @@ mod synonyms;
 mod syntax;
 mod text_constants;
 mod type_names;
+mod type_tokens;
 mod typing;
 mod unsupported;
 mod using;

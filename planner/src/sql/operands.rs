@@ -36,7 +36,7 @@ use super::whole::{meet_whole, round_cast};
 use crate::functions::{Meeting, list_text, targets};
 
 /// Functions whose result is one of their arguments, or a list of them.
-const CHOOSING: [&str; 6] = ["coalesce", "greatest", "least", "make_array", "nullif", "nvl"];
+const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "nullif"];
 
 /// Functions of several lists whose elements meet.
 const OF_LISTS: [&str; 6] = [
@@ -225,7 +225,11 @@ fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> Resu
         meet(operands, schema, meeting)?;
         return Ok(true);
     }
-    let mut changed = meeting == Meeting::Compared && read_beside(operands, schema);
+    let mut changed = match meeting {
+        Meeting::Compared => read_beside(operands, schema, false),
+        Meeting::Chosen => read_beside(operands, schema, true),
+        _ => false,
+    };
     let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();
     for (operand, target) in operands.iter_mut().zip(targets(&types, meeting)?) {
         let is_text = |e: &Expr| e.get_type(schema).is_ok_and(|t| t.is_string());
@@ -322,7 +326,9 @@ pub(super) fn unite(union: Union) -> Result<Union> {
         })
         .collect::<Result<_>>()?;
     if casts.iter().flatten().all(Option::is_none) {
-        return Ok(union);
+        // The binder's types may be others than those that the inputs have by now.
+        let schema = Arc::new(coerce_union_schema(&union.inputs)?);
+        return Ok(Union { schema, ..union });
     }
     let inputs = union.inputs.iter().enumerate().map(|(number, input)| {
         let columns = input.schema().columns().into_iter().zip(&casts);

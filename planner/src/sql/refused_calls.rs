@@ -84,6 +84,8 @@ fn takes(name: &str) -> Option<&'static str> {
         "age" | "array_sort" | "list_sort" => return None,
         "today" => "no arguments",
         "if" => "a condition and two values",
+        "ifnull" | "nvl" => "two values",
+        "nvl2" => "three values",
         "base64" | "to_base64" => "one text or binary value",
         "from_base64" => "one text",
         "list_first" | "list_last" | "list_reverse_sort" | "list_unique" => "one list",

@@ -19,6 +19,7 @@ use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
 use super::syntax;
+use super::type_tokens::name_structures;
 use super::unsupported;
 use super::written_types::name_stamps;
 use crate::parameters::Parameters;
@@ -228,6 +229,7 @@ impl Statement {
         syntax::name_comparisons(&mut tokens);
         grouping_items::enclose(&mut tokens);
         name_stamps(&mut tokens);
+        name_structures(&mut tokens);
         operators::cut_materialized(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         syntax::name_copy_options(&mut tokens);

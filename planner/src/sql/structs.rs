@@ -1,25 +1,57 @@
 //! Structures and maps in expressions, as calls: `{'a': 1}` and `struct_pack(a := 1)`,
 //! `MAP {'k': 1}`, and the parts of values that have names: `s['a']`, `(s).a`, `l[1].a`.
 //!
-//! The binder knows names behind names by itself, `s.a` and `t.s.a`.
+//! The binder knows names behind names by itself, `s.a` and `t.s.a`, but not behind what a lambda
+//! is given: in its body `x.a` is `(x).a`.
+
+use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, Subscript, Value,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, LambdaFunction, Subscript, Value,
+    visit_expressions_mut,
 };
 
 use super::synonyms::{args_of_call, plain_args};
-use super::syntax::{call, plain_name, text, written};
+use super::syntax::{call, nested, plain_name, text, written};
 use super::using::plain;
 
 /// The function that takes a part out of a structure or a map.
-const PART: &str = "get_field";
+pub(super) const PART: &str = "get_field";
 
 /// Writes a structure, a map, or a part of one as a call; leaves others.
 pub(super) fn write_out(expr: &mut Expr) {
+    if let Expr::Lambda(lambda) = expr {
+        part_arguments(lambda);
+    }
     // One part after another.
     while let Some(meant) = meaning(expr) {
         *expr = meant;
     }
+}
+
+/// Writes the parts of what a lambda is given as those of a value, and not of a table.
+fn part_arguments(lambda: &mut LambdaFunction) {
+    let given: Vec<String> = lambda.params.iter().map(|param| plain(&param.name)).collect();
+    let _ = visit_expressions_mut(&mut lambda.body, |expr| {
+        match expr {
+            Expr::CompoundIdentifier(names)
+                if names.len() > 1 && given.contains(&plain(&names[0])) =>
+            {
+                let mut names = std::mem::take(names).into_iter().map(Expr::Identifier);
+                let root = Box::new(nested(names.next().unwrap_or(Expr::value(Value::Null))));
+                let access_chain = names.map(AccessExpr::Dot).collect();
+                *expr = Expr::CompoundFieldAccess { root, access_chain };
+            }
+            Expr::CompoundFieldAccess { root, .. } => match root.as_mut() {
+                Expr::Identifier(name) if given.contains(&plain(name)) => {
+                    **root = nested(Expr::Identifier(name.clone()));
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
 }
 
 fn meaning(expr: &mut Expr) -> Option<Expr> {

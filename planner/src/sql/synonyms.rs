@@ -11,7 +11,7 @@ use super::moment_names;
 use super::syntax::{binary, call, case, cast, joined, nested, number, plain_name, text, written};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 58] = [
     "age",
     "array_sort",
     "base64",
@@ -31,6 +31,7 @@ const NAMES: [&str; 55] = [
     "geomean",
     "hour",
     "if",
+    "ifnull",
     "isfinite",
     "isinf",
     "isodow",
@@ -46,6 +47,8 @@ const NAMES: [&str; 55] = [
     "mod",
     "month",
     "monthname",
+    "nvl",
+    "nvl2",
     "quarter",
     "regexp_full_match",
     "second",
@@ -116,6 +119,11 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
         ("today", []) => call("current_date", args),
         ("if", [condition, then, otherwise]) => {
             case(vec![(condition.clone(), then.clone())], otherwise.clone())
+        }
+        ("ifnull" | "nvl", [_, _]) => call("coalesce", args),
+        ("nvl2", [value, then, otherwise]) => {
+            let is_known = nested(Expr::IsNotNull(Box::new(nested(value.clone()))));
+            case(vec![(is_known, then.clone())], otherwise.clone())
         }
         ("base64" | "to_base64", [value]) => call("encode", vec![value.clone(), text("base64pad")]),
         ("from_base64", [value]) => call("decode", vec![value.clone(), text("base64pad")]),

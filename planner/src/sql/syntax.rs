@@ -42,6 +42,7 @@ use datafusion_sql::sqlparser::ast::{
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::beside_written::read_texts;
 use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns};
@@ -387,7 +388,10 @@ fn write_plainly(expr: &mut Expr) {
             **of = nested(std::mem::replace(&mut **of, Expr::value(Value::Null)));
         }
         Expr::Interval(_) | Expr::Cast { .. } => intervals::write_out(expr),
-        Expr::Array(array) => *expr = call("make_array", std::mem::take(&mut array.elem)),
+        Expr::Array(array) => {
+            read_texts(&mut array.elem.iter_mut().collect::<Vec<_>>());
+            *expr = call("make_array", std::mem::take(&mut array.elem));
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call_of("timezone", [time_zone, timestamp]);
         }

@@ -21,15 +21,15 @@ impl ExprPlanner for TextConstants {
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
-            read_beside(&mut [&mut expr.left, &mut expr.right], schema);
+            read_beside(&mut [&mut expr.left, &mut expr.right], schema, false);
         }
         Ok(PlannerResult::Original(expr))
     }
 }
 
-/// Casts those of the operands that are texts and constants to what another one is. Says whether
-/// there are any.
-pub(super) fn read_beside(operands: &mut [&mut Expr], schema: &DFSchema) -> bool {
+/// Casts those of the operands that are texts and constants to what another one is, to dates and
+/// times of a day only where one `is_chosen`. Says whether there are any.
+pub(super) fn read_beside(operands: &mut [&mut Expr], schema: &DFSchema, is_chosen: bool) -> bool {
     if !operands.iter().any(|operand| text_of(operand).is_some()) {
         return false;
     }
@@ -39,9 +39,18 @@ pub(super) fn read_beside(operands: &mut [&mut Expr], schema: &DFSchema) -> bool
         DataType::Interval(_) | DataType::Duration(_) => {
             Some(DataType::Interval(IntervalUnit::MonthDayNano))
         }
+        day @ (DataType::Date32 | DataType::Time32(_) | DataType::Time64(_)) if is_chosen => {
+            Some(day)
+        }
+        // The texts are timestamps for their common type.
+        DataType::Timestamp(..) if is_chosen => Some(DataType::Null),
         _ => None,
     });
-    let Some(wanted) = { wanted }.next() else { return false };
+    let wanted: Vec<DataType> = wanted.collect();
+    if wanted.contains(&DataType::Null) {
+        return false;
+    }
+    let Some(wanted) = wanted.first() else { return false };
     for operand in operands.iter_mut() {
         let Some(text) = text_of(operand) else { continue };
         let text = match wanted {

@@ -21,12 +21,13 @@ use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion, Tre
 use datafusion_common::{DFSchema, DFSchemaRef, JoinType, Result};
 use datafusion_expr::expr::{Alias, Between};
 use datafusion_expr::expr_rewriter::NamePreserver;
-use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery};
+use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::frames::by_peers;
 use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
+use super::lists::by_key;
 use super::operands::{as_cast, meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
 use super::whole::round_cast;
@@ -59,6 +60,13 @@ impl Typing {
 
     fn inputs(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         match plan {
+            LogicalPlan::Union(union) => {
+                let inputs = in_one_union(union.inputs).into_iter();
+                let typed =
+                    inputs.map(|input| Ok(Arc::new(self.plan(Arc::unwrap_or_clone(input))?)));
+                let inputs = typed.collect::<Result<_>>()?;
+                Ok(LogicalPlan::Union(Union { inputs, schema: union.schema }))
+            }
             LogicalPlan::Join(mut join) if lateral(&join.right).is_some() => {
                 join.left = Arc::new(self.plan(Arc::unwrap_or_clone(join.left))?);
                 let scope = Arc::clone(join.left.schema());
@@ -179,7 +187,7 @@ impl Typing {
                 typed.map_data(|expr| as_cast(expr, schema))
             }
             expr => {
-                let typed = rewriter.f_up(widened(expr, schema)?)?;
+                let typed = rewriter.f_up(widened(by_key(expr, schema), schema)?)?;
                 let typed = typed.map_data(|expr| as_cast(expr, schema))?;
                 let typed = typed.update_data(with_constants);
                 let typed = typed.map_data(|expr| by_length(expr, schema))?;
@@ -204,6 +212,20 @@ impl Typing {
             _ => Expr::OuterReferenceColumn(field, column),
         }
     }
+}
+
+/// The inputs of a union, and of the unions among them: all meet at once, and none goes through the
+/// type that two of them have before it meets a third.
+fn in_one_union(inputs: Vec<Arc<LogicalPlan>>) -> Vec<Arc<LogicalPlan>> {
+    let mut all = Vec::with_capacity(inputs.len());
+    let mut open: Vec<Arc<LogicalPlan>> = inputs.into_iter().rev().collect();
+    while let Some(input) = open.pop() {
+        match input.as_ref() {
+            LogicalPlan::Union(union) => open.extend(union.inputs.iter().rev().cloned()),
+            _ => all.push(input),
+        }
+    }
+    all
 }
 
 /// A call whose arguments that are constants are written in their types: the type of a function may

@@ -3,6 +3,7 @@
 //! The borrowed coercion makes decimals of BIGINT UNSIGNED and an integer with a sign, and a
 //! quotient of the two would have digits behind the point. Here whole numbers stay whole:
 //!
+//! * a constant beyond BIGINT and a number with a sign are decimals, as larger ones are;
 //! * BIGINT UNSIGNED and a constant that is not below zero are BIGINT UNSIGNED in sums, products,
 //!   quotients and remainders;
 //! * all else is BIGINT, and a number that does not fit is an error.
@@ -21,6 +22,9 @@ use gristmill_engine::expr::nearest_double;
 
 use crate::functions::{is_whole, to_nearest, to_whole, whole_type};
 
+/// Holds all numbers of BIGINT and of BIGINT UNSIGNED.
+const DECIMAL: DataType = DataType::Decimal128(20, 0);
+
 /// Casts the operands of arithmetic, of which one has no sign. Says whether it did.
 pub(super) fn meet_whole(
     left: &mut Expr,
@@ -38,6 +42,12 @@ pub(super) fn meet_whole(
         (Ok(other), Ok(DataType::UInt64)) if other.is_signed_integer() => (right, left),
         _ => return false,
     };
+    if is_beyond_bigint(unsigned) {
+        for operand in [unsigned, other] {
+            *operand = cast(std::mem::take(operand), DECIMAL);
+        }
+        return true;
+    }
     match not_negative(other).filter(|_| op != Minus) {
         Some(constant) => *other = Expr::Literal(ScalarValue::UInt64(Some(constant)), None),
         None => {
@@ -107,6 +117,15 @@ fn nearest_constant(decimal: &Expr, from: &DataType, target: &DataType) -> Optio
 fn is_whole_text(expr: &Expr) -> bool {
     let Expr::Literal(text, _) = expr else { return false };
     text.try_as_str().flatten().is_some_and(|text| !text.contains(['.', 'e', 'E']))
+}
+
+/// Whether a number without a sign is a constant that BIGINT does not hold.
+fn is_beyond_bigint(unsigned: &Expr) -> bool {
+    match unsigned {
+        Expr::Literal(ScalarValue::UInt64(Some(value)), _) => i64::try_from(*value).is_err(),
+        Expr::Cast(cast) => is_beyond_bigint(&cast.expr),
+        _ => false,
+    }
 }
 
 /// The value of a constant that is not below zero.

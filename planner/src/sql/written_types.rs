@@ -10,6 +10,8 @@ use datafusion_expr::planner::TypePlanner;
 use datafusion_sql::sqlparser::ast::{DataType as Written, TimezoneInfo};
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::map_types::map_type;
+
 /// Timestamps named after their precision, and its digits.
 const STAMPS: [(&str, TimeUnit, &str); 4] = [
     ("timestamp_s", TimeUnit::Second, "0"),
@@ -27,7 +29,7 @@ const UNSIGNED: [(&str, DataType); 4] = [
 ];
 
 /// See the module documentation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct WrittenTypes {
     /// The zone of timestamps that have one.
     pub(super) zone: Option<String>,
@@ -53,6 +55,7 @@ impl TypePlanner for WrittenTypes {
                     (None, None) => return Ok(None),
                 }
             }
+            Written::Map(key, value) => map_type(key, value, self)?,
             Written::UTinyInt => DataType::UInt8,
             Written::USmallInt => DataType::UInt16,
             Written::UBigInt => DataType::UInt64,

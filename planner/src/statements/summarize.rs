@@ -1,8 +1,8 @@
 //! SUMMARIZE: a row for each column of a table or query, which says what is in it.
 //!
-//! It is a query, the union of an aggregate for each column. What a query gives is computed once for
-//! all of them, and so is a CSV file read. The columns of the result are DuckDB's. Quantiles are
-//! approximate, and those of numbers alone.
+//! It is a query, the union of an aggregate for each column. What a query gives is computed once
+//! for all of them, and so is a CSV file read. The columns of the result are DuckDB's. Quantiles
+//! are approximate, and those of numbers alone.
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
