@@ -68,7 +68,7 @@ impl ScalarUDFImpl for EqualsAny {
 }
 
 fn is_any(search: &Search, row: usize) -> Option<bool> {
-    let mut places = search.places(row)?;
+    let places = search.places(row)?;
     if places.is_empty() {
         return Some(false);
     }
@@ -76,6 +76,6 @@ fn is_any(search: &Search, row: usize) -> Option<bool> {
         return None;
     }
     let has_null = search.has_null(places.clone());
-    let is_found = places.any(|place| search.is_value(place, row));
+    let is_found = search.find(places, row).is_some();
     (is_found || !has_null).then_some(is_found)
 }

@@ -161,8 +161,8 @@ fn in_brackets(elements: &[Expr], value: &Expr, info: &SimplifyContext) -> Resul
 
 fn has(search: &Search, rows: usize) -> BooleanArray {
     let has = |row| {
-        let mut places = search.places(row).filter(|_| !search.is_null_value(row))?;
-        Some(places.any(|place| search.is_value(place, row)))
+        let places = search.places(row).filter(|_| !search.is_null_value(row))?;
+        Some(search.find(places, row).is_some())
     };
     (0..rows).map(has).collect()
 }
@@ -179,8 +179,8 @@ fn position(search: &Search, from: Option<&Int64Array>, rows: usize) -> Result<A
         let Some(skipped) = from.checked_sub(1).and_then(|n| usize::try_from(n).ok()) else {
             return exec_err!("array_position: {from} is no place to search from, 1 is the first");
         };
-        let rest = (places.start.saturating_add(skipped)..places.end)
-            .find(|&place| search.is_value(place, row));
+        let begin = places.start.saturating_add(skipped).min(places.end);
+        let rest = search.find(begin..places.end, row);
         found.append_option(rest.map(|place| (place - places.start + 1) as i64));
     }
     Ok(Arc::new(found.finish()))
@@ -190,9 +190,11 @@ fn positions(search: &Search, rows: usize) -> ArrayRef {
     let mut found = ListBuilder::new(Int64Builder::new());
     for row in 0..rows {
         let places = search.places(row);
-        for (at, place) in places.clone().into_iter().flatten().enumerate() {
-            if search.is_value(place, row) {
-                found.values().append_value(at as i64 + 1);
+        if let Some(places) = &places {
+            let mut rest = places.clone();
+            while let Some(place) = search.find(rest.clone(), row) {
+                found.values().append_value((place - places.start) as i64 + 1);
+                rest.start = place + 1;
             }
         }
         found.append(places.is_some());

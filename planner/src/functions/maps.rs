@@ -127,7 +127,7 @@ fn elements(maps: &MapArray, search: &Search, rows: usize) -> Result<ArrayRef> {
         let places = search.places(row);
         is_known.push(places.is_some());
         let place = places.filter(|_| !search.is_null_value(row));
-        let place = place.and_then(|mut places| places.find(|&at| search.is_value(at, row)));
+        let place = place.and_then(|places| search.find(places, row));
         lengths.push(usize::from(place.is_some()));
         found.extend(place.map(|place| place as u32));
     }

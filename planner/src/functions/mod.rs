@@ -105,6 +105,7 @@ pub(crate) use maps::{key_type, values_of_key};
 pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
 pub(crate) use positions::positions;
+pub(crate) use regexp::{GLOB_REGEX, regex_of};
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call, series_of};

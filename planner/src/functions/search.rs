@@ -4,14 +4,16 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, DynComparator, ListArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use datafusion_common::Result;
 use datafusion_expr::ColumnarValue;
+use gristmill_engine::batch::{Find, finder};
 
 use super::common_type::{Meeting, common_type};
-use super::interval_order::value_order;
+use super::interval_order::measured;
+use super::user::to_front_end;
 
 /// Lists, and a value for each of them.
 pub(super) struct Search {
@@ -22,8 +24,7 @@ pub(super) struct Search {
     /// One value is searched in all rows.
     one_value: bool,
     nulls: Option<NullBuffer>,
-    /// Of an element and a value.
-    order: DynComparator,
+    find: Find,
 }
 
 impl Search {
@@ -35,8 +36,8 @@ impl Search {
         let lists = one_or_many(lists)?.as_list::<i32>().clone();
         let values = one_or_many(values)?;
         let nulls = lists.values().logical_nulls();
-        let order = value_order(lists.values(), &values)?;
-        Ok(Self { lists, one_list, values: values.logical_nulls(), one_value, nulls, order })
+        let find = finder(&measured(lists.values())?, &measured(&values)?).map_err(to_front_end)?;
+        Ok(Self { lists, one_list, values: values.logical_nulls(), one_value, nulls, find })
     }
 
     /// Where the elements of a row's list are among all; nothing of a list that is NULL.
@@ -57,9 +58,9 @@ impl Search {
         self.nulls.as_ref().is_some_and(|nulls| places.any(|place| nulls.is_null(place)))
     }
 
-    /// Whether the element at this place is the value of a row.
-    pub(super) fn is_value(&self, place: usize, row: usize) -> bool {
-        (self.order)(place, if self.one_value { 0 } else { row }).is_eq()
+    /// The first of these places whose element is the value of a row.
+    pub(super) fn find(&self, places: Range<usize>, row: usize) -> Option<usize> {
+        (self.find)(places, if self.one_value { 0 } else { row })
     }
 }
 

@@ -4,17 +4,19 @@
 //!
 //! * Those of lists are never folded: to the borrowed rules they are volatile.
 //! * Those of texts are folded when their result is short.
+//! * A series of dates is one of timestamps: a step may be of hours.
 //! * The rows of a series of whole numbers between constants are no list at all: the engine counts.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion_common::tree_node::TreeNode;
+use datafusion_common::types::{NativeType, logical_date, logical_interval_mdn, logical_string};
 use datafusion_common::{Result, ScalarValue, exec_err};
 use datafusion_expr::logical_plan::{LogicalPlan, Unnest};
 use datafusion_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    Coercion, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, TypeSignatureClass, Volatility,
 };
 use gristmill_engine::sources::Series;
 
@@ -58,7 +60,36 @@ pub(super) fn unfolded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     if most.is_none() {
         signature.volatility = Volatility::Volatile;
     }
+    if matches!(function.name(), "generate_series" | "range") {
+        signature.type_signature = of_moments(signature.type_signature);
+    }
     Arc::new(ScalarUDF::from(Unfolded { inner: function, signature, most }))
+}
+
+/// What a series takes when dates are timestamps: of the borrowed choices those of numbers remain.
+fn of_moments(borrowed: TypeSignature) -> TypeSignature {
+    let TypeSignature::OneOf(mut choices) = borrowed else { return borrowed };
+    let takes = |choice: &TypeSignature, class: TypeSignatureClass| {
+        let TypeSignature::Coercible(takes) = choice else { return false };
+        takes.iter().any(|one| *one.desired_type() == class)
+    };
+    let interval = TypeSignatureClass::Native(logical_interval_mdn());
+    choices.retain(|choice| !takes(choice, interval.clone()));
+    let moment = Coercion::new_implicit(
+        TypeSignatureClass::Timestamp,
+        vec![
+            TypeSignatureClass::Native(logical_date()),
+            TypeSignatureClass::Native(logical_string()),
+        ],
+        NativeType::Timestamp(TimeUnit::Microsecond, None),
+    );
+    let step = Coercion::new_implicit(
+        interval,
+        vec![TypeSignatureClass::Interval],
+        NativeType::Interval(IntervalUnit::MonthDayNano),
+    );
+    choices.push(TypeSignature::Coercible(vec![moment.clone(), moment, step]));
+    TypeSignature::OneOf(choices)
 }
 
 /// The function that is called, which is as volatile as it is.

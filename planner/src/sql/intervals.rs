@@ -6,7 +6,7 @@ use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{BinaryExpr, Expr as Bound, ExprSchemable, Operator, cast};
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, DataType as Written, Expr, Interval, Value, ValueWithSpan,
+    BinaryOperator, DataType as Written, DateTimeField, Expr, Interval, Value, ValueWithSpan,
 };
 
 use super::syntax::{call, text, written};
@@ -88,13 +88,23 @@ fn scaled_difference(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Bound> {
     Some(cast(cast(scaled, DataType::Int64), DataType::Duration(unit)))
 }
 
-/// Writes `INTERVAL (n) DAY` as a call, and times of a day in units; leaves others.
+/// Writes `INTERVAL (n) DAY` as a call, times of a day in units and quarters in months; leaves
+/// others.
 pub(super) fn write_out(expr: &mut Expr) {
+    if let Expr::Interval(Interval { value, leading_field: Some(unit), .. }) = expr
+        && let DateTimeField::Quarter = unit
+        && let Some(number) = number(value)
+    {
+        *expr = of_text(&format!("{number} quarter"));
+    }
     if let Expr::Cast { expr: of, data_type: Written::Interval { .. }, .. }
     | Expr::Interval(Interval { value: of, leading_field: None, .. }) = expr
-        && let Some(units) = written(of).and_then(in_units)
+        && let Some(written) = written(of)
     {
-        **of = text(&units);
+        let in_months = in_months(written);
+        if let Some(units) = in_units(in_months.as_deref().unwrap_or(written)).or(in_months) {
+            **of = text(&units);
+        }
     }
     let Expr::Interval(interval) = expr else { return };
     if let Some(unit) = &interval.leading_field
@@ -104,6 +114,36 @@ pub(super) fn write_out(expr: &mut Expr) {
         let one = of_text(&format!("1 {unit}"));
         *expr = call(SEVERAL, vec![one, interval.value.as_ref().clone()]);
     }
+}
+
+/// The number in front of a unit.
+fn number(value: &Expr) -> Option<&str> {
+    match value {
+        Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => Some(number),
+        other => written(other),
+    }
+}
+
+/// An interval with its quarters in months, if it has some.
+fn in_months(text: &str) -> Option<String> {
+    let mut parts: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+    let mut has_quarters = false;
+    for at in 1..parts.len() {
+        let is_quarter =
+            ["quarter", "quarters"].iter().any(|unit| parts[at].eq_ignore_ascii_case(unit));
+        let months = match parts[at - 1].parse::<i64>() {
+            Ok(quarters) => quarters.checked_mul(3).map(|months| months.to_string()),
+            Err(_) => {
+                parts[at - 1].parse::<f64>().ok().map(|quarters| (quarters * 3.0).to_string())
+            }
+        };
+        if let Some(months) = months.filter(|_| is_quarter) {
+            parts[at - 1] = months;
+            parts[at] = "months".to_string();
+            has_quarters = true;
+        }
+    }
+    has_quarters.then(|| parts.join(" "))
 }
 
 /// A constant such as `1 month`.

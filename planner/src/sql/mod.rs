@@ -29,7 +29,7 @@
 //!   wrong about some joins, kept away from them; `empty_unions`: the one that is wrong about some
 //!   unions; `days`: dates that are compared with timestamps.
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
-//!   that read themselves.
+//!   that read themselves; `inner_names`: CTEs that hide others.
 //! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
 //! * `type_names`: what SQL calls the types; `written_types`: what it means by some names;
 //!   `map_types`: those of maps; `type_tokens`: how those of structures are written.
@@ -57,6 +57,7 @@ mod grouping;
 mod grouping_items;
 mod guards;
 mod information;
+mod inner_names;
 mod intervals;
 mod lengths;
 mod lists;

@@ -6,10 +6,13 @@
 //! What has no zone is by the clock of UTC where a zone is needed, and timestamps of other zones,
 //! which files and `arrow_cast` have, are shown and taken apart by it too.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit, try_cast, when};
+use gristmill_engine::expr::{is_time, not_a_time, with_seconds};
 
 use crate::functions::{
     UTC, from_seconds, interval_order, is_utc, per_second, seconds_type, to_seconds,
@@ -28,7 +31,7 @@ pub(super) fn by_utc(moment: &mut Expr, schema: &DFSchema) -> bool {
 }
 
 /// The same in a cast to what shows it by a clock.
-pub(super) fn cast_by_utc(expr: &mut Expr, schema: &DFSchema) -> bool {
+fn cast_by_utc(expr: &mut Expr, schema: &DFSchema) -> bool {
     let (operand, field) = match expr {
         Expr::Cast(cast) => (&mut cast.expr, &cast.field),
         Expr::TryCast(cast) => (&mut cast.expr, &cast.field),
@@ -212,7 +215,7 @@ fn part_of_duration(part: &str, duration: &Expr, unit: TimeUnit) -> Option<Expr>
 
 /// Casts between timestamps and numbers, which are seconds whatever a timestamp counts. Says
 /// whether there is one.
-pub(super) fn count_seconds(expr: &mut Expr, schema: &DFSchema) -> bool {
+fn count_seconds(expr: &mut Expr, schema: &DFSchema) -> bool {
     let (operand, field, lenient) = match expr {
         Expr::Cast(cast) => (&mut cast.expr, &cast.field, false),
         Expr::TryCast(cast) => (&mut cast.expr, &cast.field, true),
@@ -238,4 +241,43 @@ pub(super) fn count_seconds(expr: &mut Expr, schema: &DFSchema) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Casts to and from moments that mean more than the borrowed ones. Says whether there is one.
+///
+/// # Errors
+/// As [`read_constant`].
+pub(super) fn cast_moment(expr: &mut Expr, schema: &DFSchema) -> Result<bool> {
+    Ok(read_constant(expr)? || count_seconds(expr, schema) || cast_by_utc(expr, schema))
+}
+
+/// Casts of constants that are texts to moments, which the borrowed rules would read as arrow does.
+/// Says whether there is one that they would read otherwise than the engine.
+///
+/// # Errors
+/// When one is no time of a day.
+pub(super) fn read_constant(expr: &mut Expr) -> Result<bool> {
+    let (operand, field, lenient) = match expr {
+        Expr::Cast(cast) => (&mut cast.expr, &cast.field, false),
+        Expr::TryCast(cast) => (&mut cast.expr, &cast.field, true),
+        _ => return Ok(false),
+    };
+    let text = match operand.as_ref() {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    };
+    match (text, field.data_type()) {
+        (Some(text), DataType::Timestamp(..)) => match with_seconds(text) {
+            Cow::Owned(text) => **operand = lit(text),
+            Cow::Borrowed(_) => return Ok(false),
+        },
+        (Some(text), DataType::Time32(_) | DataType::Time64(_)) if !is_time(text) => {
+            if !lenient {
+                return plan_err!("{}", not_a_time(text));
+            }
+            **operand = lit(ScalarValue::Utf8(None));
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }

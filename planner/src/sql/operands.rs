@@ -138,8 +138,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
             meet_column(expr, subquery, schema)?
         }
         Expr::Cast(_) | Expr::TryCast(_) => {
-            moments::count_seconds(&mut expr, schema)
-                || moments::cast_by_utc(&mut expr, schema)
+            moments::cast_moment(&mut expr, schema)?
                 || write_list(&mut expr, schema)
                 || round_cast(&mut expr, schema)
         }
@@ -303,10 +302,12 @@ fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
 /// it casts is rounded and written as what a query casts.
 ///
 /// # Errors
-/// None of its own.
+/// When a constant is none of what it is cast to.
 pub(super) fn as_cast(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let done = expr.map_children(|mut operand| {
-        let is_changed = round_cast(&mut operand, schema) || write_list(&mut operand, schema);
+        let is_changed = moments::read_constant(&mut operand)?
+            || round_cast(&mut operand, schema)
+            || write_list(&mut operand, schema);
         Ok(Transformed::new_transformed(operand, is_changed))
     });
     Ok(done?.data)

@@ -2,8 +2,8 @@
 //!
 //! * `a ** b` and `a ^ b` are powers, whose operands bind more than those of products and less than
 //!   a sign: `-2 ** 2` is 4, and `2 ** 3 ** 2` is 64.
-//! * `a GLOB 'pattern'` and `a NOT GLOB 'pattern'`: `*`, `?`, `[a-z]` and `[!a-z]` in the pattern,
-//!   and `\` before a sign that means itself. The whole text has to fit.
+//! * `a GLOB pattern` and `a NOT GLOB pattern`: the whole text has to fit the pattern (see
+//!   `functions/regexp/glob`).
 //! * `a SIMILAR TO pattern`: the whole text has to fit the regular expression.
 //! * `WITH x AS [NOT] MATERIALIZED (query)` means what it means without the word.
 
@@ -15,6 +15,7 @@ use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::Ours;
 use super::syntax::{binary, call, is_word, nested, text, written};
+use crate::functions::{GLOB_REGEX, regex_of};
 
 /// Between products and AT TIME ZONE.
 const POWER: u8 = 41;
@@ -65,7 +66,7 @@ fn found(parser: &Parser) -> Option<Found> {
             // It may be the name of a column, too.
             let has_pattern = match &token(at + 1).token {
                 Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::LParen => true,
-                Token::Word(word) => word.keyword == Keyword::NoKeyword,
+                Token::Word(word) => matches!(word.keyword, Keyword::NoKeyword | Keyword::NULL),
                 _ => false,
             };
             (is_glob && has_pattern).then_some(Found::Glob { negated })
@@ -113,17 +114,18 @@ pub(super) fn operation(parser: &mut Parser, left: &Expr) -> Option<Result<Expr,
     }))
 }
 
-/// Writes such operations as calls. A pattern of GLOB that is no constant is left.
+/// Writes such operations as calls.
 pub(super) fn write_out(expr: &mut Expr) {
     let take = |e: &mut Expr| std::mem::replace(e, Expr::value(Value::Null));
     match expr {
         Expr::BinaryOp { left, op: BinaryOperator::Custom(name), right } => {
             if POWERS.contains(&name.as_str()) {
                 *expr = call("power", vec![take(left), take(right)]);
-            } else if name == GLOB
-                && let Some(pattern) = written(right)
-            {
-                let pattern = text(&regex_of(pattern));
+            } else if name == GLOB {
+                let pattern = match written(right) {
+                    Some(pattern) => text(&regex_of(pattern)),
+                    None => call(GLOB_REGEX, vec![take(right)]),
+                };
                 *expr = call(FULL_MATCH, vec![take(left), pattern]);
             }
         }
@@ -135,76 +137,5 @@ pub(super) fn write_out(expr: &mut Expr) {
             };
         }
         _ => {}
-    }
-}
-
-/// Whether an operation is a GLOB that could not be written out.
-pub(super) fn is_glob(expr: &Expr) -> bool {
-    matches!(expr, Expr::BinaryOp { op: BinaryOperator::Custom(name), .. } if name == GLOB)
-}
-
-/// The regular expression that a pattern of GLOB is.
-fn regex_of(pattern: &str) -> String {
-    let mut regex = String::from("(?s)");
-    let mut rest = pattern.chars();
-    while let Some(sign) = rest.next() {
-        match sign {
-            '*' => regex.push_str(".*"),
-            '?' => regex.push('.'),
-            '[' => match class_of(rest.as_str()) {
-                Some((class, length)) => {
-                    regex.push_str(&class);
-                    rest = rest.as_str()[length..].chars();
-                }
-                // A class without an end fits nothing.
-                None => return r"[^\s\S]".to_string(),
-            },
-            '\\' => regex.push_str(&regex_of_sign(rest.next().unwrap_or('\\'))),
-            sign => regex.push_str(&regex_of_sign(sign)),
-        }
-    }
-    regex
-}
-
-/// The class that begins behind a bracket, and its length.
-fn class_of(text: &str) -> Option<(String, usize)> {
-    let negated = text.starts_with('!');
-    let begin = usize::from(negated);
-    let inner = &text[begin..];
-    // A bracket in front is one of the signs.
-    let first = inner.chars().next()?.len_utf8();
-    let end = first + inner[first..].find(']')?;
-    let mut class = String::from(if negated { "[^" } else { "[" });
-    for (at, sign) in inner[..end].char_indices() {
-        let is_range = sign == '-' && at > 0 && at + 1 < end;
-        class.push_str(&if is_range { sign.to_string() } else { regex_of_sign(sign) });
-    }
-    class.push(']');
-    Some((class, begin + end + 1))
-}
-
-fn regex_of_sign(sign: char) -> String {
-    match sign.is_ascii_punctuation() {
-        true => format!("\\{sign}"),
-        false => sign.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_regular_expressions() {
-        let cases = [
-            ("a*.c?", r"(?s)a.*\.c."),
-            ("[a-c][!x]", "(?s)[a-c][^x]"),
-            (r"\*[]^-]", r"(?s)\*[\]\^\-]"),
-            ("[ab", r"[^\s\S]"),
-            ("ü(|)", r"(?s)ü\(\|\)"),
-        ];
-        for (pattern, regex) in cases {
-            assert_eq!(regex_of(pattern), regex, "{pattern}");
-        }
     }
 }

@@ -25,6 +25,7 @@
 //! * ORDER BY ALL and FETCH are written as what they mean (`query_ends`).
 //! * Set operations and VALUES are written as the binder wants them (`chains`), and SEMI JOIN and
 //!   ANTI JOIN are those of the left side.
+//! * CTEs that hide those of queries around get names of their own (`inner_names`).
 //! * The query of a CTE becomes `SELECT * FROM (query) AS __cte`: the mark by which `relations`
 //!   knows it, since the binder copies a CTE's plan to where it is named.
 
@@ -47,8 +48,8 @@ use super::elements::is_series;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns};
 use super::{
-    chains, concatenation, file_calls, grouping_items, intervals, operators, query_ends,
-    row_values, structs, synonyms, using, windows,
+    chains, concatenation, file_calls, grouping_items, inner_names, intervals, operators,
+    query_ends, row_values, structs, synonyms, using, windows,
 };
 use crate::functions::EQUALS_ANY;
 
@@ -166,10 +167,12 @@ pub(super) fn rewrite(mut statement: Statement) -> Statement {
     let mut rewriter = Rewriter { joins: 0, looks_up_rows: false };
     match &mut statement {
         Statement::Statement(statement) => {
+            inner_names::tell_apart(statement.as_mut());
             let _ = statement.visit(&mut rewriter);
         }
         Statement::CopyTo(copy) => {
             if let CopyToSource::Query(query) = &mut copy.source {
+                inner_names::tell_apart(query.as_mut());
                 let _ = query.visit(&mut rewriter);
             }
         }

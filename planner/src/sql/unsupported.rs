@@ -13,7 +13,6 @@ use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
 use super::elements::is_series;
-use super::operators::is_glob;
 use super::{file_calls, refused_calls, row_values, windows};
 
 /// Refuses a statement that asks for what cannot be planned. `position` is where it begins, for
@@ -119,9 +118,6 @@ impl Visitor for Search {
             // The borrowed rule for EXISTS would leave it out.
             Expr::Exists { subquery, .. } if has_offset(subquery) => {
                 found("OFFSET in EXISTS", expr.span())
-            }
-            expr if is_glob(expr) => {
-                found("GLOB with a pattern that is no constant; use regexp_full_match", expr.span())
             }
             Expr::Struct { .. } | Expr::Dictionary(_) => {
                 found("this way to write a struct; use {'name': value}", expr.span())

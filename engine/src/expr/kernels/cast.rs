@@ -20,6 +20,7 @@ use super::decimal::{
     NARROW_DIGITS, Width, digits, digits_hold, narrow_array, nearest_double, nearest_float,
     power_bits, wide_array,
 };
+use super::moment_text::read_as;
 use super::native::{Native, native};
 use super::rows::Values;
 use crate::batch::{physical_type, settled};
@@ -108,6 +109,8 @@ fn i64s(array: &ArrayRef) -> &[i64] {
 
 fn arrow_cast(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<ArrayRef> {
     let source = array.data_type();
+    let read = is_read_as_moment(source, physical).then(|| read_as(array, physical, lenient));
+    let array = &read.transpose()?.unwrap_or_else(|| array.clone());
     if !can_cast_types(source, physical) {
         return Err(Error::input(format!("{source} cannot be cast to {physical}")));
     }
@@ -124,6 +127,12 @@ fn arrow_cast(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<Ar
     })?;
     // Lists of one length have elements where they are NULL.
     settled(&made)
+}
+
+/// Whether texts become moments.
+fn is_read_as_moment(source: &DataType, target: &DataType) -> bool {
+    use DataType::{Time32, Time64, Timestamp, Utf8View};
+    *source == Utf8View && matches!(target, Timestamp(..) | Time32(_) | Time64(_))
 }
 
 /// Whether moments of all years become nanoseconds.

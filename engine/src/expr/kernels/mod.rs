@@ -8,7 +8,7 @@
 //! * `native`: the short list of physical types with kernels of their own.
 //! * `arithmetic`, `decimal`, `narrow`, `temporal`: numbers, dates and times.
 //! * `compare`, `text_compare`, `in_list`, `pattern`: predicates.
-//! * `cast`: conversions.
+//! * `cast`: conversions; `moment_text`: from texts to moments.
 //! * `merge`: one column out of parts of several.
 //!
 //! What is not on the short list takes arrow's kernels.
@@ -19,6 +19,7 @@ pub(super) mod compare;
 mod decimal;
 pub(super) mod in_list;
 pub(super) mod merge;
+mod moment_text;
 mod narrow;
 mod native;
 pub(super) mod pattern;
@@ -33,6 +34,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 pub use decimal::{nearest_double, nearest_float};
+pub use moment_text::{is_time, not_a_time, with_seconds};
 
 /// A kernel's input: one value a row, or one for all rows.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator, lit};
 use super::join::joined;
 use super::lifted::{Key, Pending};
 use super::place::place_of;
+use super::row_in::with_keys;
 use super::rows::is_one_row;
 use super::scope::Scope;
 use super::values::Site;
@@ -85,8 +86,12 @@ impl Unnesting<'_> {
         }
         let lifted = self.lifted_for_existence(plan, &mut scope)?;
         let (lifted, _) = self.resolved(lifted, &scope, false)?;
-        let kind = if negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
-        joined(scope.plan, lifted.plan, lifted.pending, kind, None)
+        if !negated {
+            return joined(scope.plan, lifted.plan, lifted.pending, JoinType::LeftSemi, None);
+        }
+        let (outer, inner) = (scope.plan.schema(), lifted.plan.schema());
+        let (pending, in_pair) = with_keys(lifted.pending, outer, inner)?;
+        joined(scope.plan, lifted.plan, pending, JoinType::LeftAnti, in_pair)
     }
 
     fn in_as_condition(

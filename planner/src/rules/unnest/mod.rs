@@ -7,7 +7,8 @@
 //!
 //! * `conditions`: WHERE; `nodes`: the other places of expressions; `lateral`: subqueries in FROM;
 //!   `elements`: UNNEST in FROM.
-//! * `values`: a subquery inside an expression; `quantified`: ANY and ALL.
+//! * `values`: a subquery inside an expression; `quantified`: ANY and ALL; `row_in`: NOT IN of
+//!   rows.
 //! * `scope`: the query around; `lifted`, `lift`, `lift_aggregate`, `lift_join`, `lift_rows`:
 //!   subqueries made independent; `domain`: the values of the query around as rows; `join`: the
 //!   joins that come out.
@@ -31,6 +32,7 @@ mod lifted;
 mod nodes;
 mod place;
 mod quantified;
+mod row_in;
 mod rows;
 mod scope;
 mod values;
