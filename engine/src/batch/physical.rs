@@ -7,9 +7,14 @@
 //! reads a decimal accepts every width up to the declared one. Its scale is always the declared
 //! scale; the precision of a narrow physical array says nothing.
 
-use arrow::array::ArrayRef;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::kernels::cast::{CastOptions, cast_with_options};
-use arrow::datatypes::{DECIMAL64_MAX_PRECISION, DataType};
+use arrow::datatypes::{
+    DECIMAL64_MAX_PRECISION, DataType, Decimal32Type, Decimal64Type, Decimal128Type,
+    Decimal256Type, DecimalType,
+};
 
 use super::settled::settled;
 use crate::error::Result;
@@ -69,7 +74,27 @@ pub fn held_as(array: &ArrayRef, logical: &DataType) -> Result<ArrayRef> {
     if *array.data_type() == target {
         return settled(array);
     }
-    settled(&cast_with_options(array, &target, &STRICT)?)
+    settled(&cast_with_options(&with_plain_nulls(array), &target, &STRICT)?)
+}
+
+/// The array with zero for decimals that are NULL: anything may stand there (files and the row
+/// format leave what is beyond any precision), and casts look at it.
+fn with_plain_nulls(array: &ArrayRef) -> ArrayRef {
+    if array.null_count() == 0 {
+        return array.clone();
+    }
+    fn plain<T: DecimalType>(array: &ArrayRef) -> ArrayRef {
+        let decimals = array.as_primitive::<T>();
+        let plain = PrimitiveArray::<T>::from_iter(decimals.iter());
+        Arc::new(plain.with_data_type(array.data_type().clone()))
+    }
+    match array.data_type() {
+        DataType::Decimal32(..) => plain::<Decimal32Type>(array),
+        DataType::Decimal64(..) => plain::<Decimal64Type>(array),
+        DataType::Decimal128(..) => plain::<Decimal128Type>(array),
+        DataType::Decimal256(..) => plain::<Decimal256Type>(array),
+        _ => array.clone(),
+    }
 }
 
 /// Turns a physical array into the declared type, for results, files and user functions.
@@ -85,3 +110,21 @@ pub fn to_logical(array: &ArrayRef, logical: &DataType) -> Result<ArrayRef> {
 
 const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Decimal128Array;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_under_the_nulls_of_decimals_is_not_looked_at() {
+        let nulls = vec![true, false, true].into();
+        let values = Decimal128Array::new(vec![150, i128::MIN, 250].into(), Some(nulls));
+        let logical = DataType::Decimal128(5, 2);
+        let array: ArrayRef = Arc::new(values.with_data_type(logical.clone()));
+        let held = held_as(&array, &logical).expect("fits");
+        let decimals: Vec<Option<i64>> = held.as_primitive::<Decimal64Type>().iter().collect();
+        assert_eq!(decimals, [Some(150), None, Some(250)]);
+    }
+}

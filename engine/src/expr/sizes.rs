@@ -140,9 +140,9 @@ pub enum Written {
     All,
 }
 
-/// How many of a chunk's live rows, from the first, take at most [`WRITTEN_BYTES_MAX`] written
-/// out, about; at least one. Values whose type says their bytes count for themselves, and only
-/// where everything is written.
+/// How many of a chunk's live rows, from the first, take at most about [`WRITTEN_BYTES_MAX`]
+/// written out; at least one. Values whose type says their bytes are limited by themselves, to as
+/// much again, and only where everything is written.
 pub fn rows_within(chunk: &Chunk, written: Written) -> usize {
     let live = chunk.live_rows();
     let live = match written {

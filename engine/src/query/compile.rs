@@ -14,8 +14,10 @@ use crate::error::{Error, Result};
 use crate::operators::Shared;
 use crate::plan::{Build, Intake, NodeId, Plan, Stream};
 
-/// How many readers that collect what they read are like one pipeline that is allowed for, of which
-/// each has one: they share the pages of its scan.
+/// So many readers of one scan that collect its rows count as one pipeline of [`Query::abreast`]:
+/// they share its pages, and four of them hold about as much as one more scan does.
+///
+/// [`Query::abreast`]: crate::pipeline::Query::abreast
 const READERS_ABREAST: usize = 4;
 
 /// Builds all nodes of `plan` into `build` and returns the stream of its root.
@@ -97,7 +99,7 @@ fn is_repeatable(plan: &Plan, node: NodeId) -> bool {
     node.spec.is_repeatable() && node.inputs.iter().all(|&input| is_repeatable(plan, input))
 }
 
-/// Builds a node and what it reads once more.
+/// Builds a node and what it reads once more; where nodes are measured, its rows count each time.
 fn again(plan: &Plan, id: NodeId, build: &mut Build) -> Result<Stream> {
     let node = &plan.nodes()[id.0];
     let inputs = node.inputs.iter().map(|&input| again(plan, input, build));

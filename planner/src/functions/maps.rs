@@ -73,7 +73,8 @@ impl ScalarUDFImpl for MapElement {
         Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, true)))
     }
 
-    /// A number meets keys that are numbers as the wider of the two, and a text is a key.
+    /// What is asked for and the keys meet in a common type; a text beside other keys is read as
+    /// one, and what meets none is cast to one.
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let [maps, wanted] = arguments else {
             return plan_err!("{} takes a map and a key", self.name());
@@ -85,7 +86,7 @@ impl ScalarUDFImpl for MapElement {
             return plan_err!("{} takes a map and a key, not {}", self.name(), type_name(maps));
         };
         let met = match key.is_string() == wanted.is_string() {
-            true => common_type(&[key, wanted], Meeting::Compared).ok().flatten(),
+            true => common_type(&[key, wanted], Meeting::Compared)?,
             false => None,
         };
         Ok(vec![maps.clone(), met.unwrap_or_else(|| key.clone())])

@@ -114,14 +114,18 @@ fn meet_doubles_of(mut column: Vec<&mut Expr>) {
     read_texts(&mut column);
     let has_double = column.iter().any(|expr| is_double(expr));
     let mut elements = Vec::new();
-    let mut members: Vec<Vec<&mut Expr>> = Vec::new();
+    // By name, as they meet.
+    let mut members: Vec<(String, Vec<&mut Expr>)> = Vec::new();
     for expr in column {
         match expr {
             Expr::Array(list) => elements.extend(&mut list.elem),
             Expr::Dictionary(fields) => {
-                members.resize_with(fields.len().max(members.len()), Vec::new);
-                for (member, field) in members.iter_mut().zip(fields) {
-                    member.push(&mut field.value);
+                for field in fields {
+                    let name = field.key.value.clone();
+                    match members.iter_mut().find(|(known, _)| *known == name) {
+                        Some((_, member)) => member.push(&mut field.value),
+                        None => members.push((name, vec![&mut field.value])),
+                    }
                 }
             }
             expr if has_double && is_exact(expr) => {
@@ -131,7 +135,8 @@ fn meet_doubles_of(mut column: Vec<&mut Expr>) {
             _ => {}
         }
     }
-    for inner in members.into_iter().chain([elements]).filter(|inner| !inner.is_empty()) {
+    let members = members.into_iter().map(|(_, member)| member);
+    for inner in members.chain([elements]).filter(|inner| !inner.is_empty()) {
         meet_doubles_of(inner);
     }
 }

@@ -10,6 +10,8 @@ use datafusion_sql::sqlparser::ast::{
     Ident, ObjectName, Query, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 
+use super::using::plain;
+
 /// Gives inner CTEs names of their own.
 pub(super) fn tell_apart(node: &mut impl VisitMut) {
     let _ = VisitMut::visit(node, &mut Scopes::default());
@@ -27,7 +29,7 @@ impl VisitorMut for Scopes {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.names.push(ctes.map(|cte| normalized(&cte.alias.name)).collect());
+        self.names.push(ctes.map(|cte| plain(&cte.alias.name)).collect());
         ControlFlow::Continue(())
     }
 
@@ -74,7 +76,7 @@ impl VisitorMut for Renaming<'_> {
             return ControlFlow::Continue(());
         };
         let written = match &name.0[..] {
-            [part] => part.as_ident().filter(|ident| normalized(ident) == self.from).cloned(),
+            [part] => part.as_ident().filter(|ident| plain(ident) == self.from).cloned(),
             _ => None,
         };
         if let Some(written) = written {
@@ -92,12 +94,4 @@ impl VisitorMut for Renaming<'_> {
 
 fn renamed(ident: &Ident, to: &str) -> Ident {
     Ident { value: to.to_string(), quote_style: Some('"'), span: ident.span }
-}
-
-/// A name as the binder compares it.
-fn normalized(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    }
 }

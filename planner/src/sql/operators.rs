@@ -9,7 +9,7 @@
 
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 use datafusion_sql::sqlparser::dialect::{Dialect, Precedence};
-use datafusion_sql::sqlparser::keywords::Keyword;
+use datafusion_sql::sqlparser::keywords::{Keyword, RESERVED_FOR_COLUMN_ALIAS};
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -44,7 +44,7 @@ pub(super) fn cut_materialized(tokens: &mut Vec<TokenWithSpan>) {
 /// An operator of ours.
 #[derive(Clone, Copy)]
 enum Found {
-    /// Of so many signs.
+    /// As it is written.
     Power(&'static str),
     Glob {
         negated: bool,
@@ -66,7 +66,10 @@ fn found(parser: &Parser) -> Option<Found> {
             // It may be the name of a column, too.
             let has_pattern = match &token(at + 1).token {
                 Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::LParen => true,
-                Token::Word(word) => matches!(word.keyword, Keyword::NoKeyword | Keyword::NULL),
+                // Behind a column of that name stands what may follow a column.
+                Token::Word(word) => {
+                    word.quote_style.is_some() || !RESERVED_FOR_COLUMN_ALIAS.contains(&word.keyword)
+                }
                 _ => false,
             };
             (is_glob && has_pattern).then_some(Found::Glob { negated })

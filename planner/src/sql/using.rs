@@ -164,7 +164,7 @@ fn merged_of(table: &TableFactor) -> Merged {
 pub(super) fn plain(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
+        None => ident.value.to_ascii_lowercase(),
     }
 }
 

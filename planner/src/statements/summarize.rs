@@ -17,13 +17,18 @@ impl Planner<'_> {
     pub(super) fn summarize(&mut self, query: Parsed) -> Result<Command> {
         let query = match query {
             Parsed::Statement(sql) => match *sql {
-                Sql::Query(query) => query,
-                _ => return Err(self.unsupported("SUMMARIZE of what is no table and no query")),
+                Sql::Query(query) => Some(query),
+                _ => None,
             },
-            _ => return Err(self.unsupported("SUMMARIZE of what is no table and no query")),
+            _ => None,
         };
+        let what = "SUMMARIZE of what is no table and no query";
+        let query = query.ok_or_else(|| self.unsupported(what))?;
         let bound = self.bind(query.clone())?;
         let plan = analyze(bound, &self.binder.shared_options(), self.position())?.data;
+        if plan.schema().fields().is_empty() {
+            return Err(self.unsupported("SUMMARIZE of a table without columns"));
+        }
         let mut summary = parsed(&text(plan.schema().as_arrow()))?;
         let rows = summary.with.as_mut().and_then(|with| with.cte_tables.first_mut());
         rows.ok_or_else(|| Error::internal("a summary of no rows"))?.query = query;
@@ -53,15 +58,19 @@ fn row(name: &str, data_type: &DataType, column: &str) -> String {
         true => format!("CAST({what} AS VARCHAR)"),
         false => "CAST(NULL AS VARCHAR)".to_string(),
     };
-    let is_plain = !data_type.is_nested() && !data_type.is_null();
+    let is_plain = !data_type.is_nested() && !data_type.is_null() && !data_type.is_binary();
     let is_number = data_type.is_numeric();
     let quantile = |share: &str| {
         let quantile = format!("approx_percentile_cont(CAST({column} AS DOUBLE), {share})");
         // Between two whole numbers is none of them.
-        let whole = format!("CAST(round({quantile}) AS BIGINT)");
+        let whole = format!("CAST(round({quantile}) AS DECIMAL(20, 0))");
         only(is_number, if data_type.is_integer() { whole } else { quantile })
     };
     let distinct = match is_plain {
+        // Those of floating-point numbers are counted by their texts, which tell them apart.
+        true if data_type.is_floating() => {
+            format!("approx_count_distinct(CAST({column} AS VARCHAR))")
+        }
         true => format!("approx_count_distinct({column})"),
         false => "CAST(NULL AS BIGINT)".to_string(),
     };

@@ -27,7 +27,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// Memory that moving chunks to tape takes.
 pub(super) const SPILL_BYTES: usize = TAPE_BUFFER_BYTES + BLOCK_BYTES;
 
-/// Bytes that are moved to tape at once: a query that is cancelled meanwhile ends when they are.
+/// Bytes that are moved to tape at once, so that chunks which find no room do not each wait for all
+/// that there is, and a query that is cancelled ends soon.
 const SHED_BYTES: usize = 16 << 20;
 
 /// Takes chunks of one worker, in the order of its morsels; see the module documentation.
@@ -119,7 +120,9 @@ impl ChunkWriter {
     /// Keeps a chunk, for which so many bytes are in use already.
     fn keep(&mut self, chunk: Chunk, charged: usize) -> Result<()> {
         let bytes = held_bytes(&chunk);
-        while self.charge.pressed() && self.shed()? {}
+        if self.charge.pressed() {
+            self.shed()?;
+        }
         let more = bytes.saturating_sub(charged);
         let mut fits = self.charge.try_grow(more);
         while !fits && self.shed()? {
@@ -138,7 +141,7 @@ impl ChunkWriter {
         Ok(())
     }
 
-    /// Moves the oldest chunks in memory to the tape, no more than nobody minds to wait for; false
+    /// Moves the oldest chunks in memory to the tape, [`SHED_BYTES`] and one chunk at most; false
     /// when there are none.
     fn shed(&mut self) -> Result<bool> {
         let (from, mut shed) = (self.in_memory, 0);

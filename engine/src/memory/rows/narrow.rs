@@ -115,9 +115,13 @@ pub(super) fn piece_shape(piece: &[u8]) -> Option<(usize, usize)> {
     Some((rows as usize, width as usize))
 }
 
-/// Appends the rows of a piece as they were; `None` when it is none.
-pub(super) fn widen(piece: &[u8], to: &mut Vec<u8>) -> Option<()> {
+/// Appends the rows of a piece as they were to others, which come to `most` bytes at most; `None`
+/// when it is none or has more.
+pub(super) fn widen(piece: &[u8], most: usize, to: &mut Vec<u8>) -> Option<()> {
     let (rows, width) = piece_shape(piece)?;
+    if rows.checked_mul(width)?.checked_add(to.len())? > most || rows == 0 || width == 0 {
+        return None;
+    }
     let segments = u32::from_le_bytes(*piece.get(8..)?.first_chunk::<4>()?) as usize;
     let (template, rest) = piece.get(HEAD_BYTES..)?.split_at_checked(width)?;
     let (table, mut rest) = rest.split_at_checked(segments.checked_mul(SEGMENT_BYTES)?)?;
@@ -206,7 +210,8 @@ mod tests {
             assert!(piece.len() <= most, "case {case}");
             assert_eq!(piece_shape(&piece), Some((count, width)));
             let mut back = vec![9];
-            assert_eq!(widen(&piece, &mut back), Some(()), "case {case}");
+            assert_eq!(widen(&piece, rows.len(), &mut Vec::from([9])), None, "too many");
+            assert_eq!(widen(&piece, rows.len() + 1, &mut back), Some(()), "case {case}");
             assert_eq!(back[0], 9);
             assert!(back[1..] == rows, "case {case}");
         }
@@ -220,13 +225,13 @@ mod tests {
         let mut piece = Vec::new();
         narrow.put(&rows, &mut piece);
         for len in 0..piece.len() {
-            assert_eq!(widen(&piece[..len], &mut Vec::new()), None, "{len} bytes");
+            assert_eq!(widen(&piece[..len], 64, &mut Vec::new()), None, "{len} bytes");
         }
         // Rows more than there are, a segment behind the row, one of 9 bytes.
         for (at, value) in [(0, 9), (HEAD_BYTES + 16, 12), (HEAD_BYTES + 16 + 5, 9)] {
             let mut other = piece.clone();
             other[at] = value;
-            assert_eq!(widen(&other, &mut Vec::new()), None, "byte {at}");
+            assert_eq!(widen(&other, 4096, &mut Vec::new()), None, "byte {at}");
         }
     }
 }

@@ -37,6 +37,9 @@ pub const BESIDE_MAX: u16 = (1 << (u32::BITS - BESIDE_SHIFT)) - 2;
 /// last, and what they have in common is told once.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// Rows of a piece at least, wide as they may be: what is told once is little beside them.
+const PIECE_ROWS_MIN: usize = 32;
+
 /// What a block of rows says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag {
@@ -125,7 +128,7 @@ impl PageWriter {
             return Ok(None);
         };
         let width = image.fixed.len() / image.rows;
-        let piece_bytes = width * (PIECE_BYTES / width.max(1)).max(1);
+        let piece_bytes = width * (PIECE_BYTES / width.max(1)).max(PIECE_ROWS_MIN);
         let is_narrow = self.can_narrow(image.fixed, width, piece_bytes);
         let tag = Tag { rows: image.rows, has_heap: !image.heap.is_empty(), is_narrow, beside };
         let Some(mut bits) = tag.to_bits() else {
@@ -253,10 +256,10 @@ impl PageReader {
             let len = rows.checked_mul(width).ok_or_else(no_piece)?;
             charge(len)?;
             bytes.reserve_exact(len);
-            widen(block.bytes, &mut bytes).ok_or_else(no_piece)?;
+            widen(block.bytes, len, &mut bytes).ok_or_else(no_piece)?;
             while bytes.len() < len {
                 let block = reader.next_block()?.ok_or_else(no_piece)?;
-                widen(block.bytes, &mut bytes).ok_or_else(no_piece)?;
+                widen(block.bytes, len, &mut bytes).ok_or_else(no_piece)?;
             }
         } else {
             charge(block.bytes.len())?;
@@ -367,5 +370,55 @@ mod tests {
         }
         drop((reader, tapes));
         assert_eq!((governor.reserved(), governor.spill().usage().used), (0, 0));
+    }
+
+    #[test]
+    fn what_all_rows_have_in_common_is_hardly_written() {
+        use crate::batch::Column;
+        use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+        use arrow::datatypes::DataType;
+        const ROWS: usize = 5000;
+        let governor = Governor::new(GovernorOptions::default());
+        for (has_heap, repeated) in [(false, 1), (true, 1), (false, 20)] {
+            let small = Int64Array::from_iter((0..ROWS).map(|n| (n % 7 != 0).then_some(n as i64)));
+            let length = if has_heap { 30 } else { 3 };
+            let texts = (0..ROWS).map(|n| Some("x".repeat(n % length)));
+            let mut columns: Vec<(DataType, ArrayRef)> = Vec::new();
+            for _ in 0..repeated {
+                columns.push((DataType::Int64, Arc::new(small.clone())));
+                let texts: StringViewArray = texts.clone().collect();
+                columns.push((DataType::Utf8View, Arc::new(texts)));
+            }
+            let types: Vec<DataType> = columns.iter().map(|column| column.0.clone()).collect();
+            let layout = Arc::new(RowLayout::new(&types, &[]).expect("is one"));
+            let stored: Vec<Column> =
+                columns.iter().map(|(t, array)| Column::flat(t.clone(), array.clone())).collect();
+            let stored: Vec<&Column> = stored.iter().collect();
+            let mut memory = governor.reserve("rows", 0).expect("fits");
+            let mut pages = RowPages::new(layout.clone(), 256 << 10);
+            let rows: Vec<u32> = (0..ROWS as u32).collect();
+            let kept = pages.append(&stored, &rows, &mut memory, &mut Vec::new()).expect("stores");
+            assert_eq!(kept, ROWS);
+            let writing = governor.reserve("writes", 64 << 10).expect("fits");
+            let mut writer = PageWriter::new(writing, 64 << 10).expect("fits");
+            let mut raw = 0;
+            for page in 0..pages.pages() {
+                raw += writer.append(&pages, page, None).expect("writes").expect("has rows").bytes;
+            }
+            let (tape, _) = writer.finish().expect("ends");
+            let most = if has_heap { raw * 3 / 4 } else { raw / 2 };
+            assert!(tape.len() < most as u64, "{} of {raw} bytes", tape.len());
+            let reading = governor.reserve("reads", 64 << 10).expect("fits");
+            let mut reader = PageReader::new(reading, 64 << 10);
+            reader.seek(&tape, 0, tape.len()).expect("has its window");
+            let mut back = RowPages::new(layout, 0);
+            while let Some(page) = reader.next(|_| Ok(())).expect("reads") {
+                back.push_taped(page).expect("is one");
+            }
+            let refs: Vec<_> = back.refs().collect();
+            for (number, (_, array)) in columns.iter().enumerate() {
+                assert_eq!(&back.gather(number, &refs).expect("gathers"), array);
+            }
+        }
     }
 }

@@ -208,10 +208,10 @@ impl Shared {
     /// The wanted columns of a record batch, for which there may be no room at once: who holds it
     /// gives it up between two chunks, and may be in the middle of one.
     fn decoded_in_time(&self, number: usize, cx: &Context) -> Result<Arc<Decoded>> {
-        let begun = Instant::now();
+        let (begun, has_others) = (Instant::now(), self.threads > 1);
         loop {
             match self.decoded(number) {
-                Err(Error::OutOfMemory { .. }) if begun.elapsed() < PATIENCE => {
+                Err(Error::OutOfMemory { .. }) if has_others && begun.elapsed() < PATIENCE => {
                     cx.check()?;
                     std::thread::sleep(ASK_EVERY);
                 }
