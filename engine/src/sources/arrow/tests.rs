@@ -266,8 +266,8 @@ fn a_batch_waits_for_room_that_others_give_up() {
     let contents = Contents::read(&scan.file, &governor).expect("reads");
     let mut other = governor.reserve("other", 0).expect("fits");
     other.grow(limit - governor.reserved() - (64 << 10)).expect("fits");
-    let source = Scan::new(&scan, contents, &governor, 1).expect("is ready");
-    let query = Query::alone(governor.clone(), 1);
+    let source = Scan::new(&scan, contents, &governor, 2).expect("is ready");
+    let query = Query::alone(governor.clone(), 2);
     let cx = Context { query: Arc::new(query), order: Order::new(), worker: 0 };
     let mut worker = source.worker(&cx).expect("begins");
     let error = worker.pull(&cx).expect_err("has no room");
