@@ -66,14 +66,27 @@ pub(crate) fn bind_query(
 /// # Errors
 /// `Input` when `name` is not the text of a table's name.
 pub(crate) fn all_of(name: &str) -> Result<Box<Query>> {
-    let text = format!("SELECT * FROM {name}");
-    let parsed = statements(&text)?.first().map(|statement: &Statement| statement.parse(None));
-    match parsed.transpose()?.map(|parsed| parsed.body) {
-        Some(Parsed::Statement(sql)) => match *sql {
-            Sql::Query(query) => Ok(query),
-            _ => Err(Error::input(format!("{name} is not the name of a table"))),
+    let query = query_of(&format!("SELECT * FROM {name}"))?;
+    query.ok_or_else(|| Error::input(format!("{name} is not the name of a table")))
+}
+
+/// The query that a text begins with; `None` when it begins with something else.
+///
+/// # Errors
+/// `Input` when it is no SQL.
+pub(crate) fn query_of(text: &str) -> Result<Option<Box<Query>>> {
+    let parsed = statements(text)?.first().map(|statement: &Statement| statement.parse(None));
+    Ok(parsed.transpose()?.and_then(|parsed| as_query(parsed.body)))
+}
+
+/// A statement as the query that it is.
+pub(crate) fn as_query(body: Parsed) -> Option<Box<Query>> {
+    match body {
+        Parsed::Statement(sql) => match *sql {
+            Sql::Query(query) => Some(query),
+            _ => None,
         },
-        _ => Err(Error::input(format!("{name} is not the name of a table"))),
+        _ => None,
     }
 }
 

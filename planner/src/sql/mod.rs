@@ -96,7 +96,7 @@ mod whole;
 mod windows;
 mod written_types;
 
-pub(crate) use bind::{all_of, analyze, bind_query, renamed, shaped};
+pub(crate) use bind::{all_of, analyze, as_query, bind_query, query_of, renamed, shaped};
 pub(crate) use context::Binder;
 pub(crate) use diagnose::{in_sql, nearest, to_error, with_place};
 pub(crate) use explain::Explain;

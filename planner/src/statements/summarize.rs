@@ -5,31 +5,24 @@
 //! are approximate, and those of numbers alone.
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Result};
 
 use super::{Command, Parsed, Planner};
 use crate::rules::{SHARE_SCANS, share_scans};
-use crate::sql::{analyze, statements, type_name};
+use crate::sql::{analyze, as_query, query_of, type_name};
 
 impl Planner<'_> {
     /// The summary of what a query gives.
     pub(super) fn summarize(&mut self, query: Parsed) -> Result<Command> {
-        let query = match query {
-            Parsed::Statement(sql) => match *sql {
-                Sql::Query(query) => Some(query),
-                _ => None,
-            },
-            _ => None,
-        };
         let what = "SUMMARIZE of what is no table and no query";
-        let query = query.ok_or_else(|| self.unsupported(what))?;
+        let query = as_query(query).ok_or_else(|| self.unsupported(what))?;
         let bound = self.bind(query.clone())?;
         let plan = analyze(bound, &self.binder.shared_options(), self.position())?.data;
         if plan.schema().fields().is_empty() {
             return Err(self.unsupported("SUMMARIZE of a table without columns"));
         }
-        let mut summary = parsed(&text(plan.schema().as_arrow()))?;
+        let summary = query_of(&text(plan.schema().as_arrow()))?;
+        let mut summary = summary.ok_or_else(|| Error::internal("a summary that is no query"))?;
         let rows = summary.with.as_mut().and_then(|with| with.cte_tables.first_mut());
         rows.ok_or_else(|| Error::internal("a summary of no rows"))?.query = query;
         let bound = self.bind(summary)?;
@@ -95,16 +88,4 @@ fn row(name: &str, data_type: &DataType, column: &str) -> String {
     ];
     let columns = columns.iter().map(|(name, value)| format!("{value} AS \"{name}\""));
     format!("SELECT {} FROM summarized", columns.collect::<Vec<_>>().join(", "))
-}
-
-fn parsed(text: &str) -> Result<Box<Query>> {
-    let statement = statements(text)?.into_iter().next();
-    let body = statement.map(|statement| statement.parse(None)).transpose()?;
-    match body.map(|parsed| parsed.body) {
-        Some(Parsed::Statement(sql)) => match *sql {
-            Sql::Query(query) => Ok(query),
-            _ => Err(Error::internal("a summary that is no query")),
-        },
-        _ => Err(Error::internal("a summary that is no statement")),
-    }
 }

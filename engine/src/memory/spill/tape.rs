@@ -82,8 +82,8 @@ impl TapeWriter {
             .ok_or_else(|| Error::input("a value of 4 GB or more cannot be spilled"))?;
         let total = block_bytes(len);
         let position = self.make_room(total as u64)?;
-        let header = header(len, tag, self.tape.sum(bytes, tag, position));
         if total > self.buffer_max {
+            let header = header(len, tag, self.tape.sum(bytes, tag, position));
             self.flush()?;
             let tail = [0u8; BLOCK_ALIGN];
             let padding = total - HEADER_BYTES - bytes.len();
@@ -91,13 +91,7 @@ impl TapeWriter {
                 self.write(part)?;
             }
         } else {
-            if self.buffer.len() + total > self.buffer_max {
-                self.flush()?;
-            }
-            let end = self.buffer.len() + total;
-            self.buffer.extend_from_slice(&header);
-            self.buffer.extend_from_slice(bytes);
-            self.buffer.resize(end, 0);
+            self.buffer_block(position, len, tag, |to| to.extend_from_slice(bytes))?;
         }
         Ok(position)
     }
@@ -122,8 +116,21 @@ impl TapeWriter {
             return Err(Error::internal("a block that is made for a buffer of less"));
         }
         // It is shorter than the buffer.
-        let total = block_bytes(len as u32);
-        let position = self.make_room(total as u64)?;
+        let len = len as u32;
+        let position = self.make_room(block_bytes(len) as u64)?;
+        self.buffer_block(position, len, tag, make)?;
+        Ok(position)
+    }
+
+    /// Puts a block into the buffer, which has room for it once it is empty.
+    fn buffer_block(
+        &mut self,
+        position: u64,
+        len: u32,
+        tag: u32,
+        make: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
+        let total = block_bytes(len);
         if self.buffer.len() + total > self.buffer_max {
             self.flush()?;
         }
@@ -131,13 +138,13 @@ impl TapeWriter {
         self.buffer.extend_from_slice(&[0; HEADER_BYTES]);
         make(&mut self.buffer);
         let bytes = &self.buffer[begin + HEADER_BYTES..];
-        if bytes.len() != len {
+        if bytes.len() != len as usize {
             return Err(Error::internal(format!("a block of {len} bytes has {}", bytes.len())));
         }
-        let header = header(len as u32, tag, self.tape.sum(bytes, tag, position));
+        let header = header(len, tag, self.tape.sum(bytes, tag, position));
         self.buffer[begin..][..HEADER_BYTES].copy_from_slice(&header);
         self.buffer.resize(begin + total, 0);
-        Ok(position)
+        Ok(())
     }
 
     /// The finished tape.
