@@ -13,10 +13,9 @@
 //!   tree; `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
-//!   `beside_written`: texts in those beside other values;
-//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and
-//!   divided; `structs`:
-//!   structures and maps.
+//!   `beside_written`: texts in those beside other values; `inserted`: VALUES of INSERT;
+//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and divided;
+//!   `structs`: structures and maps.
 //! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
 //!   ORDER BY; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what
 //!   stands in grouping sets.
@@ -58,6 +57,7 @@ mod grouping_items;
 mod guards;
 mod information;
 mod inner_names;
+mod inserted;
 mod intervals;
 mod lengths;
 mod lists;
@@ -103,6 +103,7 @@ pub(crate) use explain::Explain;
 pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
+pub(crate) use inserted::{bind_inserted, only_values};
 pub(crate) use optimize::{after_join_order, before_join_order};
 pub(crate) use passes::Planning;
 pub(crate) use renewed::{any_expression, renewed, schema_below};

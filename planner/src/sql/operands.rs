@@ -225,8 +225,8 @@ fn meet(operands: &mut [&mut Expr], schema: &DFSchema, meeting: Meeting) -> Resu
         return Ok(true);
     }
     let mut changed = match meeting {
-        Meeting::Compared => read_beside(operands, schema, false),
-        Meeting::Chosen => read_beside(operands, schema, true),
+        Meeting::Compared => read_beside(operands, schema, false)?,
+        Meeting::Chosen => read_beside(operands, schema, true)?,
         _ => false,
     };
     let types: Vec<Option<DataType>> = operands.iter().map(|e| e.get_type(schema).ok()).collect();

@@ -36,15 +36,16 @@ use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, CteAsMaterialized, DataType, ExactNumberInfo,
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    Statement as Sql, Subscript, TableFactor, TableWithJoins, UnaryOperator, Value, ValueWithSpan,
-    VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
+    Insert, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem,
+    SetExpr, Statement as Sql, Subscript, TableFactor, TableWithJoins, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::beside_written::read_texts;
 use super::elements::is_series;
+use super::inserted::is_only_values;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns};
 use super::{
@@ -164,9 +165,12 @@ pub(super) fn is_word(token: &TokenWithSpan, word: Keyword) -> bool {
 
 /// The statement as the binder reads it.
 pub(super) fn rewrite(mut statement: Statement) -> Statement {
-    let mut rewriter = Rewriter { joins: 0, looks_up_rows: false };
+    let mut rewriter = Rewriter { joins: 0, looks_up_rows: false, keeps_values: false };
     match &mut statement {
         Statement::Statement(statement) => {
+            if let Sql::Insert(Insert { source: Some(source), .. }) = statement.as_ref() {
+                rewriter.keeps_values = is_only_values(source);
+            }
             inner_names::tell_apart(statement.as_mut());
             let _ = statement.visit(&mut rewriter);
         }
@@ -186,6 +190,8 @@ struct Rewriter {
     joins: usize,
     /// Rows are looked for among those of subqueries.
     looks_up_rows: bool,
+    /// The first query is the VALUES of an INSERT, which are not brought to one type.
+    keeps_values: bool,
 }
 
 impl VisitorMut for Rewriter {
@@ -194,7 +200,9 @@ impl VisitorMut for Rewriter {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         query_ends::write_out(query);
         name_aliases(query);
-        chains::write_out(query);
+        if !std::mem::take(&mut self.keeps_values) {
+            chains::write_out(query);
+        }
         let Some(with) = query.with.as_mut().filter(|with| !with.recursive) else {
             return ControlFlow::Continue(());
         };

@@ -1,5 +1,7 @@
 //! Texts that are constants, as what they are compared with: beside a Boolean or an interval one is
 //! what it writes, as beside numbers and moments. The binder has no type for such a comparison.
+//! So are they where one of several values is chosen, beside numbers too: the borrowed coercion
+//! would make texts of the results of CASE, and 9 would be more than 10.
 //!
 //! In an interval the time of a day may be written with colons: `1 day 02:03:04`.
 
@@ -8,6 +10,8 @@ use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion_sql::sqlparser::ast::BinaryOperator;
+
+use crate::functions::{Meeting, common_type};
 
 /// Reads the constants of comparisons when they are bound.
 #[derive(Debug)]
@@ -21,20 +25,41 @@ impl ExprPlanner for TextConstants {
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
-            read_beside(&mut [&mut expr.left, &mut expr.right], schema, false);
+            read_beside(&mut [&mut expr.left, &mut expr.right], schema, false)?;
         }
         Ok(PlannerResult::Original(expr))
     }
 }
 
 /// Casts those of the operands that are texts and constants to what another one is, to dates and
-/// times of a day only where one `is_chosen`. Says whether there are any.
-pub(super) fn read_beside(operands: &mut [&mut Expr], schema: &DFSchema, is_chosen: bool) -> bool {
+/// times of a day and to numbers only where one `is_chosen`. Says whether there are any.
+///
+/// # Errors
+/// When the others are chosen from and have no common type.
+pub(super) fn read_beside(
+    operands: &mut [&mut Expr],
+    schema: &DFSchema,
+    is_chosen: bool,
+) -> Result<bool> {
     if !operands.iter().any(|operand| text_of(operand).is_some()) {
-        return false;
+        return Ok(false);
     }
-    let known = operands.iter().filter(|operand| text_of(operand).is_none());
-    let wanted = known.filter_map(|operand| match operand.get_type(schema).ok()? {
+    let known = || operands.iter().filter(|operand| text_of(operand).is_none());
+    if is_chosen {
+        let types: Vec<DataType> = known()
+            .filter_map(|operand| operand.get_type(schema).ok())
+            .filter(|data_type| !data_type.is_null())
+            .collect();
+        if !types.is_empty() && types.iter().all(DataType::is_numeric) {
+            let Some(number) = common_type(&types.iter().collect::<Vec<_>>(), Meeting::Chosen)?
+            else {
+                return Ok(false);
+            };
+            read_as(operands, &number);
+            return Ok(true);
+        }
+    }
+    let wanted = known().filter_map(|operand| match operand.get_type(schema).ok()? {
         DataType::Boolean => Some(DataType::Boolean),
         DataType::Interval(_) | DataType::Duration(_) => {
             Some(DataType::Interval(IntervalUnit::MonthDayNano))
@@ -48,9 +73,15 @@ pub(super) fn read_beside(operands: &mut [&mut Expr], schema: &DFSchema, is_chos
     });
     let wanted: Vec<DataType> = wanted.collect();
     if wanted.contains(&DataType::Null) {
-        return false;
+        return Ok(false);
     }
-    let Some(wanted) = wanted.first() else { return false };
+    let Some(wanted) = wanted.first() else { return Ok(false) };
+    read_as(operands, wanted);
+    Ok(true)
+}
+
+/// Casts the texts among operands that are constants.
+fn read_as(operands: &mut [&mut Expr], wanted: &DataType) {
     for operand in operands.iter_mut() {
         let Some(text) = text_of(operand) else { continue };
         let text = match wanted {
@@ -59,7 +90,6 @@ pub(super) fn read_beside(operands: &mut [&mut Expr], schema: &DFSchema, is_chos
         };
         **operand = cast(lit(text), wanted.clone());
     }
-    true
 }
 
 fn text_of(expr: &Expr) -> Option<&str> {

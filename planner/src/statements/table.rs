@@ -17,7 +17,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::names::{place_of, table_name};
 use super::{Change, Command, Filling, Lowered, Planner};
 use crate::catalog::{Entry, IfExists, Kind, logical_type};
-use crate::sql::{analyze, nearest, renamed, shaped, to_error};
+use crate::sql::{analyze, bind_inserted, nearest, only_values, renamed, shaped, to_error};
 
 impl Planner<'_> {
     pub(super) fn create_table(&mut self, table: CreateTable) -> Result<Command> {
@@ -159,7 +159,17 @@ impl Planner<'_> {
                 return Err(Error::input_at(message, place_of(column)));
             }
         }
-        let bound = self.bind(query)?;
+        let bound = match only_values(query) {
+            Ok(values) => {
+                let fields = schema.fields();
+                let types: Vec<&DataType> = match columns.is_empty() {
+                    true => fields.iter().map(|field| field.data_type()).collect(),
+                    false => columns.iter().map(|&at| fields[at].data_type()).collect(),
+                };
+                bind_inserted(values, &types, &name, self.binder, self.position())?
+            }
+            Err(query) => self.bind(query)?,
+        };
         let bound = self.inserted(bound, &schema, &columns, &name)?;
         self.fill(name, bound, &schema, None)
     }
