@@ -7,7 +7,7 @@ use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 use gristmill_engine::expr::widens;
 
-use crate::functions::is_opaque;
+use crate::functions::{TOTAL_OF_BITS, is_opaque};
 
 /// Whether evaluating the expression can fail. Conservative: functions and arithmetic may, except
 /// what is known to be total.
@@ -75,7 +75,9 @@ fn can_fail(expr: &Expr, schema: &DFSchema) -> bool {
         Expr::BinaryExpr(binary) => is_fallible_arithmetic(binary, expr, schema),
         Expr::Negative(_) => true,
         Expr::ScalarFunction(call) => {
-            !TOTAL_FUNCTIONS.contains(&call.name()) && !is_opaque(call.name())
+            let name = call.name();
+            let is_total = TOTAL_FUNCTIONS.contains(&name) || TOTAL_OF_BITS.contains(&name);
+            !is_total && !is_opaque(name)
         }
         Expr::Cast(cast) => {
             cast.expr.get_type(schema).map_or(true, |from| !widens(&from, cast.field.data_type()))

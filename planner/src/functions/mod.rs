@@ -23,8 +23,8 @@
 //! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
-//!   bit_count(); `to_whole`: numbers that become integers; `equals_any`: `= ANY` of a list;
-//!   `null_if`: nullif(); `regexp`: what patterns find in texts.
+//!   bit_count(); `bits`: operators of bits; `to_whole`: numbers that become integers;
+//!   `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns find in texts.
 //! * `user`: functions of the program's own.
 //! * `as_borrowed`: what functions that stand before borrowed ones say as they do.
 
@@ -33,6 +33,7 @@ mod as_borrowed;
 
 mod adjusted;
 mod age;
+mod bits;
 mod common_type;
 mod counts;
 mod date_bin;
@@ -86,6 +87,7 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 
 pub(crate) use adjusted::adjusted;
+pub(crate) use bits::{TOTAL_OF_BITS, is_of_bits, of_bits};
 pub(crate) use common_type::{Meeting, common_type, targets};
 pub(crate) use declared::{Declared, declared, declared_aggregates};
 pub(crate) use equals_any::EQUALS_ANY;

@@ -5,7 +5,7 @@
 //! operation on integers, and those on constant decimals whose type is as wide as it gets, become
 //! functions that fail on overflow: the folder calls them, leaves a failing call alone, and
 //! execution reports the overflow if a row gets there. Lowering turns the calls back into plain
-//! arithmetic.
+//! arithmetic. Operators of bits become functions too, and stay so.
 //!
 //! Sound: the functions print and name their columns exactly as the operators they stand for, and
 //! nothing but folding looks inside them.
@@ -25,6 +25,7 @@ use datafusion_expr::{
 use datafusion_optimizer::analyzer::AnalyzerRule;
 
 use super::renewed::{any_expression, renewed, schema_below};
+use crate::functions::of_bits;
 
 /// `+`, `-` and `*` on two integers of one type; these and `/` on decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -181,7 +182,7 @@ fn is_checkable(op: Operator) -> bool {
 fn has_arithmetic(expr: &Expr) -> bool {
     let found = expr.exists(|e| {
         Ok(match e {
-            Expr::BinaryExpr(binary) => is_checkable(binary.op),
+            Expr::BinaryExpr(binary) => is_checkable(binary.op) || of_bits(binary.op).is_some(),
             Expr::Negative(_) => true,
             _ => false,
         })
@@ -209,6 +210,13 @@ fn checked(expr: Expr, schema: &datafusion_common::DFSchema) -> Result<Transform
                 None => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
             }
         }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match of_bits(op) {
+            Some(function) if same_type(&left, &right, schema) => {
+                let function = ScalarFunction::new_udf(function.into(), vec![*left, *right]);
+                Ok(Transformed::yes(Expr::ScalarFunction(function)))
+            }
+            _ => Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
+        },
         Expr::Negative(operand) if operand.get_type(schema)?.is_integer() => {
             let signature = Signature::any(1, Volatility::Immutable);
             Ok(Transformed::yes(call(CheckedNegation { signature }, vec![*operand])))

@@ -32,7 +32,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 use super::moments;
 use super::moved::move_date;
 use super::text_constants::read_beside;
-use super::whole::{meet_whole, round_cast};
+use super::whole::{meet_bits, meet_whole, round_cast};
 use crate::functions::{Meeting, list_text, targets};
 
 /// Functions whose result is one of their arguments, or a list of them.
@@ -83,7 +83,8 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             let (left, right) = (&mut binary.left, &mut binary.right);
             let meeting = meeting_of(binary.op);
-            meet_whole(left, binary.op, right, schema)
+            meet_bits(left, binary.op, right, schema)?
+                || meet_whole(left, binary.op, right, schema)
                 || move_date(left, right, schema)
                 || move_date(right, left, schema)
                 || moments::meet_time(left, right, schema)

@@ -16,7 +16,7 @@
 //! from zero, doubles there to the even one.
 
 use arrow::datatypes::DataType;
-use datafusion_common::{DFSchema, ScalarValue};
+use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::{Expr, ExprSchemable, Operator, cast, lit, try_cast};
 use gristmill_engine::expr::nearest_double;
 
@@ -57,6 +57,45 @@ pub(super) fn meet_whole(
         }
     }
     true
+}
+
+/// Casts the operands of an operator of bits, of which one has no sign: those of shifts have the
+/// type of what is shifted. Says whether it did.
+///
+/// # Errors
+/// When they are no integers, which the borrowed coercion would make of them.
+pub(super) fn meet_bits(
+    left: &mut Expr,
+    op: Operator,
+    right: &mut Expr,
+    schema: &DFSchema,
+) -> Result<bool> {
+    use Operator::{BitwiseAnd, BitwiseOr, BitwiseShiftLeft, BitwiseShiftRight, BitwiseXor};
+    if !matches!(op, BitwiseAnd | BitwiseOr | BitwiseXor | BitwiseShiftLeft | BitwiseShiftRight) {
+        return Ok(false);
+    }
+    let is_known = |t: &DataType| t.is_integer() || t.is_null();
+    let types = (left.get_type(schema)?, right.get_type(schema)?);
+    if let Some(other) = [&types.0, &types.1].into_iter().find(|t| !is_known(t)) {
+        let op = if op == BitwiseXor { "xor" } else { &op.to_string() };
+        return plan_err!("`{op}` is of integers, and this is {other}; cast it");
+    }
+    let is_shift = matches!(op, BitwiseShiftLeft | BitwiseShiftRight);
+    let (unsigned, other) = match types {
+        (DataType::UInt64, signed) if signed.is_signed_integer() => (left, right),
+        (signed, DataType::UInt64) if signed.is_signed_integer() && is_shift => {
+            *right = cast(std::mem::take(right), DataType::Int64);
+            return Ok(true);
+        }
+        (signed, DataType::UInt64) if signed.is_signed_integer() => (right, left),
+        _ => return Ok(false),
+    };
+    match not_negative(other) {
+        Some(constant) => *other = Expr::Literal(ScalarValue::UInt64(Some(constant)), None),
+        None if is_shift => *other = cast(std::mem::take(other), DataType::UInt64),
+        None => *unsigned = cast(std::mem::take(unsigned), DataType::Int64),
+    }
+    Ok(true)
 }
 
 /// Rounds what is cast to an integer: the cast itself cuts digits off. A constant that is cast to a

@@ -23,7 +23,7 @@ use super::rows::{has_at_most_one_row, is_one_row, one_row, without_order};
 use super::scope::Scope;
 use super::{Unnesting, case, free_references, has_subquery};
 use crate::fallible::is_fallible;
-use crate::functions::three_valued;
+use crate::functions::{is_of_bits, three_valued};
 
 /// Where an expression with subqueries is evaluated.
 #[derive(Debug, Clone, Default)]
@@ -100,7 +100,9 @@ impl Unnesting<'_> {
             other => {
                 let passes_null = match &other {
                     Expr::Not(_) | Expr::Negative(_) | Expr::Cast(_) | Expr::Alias(_) => true,
-                    Expr::ScalarFunction(call) => call.name().starts_with("checked_"),
+                    Expr::ScalarFunction(call) => {
+                        call.name().starts_with("checked_") || is_of_bits(call.name())
+                    }
                     _ => false,
                 };
                 let below = site.operand(passes_null);
