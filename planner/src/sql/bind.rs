@@ -13,6 +13,7 @@ use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
 
+use super::aliases::bound_with_aliases;
 use super::apart::{bound_apart, kept};
 use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
@@ -38,13 +39,14 @@ pub(crate) fn bind_query(
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
     let readers = self_readers(&query);
-    let bound = |query| {
+    let bound_once = |query| {
         SqlToRel::new(binder)
             .sql_statement_to_plan(Sql::Query(query))
             .and_then(finished)
             .and_then(|plan| fill_plan(plan, binder.parameters()))
             .map_err(|e| explained(to_error(&e, position), &readers))
     };
+    let bound = |query| bound_with_aliases(query, &|name| binder.is_random(name), bound_once);
     let other = second_reading(&query);
     let kept = kept(&query);
     let first = bound(query);

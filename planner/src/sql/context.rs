@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, Result, TableReference};
+use datafusion_expr::expr::ScalarFunction;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
-use datafusion_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
@@ -29,8 +30,8 @@ use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::files::{self, is_pattern};
 use crate::functions::{
-    CountWindowPlanner, SubstringPlanner, WINDOW_FUNCTIONS, lambda_function, lambda_functions,
-    window_function,
+    CountWindowPlanner, SubstringPlanner, WINDOW_FUNCTIONS, is_random_call, lambda_function,
+    lambda_functions, window_function,
 };
 use crate::parameters::Parameters;
 
@@ -151,6 +152,12 @@ impl<'a> Binder<'a> {
     /// Whether a name is that of a function of one row alone.
     pub(super) fn is_scalar(&self, name: &str) -> bool {
         self.functions.scalar(name).is_some()
+    }
+
+    /// Whether a call by this name may give another value each time.
+    pub(super) fn is_random(&self, name: &str) -> bool {
+        let call = |function| Expr::ScalarFunction(ScalarFunction::new_udf(function, Vec::new()));
+        self.functions.scalar(name).is_some_and(|function| is_random_call(&call(function)))
     }
 
     /// The front end's options, for its rules.

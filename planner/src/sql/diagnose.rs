@@ -6,6 +6,9 @@ use gristmill_engine::{Error, Position};
 
 use super::type_names::{with_type_names, with_types_spelled_out};
 
+/// How the message about a column begins that is not there.
+pub(super) const NO_COLUMN: &str = "there is no column ";
+
 /// A place in the program text.
 pub(super) fn at(line: u64, column: u64) -> Position {
     Position { file: None, line, column }
@@ -208,7 +211,7 @@ fn column_not_found(field: &Column, valid: &[Column]) -> String {
     let names = |column: &Column| [column.name.clone(), column.flat_name()];
     let wanted = if field.relation.is_some() { field.flat_name() } else { field.name.clone() };
     let candidates: Vec<String> = valid.iter().flat_map(names).collect();
-    let mut message = format!("there is no column {name}");
+    let mut message = format!("{NO_COLUMN}{name}");
     if let Some(near) = nearest(&wanted, candidates.iter().map(String::as_str)) {
         message.push_str(&format!("; did you mean {near}?"));
     } else if valid.is_empty() {

@@ -16,9 +16,9 @@
 //!   `beside_written`: texts in those beside other values; `inserted`: VALUES of INSERT;
 //!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and divided;
 //!   `structs`: structures and maps.
-//! * `bind`: names; `apart`: equal ones; `enclosing`: tables of queries around; `order`: names in
-//!   ORDER BY; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what
-//!   stands in grouping sets.
+//! * `bind`: names; `apart`: equal ones; `aliases`: those that a SELECT gives; `enclosing`: tables
+//!   of queries around; `order`: names in ORDER BY; `query_ends`: ORDER BY ALL and FETCH;
+//!   `grouping`: grouping(); `grouping_items`: what stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -33,6 +33,7 @@
 //! * `type_names`: what SQL calls the types; `written_types`: what it means by some names;
 //!   `map_types`: those of maps; `type_tokens`: how those of structures are written.
 
+mod aliases;
 mod apart;
 mod arithmetic;
 mod beside_written;

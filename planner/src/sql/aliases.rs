@@ -1,0 +1,355 @@
+//! The names that a SELECT gives its columns, in the rest of its list and in WHERE:
+//! `SELECT a + 1 AS b, b * 2 AS c FROM t WHERE b > 1`.
+//!
+//! In GROUP BY, HAVING, QUALIFY and ORDER BY the binder knows them. Elsewhere it finds no column of
+//! such a name, neither among the tables of the SELECT nor in the queries around, and says where it
+//! looked: there, and wherever else the SELECT has the name, what the name stands for is written,
+//! and the query is bound again.
+//!
+//! Sound: only queries are read so that had no meaning, and a name is replaced by an expression
+//! over the same tables: never in a subquery, whose names are others, and in no lambda whose
+//! parameters are named as what would be written there. What gives another value each time would be
+//! computed twice: its name is refused.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion_expr::LogicalPlan;
+use datafusion_sql::sqlparser::ast::{
+    Expr, Function, Ident, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+};
+use gristmill_engine::{Error, Position, Result};
+
+use super::diagnose::{NO_COLUMN, at};
+use super::structs::PART;
+use super::syntax::{call, nested, text};
+use super::using::plain;
+
+/// Names that are replaced, at most.
+const NAMES_MAX: usize = 256;
+/// Levels of an expression that names stand for, and the expressions in it.
+const LEVELS_MAX: usize = 100;
+const SIZE_MAX: usize = 5_000;
+
+/// What is bound of a query, with the names of its own columns where it needs them.
+pub(super) fn bound_with_aliases(
+    mut query: Box<Query>,
+    is_random: &dyn Fn(&str) -> bool,
+    bound: impl Fn(Box<Query>) -> Result<LogicalPlan>,
+) -> Result<LogicalPlan> {
+    let mut names = Names::default();
+    let _ = Visit::visit(&query, &mut names);
+    if names.given.is_disjoint(&names.read) {
+        return bound(query);
+    }
+    for _ in 0..NAMES_MAX {
+        let (said, place) = match bound(query.clone()) {
+            Err(Error::Input { message, position: Some(place) })
+                if message.starts_with(NO_COLUMN) =>
+            {
+                (message, place)
+            }
+            other => return other,
+        };
+        let write = |query: &mut Query, place| {
+            let mut writing = Writing { place, is_random, outcome: Ok(false) };
+            let _ = VisitMut::visit(query, &mut writing);
+            writing.outcome
+        };
+        if write(&mut query, place.clone())? {
+            continue;
+        }
+        match only_place(&mut query, &said) {
+            Some(only) if write(&mut query, only.clone())? => {}
+            _ => return Err(Error::input_at(said, place)),
+        }
+    }
+    bound(query)
+}
+
+/// A place of the name in an error that does not say where it is: of the only SELECT that reads it.
+fn only_place(query: &mut Query, said: &str) -> Option<Position> {
+    let name = said.strip_prefix(NO_COLUMN)?.split(';').next()?.trim_matches('"');
+    let mut reading = Reading { name, places: Vec::new() };
+    let _ = VisitMut::visit(query, &mut reading);
+    match &reading.places[..] {
+        [place] => Some(place.clone()),
+        _ => None,
+    }
+}
+
+/// Looks for a name; the last place in each SELECT that reads it.
+struct Reading<'a> {
+    name: &'a str,
+    places: Vec<Position>,
+}
+
+impl VisitorMut for Reading<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let is_wanted = |ident: &Ident| plain(ident) == self.name;
+        let items = select.projection.iter_mut().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => Some(expr),
+            _ => None,
+        });
+        let found = items.chain(&mut select.selection).filter_map(|e| name_in(e, &is_wanted));
+        self.places.extend(found.last().map(|(_, place)| place));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The names that are given to columns, and those that are read.
+#[derive(Default)]
+struct Names {
+    given: HashSet<String>,
+    read: HashSet<String>,
+}
+
+impl Visitor for Names {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        self.given.extend(select.projection.iter().filter_map(|item| Some(alias_of(item)?.0)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.read.extend(first_name(expr).map(plain));
+        ControlFlow::Continue(())
+    }
+}
+
+/// The name that is given to a column, and what it stands for.
+fn alias_of(item: &SelectItem) -> Option<(String, &Expr)> {
+    match item {
+        SelectItem::ExprWithAlias { expr, alias } => Some((plain(alias), expr)),
+        _ => None,
+    }
+}
+
+/// The name that an expression is, or the one before its first point.
+fn first_name(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.first(),
+        _ => None,
+    }
+}
+
+/// Writes what a name stands for into the SELECT that has it at a place.
+struct Writing<'a> {
+    place: Position,
+    is_random: &'a dyn Fn(&str) -> bool,
+    /// Whether a name was replaced.
+    outcome: Result<bool>,
+}
+
+impl VisitorMut for Writing<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.outcome = self.write(select);
+        match self.outcome {
+            Ok(false) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Writing<'_> {
+    fn write(&self, select: &mut Select) -> Result<bool> {
+        let items = select.projection.len();
+        let mut found = None;
+        for (index, item) in select.projection.iter_mut().enumerate() {
+            if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item
+                && let Some(name) = name_at(expr, &self.place)
+            {
+                found = Some((name, index));
+            }
+        }
+        let mut in_condition = || name_at(select.selection.as_mut()?, &self.place);
+        let Some((name, before)) = found.or_else(|| Some((in_condition()?, items))) else {
+            return Ok(false);
+        };
+        let mut given = select.projection[..before].iter().enumerate();
+        let given = given.find_map(|(index, item)| {
+            let (alias, expr) = alias_of(item)?;
+            (alias == name).then(|| (index, expr.clone()))
+        });
+        let Some((index, meant)) = given else { return Ok(false) };
+        let mut about = About::default();
+        let _ = Visit::visit(&meant, &mut about);
+        self.check(&name, &about, before == items)?;
+        let mut replacing = Walk::new(Some((&name, &meant, &about.names)));
+        for item in &mut select.projection[index + 1..] {
+            if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
+                let _ = VisitMut::visit(expr, &mut replacing);
+            }
+        }
+        if let Some(condition) = &mut select.selection {
+            let _ = VisitMut::visit(condition, &mut replacing);
+        }
+        Ok(replacing.has_replaced)
+    }
+
+    /// # Errors
+    /// When the name cannot be replaced by what it stands for.
+    fn check(&self, name: &str, about: &About, in_condition: bool) -> Result<()> {
+        let wrong = if let Some(call) = about.functions.iter().find(|name| (self.is_random)(name)) {
+            format!(
+                "calls {call}(), whose value would be another one here; compute it in a subquery"
+            )
+        } else if about.has_window && in_condition {
+            "is computed over the rows that WHERE leaves; use QUALIFY in place of WHERE".to_string()
+        } else if about.levels_most > LEVELS_MAX || about.size > SIZE_MAX {
+            "stands for too large an expression; compute it in a subquery".to_string()
+        } else {
+            return Ok(());
+        };
+        let message = format!("`{name}` is a column of this SELECT that {wrong}");
+        Err(Error::input_at(message, self.place.clone()))
+    }
+}
+
+/// The name at a place of an expression.
+fn name_at(expr: &mut Expr, place: &Position) -> Option<String> {
+    name_in(expr, &|ident| place_of(ident) == *place).map(|(name, _)| name)
+}
+
+/// The first name of a kind in an expression, not in a subquery, and where it is.
+fn name_in(expr: &mut Expr, is_wanted: &dyn Fn(&Ident) -> bool) -> Option<(String, Position)> {
+    let mut walk = Walk::new(None);
+    walk.is_wanted = Some(is_wanted);
+    let _ = VisitMut::visit(expr, &mut walk);
+    walk.found
+}
+
+fn place_of(ident: &Ident) -> Position {
+    at(ident.span.start.line, ident.span.start.column)
+}
+
+/// What is to know of an expression that is written elsewhere.
+#[derive(Default)]
+struct About {
+    functions: HashSet<String>,
+    /// First names of columns.
+    names: HashSet<String>,
+    size: usize,
+    levels: usize,
+    levels_most: usize,
+    queries: usize,
+    has_window: bool,
+}
+
+impl Visitor for About {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.names.extend(first_name(expr).map(plain));
+        if let Expr::Function(Function { name, over, .. }) = expr {
+            self.has_window |= over.is_some() && self.queries == 0;
+            self.functions.insert(name.to_string().to_lowercase());
+        }
+        self.size += 1;
+        self.levels += 1;
+        self.levels_most = self.levels_most.max(self.levels);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+        self.levels = self.levels.saturating_sub(1);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Goes through an expression, but not through its subqueries.
+struct Walk<'a> {
+    /// The name that is looked for.
+    is_wanted: Option<&'a dyn Fn(&Ident) -> bool>,
+    found: Option<(String, Position)>,
+    /// The name, what is written for it, and the names in that.
+    replaced: Option<(&'a str, &'a Expr, &'a HashSet<String>)>,
+    has_replaced: bool,
+    queries: usize,
+    /// The parameters of lambdas around.
+    parameters: Vec<HashSet<String>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(replaced: Option<(&'a str, &'a Expr, &'a HashSet<String>)>) -> Self {
+        let parameters = Vec::new();
+        Walk { is_wanted: None, found: None, replaced, has_replaced: false, queries: 0, parameters }
+    }
+
+    /// Whether lambdas around have other meanings for one of the names.
+    fn hides(&self, names: &HashSet<String>) -> bool {
+        self.parameters.iter().any(|parameters| !parameters.is_disjoint(names))
+    }
+}
+
+impl VisitorMut for Walk<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Lambda(lambda) = expr {
+            self.parameters.push(lambda.params.iter().map(|p| plain(&p.name)).collect());
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What is written is not gone through again.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if matches!(expr, Expr::Lambda(_)) {
+            self.parameters.pop();
+        }
+        let Some(ident) = first_name(expr).filter(|_| self.queries == 0) else {
+            return ControlFlow::Continue(());
+        };
+        let name = plain(ident);
+        if self.is_wanted.is_some_and(|is_wanted| is_wanted(ident)) {
+            self.found = Some((name, place_of(ident)));
+            return ControlFlow::Break(());
+        }
+        if let Some((replaced, meant, names)) = self.replaced
+            && name == replaced
+            && !self.hides(names)
+            && !self.parameters.iter().any(|parameters| parameters.contains(replaced))
+        {
+            *expr = in_place_of(expr, meant);
+            self.has_replaced = true;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// What a name stands for, and what is taken out of it behind points.
+fn in_place_of(name: &Expr, meant: &Expr) -> Expr {
+    let meant = match meant {
+        Expr::Nested(_) | Expr::Value(_) | Expr::Function(_) => meant.clone(),
+        other => nested(other.clone()),
+    };
+    let Expr::CompoundIdentifier(names) = name else { return meant };
+    let members = names.iter().skip(1);
+    members.fold(meant, |of, member| call(PART, vec![of, text(&plain(member))]))
+}
