@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -93,7 +93,7 @@ pub struct Options {
     pub tables: Vec<(String, String)>,
     /// Give the parameter `$NAME` of the program a value; may be repeated. Beside a number it is
     /// a number, beside a date a date.
-    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = parse_parameter)]
     pub params: Vec<(String, String)>,
     /// Worker threads; fewer are started where the memory limit is small [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -109,7 +109,7 @@ pub struct Options {
     /// hold one result, and are for files and pipes.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// Write results to a file, which appears when all is done.
+    /// Write results to a file, which appears when all is done; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Rows of a table that are printed on a terminal; 0 for all.
@@ -130,6 +130,13 @@ pub struct Options {
     pub metrics: bool,
 }
 
+impl Options {
+    /// The file that results go to; none for standard output.
+    pub fn output_file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|file| *file != Path::new("-"))
+    }
+}
+
 /// What is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Level {
@@ -146,10 +153,16 @@ pub enum Level {
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
-        _ => Err("expected NAME=VALUE, e.g. flights=data/flights.parquet".to_string()),
-    }
+    pair(text).ok_or_else(|| "expected NAME=PATH, e.g. flights=data/flights.parquet".to_string())
+}
+
+fn parse_parameter(text: &str) -> Result<(String, String), String> {
+    pair(text).ok_or_else(|| "expected NAME=VALUE, e.g. day=2013-01-31".to_string())
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    (!name.is_empty()).then(|| (name.to_string(), value.to_string()))
 }
 
 /// A directory that exists.

@@ -83,8 +83,9 @@ fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let interrupt = Interrupt::install()?;
     let parameters = setup::parameters(options);
     let statements = session.script(text)?;
+    check_ending(options)?;
     check_binary(&statements, options)?;
-    let mut out = Destination::open(options.output.as_deref())?;
+    let mut out = Destination::open(options.output_file())?;
     for (number, statement) in statements.iter().enumerate() {
         let start = Instant::now();
         progress::shown(options.progress, session, |bar| {
@@ -110,12 +111,12 @@ fn print_result(
     if !statement.gives_rows() {
         return print_count(result, format, (out, bar));
     }
-    let screen = match options.output {
+    let screen = match options.output_file() {
         Some(_) => None,
         None => Screen::of_stdout(options.rows),
     };
     // What is printed on a terminal would be mixed with the bar.
-    let is_seen = options.output.is_none() && io::stdout().is_terminal();
+    let is_seen = options.output_file().is_none() && io::stdout().is_terminal();
     let mut printer = printer(format, result.schema().clone(), screen);
     for batch in result {
         let batch = batch?;
@@ -143,8 +144,22 @@ fn print_count(result: Running, format: Format, (out, bar): (&mut Destination, &
 }
 
 fn format_of(options: &Options) -> Format {
-    let by_ending = || options.output.as_deref().and_then(Format::of_path);
+    let by_ending = || options.output_file().and_then(Format::of_path);
     options.format.or_else(by_ending).unwrap_or(Format::Table)
+}
+
+/// A file whose name says no format gets the one that is asked for.
+fn check_ending(options: &Options) -> Result<()> {
+    match options.output_file() {
+        Some(file) if options.format.is_none() && Format::of_path(file).is_none() => {
+            let file = file.display();
+            Err(Error::input(format!(
+                "the ending of '{file}' names no format; add --format, or end it with .txt, .csv, \
+                 .tsv, .json, .ndjson, .md, .arrow or .parquet"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Formats of bytes are not for terminals, and hold the result of one statement.
@@ -153,7 +168,7 @@ fn check_binary(statements: &[Statement], options: &Options) -> Result<()> {
     if !format.is_binary() {
         return Ok(());
     }
-    if options.output.is_none() && io::stdout().is_terminal() {
+    if options.output_file().is_none() && io::stdout().is_terminal() {
         let message = "the result would be bytes on a terminal; add `--output FILE`";
         return Err(Error::input(message));
     }
@@ -180,7 +195,7 @@ fn check(program: &Program, options: &Options) -> Outcome {
 fn explain(program: &Program, json: bool, options: &Options) -> Outcome {
     let session = setup::session(options)?;
     let parameters: Parameters = setup::parameters(options);
-    let mut out = Destination::open(options.output.as_deref())?;
+    let mut out = Destination::open(options.output_file())?;
     let mut rehearsal = session.rehearsal();
     for statement in &session.script(&program.text)? {
         let outline = rehearsal.outline(statement, &parameters, json)?;
@@ -194,7 +209,7 @@ fn explain_analyze(program: &Program, json: bool, options: &Options) -> Outcome 
     let session = setup::session(options)?;
     let interrupt = Interrupt::install()?;
     let parameters = setup::parameters(options);
-    let mut out = Destination::open(options.output.as_deref())?;
+    let mut out = Destination::open(options.output_file())?;
     for statement in &session.script(&program.text)? {
         let text = progress::shown(options.progress, &session, |_| {
             session.analyze(statement, &parameters, json, interrupt.next_query())

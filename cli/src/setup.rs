@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gristmill::{Config, Parameters, Result, Session};
+use gristmill::{Config, Error, Parameters, Result, Session};
 
 use crate::args::Options;
 #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ pub const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
 /// A session with the tables of the command line.
 ///
 /// # Errors
-/// `Input` when a file's ending names no format.
+/// `Input` when a file's ending names no format, or two files have one name.
 pub fn session(options: &Options) -> Result<Session> {
     let share = || (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN);
     let limit = options.memory.unwrap_or_else(share);
@@ -33,7 +33,10 @@ pub fn session(options: &Options) -> Result<Session> {
     // Where what is resident cannot be read, the allocator's own delay has to do.
     #[cfg(target_os = "linux")]
     let _ = resident::keep_within(session.engine().memory().clone());
-    for (name, path) in &options.tables {
+    for (at, (name, path)) in options.tables.iter().enumerate() {
+        if options.tables[..at].iter().any(|(before, _)| before == name) {
+            return Err(Error::input(format!("--table gives the name {name} to two files")));
+        }
         session.register(name, path)?;
     }
     Ok(session)

@@ -1,5 +1,5 @@
-//! Comma-separated values with a header, written as COPY writes them: NULL is an empty field, an
-//! empty text a pair of quotes.
+//! Values between commas or tabs with a header, written as COPY writes them: NULL is an empty
+//! field, an empty text a pair of quotes.
 
 use std::io::Write;
 
@@ -12,19 +12,20 @@ use super::{Failure, Printer};
 /// The header goes out with the first batch, or at the end of an empty result.
 pub struct Csv {
     schema: SchemaRef,
+    delimiter: char,
     header: bool,
 }
 
 impl Csv {
     /// A printer for results of this schema.
-    pub fn new(schema: SchemaRef) -> Self {
-        Csv { schema, header: true }
+    pub fn new(schema: SchemaRef, delimiter: char) -> Self {
+        Csv { schema, delimiter, header: true }
     }
 }
 
 impl Printer for Csv {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
-        let lines = CsvText::new(',', "")?;
+        let lines = CsvText::new(self.delimiter, "")?;
         if std::mem::take(&mut self.header) {
             let names = self.schema.fields().iter().map(|field| field.name().as_str());
             out.write_all(&lines.line(names))?;

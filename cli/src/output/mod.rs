@@ -38,6 +38,8 @@ pub enum Format {
     Table,
     /// Comma-separated values with a header; NULL is an empty field.
     Csv,
+    /// The same with tabs between them.
+    Tsv,
     /// One array of objects per statement.
     Json,
     /// One object per line.
@@ -59,9 +61,10 @@ impl Format {
         Some(match ending.as_str() {
             "txt" => Format::Table,
             "csv" => Format::Csv,
+            "tsv" => Format::Tsv,
             "json" => Format::Json,
             "ndjson" | "jsonl" => Format::Ndjson,
-            "md" => Format::Markdown,
+            "md" | "markdown" => Format::Markdown,
             "arrows" => Format::Arrow,
             "arrow" | "feather" | "ipc" => Format::Feather,
             "parquet" | "pq" => Format::Parquet,
@@ -98,7 +101,8 @@ pub fn printer(format: Format, schema: SchemaRef, screen: Option<Screen>) -> Box
     match (format, screen) {
         (Format::Table, Some(screen)) => Box::new(table::Bounded::new(schema, screen)),
         (Format::Table, None) => Box::new(table::Whole::new(schema)),
-        (Format::Csv, _) => Box::new(csv::Csv::new(schema)),
+        (Format::Csv, _) => Box::new(csv::Csv::new(schema, ',')),
+        (Format::Tsv, _) => Box::new(csv::Csv::new(schema, '\t')),
         (Format::Json, _) => Box::new(json::Json::array()),
         (Format::Ndjson, _) => Box::new(json::Json::lines()),
         (Format::Markdown, _) => Box::new(markdown::Markdown::new(schema)),

@@ -22,9 +22,10 @@
 //!   `list_append`: one more element; `with_texts`: texts among their elements.
 //! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
-//! * `digests`: md5() and sha256(); `length`: length(); `substring`: substr(); `sign`: sign() and
-//!   bit_count(); `bits`: operators of bits; `to_whole`: numbers that become integers;
-//!   `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns find in texts.
+//! * `divisor`: what decimals are divided by; `digests`: md5() and sha256(); `length`: length();
+//!   `substring`: substr(); `sign`: sign() and bit_count(); `bits`: operators of bits; `to_whole`:
+//!   numbers that become integers; `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`:
+//!   what patterns find in texts.
 //! * `user`: functions of the program's own.
 //! * `as_borrowed`: what functions that stand before borrowed ones say as they do.
 
@@ -40,6 +41,7 @@ mod date_bin;
 mod date_trunc;
 mod declared;
 mod digests;
+mod divisor;
 mod each;
 mod equals_any;
 mod formats;
@@ -90,6 +92,7 @@ pub(crate) use adjusted::adjusted;
 pub(crate) use bits::{TOTAL_OF_BITS, is_of_bits, of_bits};
 pub(crate) use common_type::{Meeting, common_type, targets};
 pub(crate) use declared::{Declared, declared, declared_aggregates};
+pub(crate) use divisor::divide_exact;
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use interval_order::{

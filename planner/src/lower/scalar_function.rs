@@ -57,8 +57,13 @@ impl ScalarFunction for UdfFunction {
             return_field: Arc::new(Field::new(self.name(), returns.clone(), true)),
             config_options: self.options.clone(),
         };
-        let failed = |e: DataFusionError| {
-            Error::input(format!("{}: {}{}", self.name(), reason(&e), self.help(&e)))
+        let failed = |e: DataFusionError| match &e {
+            DataFusionError::ArrowError(arrow, _)
+                if matches!(arrow.as_ref(), ArrowError::DivideByZero) =>
+            {
+                Error::division_by_zero()
+            }
+            _ => Error::input(format!("{}: {}{}", self.name(), reason(&e), self.help(&e))),
         };
         let result = self.udf.inner().invoke_with_args(call).map_err(failed)?;
         let array = result.into_array(rows).map_err(failed)?;

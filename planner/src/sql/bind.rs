@@ -16,6 +16,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::aliases::bound_with_aliases;
 use super::apart::{bound_apart, kept};
 use super::arithmetic::CheckArithmetic;
+use super::column_case::bound_in_any_case;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::enclosing::{is_senseless, second_reading};
@@ -39,11 +40,14 @@ pub(crate) fn bind_query(
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
     let readers = self_readers(&query);
-    let bound_once = |query| {
+    let bound_as_written = |query| {
         SqlToRel::new(binder)
             .sql_statement_to_plan(Sql::Query(query))
             .and_then(finished)
             .and_then(|plan| fill_plan(plan, binder.parameters()))
+    };
+    let bound_once = |query| {
+        bound_in_any_case(query, bound_as_written)
             .map_err(|e| explained(to_error(&e, position), &readers))
     };
     let bound = |query| bound_with_aliases(query, &|name| binder.is_random(name), bound_once);

@@ -217,6 +217,15 @@ impl<'a> Binder<'a> {
         if table.is_empty() {
             return Error::input("the name of a table or file is empty here");
         }
+        let path = Path::new(table);
+        if path.is_file() {
+            let message = format!(
+                "the ending of '{table}' names no format; name it by CREATE EXTERNAL TABLE … \
+                 STORED AS format LOCATION '{table}', {}",
+                Format::NAMES
+            );
+            return Error::input(message);
+        }
         let names = self.catalog.names();
         let mut message = format!("there is no table {table}");
         if Path::new(table).is_dir() {
@@ -240,6 +249,8 @@ fn options() -> ConfigOptions {
     let mut options = ConfigOptions::new();
     // 0.1 is exact: decimal literals are decimals.
     options.sql_parser.parse_float_as_decimal = true;
+    // The order of a subquery may be seen: `needless_order` knows where.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     // Errors point at names in the text.
     options.sql_parser.collect_spans = true;
     // Strings are views in the engine, in casts too.

@@ -1,5 +1,7 @@
 //! The front end's errors as ours: who must act, where, and what was probably meant.
 
+use std::borrow::Cow;
+
 use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError, Span};
 use gristmill_engine::{Error, Position};
@@ -47,7 +49,7 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
             input("a lambda is an argument of list_transform or list_filter".to_string())
         }
         DataFusionError::NotImplemented(what) => {
-            input(format!("not supported: {}", with_type_names(what)))
+            input(format!("not supported: {}", with_type_names(&without_tree(what))))
         }
         DataFusionError::Plan(message) | DataFusionError::Internal(message)
             if said_of_argument(message).is_some() =>
@@ -83,7 +85,7 @@ fn of_front_end(message: &str) -> String {
     if message.contains("unique expression names") {
         return message.to_string();
     }
-    let said = without_ways(message);
+    let said = &*without_tree(without_ways(message));
     said_of_operands(said).unwrap_or_else(|| with_type_names(said).replace(".\n", "; "))
 }
 
@@ -120,6 +122,22 @@ fn said_of_operands(said: &str) -> Option<String> {
             rest.strip_suffix(" to valid types")
         })?;
     Some(format!("there is no {}; cast an operand", with_type_names(operation)))
+}
+
+/// A message without a syntax tree as the parser's authors see it.
+fn without_tree(message: &str) -> Cow<'_, str> {
+    let marks = ["Ident {", "Ident(", "ObjectName(", "Span(", "span: "];
+    if !marks.iter().any(|mark| message.contains(mark)) {
+        return Cow::Borrowed(message);
+    }
+    if let Some((_, tree)) = message.split_once("Unsupported ast node in sqltorel: ") {
+        let kind = tree.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        return Cow::Owned(format!("{} in expressions", kind.to_uppercase()));
+    }
+    let tree = message.find(['(', '{']).unwrap_or(message.len());
+    let said = &message[..tree];
+    let said = said.rsplit_once(' ').map_or(said, |(said, _)| said);
+    Cow::Owned(said.trim_end_matches([':', ' ', ',']).to_string())
 }
 
 /// A message without the ways that it took through the front end.
@@ -208,9 +226,10 @@ pub(crate) fn with_place(error: Error, place: Option<Position>, statement: &Posi
 
 fn column_not_found(field: &Column, valid: &[Column]) -> String {
     let name = field.quoted_flat_name();
-    let names = |column: &Column| [column.name.clone(), column.flat_name()];
     let wanted = if field.relation.is_some() { field.flat_name() } else { field.name.clone() };
-    let candidates: Vec<String> = valid.iter().flat_map(names).collect();
+    let by_name = valid.iter().map(|column| Column::from_name(&column.name).quoted_flat_name());
+    let by_table = valid.iter().map(Column::quoted_flat_name);
+    let candidates: Vec<String> = by_name.chain(by_table).collect();
     let mut message = format!("{NO_COLUMN}{name}");
     if let Some(near) = nearest(&wanted, candidates.iter().map(String::as_str)) {
         message.push_str(&format!("; did you mean {near}?"));
@@ -298,6 +317,25 @@ mod tests {
         }
         let said = in_sql(Error::input("no Int64")).to_string();
         assert_eq!(said, Error::input("no BIGINT").to_string());
+    }
+
+    #[test]
+    fn syntax_trees_are_cut_off_messages() {
+        let cases = [
+            (
+                "Dot access not supported for non-string expr: Function(Function { name: \
+                 ObjectName([Identifier(Ident { value",
+                "Dot access not supported for non-string expr",
+            ),
+            (
+                "Unsupported ast node in sqltorel: Collate { expr: Value(ValueWithSpan { span: ",
+                "COLLATE in expressions",
+            ),
+            ("no such (thing)", "no such (thing)"),
+        ];
+        for (said, wanted) in cases {
+            assert_eq!(without_tree(said), wanted);
+        }
     }
 
     #[test]

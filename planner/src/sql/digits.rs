@@ -1,5 +1,5 @@
 //! Numbers with underscores between their digits, `1_000.000_1`: the tokenizer ends a number at the
-//! first one and takes the rest for a name.
+//! first one and takes the rest for a name. And `0x1F`, which it takes for the bytes `X'1F'`.
 
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -9,7 +9,10 @@ pub(super) fn join_digits(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     // Whether the last number has an underscore, so that what follows may be more of it.
     let mut is_parted = false;
-    for token in tokens {
+    for mut token in tokens {
+        if let Some(number) = number_of_hex(&token) {
+            token.token = Token::Number(number, false);
+        }
         let more = match (&token.token, joined.last().map(|last| &last.token)) {
             (Token::Word(word), Some(Token::Number(_, false)))
                 if word.quote_style.is_none() && are_digits(&word.value) =>
@@ -35,6 +38,15 @@ pub(super) fn join_digits(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     joined
+}
+
+/// The digits of a number that is written as `0x1F`.
+fn number_of_hex(token: &TokenWithSpan) -> Option<String> {
+    let Token::HexStringLiteral(digits) = &token.token else { return None };
+    let written = token.span.end.column.saturating_sub(token.span.start.column);
+    // Bytes have two quotes and an X around them.
+    let is_number = written == digits.len() as u64 + 2;
+    is_number.then(|| u128::from_str_radix(digits, 16).ok()).flatten().map(|n| n.to_string())
 }
 
 /// Whether a word goes on with a number: an underscore before every group of digits, and perhaps an

@@ -3,8 +3,9 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
-//!   are written by themselves; `digits`: numbers with underscores; `dialect`: how texts are
-//!   parsed; `operators`: those that the parser does not know.
+//!   are written by themselves; `digits`: numbers with underscores; `from_first`: queries that
+//!   begin with FROM; `dialect`: how texts are parsed; `operators`: those that the parser does not
+//!   know.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
@@ -12,13 +13,14 @@
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree; `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
-//!   of moments, `refused_calls`: those that mean nothing; `chains`: set operations and VALUES;
-//!   `beside_written`: texts in those beside other values; `inserted`: VALUES of INSERT;
-//!   `concatenation`: the rank of `||`; `intervals`: intervals that are multiplied and divided;
-//!   `structs`: structures and maps.
-//! * `bind`: names; `apart`: equal ones; `aliases`: those that a SELECT gives; `enclosing`: tables
-//!   of queries around; `order`: names in ORDER BY; `query_ends`: ORDER BY ALL and FETCH;
-//!   `grouping`: grouping(); `grouping_items`: what stands in grouping sets.
+//!   of moments, `moment_patterns`: how those are written, `refused_calls`: those that mean
+//!   nothing; `chains`: set operations and VALUES; `beside_written`: texts in those beside other
+//!   values; `inserted`: VALUES of INSERT; `concatenation`: the rank of `||`; `intervals`:
+//!   intervals that are multiplied and divided; `structs`: structures and maps.
+//! * `bind`: names; `column_case`: those of columns in any case; `apart`: equal ones; `aliases`:
+//!   those that a SELECT gives; `enclosing`: tables of queries around; `order`: names in ORDER BY,
+//!   `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`:
+//!   grouping(); `grouping_items`: what stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -39,6 +41,7 @@ mod arithmetic;
 mod beside_written;
 mod bind;
 mod chains;
+mod column_case;
 mod concatenation;
 mod context;
 mod days;
@@ -52,6 +55,7 @@ mod explain;
 mod file_calls;
 mod fragment;
 mod frames;
+mod from_first;
 mod functions;
 mod grouping;
 mod grouping_items;
@@ -64,9 +68,11 @@ mod lengths;
 mod lists;
 mod map_types;
 mod moment_names;
+mod moment_patterns;
 mod moments;
 mod moved;
 mod names;
+mod needless_order;
 mod operands;
 mod operators;
 mod optimize;

@@ -9,6 +9,8 @@
 //!
 //! **Casts between timestamps and numbers** count seconds (see `moments`).
 //!
+//! **Quotients of decimals are doubles** (see `functions/divisor`).
+//!
 //! **Whole numbers stay whole** in arithmetic, and what is cast to them is rounded (see `whole`).
 //!
 //! **A list, a structure or a map that becomes a text** shows its NULLs and names, and a difference
@@ -33,7 +35,7 @@ use super::moments;
 use super::moved::move_date;
 use super::text_constants::read_beside;
 use super::whole::{meet_bits, meet_whole, round_cast};
-use crate::functions::{Meeting, list_text, targets};
+use crate::functions::{Meeting, divide_exact, list_text, targets};
 
 /// Functions whose result is one of their arguments, or a list of them.
 const CHOOSING: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "nullif"];
@@ -81,15 +83,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     check_united(&expr, schema)?;
     match &mut expr {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
-            let (left, right) = (&mut binary.left, &mut binary.right);
-            let meeting = meeting_of(binary.op);
-            meet_bits(left, binary.op, right, schema)?
-                || meet_whole(left, binary.op, right, schema)
-                || move_date(left, right, schema)
-                || move_date(right, left, schema)
-                || moments::meet_time(left, right, schema)
-                || moments::meet_time(right, left, schema)
-                || meet(&mut [left, right], schema, meeting)?
+            meet_in_operation(&mut binary.left, binary.op, &mut binary.right, schema)?
         }
         Expr::Between(between) if has_far_bound(between, schema) => {
             let (low, high) = (between.low.as_ref().clone(), between.high.as_ref().clone());
@@ -146,6 +140,24 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         _ => false,
     };
     Ok(expr)
+}
+
+/// Casts the operands of an operator. Says whether it did.
+fn meet_in_operation(
+    left: &mut Expr,
+    op: Operator,
+    right: &mut Expr,
+    schema: &DFSchema,
+) -> Result<bool> {
+    let changed = meet_bits(left, op, right, schema)?
+        || meet_whole(left, op, right, schema)
+        || divide_exact(left, op, right, schema)
+        || move_date(left, right, schema)
+        || move_date(right, left, schema)
+        || moments::meet_time(left, right, schema)
+        || moments::meet_time(right, left, schema)
+        || meet(&mut [left, right], schema, meeting_of(op))?;
+    Ok(changed)
 }
 
 /// Looks at what becomes one column without being cast here: an element that a list gets, and the

@@ -23,6 +23,7 @@ use datafusion_sql::sqlparser::ast::{
 
 use super::bind::analyzed;
 use super::elements::{elements_of_series, is_series, unnested};
+use super::needless_order::without_needless_sorts;
 use super::order::resolve_order;
 use super::placeholders::fill_plan;
 use super::syntax::CTE_ALIAS;
@@ -102,7 +103,7 @@ impl RelationPlanner for Relations {
 
 /// What the binder made, without what only the binder needs and with what it left out.
 pub(super) fn finished(plan: LogicalPlan) -> Result<LogicalPlan> {
-    resolve_order(without_marks(plan)?)
+    without_needless_sorts(resolve_order(without_marks(plan)?)?)
 }
 
 /// A definition has the types that analysis gives it: who reads it is bound to them.

@@ -13,6 +13,7 @@ use super::diagnose::{at, locate_message, to_error};
 use super::dialect::Ours;
 use super::digits::join_digits;
 use super::explain::{Explain, cut_explain};
+use super::from_first::write_selects;
 use super::grouping_items;
 use super::operators;
 use super::placeholders::{fill_syntax, fill_tokens};
@@ -227,6 +228,7 @@ impl Statement {
         let summarize = syntax::cut_summarize(&mut tokens);
         // Before parameters: the FROM of a comparison has no path behind it.
         syntax::name_comparisons(&mut tokens);
+        write_selects(&mut tokens);
         grouping_items::enclose(&mut tokens);
         name_stamps(&mut tokens);
         name_structures(&mut tokens);

@@ -7,8 +7,8 @@ use datafusion_sql::sqlparser::ast::{
     FunctionArguments, UnaryOperator,
 };
 
-use super::moment_names;
 use super::syntax::{binary, call, case, cast, joined, nested, number, plain_name, text, written};
+use super::{moment_names, moment_patterns};
 
 /// The names that mean something as calls.
 const NAMES: [&str; 58] = [
@@ -83,6 +83,7 @@ pub(super) fn is_synonym(name: &str) -> bool {
 /// Writes a call as what it is another name for.
 pub(super) fn write_out(expr: &mut Expr) {
     let Expr::Function(function) = expr else { return };
+    moment_patterns::translate(function);
     let name = plain_name(&function.name).filter(|name| name.len() <= LENGTH_MAX);
     let Some(name) = name.map(str::to_ascii_lowercase) else { return };
     if is_synonym(&name)

@@ -1,7 +1,8 @@
 //! Texts that are constants, as what they are compared with: beside a Boolean or an interval one is
 //! what it writes, as beside numbers and moments. The binder has no type for such a comparison.
-//! So are they where one of several values is chosen, beside numbers too: the borrowed coercion
-//! would make texts of the results of CASE, and 9 would be more than 10.
+//! So are they in arithmetic with numbers, and where one of several values is chosen, beside
+//! numbers too: the borrowed coercion would make texts of the results of CASE, and 9 would be more
+//! than 10.
 //!
 //! In an interval the time of a day may be written with colons: `1 day 02:03:04`.
 
@@ -23,11 +24,29 @@ impl ExprPlanner for TextConstants {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+        use BinaryOperator::{
+            Divide, Eq, Gt, GtEq, Lt, LtEq, Minus, Modulo, Multiply, NotEq, Plus,
+        };
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
             read_beside(&mut [&mut expr.left, &mut expr.right], schema, false)?;
         }
+        if matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo) {
+            read_number(&mut expr.left, &expr.right, schema);
+            read_number(&mut expr.right, &expr.left, schema);
+        }
         Ok(PlannerResult::Original(expr))
+    }
+}
+
+/// Casts a text that is a constant to a number, if it is computed with one: to a number of the same
+/// kind, or to a double if it has a point and that has none.
+fn read_number(operand: &mut Expr, other: &Expr, schema: &DFSchema) {
+    let Some(text) = text_of(operand) else { return };
+    let Ok(number) = other.get_type(schema) else { return };
+    if number.is_numeric() {
+        let is_whole = !text.contains(['.', 'e', 'E']);
+        let wanted = if is_whole || number.is_floating() { number } else { DataType::Float64 };
+        *operand = cast(std::mem::take(operand), wanted);
     }
 }
 

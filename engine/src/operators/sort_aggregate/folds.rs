@@ -3,20 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListArray, StringViewBuilder, new_empty_array,
-};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, new_empty_array};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::{concat, filter};
 use arrow::datatypes::{DataType, FieldRef};
 
+use super::concat::Concat;
 use super::ranks::Ranks;
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
 use crate::expr::{OrderedCall, OrderedKind};
-
-/// Strings of so many bytes are results as they are.
-const LONG_BYTES: usize = 64 << 10;
 
 /// The values of one call that count, of some rows.
 pub(super) struct Values {
@@ -145,7 +141,7 @@ impl Fold {
     pub(super) fn held_bytes(&mut self) -> usize {
         match self {
             Fold::Collect(collect) => collect.bytes,
-            Fold::Concat(concat) => concat.bytes + concat.text.capacity(),
+            Fold::Concat(concat) => concat.held_bytes(),
             Fold::Ranks(ranks) => ranks.held_bytes(),
         }
     }
@@ -153,7 +149,7 @@ impl Fold {
     /// Bytes of text in results.
     pub(super) fn text_bytes(&self) -> usize {
         match self {
-            Fold::Concat(concat) => concat.bytes,
+            Fold::Concat(concat) => concat.text_bytes(),
             _ => 0,
         }
     }
@@ -249,72 +245,5 @@ impl Collect {
         self.bytes = open.iter().map(|(array, _)| array.get_array_memory_size()).sum();
         self.pieces = open;
         slices
-    }
-}
-
-/// Strings put together.
-pub(super) struct Concat {
-    separator: String,
-    /// The open group's.
-    text: String,
-    is_begun: bool,
-    results: StringViewBuilder,
-    bytes: usize,
-}
-
-impl Concat {
-    fn new(separator: &str) -> Self {
-        Concat {
-            separator: separator.to_string(),
-            text: String::new(),
-            is_begun: false,
-            results: StringViewBuilder::new(),
-            bytes: 0,
-        }
-    }
-
-    fn rows(&mut self, array: &ArrayRef, rows: Range<usize>) -> Result<()> {
-        let strings = array.as_string_view_opt();
-        let strings = strings.ok_or_else(|| Error::internal("text of no strings"))?;
-        let lengths = rows.clone().map(|row| strings.value(row).len() + self.separator.len());
-        let more: usize = lengths.sum();
-        if self.text.capacity() < self.text.len() + more {
-            // Less than twice as much: it may be most of what there is.
-            self.text.reserve_exact(more.max(self.text.len() / 8));
-        }
-        for row in rows {
-            if std::mem::replace(&mut self.is_begun, true) {
-                self.text.push_str(&self.separator);
-            }
-            self.text.push_str(strings.value(row));
-        }
-        match self.text.len() {
-            ..=0x7fff_ffff => Ok(()),
-            _ => Err(Error::input("a string of more than 2 GB")),
-        }
-    }
-
-    fn close(&mut self) -> Result<()> {
-        match (std::mem::take(&mut self.is_begun), u32::try_from(self.text.len())) {
-            (false, _) => self.results.append_null(),
-            // One long string is not copied.
-            (true, Ok(length)) if self.text.len() >= LONG_BYTES => {
-                self.bytes += self.text.capacity();
-                let text = std::mem::take(&mut self.text).into_bytes();
-                let block = self.results.append_block(Buffer::from_vec(text));
-                self.results.try_append_view(block, 0, length)?;
-            }
-            (true, _) => {
-                self.bytes += self.text.len();
-                self.results.append_value(&self.text);
-            }
-        }
-        self.text.clear();
-        Ok(())
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        self.bytes = 0;
-        Arc::new(self.results.finish())
     }
 }

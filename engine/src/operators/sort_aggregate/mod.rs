@@ -6,7 +6,7 @@
 //! ```
 //!
 //! * `groups`: the source, and where a group begins and ends.
-//! * `folds`: what each call makes of a group's rows: lists and strings, and `ranks` for
+//! * `folds`: what each call makes of a group's rows: lists, strings (`concat`), and `ranks` for
 //!   percentiles; `picks`: results that are values of the rows.
 //!
 //! Memory: that of the sort; and what a group's results hold on to. Percentiles give that up when
@@ -14,6 +14,7 @@
 //! query with `OutOfMemory`.
 //! Concurrency: each worker folds ranges of its own.
 
+mod concat;
 mod folds;
 mod groups;
 mod picks;
