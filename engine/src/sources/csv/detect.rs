@@ -90,6 +90,8 @@ impl Kind {
         if let Some(value) = number::integer(text) {
             return if forms.date.is_some() && forms.is_date(text) {
                 Kind::DateInteger
+            } else if is_padded(text) {
+                Kind::Text
             } else if i64::try_from(value).is_ok() {
                 Kind::Integer
             } else if number::decimal(text, DECIMAL_DIGITS, 0).is_some() {
@@ -99,7 +101,11 @@ impl Kind {
             };
         }
         if number::double(text).is_some() {
-            return if text.iter().any(u8::is_ascii_digit) { Kind::Float } else { Kind::FloatWord };
+            return match text.iter().any(u8::is_ascii_digit) {
+                true if is_padded(text) => Kind::Text,
+                true => Kind::Float,
+                false => Kind::FloatWord,
+            };
         }
         time_or_text(text, forms)
     }
@@ -108,6 +114,11 @@ impl Kind {
     pub(super) fn may_be_name(self) -> bool {
         matches!(self, Kind::Empty | Kind::Text | Kind::FloatWord | Kind::NullWord(_))
     }
+}
+
+/// Whether digits stand behind a zero, as in postal codes and the like: a number would lose it.
+fn is_padded(number: &[u8]) -> bool {
+    matches!(number, [b'0', second, ..] if second.is_ascii_digit())
 }
 
 fn time_or_text(text: &[u8], forms: &Forms) -> Kind {
@@ -232,10 +243,12 @@ mod tests {
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
-        let cases: [(&[&str], DataType); 20] = [
+        let cases: [(&[&str], DataType); 22] = [
             (&[], DataType::Utf8View),
             (&["", ""], DataType::Utf8View),
-            (&["1", "", "-2", "+3", "007"], DataType::Int64),
+            (&["1", "", "-2", "+3", "0"], DataType::Int64),
+            (&["1", "007"], DataType::Utf8View),
+            (&["01.5", "2"], DataType::Utf8View),
             (&["1", "2.5"], DataType::Float64),
             (&["1", "1e3"], DataType::Float64),
             (&["1", "NaN"], DataType::Float64),

@@ -2,8 +2,9 @@
 //!
 //! Integers are 64 bits wide, or decimals when they are longer; together with other numbers they
 //! are doubles. Strings are dates or timestamps when all of them are, and text otherwise. Objects
-//! and arrays become structs and lists of what was found in them. Values of different kinds, and
-//! objects with very many keys, are taken as the JSON text that they are.
+//! and arrays become structs and lists of what was found in them. Booleans, numbers and strings that
+//! are mixed are texts. Other values of different kinds, and objects with very many keys, are taken
+//! as the JSON text that they are.
 
 use std::collections::HashMap;
 
@@ -176,6 +177,7 @@ impl Kinds {
         match classes.iter().filter(|&&there| there).count() {
             0 if !self.is_deep => return Shape::Plain(DataType::Utf8View),
             1 if !self.is_deep => {}
+            _ if !self.is_deep && !list && !object => return Shape::Plain(DataType::Utf8View),
             _ => return Shape::Json,
         }
         if let Some(items) = &self.list {
@@ -242,7 +244,10 @@ mod tests {
         for (values, expected) in plain {
             assert_eq!(shape_of(values), Shape::Plain(expected), "{values:?}");
         }
-        for values in [["1", "\"x\""], ["true", "1"], ["[]", "{\"a\":1}"], ["{}", "null"]] {
+        for values in [["1", "\"x\""], ["true", "1"]] {
+            assert_eq!(shape_of(&values), Shape::Plain(DataType::Utf8View), "{values:?}");
+        }
+        for values in [["1", "[]"], ["[]", "{\"a\":1}"], ["{}", "null"]] {
             assert_eq!(shape_of(&values), Shape::Json, "{values:?}");
         }
     }
