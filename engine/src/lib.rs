@@ -5,6 +5,7 @@
 
 pub mod calendar;
 pub mod error;
+pub mod moment_format;
 pub mod observe;
 pub mod panics;
 mod thrift;

@@ -122,6 +122,7 @@ pub use dataframe::{
 pub use functions::{
     Accumulator, AggregateDef, AggregateFunction, Arguments, GroupStates, ScalarDef, ScalarFunction,
 };
+pub use gristmill_engine::moment_format::formatter;
 pub use gristmill_engine::observe::input_bytes;
 pub use gristmill_engine::panics::tell_uncaught_only as tell_uncaught_panics_only;
 pub use gristmill_engine::query::{Running, cores};

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use gristmill::{Config, Error, Session};
+use gristmill::{Config, Error, Session, formatter};
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
 
 /// A session as the runner sees it: every value is text.
@@ -50,13 +49,11 @@ impl DB for Database {
 }
 
 fn texts(batch: &RecordBatch) -> Vec<Vec<String>> {
-    let options = FormatOptions::new().with_null("NULL");
     let text = |column: &dyn Array, row: usize| {
         if *column.data_type() == DataType::Utf8 && column.is_null(row) {
             return "NULL".to_string();
         }
-        let formatter = ArrayFormatter::try_new(column, &options).expect("a printable type");
-        formatter.value(row).to_string()
+        formatter(column).expect("a printable type").value(row).to_string()
     };
     let row = |row| batch.columns().iter().map(|c| text(c.as_ref(), row)).collect();
     (0..batch.num_rows()).map(row).collect()

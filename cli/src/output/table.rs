@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use gristmill::formatter;
 
 use super::screen::{Screen, cut, one_line, width};
 use super::{Failure, Printer};
@@ -37,8 +37,7 @@ pub fn texts(
     rows: Range<usize>,
     mut row: impl FnMut(Vec<String>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let options = FormatOptions::new().with_null("NULL");
-    let columns = batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options));
+    let columns = batch.columns().iter().map(|c| formatter(c));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     for number in rows {
         let cells = columns.iter().map(|c| c.value(number).try_to_string().map(one_line));
@@ -371,5 +370,23 @@ mod tests {
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(0, "row"), "0 rows");
         assert_eq!(counted(1_234_567, "row"), "1,234,567 rows");
+    }
+
+    #[test]
+    fn moments_have_a_blank_before_the_time() {
+        use std::sync::Arc;
+
+        use arrow::array::{ArrayRef, DurationSecondArray, TimestampSecondArray};
+
+        let stamps: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(0), None]));
+        let apart: ArrayRef = Arc::new(DurationSecondArray::from(vec![97_440, -1]));
+        let batch = RecordBatch::try_from_iter([("a", stamps), ("b", apart)]).expect("a batch");
+        let mut rows = Vec::new();
+        texts(&batch, 0..2, |cells| {
+            rows.push(cells.join(", "));
+            Ok(())
+        })
+        .expect("printable");
+        assert_eq!(rows, ["1970-01-01 00:00:00, 1 day 03:04:00", "NULL, -00:00:01"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Values as text, for all sinks that write it: exact, and as short as they can be without losing
 //! anything.
 
-use crate::calendar::date_of;
+pub(in crate::sinks) use crate::moment_format::{date, stamp};
 
 /// A value in its own form.
 pub(in crate::sinks) fn display(value: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
@@ -52,58 +52,6 @@ fn digits(magnitude: u128, buffer: &mut [u8; 40]) -> &[u8] {
     &buffer[at..]
 }
 
-/// `value` with at least `width` digits.
-fn padded(value: i64, width: usize, out: &mut Vec<u8>) {
-    let mut buffer = [b'0'; 40];
-    let digits = digits(u128::from(value.unsigned_abs()), &mut buffer);
-    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
-    out.extend_from_slice(digits);
-}
-
-/// `YYYY-MM-DD`.
-pub(in crate::sinks) fn date(days: i64, out: &mut Vec<u8>) {
-    let (year, month, day) = date_of(days);
-    if year < 0 {
-        out.push(b'-');
-    }
-    padded(year, 4, out);
-    out.push(b'-');
-    padded(month, 2, out);
-    out.push(b'-');
-    padded(day, 2, out);
-}
-
-/// `YYYY-MM-DD HH:MM:SS`, `separator` in the place of the blank, with as many digits of a second
-/// as there are, and `Z` for UTC.
-pub(in crate::sinks) fn stamp(
-    units: i64,
-    per_second: i64,
-    zoned: bool,
-    separator: u8,
-    out: &mut Vec<u8>,
-) {
-    let (seconds, fraction) = (units.div_euclid(per_second), units.rem_euclid(per_second));
-    date(seconds.div_euclid(86_400), out);
-    let of_day = seconds.rem_euclid(86_400);
-    for (separator, value) in
-        [(separator, of_day / 3600), (b':', of_day / 60 % 60), (b':', of_day % 60)]
-    {
-        out.push(separator);
-        padded(value, 2, out);
-    }
-    if fraction > 0 {
-        let nanoseconds = fraction * (1_000_000_000 / per_second);
-        out.push(b'.');
-        padded(nanoseconds, 9, out);
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
-    }
-    if zoned {
-        out.push(b'Z');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,19 +78,5 @@ mod tests {
         ] {
             assert_eq!(written(|out| integer(value, scale, out)), expected);
         }
-    }
-
-    #[test]
-    fn dates_and_stamps() {
-        assert_eq!(written(|out| date(0, out)), "1970-01-01");
-        assert_eq!(written(|out| date(11_016, out)), "2000-02-29");
-        assert_eq!(written(|out| date(-719_528, out)), "0000-01-01");
-        assert_eq!(written(|out| date(-719_529, out)), "-0001-12-31");
-        assert_eq!(written(|out| stamp(-1, 1000, false, b' ', out)), "1969-12-31 23:59:59.999");
-        assert_eq!(written(|out| stamp(3_600, 1, true, b' ', out)), "1970-01-01 01:00:00Z");
-        assert_eq!(
-            written(|out| stamp(1_500_000, 1_000_000, true, b' ', out)),
-            "1970-01-01 00:00:01.5Z"
-        );
     }
 }

@@ -4,7 +4,8 @@
 //! `null`, begins or ends with a space, or has a sign that means something there. Names of members
 //! always do. The borrowed folder writes nothing for NULL, and no structures.
 //!
-//! Differences of timestamps as texts, which it writes in another form than columns are written.
+//! Timestamps, times and intervals as texts, which it writes in another form than columns are
+//! written.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -17,20 +18,21 @@ use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use gristmill_engine::moment_format;
 
 use super::each::each;
 
 /// Signs that mean something in the text of a list, a structure or a map.
 const MEANING: [char; 12] = ['"', '\'', '(', ')', ',', ':', '=', '[', ']', '\\', '{', '}'];
 
-/// The cast of nested values, or of a difference of timestamps, to a type of texts.
+/// The cast of nested values, or of moments, to a type of texts.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ListText {
     target: DataType,
     signature: Signature,
 }
 
-/// The text of nested values or a difference of timestamps, of this type.
+/// The text of nested values or of moments, of this type.
 pub(crate) fn list_text(list: Expr, target: DataType) -> Expr {
     let signature = Signature::any(1, Volatility::Immutable);
     let function = ScalarUDF::from(ListText { target, signature });
@@ -59,6 +61,9 @@ impl ScalarUDFImpl for ListText {
 }
 
 fn texts(values: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+    if let Some(texts) = moment_format::texts(values)? {
+        return Ok(if texts.data_type() == target { texts } else { cast(&texts, target)? });
+    }
     let written = Written::of(values)?;
     let mut texts = StringViewBuilder::with_capacity(values.len());
     let mut text = String::new();
@@ -124,7 +129,13 @@ impl Written {
                 let values = Box::new(Written::of(maps.values())?);
                 Written::Map { offsets: maps.offsets().clone(), keys, values, nulls }
             }
-            _ => Written::Plain(cast(values, &DataType::Utf8View)?.as_string_view().clone()),
+            _ => {
+                let texts = match moment_format::texts(values)? {
+                    Some(texts) => texts,
+                    None => cast(values, &DataType::Utf8View)?,
+                };
+                Written::Plain(texts.as_string_view().clone())
+            }
         })
     }
 

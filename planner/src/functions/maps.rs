@@ -85,6 +85,10 @@ impl ScalarUDFImpl for MapElement {
         let Some(key) = key_type(maps) else {
             return plan_err!("{} takes a map and a key, not {}", self.name(), type_name(maps));
         };
+        // A map without entries does not say what its keys are.
+        if key.is_null() {
+            return Ok(arguments.to_vec());
+        }
         let met = match key.is_string() == wanted.is_string() {
             true => common_type(&[key, wanted], Meeting::Compared)?,
             false => None,

@@ -8,9 +8,9 @@ use datafusion_expr::{BinaryExpr, Expr as Bound, ExprSchemable, Operator, cast};
 use datafusion_sql::sqlparser::ast::{
     BinaryOperator, DataType as Written, DateTimeField, Expr, Interval, Value, ValueWithSpan,
 };
+use gristmill_engine::expr::in_units;
 
 use super::syntax::{call, text, written};
-use super::text_constants::in_units;
 use crate::functions::{SEVERAL, divided, times};
 
 /// Makes calls of `i * n`, `n * i` and `i / n`, where `i` is an interval.

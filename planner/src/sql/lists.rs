@@ -92,7 +92,12 @@ pub(super) fn by_key(expr: Expr, schema: &DFSchema) -> Expr {
     let [map, key] = &call.args[..] else { return expr };
     match map.get_type(schema).as_ref().map(key_type) {
         Ok(Some(data_type)) if call.name() == PART => {
-            let values = values_of_key(map.clone(), cast(key.clone(), data_type.clone()));
+            // A map without entries does not say what its keys are.
+            let key = match data_type.is_null() {
+                true => key.clone(),
+                false => cast(key.clone(), data_type.clone()),
+            };
+            let values = values_of_key(map.clone(), key);
             element(values, lit(1_i64))
         }
         _ => expr,

@@ -9,9 +9,9 @@ use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion_sql::sqlparser::ast::BinaryOperator;
+use gristmill_engine::expr::in_units;
 
 use super::placeholders::name_of;
-use super::text_constants::in_units;
 use crate::parameters::{Parameter, Parameters};
 
 /// Moves dates when they are bound: what is around has its type by that of a sum.

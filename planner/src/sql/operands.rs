@@ -13,8 +13,8 @@
 //!
 //! **Whole numbers stay whole** in arithmetic, and what is cast to them is rounded (see `whole`).
 //!
-//! **A list, a structure or a map that becomes a text** shows its NULLs and names, and a difference
-//! of timestamps is written as it is printed.
+//! **A list, a structure or a map that becomes a text** shows its NULLs and names, and moments are
+//! written as they are printed.
 //!
 //! Sound: every decimal has a nearest double, every date is a timestamp, and the names of columns
 //! are kept.
@@ -292,7 +292,7 @@ pub(super) fn change_column(
     Ok(())
 }
 
-/// Writes a list, a structure, a map or a difference of timestamps that is cast to a text. Says
+/// Writes a list, a structure, a map or a moment that is cast to a text. Says
 /// whether it is one.
 fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
     // None is without a text: TRY_CAST means the same.
@@ -302,7 +302,12 @@ fn write_list(expr: &mut Expr, schema: &DFSchema) -> bool {
         _ => return false,
     };
     let target = field.data_type().clone();
-    let is_written = |t: DataType| t.is_nested() || matches!(t, DataType::Duration(_));
+    let is_written = |t: DataType| {
+        use DataType::{Duration, Interval, Time32, Time64, Timestamp};
+        let is_moment =
+            matches!(t, Timestamp(..) | Time32(_) | Time64(_) | Duration(_) | Interval(_));
+        t.is_nested() || is_moment
+    };
     let is_list = list.get_type(schema).is_ok_and(is_written);
     if is_list && target.is_string() {
         *expr = list_text(std::mem::take(list.as_mut()), target);

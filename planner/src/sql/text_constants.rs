@@ -11,6 +11,7 @@ use datafusion_common::{DFSchema, Result};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion_sql::sqlparser::ast::BinaryOperator;
+use gristmill_engine::expr::in_units;
 
 use crate::functions::{Meeting, common_type};
 
@@ -115,63 +116,5 @@ fn text_of(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
-    }
-}
-
-/// An interval whose last part is the time of a day, with that in units.
-pub(super) fn in_units(text: &str) -> Option<String> {
-    let text = text.trim();
-    let (front, time) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
-    // Each part in front is a number and a unit.
-    if !front.split_whitespace().count().is_multiple_of(2) {
-        return None;
-    }
-    let (sign, time) = match time.strip_prefix(['-', '+']) {
-        Some(rest) => (if time.starts_with('-') { "-" } else { "" }, rest),
-        None => ("", time),
-    };
-    let parts: Vec<&str> = time.split(':').collect();
-    let (whole, seconds) = match parts[..] {
-        [_, _] => (&parts[..], "0"),
-        [_, _, seconds] => (&parts[..2], seconds),
-        _ => return None,
-    };
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let is_second = match seconds.split_once('.') {
-        Some((whole, fraction)) => is_number(whole) && is_number(fraction),
-        None => is_number(seconds),
-    };
-    let below_sixty = |part: &str| part.parse::<f64>().is_ok_and(|part| part < 60.0);
-    if !whole.iter().all(|part| is_number(part))
-        || !is_second
-        || !below_sixty(whole[1])
-        || !below_sixty(seconds)
-    {
-        return None;
-    }
-    let (hours, minutes) = (whole[0], whole[1]);
-    let units = format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds");
-    Some(format!("{front} {units}").trim_start().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_a_day_are_units() {
-        let cases = [
-            ("02:03:04", Some("02 hours 03 minutes 04 seconds")),
-            ("-1:02", Some("-1 hours -02 minutes -0 seconds")),
-            ("1 day  100:00:00.5", Some("1 day  100 hours 00 minutes 00.5 seconds")),
-            ("1 02:03", None),
-            ("1 day", None),
-            ("1:60", None),
-            ("1:2:3:4", None),
-            ("1:2:x", None),
-        ];
-        for (text, units) in cases {
-            assert_eq!(in_units(text).as_deref(), units, "{text}");
-        }
     }
 }

@@ -14,7 +14,6 @@ use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal64Type, Decimal128Type,
     Decimal256Type, Int32Type, Int64Type, TimeUnit, UInt64Type,
 };
-use arrow::util::display::FormatOptions;
 
 use super::decimal::{
     NARROW_DIGITS, Width, digits, digits_hold, narrow_array, nearest_double, nearest_float,
@@ -25,6 +24,7 @@ use super::native::{Native, native};
 use super::rows::Values;
 use crate::batch::{physical_type, settled};
 use crate::error::{Error, Result};
+use crate::moment_format;
 
 /// The values of `array` in the physical type of `target`; where one cannot be converted, NULL if
 /// `lenient`.
@@ -114,8 +114,12 @@ fn arrow_cast(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<Ar
     if !can_cast_types(source, physical) {
         return Err(Error::input(format!("{source} cannot be cast to {physical}")));
     }
-    let options =
-        CastOptions { safe: lenient, format_options: FormatOptions::new().with_null("NULL") };
+    if *physical == DataType::Utf8View
+        && let Some(texts) = moment_format::texts(array)?
+    {
+        return Ok(texts);
+    }
+    let options = CastOptions { safe: lenient, format_options: moment_format::options() };
     // Some failures on data come as errors of other kinds.
     let made = cast_with_options(array, physical, &options);
     let made = made.map_err(|error| match Error::from(error) {
@@ -131,8 +135,8 @@ fn arrow_cast(array: &ArrayRef, physical: &DataType, lenient: bool) -> Result<Ar
 
 /// Whether texts become moments.
 fn is_read_as_moment(source: &DataType, target: &DataType) -> bool {
-    use DataType::{Time32, Time64, Timestamp, Utf8View};
-    *source == Utf8View && matches!(target, Timestamp(..) | Time32(_) | Time64(_))
+    use DataType::{Interval, Time32, Time64, Timestamp, Utf8View};
+    *source == Utf8View && matches!(target, Timestamp(..) | Time32(_) | Time64(_) | Interval(_))
 }
 
 /// Whether moments of all years become nanoseconds.

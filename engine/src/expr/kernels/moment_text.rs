@@ -1,5 +1,6 @@
 //! Texts that are cast to moments, as arrow reads them: it asks a timestamp for its seconds, and
-//! takes a text of digits alone for a count of nanoseconds since midnight.
+//! takes a text of digits alone for a count of nanoseconds since midnight. In an interval it knows
+//! no time of a day, as in `1 day 02:03:04`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,6 +17,12 @@ use crate::error::{Error, Result};
 /// `Input` when one is no time of a day and the cast is not lenient.
 pub(super) fn read_as(texts: &ArrayRef, target: &DataType, lenient: bool) -> Result<ArrayRef> {
     let texts = texts.as_string_view();
+    if matches!(target, DataType::Interval(_)) {
+        let read = texts
+            .iter()
+            .map(|text| text.map(|text| in_units(text).map_or(Cow::Borrowed(text), Cow::Owned)));
+        return Ok(Arc::new(read.collect::<StringViewArray>()));
+    }
     let is_timestamp = matches!(target, DataType::Timestamp(..));
     let is_as_read = |text| match is_timestamp {
         true => matches!(with_seconds(text), Cow::Borrowed(_)),
@@ -60,9 +67,45 @@ pub fn not_a_time(text: &str) -> String {
     format!("'{text}' is no TIME: write hours and minutes, as in 12:30 or 12:30:45")
 }
 
+/// An interval whose last part is the time of a day, with that in units.
+pub fn in_units(text: &str) -> Option<String> {
+    let text = text.trim();
+    let (front, time) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
+    // Each part in front is a number and a unit.
+    if !front.split_whitespace().count().is_multiple_of(2) {
+        return None;
+    }
+    let (sign, time) = match time.strip_prefix(['-', '+']) {
+        Some(rest) => (if time.starts_with('-') { "-" } else { "" }, rest),
+        None => ("", time),
+    };
+    let parts: Vec<&str> = time.split(':').collect();
+    let (whole, seconds) = match parts[..] {
+        [_, _] => (&parts[..], "0"),
+        [_, _, seconds] => (&parts[..2], seconds),
+        _ => return None,
+    };
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_second = match seconds.split_once('.') {
+        Some((whole, fraction)) => is_number(whole) && is_number(fraction),
+        None => is_number(seconds),
+    };
+    let below_sixty = |part: &str| part.parse::<f64>().is_ok_and(|part| part < 60.0);
+    if !whole.iter().all(|part| is_number(part))
+        || !is_second
+        || !below_sixty(whole[1])
+        || !below_sixty(seconds)
+    {
+        return None;
+    }
+    let (hours, minutes) = (whole[0], whole[1]);
+    let units = format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds");
+    Some(format!("{front} {units}").trim_start().to_string())
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::TimeUnit;
+    use arrow::datatypes::{IntervalUnit, TimeUnit};
 
     use super::*;
 
@@ -92,5 +135,33 @@ mod tests {
         let read = read_as(&texts, &time, true).expect("a lenient cast");
         assert_eq!(read.as_string_view().iter().collect::<Vec<_>>(), [None, Some("1:02"), None]);
         assert!(read_as(&texts, &time, false).is_err());
+    }
+
+    #[test]
+    fn times_of_a_day_are_units() {
+        let cases = [
+            ("02:03:04", Some("02 hours 03 minutes 04 seconds")),
+            ("-1:02", Some("-1 hours -02 minutes -0 seconds")),
+            ("1 day  100:00:00.5", Some("1 day  100 hours 00 minutes 00.5 seconds")),
+            ("1 02:03", None),
+            ("1 day", None),
+            ("1:60", None),
+            ("1:2:3:4", None),
+            ("1:2:x", None),
+        ];
+        for (text, units) in cases {
+            assert_eq!(in_units(text).as_deref(), units, "{text}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_read_as_they_are_written() {
+        let texts = ["1 year 2 months 3 days 04:05:06.5", "-00:00:01", "-1 day 02:00:00"];
+        let texts: ArrayRef = Arc::new(StringViewArray::from(texts.to_vec()));
+        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+        let read = crate::expr::kernels::cast::cast(&texts, &interval, false).expect("intervals");
+        let written =
+            crate::expr::kernels::cast::cast(&read, &DataType::Utf8View, false).expect("texts");
+        assert_eq!(written.as_string_view(), texts.as_string_view());
     }
 }

@@ -6,9 +6,10 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int64Type,
     TimeUnit, UInt64Type,
 };
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::display::ArrayFormatter;
 
 use crate::error::{Error, Result};
+use crate::moment_format::formatter;
 use crate::sinks::text::{date, display, integer, stamp};
 
 /// Rows as lines of CSV: the bytes with a meaning, and the text for NULL.
@@ -161,10 +162,7 @@ impl<'a> Cells<'a> {
             }
             T::Boolean => Cells::Bool(array.as_boolean()),
             T::Utf8View => Cells::Text(array.as_string_view()),
-            _ => Cells::Other(ArrayFormatter::try_new(
-                array,
-                &FormatOptions::new().with_null("NULL"),
-            )?),
+            _ => Cells::Other(formatter(array)?),
         })
     }
 
