@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::fixed::INLINE_BYTES;
 use super::layout::{RowLayout, Slot};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
@@ -212,6 +213,11 @@ impl RowPages {
     /// Bytes that no row has more of in the heap.
     pub fn longest_heap(&self) -> usize {
         self.longest_heap
+    }
+
+    /// Bytes that no value has more of whose type does not say them.
+    pub fn longest_value(&self) -> usize {
+        self.longest_heap.max(INLINE_BYTES)
     }
 
     /// Bytes of all pages: what they are charged with.

@@ -11,6 +11,11 @@ use crate::memory::rows::{RowOrder, RowPages, RowRef, compare_rows};
 
 /// What else has to be done as a lane is merged.
 pub(super) trait Visitor {
+    /// Called before the pages of a part of a lane.
+    fn part(&mut self, part: usize) {
+        let _ = part;
+    }
+
     /// Called with the rows of a page before they are looked at.
     fn page(&mut self, rows: &mut RowPages, page: usize, members: &[RowRef]) -> Result<()>;
 

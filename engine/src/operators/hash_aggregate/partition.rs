@@ -204,7 +204,7 @@ impl Held {
         for (number, &row) in (numbers as u32..).zip(&members) {
             number.put(&mut unit.rows.row_mut(row)[plan.number.offset..]);
         }
-        let order = by_lane(plan, &unit.rows, &members, skip);
+        let order = by_lane(plan, &unit.rows, &members, skip, LANE_BITS);
         let (members, mut refs) = (order.pick(&members), Vec::with_capacity(members.len()));
         self.rows.append_rows_by_lane(&unit.rows, &members, order.ends(), memory, &mut refs)?;
         memory.shrink(unit.bytes());

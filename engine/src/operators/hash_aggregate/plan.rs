@@ -136,6 +136,8 @@ pub(super) struct Tuning {
     pub(super) merge_rows_min: usize,
     /// Rows of a part of a lane that is too large for a core's cache.
     pub(super) part_rows: usize,
+    /// Bytes of the pages of a table whose partitions have several lanes.
+    pub(super) sub_page_bytes: usize,
 }
 
 impl Default for Tuning {
@@ -145,6 +147,7 @@ impl Default for Tuning {
             review_groups: 1 << 17,
             merge_rows_min: 1 << 20,
             part_rows: 1 << 14,
+            sub_page_bytes: 32 << 10,
         }
     }
 }
