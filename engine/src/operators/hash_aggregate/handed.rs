@@ -206,9 +206,6 @@ pub(super) struct MergeParts<'a> {
     origins: Vec<Vec<usize>>,
     part: usize,
     customs: Vec<Box<dyn GroupStates>>,
-    /// The numbers that the page's rows had in their worker's table.
-    numbers: Vec<u32>,
-    worker: usize,
     groups: usize,
 }
 
@@ -220,9 +217,8 @@ impl<'a> MergeParts<'a> {
         handed: Arc<Handed>,
         origins: Vec<Vec<usize>>,
     ) -> Result<Self> {
-        let (numbers, part, worker, groups) = (Vec::new(), 0, 0, 0);
         let customs = plan.new_states()?;
-        Ok(MergeParts { plan, cx, handed, origins, part, customs, numbers, worker, groups })
+        Ok(MergeParts { plan, cx, handed, origins, part: 0, customs, groups: 0 })
     }
 
     /// For rows that refer to stores of their own, and their custom states by number.
@@ -233,6 +229,11 @@ impl<'a> MergeParts<'a> {
     ) -> Result<Self> {
         let handed = Handed { customs: vec![customs], ..Handed::default() };
         MergeParts::new(plan, cx, Arc::new(handed), vec![vec![0]])
+    }
+
+    /// Whose rows a page of the part has.
+    fn worker(&self, page: usize) -> usize {
+        worker_of(self.origins.get(self.part).map_or(&[], Vec::as_slice), page)
     }
 
     /// The results of the custom functions.
@@ -248,13 +249,7 @@ impl Visitor for MergeParts<'_> {
 
     fn page(&mut self, rows: &mut RowPages, page: usize, members: &[RowRef]) -> Result<()> {
         self.cx.check()?;
-        self.worker = worker_of(self.origins.get(self.part).map_or(&[], Vec::as_slice), page);
-        self.handed.make_known(self.plan, self.worker, rows, members);
-        if !self.customs.is_empty() {
-            self.numbers.clear();
-            let numbers = members.iter().map(|&row| number(self.plan, rows, row));
-            self.numbers.extend(numbers);
-        }
+        self.handed.make_known(self.plan, self.worker(page), rows, members);
         Ok(())
     }
 
@@ -262,6 +257,10 @@ impl Visitor for MergeParts<'_> {
         if self.customs.is_empty() {
             return Ok(());
         }
+        self.cx.check()?;
+        // The numbers that they had in their worker's table, before some get new ones.
+        let number_of = |rows: &RowPages, row: RowRef| number(self.plan, rows, row);
+        let numbers: Vec<u32> = members.iter().map(|&row| number_of(rows, row)).collect();
         for (&member, &into) in members.iter().zip(into) {
             if member == into {
                 let next = u32::try_from(self.groups)
@@ -270,11 +269,18 @@ impl Visitor for MergeParts<'_> {
                 self.groups += 1;
             }
         }
-        let groups: Vec<u32> = into.iter().map(|&row| number(self.plan, rows, row)).collect();
-        let from = UInt32Array::from(self.numbers.clone());
-        for (custom, states) in self.customs.iter_mut().zip(&self.handed.customs[self.worker]) {
-            let states = states.iter().map(|state| Ok(take(state, &from, None)?));
-            custom.merge(&states.collect::<Result<Vec<_>>>()?, &groups, self.groups)?;
+        let workers: Vec<usize> = members.iter().map(|row| self.worker(row.page())).collect();
+        for (worker, states) in self.handed.customs.iter().enumerate() {
+            let own = || (0..members.len()).filter(|&row| workers[row] == worker);
+            let from = UInt32Array::from_iter_values(own().map(|row| numbers[row]));
+            if from.is_empty() {
+                continue;
+            }
+            let groups: Vec<u32> = own().map(|row| number_of(rows, into[row])).collect();
+            for (custom, states) in self.customs.iter_mut().zip(states) {
+                let states = states.iter().map(|state| Ok(take(state, &from, None)?));
+                custom.merge(&states.collect::<Result<Vec<_>>>()?, &groups, self.groups)?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 
-use super::directory::Directory;
+use super::merge::merge_bytes;
 use super::plan::{Fold, Plan};
 use super::spill::{CustomStates, Groups, Spill, Spilled, StateRows, by_lane};
 use super::stores::{Stores, reference};
@@ -82,8 +82,7 @@ impl Partition {
         let bytes: usize = self.stretches.iter().map(|(_, stretches)| stretches.bytes()).sum();
         // Custom states are rows first, then columns, then results.
         let bytes = if self.customs.is_empty() { bytes } else { 3 * bytes };
-        let directory = Directory::bytes_for(Directory::places_for(rows));
-        bytes + directory + rows * size_of::<RowRef>() + 2 * WINDOW_BYTES
+        bytes + merge_bytes(rows) + 2 * WINDOW_BYTES
     }
 
     /// Whether there are bits of the hash left to split it by.
