@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::fixed::INLINE_BYTES;
-use super::layout::{RowLayout, Slot};
+use super::layout::{HASH_BITS_LOST, RowLayout, Slot};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 
@@ -281,6 +281,20 @@ impl RowPages {
     pub fn set_slots(&mut self, rows: &[RowRef], slot: Slot, values: &[u64]) {
         for (&row, &value) in rows.iter().zip(values) {
             self.set_slot(row, slot, value);
+        }
+    }
+
+    /// The hash of a row, but for its lowest byte, which is zero; see [`RowLayout::with_hash`].
+    #[inline]
+    pub fn hash(&self, row: RowRef, slot: Slot) -> u64 {
+        self.slot(row, slot) & !HASH_BITS_LOST
+    }
+
+    /// Sets the hashes of new rows.
+    pub fn set_hashes(&mut self, rows: &[RowRef], slot: Slot, hashes: &[u64]) {
+        for (&row, &hash) in rows.iter().zip(hashes) {
+            let others = self.slot(row, slot) & HASH_BITS_LOST;
+            self.set_slot(row, slot, (hash & !HASH_BITS_LOST) | others);
         }
     }
 

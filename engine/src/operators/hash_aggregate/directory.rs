@@ -151,8 +151,9 @@ impl Directory {
     }
 }
 
-/// The bits of a hash that are kept in its entry: not those that choose the place.
+/// The bits of a hash that are kept in its entry: not those that choose the place, nor the lowest
+/// ones, which rows do not have.
 #[inline]
 fn salt(hash: u64) -> u64 {
-    hash << REF_BITS
+    hash >> 8 << REF_BITS
 }

@@ -132,7 +132,7 @@ fn by_hash(plan: &Plan, rows: &RowPages, skip: u32) -> Vec<Hashed> {
     let bucket = |hash: u64| ((hash << skip) >> 1 >> (u64::BITS - 1 - bits)) as usize;
     let mut ends = vec![0usize; 1 << bits];
     for row in rows.refs() {
-        ends[bucket(rows.slot(row, plan.hash))] += 1;
+        ends[bucket(rows.hash(row, plan.hash))] += 1;
     }
     let mut start = 0;
     // From counts to where each bucket begins; placing the rows moves them to its end.
@@ -141,7 +141,7 @@ fn by_hash(plan: &Plan, rows: &RowPages, skip: u32) -> Vec<Hashed> {
     }
     let mut sorted = vec![Hashed { hash: 0, row: RowRef::NONE }; rows.rows()];
     for row in rows.refs() {
-        let hash = rows.slot(row, plan.hash);
+        let hash = rows.hash(row, plan.hash);
         let place = &mut ends[bucket(hash)];
         sorted[*place] = Hashed { hash, row };
         *place += 1;
@@ -265,7 +265,7 @@ impl Block {
                 nullable: true,
             };
             let by_key: Vec<RowOrder> = self.keys.iter().map(by_key).collect();
-            let hash = |row: RowRef| rows.slot(row, plan.hash);
+            let hash = |row: RowRef| rows.hash(row, plan.hash);
             groups[before..].sort_unstable_by(|&a, &b| {
                 let tie = || compare_rows(rows.layout(), &by_key, rows.at(a), rows.at(b));
                 hash(a).cmp(&hash(b)).then_with(tie)
@@ -307,7 +307,7 @@ mod tests {
             let mut rows = RowPages::new(plan.layout.clone(), 0);
             let (all, mut refs): (Vec<u32>, Vec<RowRef>) = ((0..count as u32).collect(), vec![]);
             rows.append(&[&column], &all, &mut memory, &mut refs).expect("stores");
-            rows.set_slots(&refs, plan.hash, &hashes);
+            rows.set_hashes(&refs, plan.hash, &hashes);
             let mut expected: Vec<(u64, bool, Option<i64>, RowRef)> = Vec::new();
             let mut known = std::collections::HashSet::new();
             for ((&key, &row), &hash) in keys.iter().zip(&refs).zip(&hashes) {

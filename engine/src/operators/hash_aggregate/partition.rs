@@ -14,7 +14,7 @@ use super::table::{LANE_BITS, LANES};
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, PageReader, RowPages, RowRef, TapedPage};
+use crate::memory::rows::{FIRST_PAGE_BYTES, PageReader, RowPages, RowRef, TapedPage};
 use crate::memory::spill::Tape;
 use crate::pipeline::Context;
 
@@ -25,7 +25,7 @@ pub(super) const WINDOW_BYTES: usize = 64 << 10;
 pub(super) const HELD_MINIMUM: usize = LANES * FIRST_PAGE_BYTES + (64 << 10);
 
 /// Bits of the hash from which on partitions are not split any more.
-const SKIP_MAX: u32 = u64::BITS - LANE_BITS;
+const SKIP_MAX: u32 = u64::BITS - LANE_BITS - 8;
 
 /// Groups whose hashes share the upper `skip` bits; several rows of one group may be among them.
 pub(super) struct Partition {
@@ -200,9 +200,7 @@ impl Held {
             let refs: Vec<RowRef> = states.refs().collect();
             own.append_rows(states, &refs, 0, memory, &mut Vec::with_capacity(refs.len()))?;
         }
-        for (number, &row) in (numbers as u32..).zip(&members) {
-            number.put(&mut unit.rows.row_mut(row)[plan.number.offset..]);
-        }
+        plan.set_numbers(&mut unit.rows, &members, numbers as u32);
         let order = by_lane(plan, &unit.rows, &members, skip, LANE_BITS);
         let (members, mut refs) = (order.pick(&members), Vec::with_capacity(members.len()));
         self.rows.append_rows_by_lane(&unit.rows, &members, order.ends(), memory, &mut refs)?;
@@ -287,9 +285,7 @@ impl Units<'_> {
                 }
             }
         }
-        for (number, &row) in (first..).zip(&members) {
-            number.put(&mut held.rows.row_mut(row)[plan.number.offset..]);
-        }
+        plan.set_numbers(&mut held.rows, &members, first);
         while let Some(page) = self.page(memory)? {
             let Some(beside) = page.beside else {
                 self.ahead = Some(page);

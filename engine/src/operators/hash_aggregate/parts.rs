@@ -141,7 +141,7 @@ fn distribute(
             members.extend(own);
             page += 1;
         }
-        order.sort(1 << bits, members.iter().map(|&row| part_of(rows.slot(row, plan.hash))));
+        order.sort(1 << bits, members.iter().map(|&row| part_of(rows.hash(row, plan.hash))));
         copies.clear();
         let members = order.pick(&members);
         parts.append_rows_by_lane(rows, &members, order.ends(), memory, &mut copies)?;

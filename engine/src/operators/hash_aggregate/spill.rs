@@ -29,7 +29,7 @@ use crate::batch::{Picked, to_physical};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{
-    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, Fixed, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
+    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
 };
 use crate::memory::spill::Tape;
 use crate::pipeline::Context;
@@ -303,7 +303,7 @@ impl Spill {
         let customs = groups.copy_customs(&self.customs, rows, &members, memory)?;
         for &row in &members {
             // They are numbered anew when they are read, and take room otherwise.
-            0u32.put(&mut rows.row_mut(row)[groups.plan.number.offset..]);
+            groups.plan.set_numbers(rows, &[row], 0);
         }
         let Some(mut span) = self.tape.append(rows, page, None)? else { return Ok(()) };
         for (number, pages) in (0..).zip(stores.into_iter().chain(customs)) {
@@ -470,6 +470,6 @@ pub(super) fn by_lane(
     skip: u32,
     bits: u32,
 ) -> LaneOrder {
-    let lanes = members.iter().map(|&row| lane_of(rows.slot(row, plan.hash) << skip, bits));
+    let lanes = members.iter().map(|&row| lane_of(rows.hash(row, plan.hash) << skip, bits));
     LaneOrder::of(1 << bits, lanes)
 }

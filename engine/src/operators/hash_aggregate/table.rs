@@ -22,9 +22,7 @@ use super::stores::Stores;
 use crate::batch::{Column, pick};
 use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{
-    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, Fixed, LaneOrder, RowPages, RowRef,
-};
+use crate::memory::rows::{DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, RowPages, RowRef};
 
 /// Partitions of a partitioned table, as bits of the hash.
 pub(super) const LANE_BITS: u32 = 6;
@@ -296,10 +294,8 @@ impl GroupTable {
 
     /// Numbers new groups and notes their hashes.
     fn count_new(&mut self, plan: &Plan, rows: &[RowRef], hashes: &[u64]) {
-        self.rows.set_slots(rows, plan.hash, hashes);
-        for (number, &row) in (self.groups as u32..).zip(rows) {
-            number.put(&mut self.rows.row_mut(row)[plan.number.offset..]);
-        }
+        self.rows.set_hashes(rows, plan.hash, hashes);
+        plan.set_numbers(&mut self.rows, rows, self.groups as u32);
         let numbered = NUMBERED_GROUPS.saturating_sub(self.groups).min(rows.len());
         self.numbered.extend_from_slice(&rows[..numbered]);
         self.groups += rows.len();
@@ -317,7 +313,7 @@ impl GroupTable {
         drop(old);
         let mut directory = Directory::new(places, UPPER_BITS);
         for row in self.rows.refs() {
-            directory.insert(self.rows.slot(row, plan.hash), row);
+            directory.insert(self.rows.hash(row, plan.hash), row);
         }
         self.directory = directory;
         Ok(())
@@ -393,7 +389,7 @@ impl GroupTable {
     fn stop_looking(&mut self, plan: &Plan, memory: &mut Reservation) {
         let mut sketch = Box::new(Sketch::new());
         for row in self.rows.refs() {
-            sketch.add(self.rows.slot(row, plan.hash));
+            sketch.add(self.rows.hash(row, plan.hash));
         }
         memory.shrink(mem::take(&mut self.directory).bytes());
         self.sketch = Some(sketch);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, new_empty_array};
 
-use super::cluster::Clusters;
+use super::cluster::{Clusters, Numbers};
 use super::direct::DirectMap;
 use super::fold::{Folding, Targets};
 use super::handed::number;
@@ -46,6 +46,7 @@ pub(super) struct Collecting {
     hasher: KeyHasher,
     direct: DirectMap,
     clusters: Clusters,
+    numbers: Numbers,
     scratch: Scratch,
 }
 
@@ -79,6 +80,7 @@ impl Collecting {
             hasher: KeyHasher::new(),
             direct: DirectMap::default(),
             clusters: Clusters::default(),
+            numbers: Numbers::default(),
             scratch: Scratch::default(),
             shared,
         })
@@ -267,7 +269,8 @@ impl Collecting {
         let groups = table.groups;
         if groups == table.numbered.len() && Clusters::pays(groups, positions.len()) {
             numbers.clear();
-            numbers.extend(refs.iter().map(|&row| number(plan, &table.rows, row)));
+            self.numbers.learn(table.generation, &table.numbered);
+            numbers.extend(refs.iter().map(|&row| self.numbers.of(row)));
             self.clusters.sort(positions, numbers, &table.numbered);
             return Ok(true);
         }
