@@ -65,7 +65,8 @@ impl RowPages {
         for (lane, &end) in ends.iter().enumerate() {
             while done < end {
                 let before = done;
-                done = self.append_run(lane, &sources, &heap, done..end, memory, refs)?;
+                let run = (&sources[..], &heap[..], done..end);
+                done = self.append_run(&layout, lane, run, memory, refs)?;
                 if done == before {
                     return Ok(done);
                 }
@@ -77,14 +78,12 @@ impl RowPages {
     /// Stores as many of the rows as fit into one page of the lane; the first that is not stored.
     fn append_run(
         &mut self,
+        layout: &RowLayout,
         lane: usize,
-        sources: &[Source<'_>],
-        heap: &[usize],
-        rows: Range<usize>,
+        (sources, heap, rows): (&[Source<'_>], &[usize], Range<usize>),
         memory: &mut Reservation,
         refs: &mut Vec<RowRef>,
     ) -> Result<usize> {
-        let layout = self.layout().clone();
         let heap_of = |row: usize| heap.get(row).copied().unwrap_or(0);
         let Some(page) = self.page_for(lane, heap_of(rows.start), memory)? else {
             return Ok(rows.start);
@@ -128,7 +127,6 @@ impl RowPages {
         let layout = self.layout().clone();
         let width = layout.width();
         self.nulls.iter_mut().zip(&from.nulls).for_each(|(own, other)| *own |= other);
-        self.longest_heap = self.longest_heap.max(from.longest_heap);
         if !layout.has_heap() {
             return self.append_fixed_rows(from, rows, lane, memory, refs);
         }
@@ -136,6 +134,7 @@ impl RowPages {
             let page = &from.pages[row.page()].bytes;
             let fixed = from.row(row);
             let heap = layout.heap_slots(fixed).map(|(_, slot)| slot.len()).sum();
+            self.longest_heap = self.longest_heap.max(heap);
             let Some(to) = self.page_for(lane, heap, memory)? else { return Ok(done) };
             let start = self.extend_page(to, 1);
             let target = &mut self.pages[to];

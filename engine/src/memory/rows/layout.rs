@@ -102,6 +102,12 @@ impl Kind {
     }
 }
 
+/// Where the lowest byte of a hash is in its slot.
+const HASH_LOW_BYTE: usize = if cfg!(target_endian = "little") { 0 } else { 7 };
+
+/// Bits of a hash that are not kept in rows.
+pub(super) const HASH_BITS_LOST: u64 = 0xff;
+
 /// One column of a row.
 #[derive(Debug, Clone)]
 pub(super) struct ColumnLayout {
@@ -139,6 +145,22 @@ impl RowLayout {
     /// # Errors
     /// `Input` when a type cannot be stored.
     pub fn new(columns: &[DataType], slots: &[usize]) -> Result<Self> {
+        RowLayout::lay_out(columns, slots, false)
+    }
+
+    /// The same where the first slot is a hash of 8 bytes, to be read and set as one (see
+    /// [`RowPages::hash`]): its lowest bits are left to what says which columns are NULL, where
+    /// that is at most a byte, so that it takes no room of its own.
+    ///
+    /// # Errors
+    /// As [`RowLayout::new`].
+    ///
+    /// [`RowPages::hash`]: super::RowPages::hash
+    pub fn with_hash(columns: &[DataType], slots: &[usize]) -> Result<Self> {
+        RowLayout::lay_out(columns, slots, true)
+    }
+
+    fn lay_out(columns: &[DataType], slots: &[usize], has_hash: bool) -> Result<Self> {
         let mut kinds = columns.iter().map(Kind::of).collect::<Result<Vec<_>>>()?;
         let mut parts: Vec<(usize, usize)> =
             kinds.iter().map(Kind::width).chain(slots.iter().copied()).enumerate().collect();
@@ -150,7 +172,10 @@ impl RowLayout {
             offsets[part] = end;
             end += width;
         }
-        let nulls = end;
+        let nulls = match columns.len() <= 8 && has_hash {
+            true => offsets[columns.len()] + HASH_LOW_BYTE,
+            false => end,
+        };
         let columns: Vec<ColumnLayout> = kinds
             .drain(..)
             .zip(columns)
@@ -169,7 +194,10 @@ impl RowLayout {
             .zip(&offsets[columns.len()..])
             .map(|(&width, &offset)| Slot { offset, width })
             .collect();
-        let width = (nulls + columns.len().div_ceil(8)).max(1).next_multiple_of(8);
+        if nulls == end {
+            end += columns.len().div_ceil(8);
+        }
+        let width = end.max(1).next_multiple_of(8);
         let has_heap = columns.iter().any(|c| c.kind.has_heap());
         Ok(RowLayout { columns, slots, width, has_heap })
     }

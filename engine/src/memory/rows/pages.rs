@@ -9,7 +9,8 @@
 
 use std::sync::Arc;
 
-use super::layout::{RowLayout, Slot};
+use super::fixed::INLINE_BYTES;
+use super::layout::{HASH_BITS_LOST, RowLayout, Slot};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 
@@ -214,6 +215,11 @@ impl RowPages {
         self.longest_heap
     }
 
+    /// Bytes that no value has more of whose type does not say them.
+    pub fn longest_value(&self) -> usize {
+        self.longest_heap.max(INLINE_BYTES)
+    }
+
     /// Bytes of all pages: what they are charged with.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -275,6 +281,20 @@ impl RowPages {
     pub fn set_slots(&mut self, rows: &[RowRef], slot: Slot, values: &[u64]) {
         for (&row, &value) in rows.iter().zip(values) {
             self.set_slot(row, slot, value);
+        }
+    }
+
+    /// The hash of a row, but for its lowest byte, which is zero; see [`RowLayout::with_hash`].
+    #[inline]
+    pub fn hash(&self, row: RowRef, slot: Slot) -> u64 {
+        self.slot(row, slot) & !HASH_BITS_LOST
+    }
+
+    /// Sets the hashes of new rows.
+    pub fn set_hashes(&mut self, rows: &[RowRef], slot: Slot, hashes: &[u64]) {
+        for (&row, &hash) in rows.iter().zip(hashes) {
+            let others = self.slot(row, slot) & HASH_BITS_LOST;
+            self.set_slot(row, slot, (hash & !HASH_BITS_LOST) | others);
         }
     }
 

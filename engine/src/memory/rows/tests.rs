@@ -215,7 +215,12 @@ fn rows_give_back_what_was_stored_wherever_their_pages_went() {
         let mut random = Random(seed);
         let rows = [1, 2, 100, 700][random.below(4) as usize];
         let table = random_table(&mut random, rows);
-        let layout = Arc::new(RowLayout::new(&table.logical, &[8, 4]).expect("a layout"));
+        let has_hash = seed % 2 == 1;
+        let layout = match has_hash {
+            true => RowLayout::with_hash(&table.logical, &[8, 4]),
+            false => RowLayout::new(&table.logical, &[8, 4]),
+        };
+        let layout = Arc::new(layout.expect("a layout"));
         let mut pages = RowPages::new(layout.clone(), 4096);
         let mut memory = memory();
         let columns: Vec<&Column> = table.columns.iter().collect();
@@ -225,8 +230,11 @@ fn rows_give_back_what_was_stored_wherever_their_pages_went() {
         pages.append(&columns, all_rows(rows), &mut memory, &mut refs).expect("appends");
         assert_eq!(memory.bytes(), pages.bytes());
         let slot = layout.slot(0);
-        let hashes: Vec<u64> = (0..rows as u64).map(|i| i * i).collect();
-        pages.set_slots(&refs, slot, &hashes);
+        let hashes: Vec<u64> = (0..rows as u64).map(|i| (i * i) << 50 | i).collect();
+        match has_hash {
+            true => pages.set_hashes(&refs, slot, &hashes),
+            false => pages.set_slots(&refs, slot, &hashes),
+        }
 
         // Copy row by row, move by image, absorb.
         let mut copies = RowPages::new(layout.clone(), 4096);
@@ -255,7 +263,14 @@ fn rows_give_back_what_was_stored_wherever_their_pages_went() {
             let indices = Indices::with_nulls(vec![NULL_INDEX, 0]);
             assert_eq!(&none, &gather(flat, &indices).expect("gathers"));
         }
-        assert!(moved.iter().zip(&hashes).all(|(&row, &hash)| pages.slot(row, slot) == hash));
+        assert!(moved.iter().zip(&hashes).all(|(&row, &hash)| match has_hash {
+            true => pages.hash(row, slot) == hash >> 8 << 8,
+            false => pages.slot(row, slot) == hash,
+        }));
+        let longest = moved.iter().map(|&row| pages.stored_bytes(row) - layout.width()).max();
+        assert!(longest.is_none_or(|longest| longest <= copies.longest_heap()));
+        assert!(copies.longest_heap() <= pages.longest_heap());
+        assert!(pages.longest_heap() <= pages.longest_value());
     }
 }
 
@@ -446,4 +461,19 @@ fn a_decimal_beyond_its_precision_is_an_error_and_empty_input_is_nothing() {
     assert_eq!(pages.bytes(), 0);
     let empty = pages.gather(0, &[]).expect("empty");
     assert_eq!(&empty, &new_empty_array(&DataType::Decimal64(18, 0)));
+}
+
+#[test]
+fn which_columns_are_null_takes_no_room_beside_a_hash_unless_they_are_many() {
+    let width = |columns: usize, has_hash: bool| {
+        let types = vec![DataType::Int64; columns];
+        let layout = match has_hash {
+            true => RowLayout::with_hash(&types, &[8]),
+            false => RowLayout::new(&types, &[8]),
+        };
+        layout.expect("is one").width()
+    };
+    assert_eq!((width(1, true), width(1, false)), (16, 24));
+    assert_eq!((width(8, true), width(8, false)), (72, 80));
+    assert_eq!((width(9, true), width(9, false)), (88, 88));
 }

@@ -4,12 +4,8 @@
 //! hashes, and a reference. A row's place is the upper bits of its hash, but for those that its
 //! owner skips; if that is taken, the next free place. There is no wrap-around: rows that are
 //! pushed beyond the last place go into a tail.
-//! Occupied places therefore come in runs that are ordered by hash, whatever the order of
-//! insertion, where the bits that are skipped are the same for all rows.
 //!
 //! Invariant 1: no free place is between a row's own place and where it is.
-
-use std::cmp::Ordering;
 
 use crate::memory::rows::RowRef;
 
@@ -21,14 +17,8 @@ const PENDING: u64 = 1 << (REF_BITS - 1);
 /// Places that are free beyond the last own place, from the start.
 const TAIL: usize = 32;
 
-/// Rows that are sorted together, and the runs among them by themselves.
-const ORDERED_ROWS: usize = 512;
-
 /// Bytes of a directory that is in a core's cache anyway.
 const CACHED_BYTES: usize = 256 << 10;
-
-/// Rows of a run that is sorted by insertion.
-const SHORT_ROWS: usize = 16;
 
 /// The fewest places.
 const PLACES_MIN: usize = 1 << 10;
@@ -159,98 +149,11 @@ impl Directory {
         }
         self.entries[place] = entry;
     }
-
-    /// All rows in the order of their hashes, which `hash` gives; the bits that are skipped have to
-    /// be the same for all. Rows with equal hashes are in the order that `tie` says.
-    pub(super) fn into_ordered(
-        self,
-        hash: impl Fn(RowRef) -> u64,
-        tie: impl Fn(RowRef, RowRef) -> Ordering,
-    ) -> Vec<RowRef> {
-        let mut ordered = Vec::with_capacity(self.rows);
-        // Rows are anywhere in memory, so that each look at one waits for it. The hashes of many
-        // are loaded side by side, before the runs among them are sorted.
-        let mut block: Vec<(u64, RowRef)> = Vec::with_capacity(ORDERED_ROWS);
-        let mut starts = Vec::with_capacity(ORDERED_ROWS);
-        let mut sort = |rows: &mut [RowRef], starts: &mut Vec<u32>| {
-            block.clear();
-            block.extend(rows.iter().map(|&row| (hash(row), row)));
-            starts.push(rows.len() as u32);
-            for bounds in starts.windows(2) {
-                if let &[start, end] = bounds {
-                    sort_run(&mut block[start as usize..end as usize], &tie);
-                }
-            }
-            starts.clear();
-            rows.iter_mut().zip(&block).for_each(|(row, &(_, sorted))| *row = sorted);
-        };
-        // Where the block begins, and whether the place before is free.
-        let (mut first, mut is_after_free) = (0, true);
-        for entry in self.entries {
-            if entry == 0 {
-                is_after_free = true;
-                continue;
-            }
-            if is_after_free {
-                if ordered.len() - first >= ORDERED_ROWS {
-                    sort(&mut ordered[first..], &mut starts);
-                    first = ordered.len();
-                }
-                starts.push((ordered.len() - first) as u32);
-                is_after_free = false;
-            }
-            ordered.push(RowRef::from_bits((entry & REF_MASK) - 1));
-        }
-        sort(&mut ordered[first..], &mut starts);
-        ordered
-    }
 }
 
-/// Sorts rows that are near their places.
-fn sort_run(run: &mut [(u64, RowRef)], tie: &impl Fn(RowRef, RowRef) -> Ordering) {
-    let before = |a: &(u64, RowRef), b: &(u64, RowRef)| {
-        a.0.cmp(&b.0).then_with(|| tie(a.1, b.1)) == Ordering::Less
-    };
-    if run.len() > SHORT_ROWS {
-        run.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| tie(a.1, b.1)));
-        return;
-    }
-    for end in 1..run.len() {
-        let mut at = end;
-        while at > 0 && before(&run[at], &run[at - 1]) {
-            run.swap(at, at - 1);
-            at -= 1;
-        }
-    }
-}
-
-/// The bits of a hash that are kept in its entry: not those that choose the place.
+/// The bits of a hash that are kept in its entry: not those that choose the place, nor the lowest
+/// ones, which rows do not have.
 #[inline]
 fn salt(hash: u64) -> u64 {
-    hash << REF_BITS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_come_out_by_hash_whatever_the_order_they_went_in() {
-        let hashes = [5u64, u64::MAX, u64::MAX - 1, 7, 5 << 60, u64::MAX - 2, 0];
-        let order = |mut numbers: Vec<usize>, rotate: usize| {
-            numbers.rotate_left(rotate);
-            let mut directory = Directory::new(1024, 0);
-            for number in numbers {
-                directory.insert(hashes[number], RowRef::from_bits(number as u64));
-            }
-            let rows =
-                directory.into_ordered(|row| hashes[row.to_bits() as usize], |a, b| a.cmp(&b));
-            rows.into_iter().map(|row| hashes[row.to_bits() as usize]).collect::<Vec<_>>()
-        };
-        let mut sorted = hashes.to_vec();
-        sorted.sort_unstable();
-        for rotate in 0..hashes.len() {
-            assert_eq!(order((0..hashes.len()).collect(), rotate), sorted);
-        }
-    }
+    hash >> 8 << REF_BITS
 }

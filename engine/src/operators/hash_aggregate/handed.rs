@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 
 use super::merge::Visitor;
+use super::parts::parts_bytes;
 use super::plan::{Fold, Plan};
 use super::sink::array_bytes;
 use super::spill::{CustomStates, Groups, SORTED_ROWS, Spill};
@@ -18,7 +19,13 @@ use crate::pipeline::Context;
 
 /// The rows of one partition before they are merged.
 pub(super) struct Lane {
-    pub(super) rows: RowPages,
+    /// In the order of hashes.
+    parts: Vec<LanePart>,
+}
+
+/// Rows whose hashes share more bits.
+struct LanePart {
+    rows: RowPages,
     /// The first page of each worker's rows.
     origins: Vec<usize>,
 }
@@ -39,15 +46,36 @@ pub(super) struct Handed {
 }
 
 impl Lane {
-    /// The rows of the first worker.
-    pub(super) fn new(rows: RowPages) -> Self {
-        Lane { rows, origins: vec![0] }
+    /// The rows of the first worker, by part.
+    pub(super) fn new(parts: impl Iterator<Item = RowPages>) -> Self {
+        Lane { parts: parts.map(|rows| LanePart { rows, origins: vec![0] }).collect() }
     }
 
     /// Adds those of the next one.
-    pub(super) fn absorb(&mut self, rows: RowPages) {
-        let first = self.rows.absorb(rows);
-        self.origins.push(first);
+    pub(super) fn absorb(&mut self, parts: impl Iterator<Item = RowPages>) {
+        for (own, rows) in self.parts.iter_mut().zip(parts) {
+            let first = own.rows.absorb(rows);
+            own.origins.push(first);
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.parts.iter().map(|part| part.rows.rows()).sum()
+    }
+
+    /// Bytes of the pages.
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.rows.bytes()).sum()
+    }
+
+    /// Bytes that merging takes.
+    pub(super) fn merge_bytes(&self) -> usize {
+        parts_bytes(self.parts.iter().map(|part| part.rows.rows()))
+    }
+
+    /// The rows by part, and the first page of each worker's in each of them.
+    pub(super) fn into_parts(self) -> (Vec<RowPages>, Vec<Vec<usize>>) {
+        self.parts.into_iter().map(|part| (part.rows, part.origins)).unzip()
     }
 
     /// Writes all rows, as partition number `lane` or, when all rows are one lane, as those of
@@ -56,6 +84,20 @@ impl Lane {
     /// # Errors
     /// As [`Spill::write`].
     pub(super) fn write(
+        self,
+        lane: usize,
+        plan: &Plan,
+        handed: &Handed,
+        spill: &mut Spill,
+        cx: &Context,
+    ) -> Result<()> {
+        self.parts.into_iter().try_for_each(|part| part.write(lane, plan, handed, spill, cx))
+    }
+}
+
+impl LanePart {
+    /// [`Lane::write`].
+    fn write(
         mut self,
         lane: usize,
         plan: &Plan,
@@ -83,7 +125,7 @@ impl Lane {
             handed.make_known(plan, worker, &mut self.rows, &members);
             let customs = handed.customs.get(worker).map_or(&[][..], Vec::as_slice);
             let groups = Groups { plan, stores, customs: CustomStates::Arrays(customs) };
-            match handed.lane_bits == LANE_BITS {
+            match handed.lane_bits >= LANE_BITS {
                 true => spill.write_page(&groups, lane, &mut self.rows, first)?,
                 false => spill.distribute(&groups, &self.rows, &members, 0, cx)?,
             }
@@ -93,11 +135,6 @@ impl Lane {
 
     fn worker(&self, page: usize) -> usize {
         worker_of(&self.origins, page)
-    }
-
-    /// The first page of each worker's rows.
-    pub(super) fn take_origins(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.origins)
     }
 }
 
@@ -165,25 +202,23 @@ pub(super) struct MergeParts<'a> {
     plan: &'a Plan,
     cx: &'a Context,
     handed: Arc<Handed>,
-    origins: Vec<usize>,
+    /// By part, the first page of each worker's rows.
+    origins: Vec<Vec<usize>>,
+    part: usize,
     customs: Vec<Box<dyn GroupStates>>,
-    /// The numbers that the page's rows had in their worker's table.
-    numbers: Vec<u32>,
-    worker: usize,
     groups: usize,
 }
 
 impl<'a> MergeParts<'a> {
-    /// For rows of several workers, with the first page of each.
+    /// For rows of several workers, with the first page of each in every part.
     pub(super) fn new(
         plan: &'a Plan,
         cx: &'a Context,
         handed: Arc<Handed>,
-        origins: Vec<usize>,
+        origins: Vec<Vec<usize>>,
     ) -> Result<Self> {
-        let (numbers, worker, groups) = (Vec::new(), 0, 0);
         let customs = plan.new_states()?;
-        Ok(MergeParts { plan, cx, handed, origins, customs, numbers, worker, groups })
+        Ok(MergeParts { plan, cx, handed, origins, part: 0, customs, groups: 0 })
     }
 
     /// For rows that refer to stores of their own, and their custom states by number.
@@ -193,7 +228,12 @@ impl<'a> MergeParts<'a> {
         customs: Vec<Vec<ArrayRef>>,
     ) -> Result<Self> {
         let handed = Handed { customs: vec![customs], ..Handed::default() };
-        MergeParts::new(plan, cx, Arc::new(handed), vec![0])
+        MergeParts::new(plan, cx, Arc::new(handed), vec![vec![0]])
+    }
+
+    /// Whose rows a page of the part has.
+    fn worker(&self, page: usize) -> usize {
+        worker_of(self.origins.get(self.part).map_or(&[], Vec::as_slice), page)
     }
 
     /// The results of the custom functions.
@@ -203,15 +243,13 @@ impl<'a> MergeParts<'a> {
 }
 
 impl Visitor for MergeParts<'_> {
+    fn part(&mut self, part: usize) {
+        self.part = part;
+    }
+
     fn page(&mut self, rows: &mut RowPages, page: usize, members: &[RowRef]) -> Result<()> {
         self.cx.check()?;
-        self.worker = worker_of(&self.origins, page);
-        self.handed.make_known(self.plan, self.worker, rows, members);
-        if !self.customs.is_empty() {
-            self.numbers.clear();
-            let numbers = members.iter().map(|&row| number(self.plan, rows, row));
-            self.numbers.extend(numbers);
-        }
+        self.handed.make_known(self.plan, self.worker(page), rows, members);
         Ok(())
     }
 
@@ -219,6 +257,10 @@ impl Visitor for MergeParts<'_> {
         if self.customs.is_empty() {
             return Ok(());
         }
+        self.cx.check()?;
+        // The numbers that they had in their worker's table, before some get new ones.
+        let number_of = |rows: &RowPages, row: RowRef| number(self.plan, rows, row);
+        let numbers: Vec<u32> = members.iter().map(|&row| number_of(rows, row)).collect();
         for (&member, &into) in members.iter().zip(into) {
             if member == into {
                 let next = u32::try_from(self.groups)
@@ -227,11 +269,18 @@ impl Visitor for MergeParts<'_> {
                 self.groups += 1;
             }
         }
-        let groups: Vec<u32> = into.iter().map(|&row| number(self.plan, rows, row)).collect();
-        let from = UInt32Array::from(self.numbers.clone());
-        for (custom, states) in self.customs.iter_mut().zip(&self.handed.customs[self.worker]) {
-            let states = states.iter().map(|state| Ok(take(state, &from, None)?));
-            custom.merge(&states.collect::<Result<Vec<_>>>()?, &groups, self.groups)?;
+        let workers: Vec<usize> = members.iter().map(|row| self.worker(row.page())).collect();
+        for (worker, states) in self.handed.customs.iter().enumerate() {
+            let own = || (0..members.len()).filter(|&row| workers[row] == worker);
+            let from = UInt32Array::from_iter_values(own().map(|row| numbers[row]));
+            if from.is_empty() {
+                continue;
+            }
+            let groups: Vec<u32> = own().map(|row| number_of(rows, into[row])).collect();
+            for (custom, states) in self.customs.iter_mut().zip(states) {
+                let states = states.iter().map(|state| Ok(take(state, &from, None)?));
+                custom.merge(&states.collect::<Result<Vec<_>>>()?, &groups, self.groups)?;
+            }
         }
         Ok(())
     }

@@ -10,10 +10,10 @@
 //! 3. `finish`: a task per partition merges the rows of all workers in place (`merge`).
 //! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
 //!
-//! A group is a row in row pages: the key columns, the hash, a number, and the states (`plan`).
-//! Strings that are the least or greatest, and the values of first and last rows, are in row pages
-//! of their own (`stores`, `candidates`). Functions that are not built in keep their states by
-//! group number.
+//! A group is a row in row pages: the key columns, the hash, and the states (`plan`). Strings that
+//! are the least or greatest, and the values of first and last rows, are in row pages of their own
+//! (`stores`, `candidates`). Functions that are not built in keep their states by group number,
+//! which is in the row, too.
 //!
 //! Memory: charged to one reservation a worker, then to the shared state. A worker asks for what a
 //! chunk can need (`need`) before it takes it in. When that is refused or others press for memory,

@@ -286,7 +286,9 @@ impl Results<'_> {
                 Some(aggregate) => self.long(aggregate),
             })
             .collect();
-        if long.is_empty() {
+        // Where even the longest ones take little, no row is looked at.
+        let most: Option<usize> = long.iter().map(|long| self.most_bytes(long)).sum();
+        if most.is_some_and(|most| most.saturating_mul(range.len()) <= WRITTEN_BYTES_MAX) {
             return range;
         }
         let groups = self.lane.groups[range.clone()].iter();
@@ -310,6 +312,15 @@ impl Results<'_> {
                 Some(Long::Stored { store: self.lane.store(store)?, state, column })
             }
             _ => None,
+        }
+    }
+
+    /// Bytes that no value of the column has more of, where that is known.
+    fn most_bytes(&self, long: &Long<'_>) -> Option<usize> {
+        match long {
+            Long::Key(_) => Some(self.lane.rows.longest_value()),
+            Long::Stored { store, .. } => Some(store.longest_value()),
+            Long::Custom(_) => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 
-use super::directory::Directory;
+use super::merge::merge_bytes;
 use super::plan::{Fold, Plan};
 use super::spill::{CustomStates, Groups, Spill, Spilled, StateRows, by_lane};
 use super::stores::{Stores, reference};
@@ -14,7 +14,7 @@ use super::table::{LANE_BITS, LANES};
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, PageReader, RowPages, RowRef, TapedPage};
+use crate::memory::rows::{FIRST_PAGE_BYTES, PageReader, RowPages, RowRef, TapedPage};
 use crate::memory::spill::Tape;
 use crate::pipeline::Context;
 
@@ -25,7 +25,7 @@ pub(super) const WINDOW_BYTES: usize = 64 << 10;
 pub(super) const HELD_MINIMUM: usize = LANES * FIRST_PAGE_BYTES + (64 << 10);
 
 /// Bits of the hash from which on partitions are not split any more.
-const SKIP_MAX: u32 = u64::BITS - LANE_BITS;
+const SKIP_MAX: u32 = u64::BITS - LANE_BITS - 8;
 
 /// Groups whose hashes share the upper `skip` bits; several rows of one group may be among them.
 pub(super) struct Partition {
@@ -82,8 +82,7 @@ impl Partition {
         let bytes: usize = self.stretches.iter().map(|(_, stretches)| stretches.bytes()).sum();
         // Custom states are rows first, then columns, then results.
         let bytes = if self.customs.is_empty() { bytes } else { 3 * bytes };
-        let directory = Directory::bytes_for(Directory::places_for(rows));
-        bytes + directory + rows * size_of::<RowRef>() + 2 * WINDOW_BYTES
+        bytes + merge_bytes(rows) + 2 * WINDOW_BYTES
     }
 
     /// Whether there are bits of the hash left to split it by.
@@ -201,10 +200,8 @@ impl Held {
             let refs: Vec<RowRef> = states.refs().collect();
             own.append_rows(states, &refs, 0, memory, &mut Vec::with_capacity(refs.len()))?;
         }
-        for (number, &row) in (numbers as u32..).zip(&members) {
-            number.put(&mut unit.rows.row_mut(row)[plan.number.offset..]);
-        }
-        let order = by_lane(plan, &unit.rows, &members, skip);
+        plan.set_numbers(&mut unit.rows, &members, numbers as u32);
+        let order = by_lane(plan, &unit.rows, &members, skip, LANE_BITS);
         let (members, mut refs) = (order.pick(&members), Vec::with_capacity(members.len()));
         self.rows.append_rows_by_lane(&unit.rows, &members, order.ends(), memory, &mut refs)?;
         memory.shrink(unit.bytes());
@@ -288,9 +285,7 @@ impl Units<'_> {
                 }
             }
         }
-        for (number, &row) in (first..).zip(&members) {
-            number.put(&mut held.rows.row_mut(row)[plan.number.offset..]);
-        }
+        plan.set_numbers(&mut held.rows, &members, first);
         while let Some(page) = self.page(memory)? {
             let Some(beside) = page.beside else {
                 self.ahead = Some(page);

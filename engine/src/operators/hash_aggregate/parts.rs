@@ -1,4 +1,5 @@
-//! Merges a large lane that was read from tapes part by part.
+//! Merges a large lane part by part: those that a lane was collected in, or those of a lane that
+//! was read from tapes.
 //!
 //! The directory of a million rows, and the rows themselves, are larger than a core's cache, and
 //! finding groups, bringing them into order and reading their results go anywhere in them. It takes
@@ -60,21 +61,52 @@ pub(super) fn merge_large(
     }
     let parts = distribute(plan, rows, skip, bits, visitor, memory)?;
     let _ = memory.ensure(0);
-    let (mut groups, mut charged) = (Vec::with_capacity(count), merge_bytes(count));
-    let mut merged = RowPages::new(plan.layout.clone(), PAGE_BYTES);
-    for mut part in parts.into_lanes() {
-        // More than for all only where nearly all rows are in one part.
-        let needed = count * size_of::<RowRef>() + merge_bytes(part.rows());
-        memory.grow(needed.saturating_sub(charged))?;
-        charged = charged.max(needed);
-        let own = merge_rows(plan, &mut part, stores, skip + bits, &mut ())?;
-        let behind = merged.absorb(part);
-        groups.extend(own.into_iter().map(|row| row.behind(behind)));
-    }
-    groups.shrink_to_fit();
+    let (parts, mut charged) = (parts.into_lanes(), merge_bytes(count));
+    // More than for all only where nearly all rows are in one part.
+    let needed = parts_bytes(parts.iter().map(RowPages::rows));
+    memory.grow(needed.saturating_sub(charged))?;
+    charged = charged.max(needed);
+    let (merged, groups) = merge_parts(plan, parts, stores, skip + bits, &mut ())?;
     memory.shrink(charged - ordered_bytes(&groups));
     *rows = merged;
     Ok(groups)
+}
+
+/// Bytes that merging parts of so many rows takes: the directory of one of them at a time, its list
+/// of groups, and that of all.
+pub(super) fn parts_bytes(rows: impl Iterator<Item = usize>) -> usize {
+    let (all, largest) = rows.fold((0, 0), |(all, most), rows| (all + rows, rows.max(most)));
+    let list = if all > largest { all * size_of::<RowRef>() } else { 0 };
+    list + merge_bytes(largest)
+}
+
+/// Merges parts that are in the order of hashes; the hashes of each share the upper `skip` bits,
+/// and [`parts_bytes`] of them have been charged. The answer is the rows of all and one of them per
+/// group, in the order of hashes (then keys).
+///
+/// # Errors
+/// An overflowing sum, or what the visitor says.
+pub(super) fn merge_parts(
+    plan: &Plan,
+    parts: Vec<RowPages>,
+    stores: &Stores,
+    skip: u32,
+    visitor: &mut dyn Visitor,
+) -> Result<(RowPages, Vec<RowRef>)> {
+    let mut all = RowPages::new(plan.layout.clone(), PAGE_BYTES);
+    let (count, is_one) = (parts.iter().map(RowPages::rows).sum(), parts.len() == 1);
+    let mut groups = Vec::with_capacity(if is_one { 0 } else { count });
+    for (number, mut part) in parts.into_iter().enumerate() {
+        visitor.part(number);
+        let own = merge_rows(plan, &mut part, stores, skip, visitor)?;
+        let behind = all.absorb(part);
+        match is_one {
+            true => groups = own,
+            false => groups.extend(own.into_iter().map(|row| row.behind(behind))),
+        }
+    }
+    groups.shrink_to_fit();
+    Ok((all, groups))
 }
 
 /// Bytes that distributing rows takes beside their own: pages that are not full, and copies of
@@ -109,7 +141,7 @@ fn distribute(
             members.extend(own);
             page += 1;
         }
-        order.sort(1 << bits, members.iter().map(|&row| part_of(rows.slot(row, plan.hash))));
+        order.sort(1 << bits, members.iter().map(|&row| part_of(rows.hash(row, plan.hash))));
         copies.clear();
         let members = order.pick(&members);
         parts.append_rows_by_lane(rows, &members, order.ends(), memory, &mut copies)?;

@@ -18,7 +18,7 @@ use crate::expr::{
     AggregateCall, AggregateKind, AggregateRef, BitOp, GroupStates, Literal, PairStatistic,
     SortKey, Spread,
 };
-use crate::memory::rows::{RowLayout, Slot};
+use crate::memory::rows::{Fixed, RowLayout, RowPages, RowRef, Slot};
 
 /// What a state does with values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub(super) struct Tuning {
     pub(super) merge_rows_min: usize,
     /// Rows of a part of a lane that is too large for a core's cache.
     pub(super) part_rows: usize,
+    /// Bytes of the pages of a table whose partitions have several lanes.
+    pub(super) sub_page_bytes: usize,
 }
 
 impl Default for Tuning {
@@ -145,6 +147,7 @@ impl Default for Tuning {
             review_groups: 1 << 17,
             merge_rows_min: 1 << 20,
             part_rows: 1 << 14,
+            sub_page_bytes: 32 << 10,
         }
     }
 }
@@ -159,7 +162,8 @@ pub(super) struct Plan {
     /// Key columns, then slots: hash, number, states.
     pub(super) layout: Arc<RowLayout>,
     pub(super) hash: Slot,
-    /// Number of the group within its table; 4 bytes.
+    /// Number of the group within its table: 4 bytes where there are custom functions, otherwise
+    /// nothing, as nobody asks for it.
     pub(super) number: Slot,
     pub(super) states: Vec<State>,
     /// The stores of [`Fold::Stored`].
@@ -208,11 +212,11 @@ impl Plan {
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
         let key_types = spec.keys.iter().map(|&key| column_type(input, key));
         let key_types = key_types.collect::<Result<Vec<_>>>()?;
-        let mut widths = vec![8, 4];
+        let mut widths = vec![8, if planner.customs.is_empty() { 0 } else { 4 }];
         for (wanted, seen) in &planner.wanted {
             widths.extend([wanted.fold.width(), usize::from(*seen)]);
         }
-        let layout = Arc::new(RowLayout::new(&key_types, &widths)?);
+        let layout = Arc::new(RowLayout::with_hash(&key_types, &widths)?);
         let states = planner.wanted.iter().enumerate().map(|(number, (wanted, _))| State {
             fold: wanted.fold,
             argument: wanted.argument,
@@ -235,6 +239,15 @@ impl Plan {
             tuning: Tuning::default(),
             layout,
         })
+    }
+
+    /// Numbers rows from `first` on, if there is anybody who asks for numbers.
+    pub(super) fn set_numbers(&self, rows: &mut RowPages, members: &[RowRef], first: u32) {
+        if self.number.width > 0 {
+            for (number, &row) in (first..).zip(members) {
+                number.put(&mut rows.row_mut(row)[self.number.offset..]);
+            }
+        }
     }
 
     /// Empty states of the custom functions.

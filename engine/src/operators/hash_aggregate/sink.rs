@@ -14,19 +14,20 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use arrow::array::{Array, ArrayRef, new_empty_array};
 
 use super::handed::{Handed, Lane, MergeParts};
-use super::merge::{merge_bytes, merge_lane, ordered_bytes};
+use super::merge::ordered_bytes;
 use super::partition::Partition;
+use super::parts::merge_parts;
 use super::plan::Plan;
 use super::reload::reader_bytes;
 use super::shelf::AggregateWorker;
 use super::spill::{CustomStates, Groups, HOLDER, Spill, Spilled, writing_bytes};
 use super::stores::Stores;
-use super::table::{GroupTable, LANE_BITS, LANES};
+use super::table::{GroupTable, LANE_BITS, LANES, LanePages};
 use super::waiting::Waiting;
 use super::worker::can_spill;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
-use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowPages, RowRef};
+use crate::memory::rows::{RowPages, RowRef};
 use crate::pipeline::{Context, Sink, SinkWorker};
 
 /// Memory that a partition is asked for by all means before it is written instead: it takes more
@@ -320,7 +321,7 @@ impl Shared {
     /// all the same.
     fn only_part(&self, cx: &Context) -> Result<Part> {
         let mut memory = cx.memory().reserve(HOLDER, 0)?;
-        let mut table = GroupTable::new(&self.plan, DEFAULT_PAGE_BYTES);
+        let mut table = GroupTable::new(&self.plan, LanePages::beside(LANES));
         table.only_group(&self.plan, &mut memory)?;
         let (rows, stores) = table.into_rows(&mut memory);
         Ok(Part { rows, stores, customs: self.empty_customs()?, memory, writing: None })
@@ -341,20 +342,23 @@ impl Shared {
     fn begin_merging(&self, state: &mut State, parts: Vec<Part>, cx: &Context) -> Result<usize> {
         let mut memory = cx.memory().reserve(HOLDER, 0)?;
         let lanes = parts.iter().map(|part| part.rows.lanes()).max().unwrap_or(1);
+        let partitions = lanes.min(LANES);
         let mut handed = Handed::new(lanes.trailing_zeros());
-        let mut merged: Vec<Option<Lane>> = (0..lanes).map(|_| None).collect();
+        let mut merged: Vec<Option<Lane>> = (0..partitions).map(|_| None).collect();
         for part in parts {
             memory.absorb(part.memory);
             state.writing.extend(part.writing);
             handed.add(part.rows.rows(), part.stores, part.customs);
             let rows = match part.rows.lanes() == lanes {
                 true => part.rows,
-                false => self.distribute(part.rows, &mut memory)?,
+                false => self.distribute(part.rows, lanes, &mut memory)?,
             };
-            for (lane, rows) in merged.iter_mut().zip(rows.into_lanes()) {
+            let mut rows = rows.into_lanes().into_iter();
+            for lane in &mut merged {
+                let own = rows.by_ref().take(lanes / partitions);
                 match lane {
-                    None => *lane = Some(Lane::new(rows)),
-                    Some(lane) => lane.absorb(rows),
+                    None => *lane = Some(Lane::new(own)),
+                    Some(lane) => lane.absorb(own),
                 }
             }
         }
@@ -363,15 +367,20 @@ impl Shared {
         state.handed = Arc::new(handed);
         state.finished = merged.iter().map(|_| Finished::None).collect();
         state.lanes = merged;
-        state.left = lanes;
+        state.left = partitions;
         // One tape is enough.
         state.writing.truncate(1);
-        Ok(lanes)
+        Ok(partitions)
     }
 
     /// The rows of a worker that had too few to partition them.
-    fn distribute(&self, rows: RowPages, memory: &mut Reservation) -> Result<RowPages> {
-        let mut table = GroupTable::new(&self.plan, DEFAULT_PAGE_BYTES / LANES);
+    fn distribute(
+        &self,
+        rows: RowPages,
+        lanes: usize,
+        memory: &mut Reservation,
+    ) -> Result<RowPages> {
+        let mut table = GroupTable::new(&self.plan, LanePages::beside(lanes));
         table.rows = rows;
         table.partition(&self.plan, memory)?;
         Ok(table.rows)
@@ -403,10 +412,10 @@ impl Shared {
         handed: &Arc<Handed>,
         cx: &Context,
     ) -> Result<Option<Lane>> {
-        let (plan, mut lane) = (&self.plan, lane);
+        let plan = &self.plan;
         let mut memory = cx.memory().reserve(HOLDER, 0)?;
-        let customs = handed.custom_bytes(lane.rows.rows());
-        let needed = merge_bytes(lane.rows.rows()) + customs;
+        let customs = handed.custom_bytes(lane.rows());
+        let needed = lane.merge_bytes() + customs;
         if !memory.try_grow(needed) {
             if !can_spill(plan) {
                 memory.grow(needed)?;
@@ -414,16 +423,15 @@ impl Shared {
                 return Ok(Some(lane));
             }
         }
-        let mut visitor = MergeParts::new(plan, cx, handed.clone(), lane.take_origins())?;
+        let (parts, origins) = lane.into_parts();
+        let mut visitor = MergeParts::new(plan, cx, handed.clone(), origins)?;
         let no_stores = Stores::new(plan, 0);
         let stores = handed.stores.as_ref().unwrap_or(&no_stores);
-        let (rows, skip) = (&mut lane.rows, handed.lane_bits);
-        let groups = merge_lane(plan, rows, stores, skip, &mut visitor, &mut memory)?;
-        let customs_of_groups = visitor.results()?;
-        let own_bytes = array_bytes(&customs_of_groups);
-        memory.resize_to(memory.bytes() - customs + own_bytes)?;
-        let (rows, stores, customs) = (lane.rows, handed.clone(), customs_of_groups);
-        let lane = FinishedLane { rows, groups, customs, stores, own_bytes };
+        let (rows, groups) = merge_parts(plan, parts, stores, handed.lane_bits, &mut visitor)?;
+        let customs = visitor.results()?;
+        let own_bytes = array_bytes(&customs);
+        memory.resize_to(ordered_bytes(&groups) + own_bytes)?;
+        let lane = FinishedLane { rows, groups, customs, stores: handed.clone(), own_bytes };
         let mut state = self.state();
         if let Some(shared) = &mut state.memory {
             shared.absorb(memory);
@@ -451,7 +459,7 @@ impl Shared {
                 next
             };
             let Some((number, lane)) = next else { return Ok(()) };
-            let bytes = lane.rows.bytes();
+            let bytes = lane.bytes();
             lane.write(number, &self.plan, handed, &mut spill, cx)?;
             let mut state = self.state();
             if let Some(mut memory) = state.memory.take() {

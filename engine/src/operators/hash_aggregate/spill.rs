@@ -24,12 +24,12 @@ use super::handed::number;
 use super::plan::{Fold, Plan};
 use super::stores::{Stores, reference};
 use super::stretches::Stretches;
-use super::table::{LANES, lane_of};
+use super::table::{LANE_BITS, LANES, lane_of};
 use crate::batch::{Picked, to_physical};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{
-    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, Fixed, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
+    DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, PageWriter, RowLayout, RowPages, RowRef,
 };
 use crate::memory::spill::Tape;
 use crate::pipeline::Context;
@@ -181,11 +181,13 @@ impl Spill {
         memory: &mut Reservation,
         cx: &Context,
     ) -> Result<()> {
-        if rows.lanes() == LANES {
+        if rows.lanes() >= LANES {
+            // Several lanes of a partition are one after another.
+            let of_partition = rows.lanes() / LANES;
             for (lane, mut rows) in rows.into_lanes().into_iter().enumerate() {
                 cx.check()?;
                 for page in 0..rows.pages() {
-                    self.write_page(groups, lane, &mut rows, page)?;
+                    self.write_page(groups, lane / of_partition, &mut rows, page)?;
                 }
                 self.give_back(&rows, memory);
             }
@@ -218,7 +220,7 @@ impl Spill {
         skip: u32,
         cx: &Context,
     ) -> Result<()> {
-        let order = by_lane(groups.plan, from, members, skip);
+        let order = by_lane(groups.plan, from, members, skip, LANE_BITS);
         let members = order.pick(members);
         let mut start = 0;
         for (lane, &end) in order.ends().iter().enumerate() {
@@ -301,7 +303,7 @@ impl Spill {
         let customs = groups.copy_customs(&self.customs, rows, &members, memory)?;
         for &row in &members {
             // They are numbered anew when they are read, and take room otherwise.
-            0u32.put(&mut rows.row_mut(row)[groups.plan.number.offset..]);
+            groups.plan.set_numbers(rows, &[row], 0);
         }
         let Some(mut span) = self.tape.append(rows, page, None)? else { return Ok(()) };
         for (number, pages) in (0..).zip(stores.into_iter().chain(customs)) {
@@ -460,7 +462,14 @@ fn missing(custom: usize) -> Error {
     Error::internal(format!("no states of custom function {custom}"))
 }
 
-/// The order of rows by the partitions of the bits of their hashes behind the upper `skip`.
-pub(super) fn by_lane(plan: &Plan, rows: &RowPages, members: &[RowRef], skip: u32) -> LaneOrder {
-    LaneOrder::of(LANES, members.iter().map(|&row| lane_of(rows.slot(row, plan.hash) << skip)))
+/// The order of rows by the lanes of the `bits` of their hashes behind the upper `skip`.
+pub(super) fn by_lane(
+    plan: &Plan,
+    rows: &RowPages,
+    members: &[RowRef],
+    skip: u32,
+    bits: u32,
+) -> LaneOrder {
+    let lanes = members.iter().map(|&row| lane_of(rows.hash(row, plan.hash) << skip, bits));
+    LaneOrder::of(1 << bits, lanes)
 }

@@ -2,8 +2,9 @@
 //!
 //! Phases of a table:
 //! 1. *small*: one lane of pages, a directory that grows with the groups;
-//! 2. *partitioned*: a page lane per partition of the hash, so that each partition can be merged
-//!    (and moved out of memory) on its own; still one directory over all;
+//! 2. *partitioned*: page lanes by hash, so that each partition can be merged (and moved out of
+//!    memory) on its own; still one directory over all. Where there is memory for more pages that
+//!    are not full, a partition has several lanes, few enough rows each for a core's cache;
 //! 3. *appending*: when most rows make a group of their own, looking them up is a waste: every row
 //!    becomes a group of its own, to be merged later. A sketch counts distinct hashes, and when
 //!    the rows are twice as many, the table merges its own.
@@ -21,11 +22,14 @@ use super::stores::Stores;
 use crate::batch::{Column, pick};
 use crate::error::Result;
 use crate::memory::Reservation;
-use crate::memory::rows::{FIRST_PAGE_BYTES, Fixed, LaneOrder, RowPages, RowRef};
+use crate::memory::rows::{DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, LaneOrder, RowPages, RowRef};
 
 /// Partitions of a partitioned table, as bits of the hash.
 pub(super) const LANE_BITS: u32 = 6;
 pub(super) const LANES: usize = 1 << LANE_BITS;
+
+/// The most lanes of a partition, as bits of the hash.
+const SUB_BITS_MAX: u32 = 3;
 
 /// Upper bits of the hash that do not choose the place in a directory. Rows out of another
 /// aggregate come in the order of their hashes: by these bits they would crowd at the start of a
@@ -48,7 +52,7 @@ pub(super) struct GroupTable {
     directory: Directory,
     /// Set when the table is appending; then the directory is empty.
     sketch: Option<Box<Sketch>>,
-    page_bytes: usize,
+    pages: LanePages,
     /// Whether rows may be appended without a look for their group.
     may_append: bool,
     review: Review,
@@ -81,17 +85,57 @@ struct Scratch {
     new_places: Vec<usize>,
 }
 
+/// The pages of a partitioned table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LanePages {
+    /// Bits of the hash that choose the lane: [`LANE_BITS`], or more.
+    bits: u32,
+    /// The largest pages.
+    bytes: usize,
+}
+
+impl LanePages {
+    /// For a worker whose open pages may take `bytes`, of all lanes together.
+    pub(super) fn within(plan: &Plan, bytes: usize) -> Self {
+        let least = plan.tuning.sub_page_bytes;
+        match (1..=SUB_BITS_MAX).rev().find(|bits| bytes >> (LANE_BITS + bits) >= least) {
+            Some(bits) => LanePages { bits: LANE_BITS + bits, bytes: least },
+            None => LanePages { bits: LANE_BITS, bytes: DEFAULT_PAGE_BYTES.min(bytes / LANES) },
+        }
+    }
+
+    /// For rows that go beside those of tables with so many lanes.
+    pub(super) fn beside(lanes: usize) -> Self {
+        let bits = lanes.max(LANES).ilog2();
+        LanePages { bits, bytes: DEFAULT_PAGE_BYTES / LANES }
+    }
+
+    fn lanes(self) -> usize {
+        1 << self.bits
+    }
+
+    /// No rows, by lane.
+    fn empty(self, plan: &Plan) -> RowPages {
+        RowPages::with_lanes(plan.layout.clone(), self.bytes, self.lanes()).strict()
+    }
+
+    /// Bytes of a page that is not full in each of so many lanes.
+    fn open_bytes(self, lanes: usize) -> usize {
+        lanes * self.bytes.max(FIRST_PAGE_BYTES)
+    }
+}
+
 impl GroupTable {
-    pub(super) fn new(plan: &Plan, page_bytes: usize) -> Self {
+    pub(super) fn new(plan: &Plan, pages: LanePages) -> Self {
         GroupTable {
-            rows: RowPages::new(plan.layout.clone(), page_bytes).strict(),
-            stores: Stores::new(plan, page_bytes),
+            rows: RowPages::new(plan.layout.clone(), pages.bytes).strict(),
+            stores: Stores::new(plan, pages.bytes),
             groups: 0,
             numbered: Vec::new(),
             generation: 0,
             directory: Directory::default(),
             sketch: None,
-            page_bytes,
+            pages,
             may_append: plan.customs.is_empty() && !plan.keys.is_empty(),
             review: Review::default(),
             scratch: Scratch::default(),
@@ -234,7 +278,8 @@ impl GroupTable {
             self.count_new(plan, refs, hashes);
             return Ok(());
         }
-        self.order.sort(LANES, hashes.iter().map(|&hash| lane_of(hash)));
+        let (lanes, bits) = (self.pages.lanes(), self.pages.bits);
+        self.order.sort(lanes, hashes.iter().map(|&hash| lane_of(hash, bits)));
         let by_lane = self.order.pick(positions);
         let picked = pick(keys.iter().copied(), &by_lane);
         let mut stored = Vec::with_capacity(positions.len());
@@ -249,10 +294,8 @@ impl GroupTable {
 
     /// Numbers new groups and notes their hashes.
     fn count_new(&mut self, plan: &Plan, rows: &[RowRef], hashes: &[u64]) {
-        self.rows.set_slots(rows, plan.hash, hashes);
-        for (number, &row) in (self.groups as u32..).zip(rows) {
-            number.put(&mut self.rows.row_mut(row)[plan.number.offset..]);
-        }
+        self.rows.set_hashes(rows, plan.hash, hashes);
+        plan.set_numbers(&mut self.rows, rows, self.groups as u32);
         let numbered = NUMBERED_GROUPS.saturating_sub(self.groups).min(rows.len());
         self.numbered.extend_from_slice(&rows[..numbered]);
         self.groups += rows.len();
@@ -270,7 +313,7 @@ impl GroupTable {
         drop(old);
         let mut directory = Directory::new(places, UPPER_BITS);
         for row in self.rows.refs() {
-            directory.insert(self.rows.slot(row, plan.hash), row);
+            directory.insert(self.rows.hash(row, plan.hash), row);
         }
         self.directory = directory;
         Ok(())
@@ -321,11 +364,11 @@ impl GroupTable {
 
     /// Distributes the rows over lanes.
     pub(super) fn partition(&mut self, plan: &Plan, memory: &mut Reservation) -> Result<()> {
-        let mut lanes = RowPages::with_lanes(plan.layout.clone(), self.page_bytes, LANES).strict();
+        let mut lanes = self.pages.empty(plan);
         let mut moved = Vec::new();
         for page in 0..self.rows.pages() {
             let rows: Vec<RowRef> = self.rows.page_refs(page).collect();
-            let order = by_lane(plan, &self.rows, &rows, 0);
+            let order = by_lane(plan, &self.rows, &rows, 0, self.pages.bits);
             moved.clear();
             let rows = order.pick(&rows);
             lanes.append_rows_by_lane(&self.rows, &rows, order.ends(), memory, &mut moved)?;
@@ -346,7 +389,7 @@ impl GroupTable {
     fn stop_looking(&mut self, plan: &Plan, memory: &mut Reservation) {
         let mut sketch = Box::new(Sketch::new());
         for row in self.rows.refs() {
-            sketch.add(self.rows.slot(row, plan.hash));
+            sketch.add(self.rows.hash(row, plan.hash));
         }
         memory.shrink(mem::take(&mut self.directory).bytes());
         self.sketch = Some(sketch);
@@ -355,12 +398,12 @@ impl GroupTable {
 
     /// Merges rows of the same group, lane by lane.
     fn merge_own(&mut self, plan: &Plan, memory: &mut Reservation) -> Result<()> {
-        let empty = RowPages::with_lanes(plan.layout.clone(), self.page_bytes, LANES).strict();
-        let full = mem::replace(&mut self.rows, empty);
+        let full = mem::replace(&mut self.rows, self.pages.empty(plan));
         let mut moved = Vec::new();
         for (lane, mut rows) in full.into_lanes().into_iter().enumerate() {
             memory.grow(merge_bytes(rows.rows()))?;
-            let live = merge_lane(plan, &mut rows, &self.stores, LANE_BITS, &mut (), memory)?;
+            let bits = self.pages.bits;
+            let live = merge_lane(plan, &mut rows, &self.stores, bits, &mut (), memory)?;
             moved.clear();
             self.rows.append_rows(&rows, &live, lane, memory, &mut moved)?;
             memory.shrink(rows.bytes() + ordered_bytes(&live));
@@ -372,9 +415,8 @@ impl GroupTable {
     /// Takes all groups out, to be written; the table begins anew, with partitions from the start.
     pub(super) fn take_out(&mut self, plan: &Plan, memory: &mut Reservation) -> (RowPages, Stores) {
         self.references_changed(memory);
-        let empty = RowPages::with_lanes(plan.layout.clone(), self.page_bytes, LANES).strict();
-        let rows = mem::replace(&mut self.rows, empty);
-        let stores = mem::replace(&mut self.stores, Stores::new(plan, self.page_bytes));
+        let rows = mem::replace(&mut self.rows, self.pages.empty(plan));
+        let stores = mem::replace(&mut self.stores, Stores::new(plan, self.pages.bytes));
         self.groups = 0;
         self.review = Review { merge_at: plan.tuning.merge_rows_min, ..Review::default() };
         if let Some(sketch) = &mut self.sketch {
@@ -388,7 +430,7 @@ impl GroupTable {
     pub(super) fn needed_bytes(&self, plan: &Plan, rows: usize, bytes: usize) -> usize {
         let lanes = self.rows.lanes();
         // A page can stay a quarter empty, and a new one be opened in every lane.
-        let pages = bytes + bytes / 3 + lanes.min(rows) * self.page_bytes.max(FIRST_PAGE_BYTES);
+        let pages = bytes + bytes / 3 + self.pages.open_bytes(lanes.min(rows));
         let directory = match self.is_appending() || self.directory.has_room(rows) {
             true => 0,
             false => Directory::bytes_for(Directory::places_for(self.rows.rows() + rows)),
@@ -399,7 +441,8 @@ impl GroupTable {
             (_, true) if self.rows.rows() + rows < self.review.merge_at => 0,
             _ => {
                 let places = Directory::places_for(self.rows.rows());
-                self.rows.bytes() + LANES * self.page_bytes + Directory::bytes_for(places)
+                let open = self.pages.open_bytes(self.pages.lanes());
+                self.rows.bytes() + open + Directory::bytes_for(places)
             }
         };
         pages + directory + review
@@ -424,7 +467,36 @@ impl Scratch {
     }
 }
 
-/// The lane of a hash.
-pub(super) fn lane_of(hash: u64) -> usize {
-    (hash >> (u64::BITS - LANE_BITS)) as usize
+/// The lane of a hash, by its first `bits`.
+pub(super) fn lane_of(hash: u64, bits: u32) -> usize {
+    (hash >> (u64::BITS - bits)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::operators::hash_aggregate::HashAggregate;
+
+    #[test]
+    fn partitions_have_several_lanes_where_there_is_memory_for_their_pages() {
+        let field = Field::new("k", DataType::Int64, false);
+        let schema = Arc::new(Schema::new(vec![field]));
+        let spec = HashAggregate { keys: vec![0], aggregates: vec![], names: vec!["k".into()] };
+        let plan = Plan::new(&spec, &schema, schema.clone()).expect("is one");
+        for (bytes, lanes, page) in [
+            (usize::MAX / 64, LANES * 8, 32 << 10),
+            (16 << 20, LANES * 8, 32 << 10),
+            ((16 << 20) - 1, LANES * 4, 32 << 10),
+            (4 << 20, LANES * 2, 32 << 10),
+            ((4 << 20) - 1, LANES, (64 << 10) - 1),
+            (1 << 20, LANES, 16 << 10),
+        ] {
+            let pages = LanePages::within(&plan, bytes);
+            assert_eq!((pages.lanes(), pages.bytes), (lanes, page), "{bytes}");
+        }
+    }
 }

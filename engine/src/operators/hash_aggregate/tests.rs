@@ -27,6 +27,16 @@ use data::{
 };
 use reference::{actual, expected, text, two_passes};
 
+/// Tables that go on to the next phase early, their partitions with several lanes even where there
+/// is little memory.
+const SMALL: Tuning = Tuning {
+    partition_groups: 500,
+    review_groups: 1000,
+    merge_rows_min: 5000,
+    part_rows: 30,
+    sub_page_bytes: 256,
+};
+
 fn context(memory: Governor, threads: usize) -> Context {
     let query = Query::alone(memory, threads);
     Context { query: Arc::new(query), order: Order::new(), worker: 0 }
@@ -148,7 +158,7 @@ fn random_aggregates_agree_with_the_reference() {
         let chunks: Vec<Chunk> = chunks.into_iter().map(|(chunk, _)| chunk).collect();
         let expected = expected(&spec, &inputs, &live);
         let small =
-            Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300, part_rows: 30 };
+            Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300, ..SMALL };
         let mut first: Option<Vec<Vec<String>>> = None;
         for (workers, tuning) in [(1, None), (3, None), (1, Some(small)), (2, Some(small))] {
             let input = schema_of(&inputs);
@@ -198,12 +208,7 @@ fn many_groups_of_one_row_are_merged_whatever_way_they_took() {
             })
             .collect();
         let expected = expected(&spec, &inputs, &live);
-        let tuning = Tuning {
-            partition_groups: 500,
-            review_groups: 1000,
-            merge_rows_min: 5000,
-            part_rows: 30,
-        };
+        let tuning = SMALL;
         let governor = Governor::unlimited();
         for workers in [1, 2] {
             let input = schema_of(&inputs);
@@ -257,7 +262,7 @@ fn moments_agree_with_two_passes() {
             })
             .collect();
         let tuning =
-            Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300, part_rows: 30 };
+            Tuning { partition_groups: 20, review_groups: 50, merge_rows_min: 300, ..SMALL };
         let schema = schema_of(&inputs);
         let batch = run(&spec, &schema, &chunks, 2, Some(tuning), Governor::unlimited());
         let batch = batch.expect("runs");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, new_empty_array};
 
-use super::cluster::Clusters;
+use super::cluster::{Clusters, Numbers};
 use super::direct::DirectMap;
 use super::fold::{Folding, Targets};
 use super::handed::number;
@@ -17,13 +17,13 @@ use super::need::needed_bytes;
 use super::plan::{self, CustomCall, Fold, Plan};
 use super::sink::{Part, Shared};
 use super::spill::{BESIDE_MAX, CustomStates, Groups, HOLDER, Spill, writing_bytes};
-use super::table::{GroupTable, LANES};
+use super::table::{GroupTable, LANES, LanePages};
 use super::waiting::Waiting;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, pick, to_logical, with_float_keys};
 use crate::error::{Error, Result};
 use crate::expr::GroupStates;
 use crate::memory::Reservation;
-use crate::memory::rows::{DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, RowRef};
+use crate::memory::rows::{FIRST_PAGE_BYTES, RowRef};
 use crate::pipeline::Context;
 
 /// Pages of one worker are at most this part of the memory limit, all lanes together.
@@ -46,6 +46,7 @@ pub(super) struct Collecting {
     hasher: KeyHasher,
     direct: DirectMap,
     clusters: Clusters,
+    numbers: Numbers,
     scratch: Scratch,
 }
 
@@ -63,14 +64,13 @@ impl Collecting {
     /// # Errors
     /// `OutOfMemory` when there is no room to begin.
     pub(super) fn new(shared: Arc<Shared>, cx: &Context) -> Result<Self> {
-        let limit = cx.memory().limit() / (PAGES_SHARE * cx.query.threads.max(1) * LANES);
-        let page_bytes = limit.min(DEFAULT_PAGE_BYTES);
         let plan = &shared.plan;
+        let share = cx.memory().limit() / (PAGES_SHARE * cx.query.threads.max(1));
         let minimum = if can_spill(plan) { MINIMUM_BYTES } else { 0 };
         let memory = cx.memory().reserve(HOLDER, minimum)?;
         let writing = can_spill(plan).then(|| memory.child(writing_bytes(plan))).transpose()?;
         Ok(Collecting {
-            table: GroupTable::new(plan, page_bytes),
+            table: GroupTable::new(plan, LanePages::within(plan, share)),
             customs: plan.new_states()?,
             custom_bytes: 0,
             memory,
@@ -80,6 +80,7 @@ impl Collecting {
             hasher: KeyHasher::new(),
             direct: DirectMap::default(),
             clusters: Clusters::default(),
+            numbers: Numbers::default(),
             scratch: Scratch::default(),
             shared,
         })
@@ -183,7 +184,7 @@ impl Collecting {
         }
         let _ = self.memory.ensure(0);
         let customs = self.take_states(plan)?;
-        let empty = GroupTable::new(plan, 0);
+        let empty = GroupTable::new(plan, LanePages::within(plan, 0));
         let (rows, stores) = mem::replace(&mut self.table, empty).into_rows(&mut self.memory);
         let mut memory = self.memory.split(self.memory.bytes());
         memory.settle();
@@ -268,7 +269,8 @@ impl Collecting {
         let groups = table.groups;
         if groups == table.numbered.len() && Clusters::pays(groups, positions.len()) {
             numbers.clear();
-            numbers.extend(refs.iter().map(|&row| number(plan, &table.rows, row)));
+            self.numbers.learn(table.generation, &table.numbered);
+            numbers.extend(refs.iter().map(|&row| self.numbers.of(row)));
             self.clusters.sort(positions, numbers, &table.numbered);
             return Ok(true);
         }

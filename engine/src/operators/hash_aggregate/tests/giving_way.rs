@@ -7,16 +7,12 @@ use super::super::HashAggregate;
 use super::super::output::AggregateSource;
 use super::data::{Kind, Random, call, chunks, input, schema_of, spec};
 use super::reference::text;
-use super::{Tuning, feed, limited, read, run};
+use super::{SMALL, feed, limited, read, run};
 use crate::batch::Chunk;
 use crate::expr::AggregateKind;
 use crate::memory::{Governor, Reservation};
 use crate::pipeline::{Pull, Sink, Source};
 use crate::plan::Spec;
-
-/// Tables are partitioned early.
-const SMALL: Tuning =
-    Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000, part_rows: 30 };
 
 struct Case {
     spec: HashAggregate,

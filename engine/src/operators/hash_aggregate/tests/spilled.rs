@@ -13,7 +13,7 @@ use super::super::spill::writing_bytes;
 use super::super::worker::MINIMUM_BYTES;
 use super::data::{KEYS, Kind, Random, bit_xor, call, calls, chunks, input, schema_of, spec};
 use super::reference::text;
-use super::{Tuning, context, feed, limited, read, run};
+use super::{SMALL, Tuning, context, feed, limited, read, run};
 use crate::batch::{Chunk, Column, Place};
 use crate::error::Error;
 use crate::expr::AggregateKind;
@@ -21,10 +21,6 @@ use crate::memory::hoard::beside_hoard;
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::Sink;
 use crate::plan::Spec;
-
-/// Tables that go on to the next phase early.
-const SMALL: Tuning =
-    Tuning { partition_groups: 500, review_groups: 1000, merge_rows_min: 5000, part_rows: 30 };
 
 /// Rows as texts, in their order.
 fn in_order(batch: &RecordBatch) -> Vec<Vec<String>> {
