@@ -4,9 +4,13 @@
 //! are known by their words alone, others when the buffer is sorted and cut to `k`.
 //!
 //! Phases: fill pages and entries; sort; write as a run of blocks in memory, or as one on tape,
-//! and use the pages again; or keep them as they are. The memory of a builder is its pages, its
-//! entries (which are charged with their capacity) and [`SPILL_BYTES`], charged from the start so
-//! that shedding never asks for memory.
+//! and use the pages again; or keep them as they are. Where memory is plenty, rows behind the
+//! first run are distributed instead (see `distribution`), and the pages are only where a chunk's
+//! rows are put together; when that ends, what comes next is as before.
+//!
+//! The memory of a builder is its pages, its entries (which are charged with their capacity), what
+//! it distributes, and [`SPILL_BYTES`], charged from the start so that shedding never asks for
+//! memory.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,9 +18,11 @@ use std::sync::Arc;
 use super::Check;
 use super::blocks::Blocks;
 use super::bound::Bound;
+use super::distribution::{Distributed, Distribution};
 use super::order::sort_entries;
 use super::run::{Body, Entry, MemoryRun, Run};
 use super::shape::{RunShape, Words};
+use super::splitters::DistributionPlan;
 use super::tape_form::TapeForm;
 use super::writer::{RunWriter, SPILL_BYTES};
 use crate::batch::{CHUNK_ROWS, Chunk, Picked, pick};
@@ -40,6 +46,9 @@ const PAGE_BYTES: usize = 256 << 10;
 /// let a mark grow beyond this.
 const MARK_MAX: u64 = u32::MAX as u64;
 
+/// Where rows are longer, moving them is most of the work, in whichever order it is done.
+const DISTRIBUTED_ROW_BYTES_MAX: u64 = 64;
+
 /// Makes sorted runs of one worker's chunks; see the module documentation.
 pub struct RunBuilder {
     shape: Arc<RunShape>,
@@ -52,6 +61,10 @@ pub struct RunBuilder {
     entries: Vec<Entry>,
     runs: Vec<Run>,
     limit: Option<Limit>,
+    plan: DistributionPlan,
+    /// Whether rows may yet be distributed, which is done once at most.
+    may_distribute: bool,
+    distribution: Option<Distribution>,
     words: Vec<Words>,
     refs: Vec<PackedRef>,
 }
@@ -83,6 +96,9 @@ impl RunBuilder {
             entries: Vec::new(),
             runs: Vec::new(),
             limit: None,
+            plan: DistributionPlan::default(),
+            may_distribute: false,
+            distribution: None,
             words: Vec::new(),
             refs: Vec::new(),
         })
@@ -94,6 +110,12 @@ impl RunBuilder {
         let rows = usize::try_from(rows).unwrap_or(usize::MAX);
         self.limit = Some(Limit { rows, own: None, shared });
         self
+    }
+
+    /// The same builder, which distributes rows where memory is plenty. All builders of the sort
+    /// share a plan.
+    pub fn with_plan(self, plan: DistributionPlan) -> Self {
+        RunBuilder { plan, may_distribute: true, ..self }
     }
 
     /// Adds the live rows of a chunk. Morsels come in order. A row that finds no room, although the
@@ -117,7 +139,7 @@ impl RunBuilder {
         let wanted = self.limit.as_ref().and_then(|l| l.narrow(chunk, &mut words, &self.shape));
         let positions = wanted.as_deref().unwrap_or(chunk.live_positions());
         let picked = pick(chunk.columns(), positions);
-        let mut done = 0;
+        let mut done = self.distribute(&picked, 0, &words, morsel, check)?;
         // Set when everything has been shed and the next row still found no place.
         let mut insist = false;
         while done < positions.len() {
@@ -140,8 +162,10 @@ impl RunBuilder {
                 self.sort();
                 self.compact()?;
             }
-            if self.filled_bytes() >= RUN_BYTES_MAX {
+            if self.filled_bytes() >= self.plan.buffer_bytes {
                 self.store_buffer(false, check)?;
+                self.begin_distribution();
+                done = self.distribute(&picked, done, &words, morsel, check)?;
             } else if done < positions.len() {
                 insist = !self.shed(check)?;
             }
@@ -172,6 +196,104 @@ impl RunBuilder {
         self.pages.append(picked, rows, morsel - self.base, memory, refs, insist)
     }
 
+    /// Begins to distribute rows, if the buffer has just become a run in memory, memory is plenty
+    /// and rows are such that it is of use.
+    fn begin_distribution(&mut self) {
+        let Some(run) = self.runs.last().filter(|_| self.may_distribute) else { return };
+        let Body::Blocks(blocks) = &run.body else { return };
+        let is_short = self.memory.governor().limit() < self.plan.limit_bytes_min;
+        let are_long = run.bytes > run.rows * DISTRIBUTED_ROW_BYTES_MAX;
+        if is_short || are_long || self.memory.pressed() || self.runs.iter().any(Run::is_spilled) {
+            return;
+        }
+        let first_words = blocks.blocks.index().iter().map(|&(words, _)| words);
+        let Some(splitters) = self.plan.splitters(&self.shape, first_words) else { return };
+        let (plan, memory) = (&self.plan, &mut self.memory);
+        let begun = Distribution::like(run, &self.shape, plan, splitters, memory);
+        if begun.is_some() {
+            // A few pages are enough, and stay in a cache.
+            self.free_buffer();
+        }
+        self.distribution = begun;
+    }
+
+    /// Distributes rows from `done` on, as many as can be; how many have been in all. Those that
+    /// are left are for the buffer.
+    fn distribute(
+        &mut self,
+        picked: &[Picked<'_>],
+        mut done: usize,
+        words: &[Words],
+        morsel: u64,
+        check: Check<'_>,
+    ) -> Result<usize> {
+        while let Some(distribution) = self.distribution.as_mut().filter(|_| done < words.len()) {
+            check()?;
+            if distribution.is_empty() {
+                distribution.base = morsel;
+            }
+            let (memory, refs) = (&mut self.memory, &mut self.refs);
+            refs.clear();
+            let stored = self.pages.append(picked, done..words.len(), 0, memory, refs, false)?;
+            let rows = &words[done..done + stored];
+            let mark = morsel.checked_sub(distribution.base).filter(|&mark| mark <= MARK_MAX);
+            let pushed = match mark {
+                _ if stored == 0 => Distributed::Refused(0),
+                Some(mark)
+                    if !distribution.is_large() && distribution.fits(rows, self.pages.facts()) =>
+                {
+                    distribution.push(rows, refs, &self.pages, mark, memory)
+                }
+                _ => {
+                    let next = distribution.next(rows, self.pages.facts(), memory);
+                    self.pages.clear(&mut self.memory);
+                    self.end_distribution();
+                    self.distribution = next;
+                    continue;
+                }
+            };
+            let is_lopsided = matches!(pushed, Distributed::Full(_)) && distribution.is_lopsided();
+            self.pages.clear(&mut self.memory);
+            match pushed {
+                Distributed::All => done += stored,
+                Distributed::Refused(rows) => {
+                    done += rows;
+                    self.end_distribution();
+                }
+                Distributed::Full(rows) => {
+                    done += rows;
+                    self.end_distribution();
+                    if is_lopsided {
+                        self.put_last_in_order(check)?;
+                    }
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Makes a run of what is distributed, which needs no memory.
+    fn end_distribution(&mut self) {
+        let Some(distribution) = self.distribution.take() else { return };
+        self.may_distribute = false;
+        if distribution.is_empty() {
+            self.memory.shrink(distribution.held_bytes());
+            return;
+        }
+        self.runs.push(distribution.finish(self.number, &mut self.memory));
+        self.number += 1;
+    }
+
+    /// Puts the rows of the last run in order, if it is distributed and there is room: of a range
+    /// that is large parts will be looked for.
+    fn put_last_in_order(&mut self, check: Check<'_>) -> Result<()> {
+        let Some(run) = self.runs.last_mut() else { return Ok(()) };
+        if let Some(in_order) = run.in_order(&mut self.memory, check)? {
+            *run = in_order;
+        }
+        Ok(())
+    }
+
     /// What it is charged to.
     pub(super) fn reservation(&self) -> &Reservation {
         &self.memory
@@ -180,6 +302,7 @@ impl RunBuilder {
     /// Bytes that [`RunBuilder::give_up`] could give: a buffer of a page or two is not worth a run.
     pub(super) fn spillable_bytes(&self) -> usize {
         let runs = self.runs.iter().map(Run::memory_bytes).sum::<usize>();
+        let runs = runs + self.distribution.as_ref().map_or(0, Distribution::held_bytes);
         match self.buffer_bytes() {
             buffer if buffer > 2 * FIRST_PAGE_BYTES => runs + buffer,
             _ => runs,
@@ -208,6 +331,7 @@ impl RunBuilder {
     /// What making a run reports.
     pub fn finish(mut self, check: Check<'_>) -> Result<Vec<Run>> {
         check()?;
+        self.end_distribution();
         // Rows that are all of them are soon gone, and need not be copied before.
         match self.runs.is_empty() {
             true => self.seal()?,
@@ -361,6 +485,7 @@ impl RunBuilder {
     /// Gives memory back: the oldest run that is still in memory, otherwise the buffer. False when
     /// there is nothing left to give.
     fn shed(&mut self, check: Check<'_>) -> Result<bool> {
+        self.end_distribution();
         if let Some(run) = self.runs.iter_mut().find(|run| !run.is_spilled()) {
             *run = run.spill(&self.space, check)?;
             return Ok(true);

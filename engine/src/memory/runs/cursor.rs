@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::blocks::BlocksAt;
 use super::gather::Taken;
-use super::run::{BlocksRun, Body, Run, TapeRun};
+use super::run::{BlocksRun, Body, Entry, Run, TapeRun};
 use super::shape::Words;
 use super::tape_form::TapeForm;
 use super::writer::{BLOCK_BYTES, broken};
@@ -40,6 +40,13 @@ enum At {
         end: usize,
         /// Rows before this one are in a cache.
         touched: usize,
+    },
+    /// Rows of a distributed run, in order for the range that is read.
+    Distributed {
+        entries: Vec<Entry>,
+        next: usize,
+        /// What the entries are charged to.
+        _charge: Reservation,
     },
     Blocks {
         reader: BlockReader,
@@ -82,6 +89,9 @@ impl Cursor {
         let at = match &run.body {
             Body::Memory(_) => At::Memory { next: 0, end: 0, touched: 0 },
             Body::Blocks(_) => At::blocks(BlockReader::Memory(BlocksAt::default())),
+            Body::Distributed(_) => {
+                At::Distributed { entries: Vec::new(), next: 0, _charge: charge }
+            }
             Body::Tape(tape) => {
                 let reader = TapeReader::new(tape.data.clone(), window_bytes, charge)?;
                 At::blocks(BlockReader::Tape(Box::new(reader)))
@@ -110,6 +120,12 @@ impl Cursor {
                 *touched = run.touch(*next);
                 Ok(run.entries.get(*next).filter(|_| *next < *end).map(|entry| entry.words()))
             }
+            (At::Distributed { entries, next, .. }, Body::Distributed(run)) => {
+                entries.reserve_exact(run.rows_max.saturating_sub(entries.len()));
+                *next = 0;
+                run.sorted(from, to, entries)?;
+                Ok(entries.first().map(Entry::words))
+            }
             (At::Blocks { reader, left, ahead, .. }, body) => {
                 reader.seek(body, from, cuts)?;
                 (*left, *ahead) = (0, None);
@@ -136,6 +152,7 @@ impl Cursor {
         match (&self.at, &self.run.body) {
             (At::Memory { next, .. }, Body::Memory(run)) => Place::Memory(run.entries[*next].row),
             (At::Blocks { row, .. }, _) => Place::Window(*row),
+            (At::Distributed { entries, next, .. }, _) => Place::Memory(entries[*next].row),
             (At::Memory { .. }, _) => Place::Window(0),
         }
     }
@@ -145,6 +162,7 @@ impl Cursor {
     pub(super) fn row_at(&self, place: Place) -> PackedRow<'_> {
         match (&self.run.body, place, &self.at) {
             (Body::Memory(run), Place::Memory(row), _) => run.pages.row(row),
+            (Body::Distributed(run), Place::Memory(row), _) => run.row(row),
             (body, Place::Window(offset), At::Blocks { reader, .. }) => match body.tape_form() {
                 Some(form) => PackedRow::at(reader.window(body), offset, &form.row),
                 None => self.no_row(),
@@ -158,6 +176,7 @@ impl Cursor {
     fn no_row(&self) -> PackedRow<'_> {
         match &self.run.body {
             Body::Memory(run) => PackedRow::at(&[0; 2], 0, run.pages.layout().form()),
+            Body::Distributed(run) => PackedRow::at(&[0; 2], 0, &run.form.row),
             Body::Blocks(BlocksRun { form, .. }) | Body::Tape(TapeRun { form, .. }) => {
                 PackedRow::at(&[0; 2], 0, &form.row)
             }
@@ -183,6 +202,10 @@ impl Cursor {
                     Some(entry) => Advance::Row(entry.words()),
                     None => Advance::End,
                 })
+            }
+            (At::Distributed { entries, next, .. }, _) => {
+                *next += 1;
+                Ok(entries.get(*next).map_or(Advance::End, |entry| Advance::Row(entry.words())))
             }
             (At::Blocks { reader, left, row, ahead }, body) if *left > 0 => {
                 let (next, words) = ahead.take().ok_or_else(broken)?;

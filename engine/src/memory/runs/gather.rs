@@ -12,6 +12,7 @@ use std::cmp::Ordering;
 
 use super::Check;
 use super::cursor::Cursor;
+use super::distributed::DistributedRun;
 use super::order::sort_entries;
 use super::run::{Body, Entry, Run};
 use super::set::RunSet;
@@ -74,6 +75,7 @@ impl Gathered {
             let mut copy = Copy { to: self, memory, most, run: run as u32, bounds: (from, to) };
             let fits = match &set.runs[run].body {
                 Body::Memory(_) => copy.scattered(&set.runs[run]),
+                Body::Distributed(run) => copy.distributed(run)?,
                 Body::Blocks(_) | Body::Tape(_) => {
                     let form = set.runs[run].body.tape_form().ok_or_else(broken)?;
                     let cuts = set.cuts(run, range);
@@ -123,7 +125,8 @@ fn row_at<'a>(set: &'a RunSet, bytes: &'a [u8], at: At) -> PackedRow<'a> {
 
 /// The order of two rows: that of a merge.
 fn order(set: &RunSet, bytes: &[u8], a: &Entry<At>, b: &Entry<At>) -> Ordering {
-    a.words().cmp(&b.words()).then_with(|| match a.row.run == b.row.run {
+    let in_order = || a.row.run == b.row.run && set.runs[a.row.run as usize].is_in_order();
+    a.words().cmp(&b.words()).then_with(|| match in_order() {
         true => a.row.offset.cmp(&b.row.offset),
         false => order_among_equals(set, bytes, a, b),
     })
@@ -139,6 +142,7 @@ fn order_among_equals(set: &RunSet, bytes: &[u8], a: &Entry<At>, b: &Entry<At>) 
     let (run_a, run_b) = (&set.runs[a.row.run as usize], &set.runs[b.row.run as usize]);
     let arrival_a = (run_a.base + row_a.mark(), run_a.number);
     rest.then_with(|| arrival_a.cmp(&(run_b.base + row_b.mark(), run_b.number)))
+        .then(a.row.offset.cmp(&b.row.offset))
 }
 
 /// Copies the rows of one run that are in a range.
@@ -176,6 +180,25 @@ impl Copy<'_> {
         }
         self.to.bytes.extend_from_slice(&block[..end]);
         Ok(taken)
+    }
+
+    /// Takes the rows of the ranges of a distributed run; false when there is no room for them.
+    fn distributed(&mut self, run: &DistributedRun) -> Result<bool> {
+        let (from, to) = (self.bounds.0.unwrap_or(0), self.bounds.1);
+        for page in &run.pages[run.pages_between(self.bounds.0, to)] {
+            if !self.make_room(page.bytes.len(), page.rows as usize) {
+                return Ok(false);
+            }
+            let (base, number) = (self.to.bytes.len(), self.run);
+            page.each_row(&run.form, |words, start| {
+                if words >= from && to.is_none_or(|to| words < to) {
+                    let at = At { run: number, offset: (base + start) as u32 };
+                    self.to.entries.push(Entry::new(words, at));
+                }
+            })?;
+            self.to.bytes.extend_from_slice(&page.bytes);
+        }
+        Ok(true)
     }
 
     /// Takes the rows of a run that are all over its pages; false when there is no room for them.

@@ -10,6 +10,7 @@ use arrow::array::ArrayRef;
 
 use super::Check;
 use super::cursor::{Cursor, Place, WINDOW_BYTES_MIN, cursor_bytes};
+use super::distributed::DistributedRun;
 use super::gather::Gathered;
 use super::set::RunSet;
 use super::tournament::{State, Tournament};
@@ -86,7 +87,9 @@ impl Merger {
         charge: &mut Reservation,
     ) -> Result<usize> {
         let limit = charge.governor().limit();
-        let fixed = merger_bytes(limit) + set.runs.len() * cursor_bytes(0);
+        let entries = set.runs.iter().filter_map(|run| run.distributed());
+        let entries: usize = entries.map(DistributedRun::entries_bytes).sum();
+        let fixed = merger_bytes(limit) + set.runs.len() * cursor_bytes(0) + entries;
         let spilled = || set.runs.iter().filter(|run| run.is_spilled());
         let windows = |least: usize| spilled().map(move |run| run.window_bytes().max(least));
         let all = |window: usize| windows(window).fold(fixed, usize::saturating_add);
@@ -108,10 +111,11 @@ impl Merger {
         let limit = charge.governor().limit();
         let mut cursors = Vec::with_capacity(set.runs.len());
         for run in &set.runs {
-            let window = match run.is_spilled() {
+            let window = match (run.is_spilled(), run.distributed()) {
                 // Enough for its longest row.
-                true => charge.cede(window_bytes.max(run.window_bytes())),
-                false => charge.split(0),
+                (true, _) => charge.cede(window_bytes.max(run.window_bytes())),
+                (false, Some(run)) => charge.split(run.entries_bytes()),
+                (false, None) => charge.split(0),
             };
             cursors.push(Cursor::new(run.clone(), window_bytes, window)?);
         }

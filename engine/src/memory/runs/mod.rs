@@ -11,6 +11,9 @@
 //!    When its memory is refused, or after [`RUN_BYTES_MAX`], it sorts the entries: that is a run.
 //!    Refused or pressed, it writes runs to tapes, the oldest first. Where more than one run comes,
 //!    those that stay in memory are written as blocks as well, and the buffer is used again.
+//!    Where memory is plenty only the first run of a builder is formed like this: it gives
+//!    splitters, and later rows are appended to the range they belong to. Such a *distributed* run
+//!    is in order by range only; who reads a range sorts it, and so does who writes it to tape.
 //! 2. A run on tape is a sequence of blocks of rows, each behind its key words, and an index of
 //!    the first words of every block on a second tape. A sample of the words stays in memory.
 //! 3. A set of runs that are too many to be merged at once in the memory there is, is reduced:
@@ -26,12 +29,15 @@
 //! rows of one morsel are all in runs of one builder, which come in order.
 //!
 //! Memory: everything is charged to reservations that are handed in; runs in memory keep theirs.
-//! What a spill needs is part of a builder's minimum ([`BUILDER_MINIMUM`]).
+//! What a spill needs is part of a builder's minimum ([`BUILDER_MINIMUM`]), and of what a
+//! distributed run holds.
 //! Concurrency: builders and mergers belong to one thread each; runs are read-only and shared.
 //!
 //! * `shape`: what all runs of one sort have in common. `builder`: rows to runs; `collector`: a
 //!   builder that gives way between its chunks; `bound`: how far the first rows reach, when only
 //!   they are wanted.
+//! * `splitters`: where ranges of distributed rows begin; `distribution`: rows to ranges;
+//!   `distributed`: the run that they become.
 //! * `order`: sorting entries by their words.
 //! * `run`: runs; `tape_form`: how their rows are on tape; `writer`: runs to tapes, or to the same
 //!   blocks in memory, `blocks`; `cursor`: reading one run.
@@ -45,6 +51,8 @@ mod bound;
 mod builder;
 mod collector;
 mod cursor;
+mod distributed;
+mod distribution;
 mod gather;
 mod merge;
 mod order;
@@ -53,6 +61,7 @@ mod run;
 mod set;
 mod shape;
 mod sorting;
+mod splitters;
 mod tape_form;
 mod tournament;
 mod writer;
@@ -67,6 +76,7 @@ pub use run::Run;
 pub use set::RunSet;
 pub use shape::RunShape;
 pub use sorting::{SortReader, Sorting};
+pub use splitters::DistributionPlan;
 pub use writer::SPILL_BYTES;
 
 use crate::error::Result;

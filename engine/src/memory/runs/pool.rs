@@ -107,8 +107,10 @@ impl RunPool {
 
     fn take(&self, ticket: usize, memory: &Reservation) -> Option<Work> {
         self.slots(|slots| {
-            let in_memory = |slot: &Slot| matches!(slot, Slot::Run(run) if !run.is_spilled());
-            if let Some(at) = slots.iter().position(in_memory).filter(|_| self.spill) {
+            // What is merged is in order.
+            let to_tape = |run: &Run| !run.is_spilled() && (self.spill || !run.is_in_order());
+            let is_due = |slot: &Slot| matches!(slot, Slot::Run(run) if to_tape(run));
+            if let Some(at) = slots.iter().position(is_due) {
                 return match std::mem::replace(&mut slots[at], Slot::Busy(ticket)) {
                     Slot::Run(run) => Some(Work::Spill(run)),
                     Slot::Busy(_) => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Check;
 use super::blocks::{Blocks, BlocksAt};
 use super::cursor::WINDOW_BYTES_MIN;
+use super::distributed::DistributedRun;
 use super::shape::Words;
 use super::tape_form::{TapeForm, WordsForm};
 use super::writer::{RunWriter, broken};
@@ -53,6 +54,7 @@ pub struct Run {
 pub(super) enum Body {
     Memory(MemoryRun),
     Blocks(BlocksRun),
+    Distributed(DistributedRun),
     Tape(TapeRun),
 }
 
@@ -91,6 +93,7 @@ impl Body {
     pub(super) fn tape_form(&self) -> Option<&TapeForm> {
         match self {
             Body::Memory(_) => None,
+            Body::Distributed(run) => Some(&run.form),
             Body::Blocks(BlocksRun { form, .. }) | Body::Tape(TapeRun { form, .. }) => Some(form),
         }
     }
@@ -119,6 +122,7 @@ impl Run {
         match &self.body {
             Body::Memory(run) => run.charge.bytes(),
             Body::Blocks(run) => run.charge.bytes(),
+            Body::Distributed(run) => run.charge.bytes(),
             Body::Tape(_) => 0,
         }
     }
@@ -128,11 +132,25 @@ impl Run {
         matches!(self.body, Body::Tape(_))
     }
 
+    /// Whether its rows are in order, not by range only.
+    #[inline]
+    pub(super) fn is_in_order(&self) -> bool {
+        !matches!(self.body, Body::Distributed(_))
+    }
+
+    /// The run, if its rows are in order by range only.
+    pub(super) fn distributed(&self) -> Option<&DistributedRun> {
+        match &self.body {
+            Body::Distributed(run) => Some(run),
+            _ => None,
+        }
+    }
+
     /// Bytes that a window over the run grows to, at least; those of a usual one for a run in
     /// memory, of which that is not known.
     pub(super) fn window_bytes(&self) -> usize {
         match &self.body {
-            Body::Memory(_) => WINDOW_BYTES_MIN,
+            Body::Memory(_) | Body::Distributed(_) => WINDOW_BYTES_MIN,
             Body::Blocks(BlocksRun { longest, .. }) | Body::Tape(TapeRun { longest, .. }) => {
                 WINDOW_BYTES_MIN.max(longest + 64)
             }
@@ -147,6 +165,7 @@ impl Run {
         let run = match &self.body {
             Body::Memory(run) => run,
             Body::Blocks(run) => return self.copy_blocks(run, space, check),
+            Body::Distributed(run) => return self.copy_distributed(run, space, check),
             Body::Tape(_) => return Err(Error::internal("a run on tape is spilled")),
         };
         let layout = run.pages.layout();
@@ -171,11 +190,46 @@ impl Run {
         Ok(copy)
     }
 
+    fn copy_distributed(
+        &self,
+        run: &DistributedRun,
+        space: &SpillSpace,
+        check: Check<'_>,
+    ) -> Result<Run> {
+        let (who, layout) = (run.charge.who().clone(), run.shape.layout().clone());
+        let mut writer = RunWriter::new(self.number, space, who, layout, run.form.as_ref().clone());
+        run.write(&mut writer, check)?;
+        writer.finish(self.base, self.facts.clone())
+    }
+
+    /// A copy of a distributed run in memory with its rows in order; `None` where `memory` has no
+    /// room for both.
+    pub(super) fn in_order(
+        &self,
+        memory: &mut Reservation,
+        check: Check<'_>,
+    ) -> Result<Option<Run>> {
+        let Some(run) = self.distributed() else { return Ok(None) };
+        let words = self.rows as usize * run.form.words.bytes();
+        let bytes = Blocks::bytes_for(self.bytes as usize + words);
+        if memory.pressed() || !memory.try_grow(bytes) {
+            return Ok(None);
+        }
+        let (layout, form) = (run.shape.layout().clone(), run.form.as_ref().clone());
+        let mut writer = RunWriter::in_memory(self.number, layout, form);
+        run.write(&mut writer, check)?;
+        match writer.finish_in_memory(self.base, self.facts.clone(), memory.split(bytes)) {
+            Err(Error::OutOfMemory { .. }) => Ok(None),
+            run => run.map(Some),
+        }
+    }
+
     /// How its rows are.
     #[inline]
     pub(super) fn row_form(&self) -> &PackedForm {
         match &self.body {
             Body::Memory(run) => run.pages.layout().form(),
+            Body::Distributed(run) => &run.form.row,
             Body::Blocks(BlocksRun { form, .. }) | Body::Tape(TapeRun { form, .. }) => &form.row,
         }
     }

@@ -27,6 +27,9 @@ const TABLE_BYTES_MAX: usize = 2 << 20;
 /// Samples that are taken of a run in memory.
 const MEMORY_SAMPLES: usize = 512;
 
+/// How many times as many rows as usual a range has that is divided, where ranges are given.
+const DIVIDED: f64 = 4.0;
+
 /// Bytes of the window through which an index is read.
 const INDEX_WINDOW_BYTES: usize = 32 << 10;
 
@@ -71,6 +74,16 @@ impl RunSet {
         Ok(RunSet { shape, runs, splitters, cuts, facts, _charge: charge })
     }
 
+    /// The room that distributed runs have for entries, for the first merger.
+    pub(super) fn take_room(&mut self) -> Vec<Reservation> {
+        let runs = self.runs.iter_mut().filter_map(Arc::get_mut);
+        let room = |run: &mut Run| match &mut run.body {
+            Body::Distributed(run) => Some(run.take_room()),
+            _ => None,
+        };
+        runs.filter_map(room).collect()
+    }
+
     /// What all runs have in common.
     pub fn shape(&self) -> &Arc<RunShape> {
         &self.shape
@@ -113,6 +126,7 @@ fn sample_count(run: &Run) -> usize {
     match &run.body {
         Body::Memory(run) => run.entries.len().min(MEMORY_SAMPLES),
         Body::Blocks(run) => run.blocks.index().len().min(MEMORY_SAMPLES),
+        Body::Distributed(run) => run.ranges().count(),
         Body::Tape(run) => run.samples.len(),
     }
 }
@@ -123,7 +137,7 @@ fn splitters(shape: &RunShape, runs: &[Run]) -> Vec<Words> {
     let wanted = usize::try_from(rows / MORSEL_ROWS as u64).unwrap_or(usize::MAX);
     let table = size_of::<Words>() + 8 * runs.len();
     let ranges = wanted.min(TABLE_BYTES_MAX / table).max(1);
-    if ranges == 1 {
+    if ranges == 1 && given_splitters(runs).is_empty() {
         return Vec::new();
     }
     let mut samples: Vec<(Words, f64)> = Vec::with_capacity(runs.iter().map(sample_count).sum());
@@ -143,14 +157,26 @@ fn splitters(shape: &RunShape, runs: &[Run]) -> Vec<Words> {
                 let at = |n: usize| index[spread(n, index.len())].0;
                 samples.extend((0..count).map(|n| (at(n), weight)));
             }
+            Body::Distributed(run) => {
+                samples.extend(run.ranges().map(|(words, rows)| (words, rows as f64)));
+            }
             Body::Tape(run) => samples.extend(run.samples.iter().map(|&words| (words, weight))),
         }
     }
     samples.sort_unstable_by_key(|&(words, _)| words);
-    let step = rows as f64 / ranges as f64;
+    let given = given_splitters(runs);
+    // Ranges that are given anyhow are divided only where they are much too large: a part of one
+    // is looked for in all the rows of a distributed run's.
+    let stretch = if given.is_empty() { 1.0 } else { DIVIDED };
+    let step = stretch * rows as f64 / ranges as f64;
     let (mut splitters, mut before, mut due) = (Vec::with_capacity(ranges), 0.0, step);
+    let mut given = given.iter().copied().peekable();
     for (words, weight) in samples {
         let splitter = shape.first_of_group(words);
+        while let Some(given) = given.next_if(|&given| given <= splitter) {
+            splitters.push(given);
+            due = before + step;
+        }
         // Nothing is before words of zero.
         if before >= due && splitters.last().copied().unwrap_or(0) < splitter {
             splitters.push(splitter);
@@ -158,7 +184,14 @@ fn splitters(shape: &RunShape, runs: &[Run]) -> Vec<Words> {
         }
         before += weight;
     }
+    splitters.extend(given);
     splitters
+}
+
+/// The splitters that rows were distributed by.
+fn given_splitters(runs: &[Run]) -> &[Words] {
+    let distributed = runs.iter().find_map(Run::distributed);
+    distributed.map_or(&[], |run| run.splitters.words())
 }
 
 /// For each splitter, the position of the last block of the run that begins before it.

@@ -40,6 +40,7 @@ use super::pool::{RunPool, most_runs, widest};
 use super::run::Run;
 use super::set::RunSet;
 use super::shape::RunShape;
+use super::splitters::DistributionPlan;
 use super::writer::SPILL_BYTES;
 use crate::batch::MORSEL_ROWS;
 use crate::error::{Error, Result};
@@ -77,6 +78,8 @@ pub struct Sorting {
     limit: Option<u64>,
     /// How far the wanted rows reach.
     bound: Bound,
+    /// How builders distribute rows.
+    plan: DistributionPlan,
     /// Bytes for a reader, beside what merging takes.
     reader_bytes: usize,
     inner: Mutex<Inner>,
@@ -128,8 +131,8 @@ impl Sorting {
         together: usize,
     ) -> Result<Self> {
         let shape = RunShape::grouped(&types, order, together)?;
-        let (bound, inner) = (Bound::new(), Mutex::default());
-        Ok(Sorting { name, shape, types, limit: None, bound, reader_bytes: 0, inner })
+        let (bound, plan, inner) = (Bound::new(), DistributionPlan::default(), Mutex::default());
+        Ok(Sorting { name, shape, types, limit: None, bound, plan, reader_bytes: 0, inner })
     }
 
     /// The same sort, of which only the first `limit` rows are wanted.
@@ -140,6 +143,11 @@ impl Sorting {
     /// The same sort, with that much memory for each of its readers.
     pub fn with_reader_bytes(self, reader_bytes: usize) -> Self {
         Sorting { reader_bytes, ..self }
+    }
+
+    /// The same sort, whose builders distribute rows by this plan.
+    pub fn with_plan(self, plan: DistributionPlan) -> Self {
+        Sorting { plan, ..self }
     }
 
     /// The name it was given.
@@ -176,7 +184,7 @@ impl Sorting {
         let builder = RunBuilder::new(self.shape.clone(), number, memory)?;
         Ok(Collector::new(match self.limit {
             Some(limit) => builder.with_limit(limit, self.bound.clone()),
-            None => builder,
+            None => builder.with_plan(self.plan.clone()),
         }))
     }
 
@@ -283,8 +291,12 @@ impl Sorting {
             None => {
                 let tables = inner.child(self.name, 0, memory)?;
                 let runs = &mut inner.runs;
-                let set = Arc::new(RunSet::new(self.shape.clone(), runs, tables, check)?);
-                inner.set.insert(set).clone()
+                let mut set = RunSet::new(self.shape.clone(), runs, tables, check)?;
+                let room = set.take_room();
+                if let Some(first) = &mut inner.first {
+                    room.into_iter().for_each(|room| first.merger.absorb(room));
+                }
+                inner.set.insert(Arc::new(set)).clone()
             }
         };
         let cursors = set.spilled_runs().max(1) * inner.mergers.max(1);
@@ -314,6 +326,7 @@ impl Sorting {
     pub fn clear(&self) {
         *self.lock() = Inner::default();
         self.bound.clear();
+        self.plan.clear();
     }
 }
 

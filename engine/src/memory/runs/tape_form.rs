@@ -68,6 +68,17 @@ impl WordsForm {
         form
     }
 
+    /// Whether these words can be written.
+    pub(super) fn has(&self, words: &[Words]) -> bool {
+        words.iter().fold(0, |all, words| all | (words ^ self.first)) & !self.varying == 0
+    }
+
+    /// The same for these words too.
+    pub(super) fn with(&self, words: &[Words]) -> WordsForm {
+        let more = words.iter().fold(0, |all, words| all | (words ^ self.first));
+        WordsForm::new(self.first, self.varying | more)
+    }
+
     /// Bytes that words take.
     #[inline]
     pub(super) fn bytes(&self) -> usize {

@@ -16,17 +16,17 @@ use crate::memory::rows::RowOrder;
 use crate::memory::{Governor, GovernorOptions, Revocable};
 
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
-    number: Option<i32>,
-    text: Option<String>,
-    float: f64,
-    id: i64,
+pub(super) struct Row {
+    pub(super) number: Option<i32>,
+    pub(super) text: Option<String>,
+    pub(super) float: f64,
+    pub(super) id: i64,
 }
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         ((self.0 ^ (self.0 >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 16) % n
     }
@@ -64,7 +64,7 @@ fn rows(random: &mut Random, count: usize, keys: Keys) -> Vec<Row> {
     (0..count).map(row).collect()
 }
 
-fn chunk(rows: &[Row], morsel: u64, sequence: u32) -> Chunk {
+pub(super) fn chunk(rows: &[Row], morsel: u64, sequence: u32) -> Chunk {
     let arrays: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_iter(rows.iter().map(|r| r.number))),
         Arc::new(StringViewArray::from_iter(rows.iter().map(|r| r.text.as_deref()))),
@@ -75,10 +75,10 @@ fn chunk(rows: &[Row], morsel: u64, sequence: u32) -> Chunk {
     Chunk::new(columns, rows.len(), Place { morsel, sequence })
 }
 
-const TYPES: [DataType; 4] =
+pub(super) const TYPES: [DataType; 4] =
     [DataType::Int32, DataType::Utf8View, DataType::Float64, DataType::Int64];
 
-fn compare(a: &Row, b: &Row, order: &[RowOrder]) -> Ordering {
+pub(super) fn compare(a: &Row, b: &Row, order: &[RowOrder]) -> Ordering {
     for by in order {
         let nulls = |a: bool, b: bool| match (a, b, by.nulls_first) {
             (true, true, _) => Some(Ordering::Equal),
@@ -101,7 +101,7 @@ fn compare(a: &Row, b: &Row, order: &[RowOrder]) -> Ordering {
     a.id.cmp(&b.id)
 }
 
-fn read(merged: &Merged) -> Vec<Row> {
+pub(super) fn read(merged: &Merged) -> Vec<Row> {
     let columns = &merged.columns;
     let (numbers, texts) = (columns[0].as_primitive::<Int32Type>(), columns[1].as_string_view());
     let (floats, ids) =
@@ -116,7 +116,7 @@ fn read(merged: &Merged) -> Vec<Row> {
 }
 
 /// Adds a chunk, in a turn of its own.
-fn push(builder: &mut RunBuilder, chunk: &Chunk, check: Check<'_>) -> Result<()> {
+pub(super) fn push(builder: &mut RunBuilder, chunk: &Chunk, check: Check<'_>) -> Result<()> {
     let governor = builder.reservation().governor().clone();
     builder.push(chunk, &mut governor.turns().beside(check)?, check)
 }
@@ -393,7 +393,7 @@ fn a_reader_that_has_no_room_leaves_all_rows_to_a_later_one() {
 }
 
 /// Number of rows.
-fn read_all(reader: &mut SortReader) -> usize {
+pub(super) fn read_all(reader: &mut SortReader) -> usize {
     let mut found = 0;
     for range in 0..reader.ranges {
         reader.merger.start(range, &|| Ok(())).expect("reads");

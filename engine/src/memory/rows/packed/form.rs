@@ -54,6 +54,22 @@ impl ColumnFacts {
         self.max = self.max.max(other.max);
     }
 
+    /// Whether integers of `other` are all in the range of these.
+    pub fn has(&self, other: &ColumnFacts) -> bool {
+        other.min > other.max || (self.min <= other.min && other.max <= self.max)
+    }
+
+    /// The same with all the integers that as many bytes can tell apart, about evenly at both ends.
+    pub fn with_room(&self) -> Self {
+        if self.min > self.max {
+            return *self;
+        }
+        let range = self.max.wrapping_sub(self.min) as u64;
+        let most = low_bytes(byte_width(range));
+        let min = self.min.saturating_sub_unsigned((most - range) / 2);
+        ColumnFacts { min, max: min.saturating_add_unsigned(most), ..*self }
+    }
+
     /// Adds integers of this range.
     pub(super) fn widen(&mut self, min: i64, max: i64) {
         self.min = self.min.min(min);

@@ -77,6 +77,11 @@ impl PackedLayout {
         self.places.len()
     }
 
+    /// Whether a column may have fewer bytes in another form.
+    pub fn is_narrowed(&self, column: usize) -> bool {
+        self.rows.columns.get(column).is_some_and(|column| column.kind.is_integer())
+    }
+
     pub(super) fn column(&self, column: usize) -> &ColumnLayout {
         &self.rows.columns[column]
     }

@@ -18,15 +18,18 @@ use crate::memory::rows::FIRST_PAGE_BYTES;
 pub struct PackedRef(u64);
 
 impl PackedRef {
-    pub(super) fn new(page: usize, offset: usize) -> Self {
+    /// A row at this offset of a page.
+    pub fn new(page: usize, offset: usize) -> Self {
         PackedRef(((page as u64) << 32) | offset as u64)
     }
 
-    pub(super) fn page(self) -> usize {
+    /// The number of the page.
+    pub fn page(self) -> usize {
         (self.0 >> 32) as usize
     }
 
-    pub(super) fn offset(self) -> usize {
+    /// Where in the page it begins.
+    pub fn offset(self) -> usize {
         self.0 as u32 as usize
     }
 }
