@@ -151,6 +151,8 @@ fn format_of(options: &Options) -> Format {
 /// A file whose name says no format gets the one that is asked for.
 fn check_ending(options: &Options) -> Result<()> {
     match options.output_file() {
+        // Devices and pipes have no endings.
+        Some(file) if file.exists() && !file.is_file() => Ok(()),
         Some(file) if options.format.is_none() && Format::of_path(file).is_none() => {
             let file = file.display();
             Err(Error::input(format!(

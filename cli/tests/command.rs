@@ -50,6 +50,28 @@ fn results_in_every_format() {
 }
 
 #[test]
+fn the_ending_of_an_output_names_its_format() {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = |name: &str| directory.path().join(name);
+    let sql = "select 1 as a, 'x' as b";
+    assert_eq!(printed(&["query", sql, "-o", path(&file("r.tsv"))]), "");
+    assert_eq!(fs::read_to_string(file("r.tsv")).expect("is written"), "a\tb\n1\tx\n");
+    assert_eq!(printed(&["query", sql, "--format", "tsv", "-o", "-"]), "a\tb\n1\tx\n");
+    for name in ["r.xlsx", "r.csv.gz", "r"] {
+        let (code, said) = failed(&["query", sql, "-o", path(&file(name))]);
+        assert!(code == 1 && said.contains("names no format"), "{code} {said}");
+        assert!(!file(name).exists());
+    }
+    assert_eq!(printed(&["query", sql, "-o", "/dev/null"]), "");
+}
+
+#[test]
+fn a_name_is_of_one_file() {
+    let (code, said) = failed(&["query", "select 1", "-t", "t=a.csv", "-t", "t=b.csv"]);
+    assert!(code == 1 && said.contains("gives the name t to two files"), "{code} {said}");
+}
+
+#[test]
 fn more_formats_for_programs_and_documents() {
     let sql = "select a, b from (values (1, 'x|y'), (2, null)) t(a, b) order by a";
     assert_eq!(

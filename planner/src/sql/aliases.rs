@@ -16,13 +16,14 @@ use std::ops::ControlFlow;
 
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, Ident, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+    Expr, Function, Ident, Query, Select, SelectItem, TableFactor, TableWithJoins, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::{NO_COLUMN, at};
 use super::structs::PART;
-use super::syntax::{call, nested, text};
+use super::syntax::{call, nested, plain_name, text};
 use super::using::plain;
 
 /// Names that are replaced, at most.
@@ -182,6 +183,8 @@ impl Writing<'_> {
         let _ = Visit::visit(&meant, &mut about);
         self.check(&name, &about, before == items)?;
         let mut replacing = Walk::new(Some((&name, &meant, &about.names)));
+        // `t.b` is a column of the table, also where `t` is a name given here.
+        replacing.is_table = tables_of(select).contains(&name);
         for item in &mut select.projection[index + 1..] {
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
                 let _ = VisitMut::visit(expr, &mut replacing);
@@ -259,7 +262,8 @@ impl Visitor for About {
         self.names.extend(first_name(expr).map(plain));
         if let Expr::Function(Function { name, over, .. }) = expr {
             self.has_window |= over.is_some() && self.queries == 0;
-            self.functions.insert(name.to_string().to_lowercase());
+            let name = plain_name(name).map_or_else(|| name.to_string(), str::to_string);
+            self.functions.insert(name.to_lowercase());
         }
         self.size += 1;
         self.levels += 1;
@@ -273,6 +277,21 @@ impl Visitor for About {
     }
 }
 
+/// What the tables of a SELECT are called.
+fn tables_of(select: &Select) -> HashSet<String> {
+    let joined = |table: &TableWithJoins| {
+        let joins = table.joins.iter().map(|join| join.relation.clone());
+        std::iter::once(table.relation.clone()).chain(joins).collect::<Vec<_>>()
+    };
+    let name = |table: TableFactor| match table {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. } => Some(plain(&alias.name)),
+        TableFactor::Table { name, .. } => Some(plain(name.0.last()?.as_ident()?)),
+        _ => None,
+    };
+    select.from.iter().flat_map(joined).filter_map(name).collect()
+}
+
 /// Goes through an expression, but not through its subqueries.
 struct Walk<'a> {
     /// The name that is looked for.
@@ -281,6 +300,8 @@ struct Walk<'a> {
     /// The name, what is written for it, and the names in that.
     replaced: Option<(&'a str, &'a Expr, &'a HashSet<String>)>,
     has_replaced: bool,
+    /// Whether a table has that name, too.
+    is_table: bool,
     queries: usize,
     /// The parameters of lambdas around.
     parameters: Vec<HashSet<String>>,
@@ -289,7 +310,15 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(replaced: Option<(&'a str, &'a Expr, &'a HashSet<String>)>) -> Self {
         let parameters = Vec::new();
-        Walk { is_wanted: None, found: None, replaced, has_replaced: false, queries: 0, parameters }
+        Walk {
+            is_wanted: None,
+            found: None,
+            replaced,
+            has_replaced: false,
+            is_table: false,
+            queries: 0,
+            parameters,
+        }
     }
 
     /// Whether lambdas around have other meanings for one of the names.
@@ -333,6 +362,7 @@ impl VisitorMut for Walk<'_> {
         }
         if let Some((replaced, meant, names)) = self.replaced
             && name == replaced
+            && !(self.is_table && matches!(expr, Expr::CompoundIdentifier(_)))
             && !self.hides(names)
             && !self.parameters.iter().any(|parameters| parameters.contains(replaced))
         {

@@ -16,8 +16,8 @@ use gristmill_engine::Position;
 
 use super::diagnose::{at, start_of};
 
-/// Names that are replaced, at most.
-const NAMES_MAX: usize = 256;
+/// Places where a name is replaced, at most.
+const PLACES_MAX: usize = 1_000;
 
 /// What is bound of a query, its columns by names in any case.
 ///
@@ -27,7 +27,7 @@ pub(super) fn bound_in_any_case(
     mut query: Box<Query>,
     bound: impl Fn(Box<Query>) -> Result<LogicalPlan>,
 ) -> Result<LogicalPlan> {
-    for _ in 0..NAMES_MAX {
+    for _ in 0..PLACES_MAX {
         let error = match bound(query.clone()) {
             Err(error) => error,
             plan => return plan,
@@ -44,7 +44,7 @@ pub(super) fn bound_in_any_case(
 /// A name that was not found, where it is, and the column that it means.
 struct Meant {
     name: String,
-    place: Option<Position>,
+    place: Position,
     column: String,
     is_written: bool,
 }
@@ -61,8 +61,14 @@ impl Meant {
             DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
                 SchemaError::FieldNotFound { field, valid_fields } => {
                     let column = only_one(field, valid_fields)?;
-                    let place = place.or_else(|| field.spans.first().map(|span| start_of(&span)));
-                    Some(Meant { name: field.name.clone(), place, column, is_written: false })
+                    let place =
+                        place.or_else(|| field.spans.first().map(|span| start_of(&span)))?;
+                    Some(Meant {
+                        name: field.name.to_lowercase(),
+                        place,
+                        column,
+                        is_written: false,
+                    })
                 }
                 _ => None,
             },
@@ -73,10 +79,7 @@ impl Meant {
     /// Writes the column's name, if this is the place.
     fn write(&mut self, parts: &mut [Ident]) {
         let starts = |ident: &Ident| at(ident.span.start.line, ident.span.start.column);
-        let is_here = match &self.place {
-            Some(place) => parts.iter().any(|part| starts(part) == *place),
-            None => parts.len() == 1,
-        };
+        let is_here = parts.iter().any(|part| starts(part) == self.place);
         if let Some(name) = parts.last_mut().filter(|_| is_here)
             && name.quote_style.is_none()
             && name.value.to_lowercase() == self.name
@@ -109,9 +112,6 @@ impl VisitorMut for Meant {
             Expr::CompoundIdentifier(parts) => self.write(parts),
             _ => {}
         }
-        match self.is_written && self.place.is_some() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        if self.is_written { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -29,11 +29,11 @@ pub(crate) fn only_values(query: Box<Query>) -> std::result::Result<Values, Box<
     if !is_only_values(&query) {
         return Err(query);
     }
-    let Query { body, .. } = *query;
-    match *body {
+    let mut query = query;
+    let nothing = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
+    match std::mem::replace(query.body.as_mut(), SetExpr::Values(nothing)) {
         SetExpr::Values(values) => Ok(values),
-        // Was looked at.
-        _ => Ok(Values { explicit_row: false, value_keyword: false, rows: Vec::new() }),
+        body => Err(Box::new(Query { body: Box::new(body), ..*query })),
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! In an interval the time of a day may be written with colons: `1 day 02:03:04`.
 
-use arrow::datatypes::{DataType, IntervalUnit};
-use datafusion_common::{DFSchema, Result};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, IntervalUnit};
+use datafusion_common::{DFSchema, Result, ScalarValue};
 use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion_expr::{Expr, ExprSchemable, cast, lit};
 use datafusion_sql::sqlparser::ast::BinaryOperator;
@@ -39,16 +39,34 @@ impl ExprPlanner for TextConstants {
     }
 }
 
-/// Casts a text that is a constant to a number, if it is computed with one: to a number of the same
-/// kind, or to a double if it has a point and that has none.
+/// Makes a number of a text that is a constant, if it is computed with one: the number that it
+/// writes, or, where it writes none, what says so when it runs.
 fn read_number(operand: &mut Expr, other: &Expr, schema: &DFSchema) {
     let Some(text) = text_of(operand) else { return };
-    let Ok(number) = other.get_type(schema) else { return };
-    if number.is_numeric() {
-        let is_whole = !text.contains(['.', 'e', 'E']);
-        let wanted = if is_whole || number.is_floating() { number } else { DataType::Float64 };
-        *operand = cast(std::mem::take(operand), wanted);
+    if let Ok(number) = other.get_type(schema)
+        && number.is_numeric()
+    {
+        let read = written_number(text.trim());
+        *operand = read.unwrap_or_else(|| cast(std::mem::take(operand), number));
     }
+}
+
+/// A number as it would be without quotes: whole, a decimal, or a double.
+fn written_number(text: &str) -> Option<Expr> {
+    if let Ok(whole) = text.parse::<i64>() {
+        return Some(lit(whole));
+    }
+    let digits = text.trim_start_matches(['-', '+']);
+    if let Some((front, behind)) = digits.split_once('.')
+        && !front.is_empty()
+        && (front.len() + behind.len()) <= usize::from(DECIMAL128_MAX_PRECISION)
+        && front.bytes().chain(behind.bytes()).all(|b| b.is_ascii_digit())
+    {
+        let value = text.replace('.', "").parse::<i128>().ok()?;
+        let (precision, scale) = ((front.len() + behind.len()) as u8, behind.len() as i8);
+        return Some(lit(ScalarValue::Decimal128(Some(value), precision, scale)));
+    }
+    text.parse::<f64>().ok().filter(|_| digits.starts_with(|c: char| c.is_ascii_digit())).map(lit)
 }
 
 /// Casts those of the operands that are texts and constants to what another one is, to dates and

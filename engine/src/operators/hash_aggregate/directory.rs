@@ -151,8 +151,8 @@ impl Directory {
     }
 }
 
-/// The bits of a hash that are kept in its entry: not those that choose the place, nor the lowest
-/// ones, which rows do not have.
+/// The bits of a hash that are kept in its entry: not the lowest ones, which rows do not have, nor
+/// those that choose the place, but for some of these among more than 2^16 places.
 #[inline]
 fn salt(hash: u64) -> u64 {
     hash >> 8 << REF_BITS

@@ -72,11 +72,12 @@ pub(super) fn merge_large(
     Ok(groups)
 }
 
-/// Bytes that merging parts of so many rows takes: the directory of one of them at a time, its list
-/// of groups, and that of all.
-pub(super) fn parts_bytes(rows: impl Iterator<Item = usize>) -> usize {
+/// Bytes that merging parts of so many rows takes: what one of them at a time takes, and the list
+/// of the groups of all.
+pub(super) fn parts_bytes(rows: impl ExactSizeIterator<Item = usize>) -> usize {
+    let is_one = rows.len() == 1;
     let (all, largest) = rows.fold((0, 0), |(all, most), rows| (all + rows, rows.max(most)));
-    let list = if all > largest { all * size_of::<RowRef>() } else { 0 };
+    let list = if is_one { 0 } else { all * size_of::<RowRef>() };
     list + merge_bytes(largest)
 }
 

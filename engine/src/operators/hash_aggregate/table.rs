@@ -440,9 +440,9 @@ impl GroupTable {
             (_, false) if lanes > 1 => 0,
             (_, true) if self.rows.rows() + rows < self.review.merge_at => 0,
             _ => {
-                let places = Directory::places_for(self.rows.rows());
                 let open = self.pages.open_bytes(self.pages.lanes());
-                self.rows.bytes() + open + Directory::bytes_for(places)
+                // All rows may be in one lane.
+                self.rows.bytes() + open + merge_bytes(self.rows.rows())
             }
         };
         pages + directory + review

@@ -2,9 +2,9 @@
 //!
 //! Integers are 64 bits wide, or decimals when they are longer; together with other numbers they
 //! are doubles. Strings are dates or timestamps when all of them are, and text otherwise. Objects
-//! and arrays become structs and lists of what was found in them. Booleans, numbers and strings that
-//! are mixed are texts. Other values of different kinds, and objects with very many keys, are taken
-//! as the JSON text that they are.
+//! and arrays become structs and lists of what was found in them. Booleans, numbers and strings
+//! that are mixed are texts. Other values of different kinds, and objects with very many keys, are
+//! taken as the JSON text that they are.
 
 use std::collections::HashMap;
 
