@@ -68,6 +68,8 @@ impl Dialect for Ours {
     fn prec_value(&self, of: Precedence) -> u8 {
         match of {
             Precedence::AtTz => operators::AT_TIME_ZONE,
+            // Operators of bits have one rank, from left to right.
+            Precedence::Ampersand | Precedence::Caret => self.prec_value(Precedence::Pipe),
             of => GenericDialect.prec_value(of),
         }
     }

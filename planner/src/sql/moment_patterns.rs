@@ -3,10 +3,19 @@
 //! `%` would be a text that is always the same.
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Value, ValueWithSpan,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Value,
+    ValueWithSpan,
 };
 
 use super::syntax::plain_name;
+
+/// The name of calls whose patterns mean nothing.
+pub(super) const REFUSED: &str = "moment_pattern";
+
+/// What is said of them.
+pub(super) const WHAT_IS_KNOWN: &str = "patterns of moments are as %Y-%m-%d %H:%M, or of YYYY, \
+     YY, MM, DD, DDD, HH24, HH12, MI, SS, MS, US, Month, Mon, Day, Dy, IYYY, IW, ID, AM, PM and \
+     TZ, with other words in double quotes";
 
 const FUNCTIONS: [&str; 3] = ["to_char", "to_date", "to_timestamp"];
 
@@ -46,16 +55,28 @@ pub(super) fn translate(call: &mut Function) {
     let is_one = plain_name(&call.name)
         .is_some_and(|name| FUNCTIONS.iter().any(|known| name.eq_ignore_ascii_case(known)));
     let FunctionArguments::List(list) = &mut call.args else { return };
+    let mut is_refused = false;
     for arg in list.args.iter_mut().skip(1).filter(|_| is_one) {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(ValueWithSpan {
             value: Value::SingleQuotedString(pattern),
             ..
         }))) = arg
-            && let Some(known) = translated(pattern)
         {
-            *pattern = known;
+            match translated(pattern) {
+                Some(known) => *pattern = known,
+                None if is_unknown(pattern) => is_refused = true,
+                None => {}
+            }
         }
     }
+    if is_refused {
+        call.name = ObjectName::from(vec![Ident::new(REFUSED)]);
+    }
+}
+
+/// Whether a pattern is meant to be one and means nothing.
+fn is_unknown(pattern: &str) -> bool {
+    !pattern.contains('%') && pattern.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 /// The pattern, if all letters in it mean something.

@@ -7,20 +7,33 @@
 //! Sound: the sort moves below the projection, which keeps the order of its rows, and the other
 //! names are replaced by what they stand for. Volatile columns stay where they are computed.
 
-use datafusion_common::Result;
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion_common::{Result, field_not_found};
 use datafusion_expr::{Expr, LogicalPlan, Projection, Sort, SortExpr};
 
 /// The plan with sorts by what the names mean.
 pub(super) fn resolve_order(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Sort(sort) => match moved_below(&sort)? {
+        LogicalPlan::Sort(sort) => match moved_below(known(&sort)?)? {
             Some(plan) => Ok(Transformed::yes(plan)),
             None => Ok(Transformed::no(LogicalPlan::Sort(sort))),
         },
         other => Ok(Transformed::no(other)),
     })
     .data()
+}
+
+/// The sort, if its input has the columns of its keys: the binder does not look for those that are
+/// said to be of a table.
+fn known(sort: &Sort) -> Result<&Sort> {
+    let schema = sort.input.schema();
+    for key in &sort.expr {
+        let mut columns = key.expr.column_refs().into_iter();
+        if let Some(column) = columns.find(|column| !schema.has_column(column)) {
+            return Err(field_not_found(column.relation.clone(), &column.name, schema));
+        }
+    }
+    Ok(sort)
 }
 
 /// The sort below its projection, when a name in it is hidden by one of the result.

@@ -5,6 +5,7 @@
 use datafusion_sql::sqlparser::ast::{Expr, Function};
 
 use super::moment_names::{UNITS, form_of_input, form_of_output};
+use super::moment_patterns;
 use super::synonyms::{is_synonym, plain_args};
 use super::syntax::{plain_name, written};
 
@@ -12,6 +13,7 @@ use super::syntax::{plain_name, written};
 pub(super) fn what_is_wrong(function: &Function) -> Option<String> {
     let name = plain_name(&function.name)?.to_ascii_lowercase();
     let takes = match name.as_str() {
+        moment_patterns::REFUSED => return Some(moment_patterns::WHAT_IS_KNOWN.to_string()),
         "struct_pack" => "named values, struct_pack(name := value)",
         "struct_extract" => "a structure and the name of a field",
         name if is_synonym(name) => takes(name)?,

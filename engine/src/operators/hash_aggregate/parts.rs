@@ -1,17 +1,18 @@
 //! Merges a large lane part by part: those that a lane was collected in, or those of a lane that
 //! was read from tapes.
 //!
-//! The directory of a million rows, and the rows themselves, are larger than a core's cache, and
-//! finding groups, bringing them into order and reading their results go anywhere in them. It takes
-//! less time to distribute the rows by the next bits of their hashes first, and to merge parts that
-//! fit the cache one after another (radix partitioning; Manegold, Boncz and Kersten, 2002). The
-//! parts are in the order of hashes, hence so are the groups of all.
+//! The hashes of a million rows, and the rows themselves, are larger than a core's cache, and
+//! finding groups, bringing them into order and reading their results go anywhere in them. It
+//! takes less time to merge parts that fit the cache one after another (radix partitioning;
+//! Manegold, Boncz and Kersten, 2002): rows from tapes are distributed by the next bits of their
+//! hashes first, those that never left memory were collected so (see `table`). The parts are in
+//! the order of hashes, hence so are the groups of all.
 //!
-//! Memory: the pages of the lane are freed as their rows are copied, so that both are never there
-//! as a whole. Where there is no room for that, and where custom states would have to be moved
-//! along, the lane is merged as it is. So are lanes that never left memory: what one thread frees
-//! of pages that others made is not there for its copies at once, and twice the memory takes longer
-//! than it saves.
+//! Memory: the pages of a lane from tapes are freed as their rows are copied, so that both are
+//! never there as a whole. Where there is no room for that, and where custom states would have to
+//! be moved along, the lane is merged as it is. Rows that never left memory are not copied: what
+//! one thread frees of pages that others made is not there for its copies at once, and twice the
+//! memory takes longer than it saves.
 
 use super::merge::{Visitor, merge_bytes, merge_lane, merge_rows, ordered_bytes};
 use super::plan::Plan;
