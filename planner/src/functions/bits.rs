@@ -15,9 +15,11 @@ use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use datafusion_common::{Result, ScalarValue, internal_err};
 use datafusion_expr::{
-    BinaryExpr, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
+
+use super::operations::{named_operation, shown_operation};
 
 /// More bits than any integer has here.
 const ALL_BITS: i128 = 64;
@@ -64,13 +66,11 @@ impl ScalarUDFImpl for BitOperation {
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String> {
-        let [left, right] = args else { return internal_err!("two operands") };
-        Ok(format!("{}", BinaryExpr::new(left.clone().into(), self.op, right.clone().into())))
+        shown_operation(self.op, args)
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let [left, right] = args else { return internal_err!("two operands") };
-        Ok(format!("{} {} {}", left.schema_name(), self.op, right.schema_name()))
+        named_operation(self.op, args)
     }
 
     fn signature(&self) -> &Signature {

@@ -23,9 +23,10 @@
 //! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `divisor`: what decimals are divided by; `digests`: md5() and sha256(); `length`: length();
-//!   `substring`: substr(); `sign`: sign() and bit_count(); `bits`: operators of bits; `to_whole`:
-//!   numbers that become integers; `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`:
-//!   what patterns find in texts.
+//!   `substring`: substr(); `sign`: sign() and bit_count(); `bits`: operators of bits;
+//!   `operations`: what functions in place of operators are called; `to_whole`: numbers that become
+//!   integers; `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns find
+//!   in texts.
 //! * `user`: functions of the program's own.
 //! * `as_borrowed`: what functions that stand before borrowed ones say as they do.
 
@@ -65,6 +66,7 @@ mod named_cast;
 mod now;
 mod null_if;
 mod opaque;
+mod operations;
 mod positions;
 mod regexp;
 mod search;
@@ -109,6 +111,7 @@ pub(crate) use list_text::list_text;
 pub(crate) use maps::{key_type, values_of_key};
 pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
+pub(crate) use operations::{named_operation, shown_operation};
 pub(crate) use positions::positions;
 pub(crate) use regexp::{GLOB_REGEX, regex_of};
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};

@@ -314,7 +314,6 @@ fn checked_operation(name: &str, args: &mut Vec<Expr>) -> Result<Option<Expr>> {
         "checked_add" => Operator::Plus,
         "checked_subtract" => Operator::Minus,
         "checked_multiply" => Operator::Multiply,
-        "checked_divide" => Operator::Divide,
         "checked_negate" => return Ok(args.pop().map(|input| Expr::Negate(Box::new(input)))),
         _ => return Ok(None),
     };

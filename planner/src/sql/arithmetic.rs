@@ -25,9 +25,9 @@ use datafusion_expr::{
 use datafusion_optimizer::analyzer::AnalyzerRule;
 
 use super::renewed::{any_expression, renewed, schema_below};
-use crate::functions::of_bits;
+use crate::functions::{named_operation, of_bits, shown_operation};
 
-/// `+`, `-` and `*` on two integers of one type; these and `/` on decimals.
+/// `+`, `-` and `*` on two integers of one type, or on decimals.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedArithmetic {
     op: Operator,
@@ -57,19 +57,16 @@ impl ScalarUDFImpl for CheckedArithmetic {
         match self.op {
             Operator::Plus => "checked_add",
             Operator::Minus => "checked_subtract",
-            Operator::Divide => "checked_divide",
             _ => "checked_multiply",
         }
     }
 
     fn display_name(&self, args: &[Expr]) -> Result<String> {
-        let [left, right] = args else { return internal_err!("two operands") };
-        Ok(format!("{}", BinaryExpr::new(left.clone().into(), self.op, right.clone().into())))
+        shown_operation(self.op, args)
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        let [left, right] = args else { return internal_err!("two operands") };
-        Ok(format!("{} {} {}", left.schema_name(), self.op, right.schema_name()))
+        named_operation(self.op, args)
     }
 
     fn signature(&self) -> &Signature {
@@ -85,7 +82,6 @@ impl ScalarUDFImpl for CheckedArithmetic {
         let kernel = match self.op {
             Operator::Plus => numeric::add,
             Operator::Minus => numeric::sub,
-            Operator::Divide => numeric::div,
             _ => numeric::mul,
         };
         let (left, right) = (operand(left)?, operand(right)?);
@@ -176,7 +172,7 @@ impl AnalyzerRule for CheckArithmetic {
 }
 
 fn is_checkable(op: Operator) -> bool {
-    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide)
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
 }
 
 fn has_arithmetic(expr: &Expr) -> bool {
@@ -195,7 +191,7 @@ fn checked(expr: Expr, schema: &datafusion_common::DFSchema) -> Result<Transform
         // Both operands have one type by now; the right one of a long chain is the shallow one.
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_checkable(op) => {
             let data_type = right.get_type(schema)?;
-            let result = if data_type.is_integer() && op != Operator::Divide {
+            let result = if data_type.is_integer() {
                 same_type(&left, &right, schema).then_some(data_type)
             } else if data_type.is_decimal() {
                 widest_constant(&left, op, &right, schema)

@@ -24,17 +24,14 @@ pub(super) fn is_only_values(query: &Query) -> bool {
     is_bare && matches!(*query.body, SetExpr::Values(_))
 }
 
-/// The rows of a query that is VALUES and nothing beside them.
-pub(crate) fn only_values(query: Box<Query>) -> std::result::Result<Values, Box<Query>> {
-    if !is_only_values(&query) {
-        return Err(query);
+/// Takes the rows out of a query that is VALUES and nothing beside them.
+pub(crate) fn only_values(query: &mut Query) -> Option<Values> {
+    if !is_only_values(query) {
+        return None;
     }
-    let mut query = query;
-    let nothing = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
-    match std::mem::replace(query.body.as_mut(), SetExpr::Values(nothing)) {
-        SetExpr::Values(values) => Ok(values),
-        body => Err(Box::new(Query { body: Box::new(body), ..*query })),
-    }
+    let SetExpr::Values(values) = query.body.as_mut() else { return None };
+    let rows = std::mem::take(&mut values.rows);
+    Some(Values { rows, ..values.clone() })
 }
 
 /// Binds rows for columns of the given types; DEFAULT is NULL.

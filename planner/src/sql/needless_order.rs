@@ -51,14 +51,12 @@ pub(super) fn without_needless_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// The same of a plan whose order `matters` or not.
 fn seen(plan: LogicalPlan, matters: bool) -> Result<LogicalPlan> {
-    let mut plan = plan;
-    while !matters && let LogicalPlan::Sort(sort) = plan {
-        if sort.fetch.is_some() {
-            plan = LogicalPlan::Sort(sort);
-            break;
+    let plan = match plan {
+        LogicalPlan::Sort(sort) if !matters && sort.fetch.is_none() => {
+            return seen(Arc::unwrap_or_clone(sort.input), false);
         }
-        plan = Arc::unwrap_or_clone(sort.input);
-    }
+        plan => plan,
+    };
     let below = match &plan {
         LogicalPlan::Limit(_) | LogicalPlan::Distinct(Distinct::On(_)) => true,
         // Queries in them become joins.

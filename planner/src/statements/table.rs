@@ -137,7 +137,7 @@ impl Planner<'_> {
         let Some(table) = self.scope.catalog.stored(&name) else {
             return Err(Error::input_at(self.no_insert(&name), place));
         };
-        let Some(query) = insert.source else {
+        let Some(mut query) = insert.source else {
             return Err(self.unsupported("INSERT without rows"));
         };
         let schema = table.schema().clone();
@@ -159,8 +159,8 @@ impl Planner<'_> {
                 return Err(Error::input_at(message, place_of(column)));
             }
         }
-        let bound = match only_values(query) {
-            Ok(values) => {
+        let bound = match only_values(&mut query) {
+            Some(values) => {
                 let fields = schema.fields();
                 let types: Vec<&DataType> = match columns.is_empty() {
                     true => fields.iter().map(|field| field.data_type()).collect(),
@@ -168,7 +168,7 @@ impl Planner<'_> {
                 };
                 bind_inserted(values, &types, &name, self.binder, self.position())?
             }
-            Err(query) => self.bind(query)?,
+            None => self.bind(query)?,
         };
         let bound = self.inserted(bound, &schema, &columns, &name)?;
         self.fill(name, bound, &schema, None)
