@@ -13,6 +13,10 @@
 //! another owner byte for byte. There is no pointer in it. Nested types are stored as their
 //! `arrow-row` bytes, like binary values.
 //!
+//! In a layout with a hash ([`RowLayout::with_hash`]) the bits of up to 8 columns that may be NULL
+//! are the lowest byte of the hash's slot, the first: it is read and written by [`RowPages::hash`]
+//! and [`RowPages::set_hashes`] alone, since [`RowPages::set_slots`] would wipe them out.
+//!
 //! What one does with it:
 //! * [`RowLayout::new`] from the logical types of the columns and the widths of the owner's slots
 //!   (hashes, chain links, aggregate states);
