@@ -84,7 +84,7 @@ fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     let parameters = setup::parameters(options);
     let statements = session.script(text)?;
     check_ending(options)?;
-    check_binary(&statements, options)?;
+    check_results(&statements, options)?;
     let mut out = Destination::open(options.output_file())?;
     for (number, statement) in statements.iter().enumerate() {
         let start = Instant::now();
@@ -164,22 +164,27 @@ fn check_ending(options: &Options) -> Result<()> {
     }
 }
 
-/// Formats of bytes are not for terminals, and hold the result of one statement.
-fn check_binary(statements: &[Statement], options: &Options) -> Result<()> {
+/// Formats of bytes are not for terminals. They and files of most others hold the result of one
+/// statement; a pipe may take several one after the other.
+fn check_results(statements: &[Statement], options: &Options) -> Result<()> {
     let format = format_of(options);
-    if !format.is_binary() {
-        return Ok(());
-    }
-    if options.output_file().is_none() && io::stdout().is_terminal() {
+    let file = options.output_file();
+    if format.is_binary() && file.is_none() && io::stdout().is_terminal() {
         let message = "the result would be bytes on a terminal; add `--output FILE`";
         return Err(Error::input(message));
     }
-    match statements.iter().filter(|statement| statement.gives_rows()).count() {
-        1 => Ok(()),
-        several => Err(Error::input(format!(
-            "Arrow and Parquet hold the result of one statement, here are {several} results; use \
-             COPY … TO for each"
+    let results = statements.iter().filter(|statement| statement.gives_rows()).count();
+    match format.of_one_result() {
+        Some(name) if results == 0 && format.is_binary() => Err(Error::input(format!(
+            "a file of {name} holds the result of one statement, and none here gives one"
         ))),
+        Some(name) if results > 1 && (format.is_binary() || file.is_some()) => {
+            Err(Error::input(format!(
+                "a file of {name} holds the result of one statement, here are {results} results; \
+                 use COPY … TO for each"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

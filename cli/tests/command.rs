@@ -88,14 +88,17 @@ fn more_formats_for_programs_and_documents() {
 #[test]
 fn an_output_file_appears_when_all_is_done() {
     let directory = tempfile::tempdir().expect("directory");
-    let file = directory.path().join("out.csv");
-    let sql = "select 1 as a; select 2 as a";
+    let file = directory.path().join("out.ndjson");
+    let (sql, lines) = ("select 1 as a; select 2 as a", "{\"a\":1}\n{\"a\":2}\n");
     assert_eq!(printed(&["query", sql, "--output", path(&file)]), "");
-    assert_eq!(fs::read_to_string(&file).expect("is there"), "a\n1\na\n2\n");
+    assert_eq!(fs::read_to_string(&file).expect("is there"), lines);
+    let table = directory.path().join("out.csv");
+    let (code, error) = failed(&["query", sql, "--output", path(&table)]);
+    assert!(code == 1 && error.contains("CSV holds the result of one statement"), "{error}");
     let sql = "select 3 as a; select 1 / 0 from (values (0)) t(a) where a = 0";
     let (code, error) = failed(&["query", sql, "--output", path(&file)]);
     assert_eq!(code, 1, "{error}");
-    assert_eq!(fs::read_to_string(&file).expect("is whole"), "a\n1\na\n2\n");
+    assert_eq!(fs::read_to_string(&file).expect("is whole"), lines);
     assert_eq!(fs::read_dir(directory.path()).expect("lists").count(), 1, "nothing is left over");
 }
 

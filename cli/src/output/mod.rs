@@ -72,7 +72,19 @@ impl Format {
         })
     }
 
-    /// Whether results are bytes that a terminal cannot show, and of which a file holds one.
+    /// What a file is called that holds the result of one statement alone.
+    pub fn of_one_result(self) -> Option<&'static str> {
+        match self {
+            Format::Csv => Some("CSV"),
+            Format::Tsv => Some("TSV"),
+            Format::Json => Some("JSON"),
+            Format::Arrow | Format::Feather => Some("Arrow"),
+            Format::Parquet => Some("Parquet"),
+            Format::Table | Format::Ndjson | Format::Markdown => None,
+        }
+    }
+
+    /// Whether results are bytes that a terminal cannot show.
     pub fn is_binary(self) -> bool {
         matches!(self, Format::Arrow | Format::Feather | Format::Parquet)
     }
