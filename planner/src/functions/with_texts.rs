@@ -1,6 +1,7 @@
-//! `coalesce` and `make_array` of texts that are constants and of moments, intervals or Booleans:
-//! the texts are read as what the others are (when the types are settled, by a cast around each).
-//! The borrowed ones find no common type. Other texts are refused.
+//! `coalesce`, `make_array`, `greatest` and `least` of texts that are constants and of numbers,
+//! moments, intervals or Booleans: the texts are read as what the others are (when the types are
+//! settled, by a cast around each). Other texts are refused: the borrowed functions find no common
+//! type, or make numbers of whole columns.
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub(super) fn with_texts(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 fn beside_texts(types: &[&DataType]) -> Result<Option<DataType>> {
     let (texts, others): (Vec<&DataType>, Vec<&DataType>) =
         types.iter().filter(|t| !t.is_null()).partition(|t| t.is_string());
-    let is_read = |t: &&DataType| t.is_temporal() || **t == DataType::Boolean;
+    let is_read = |t: &&DataType| t.is_numeric() || t.is_temporal() || **t == DataType::Boolean;
     if texts.is_empty() || others.is_empty() || !others.iter().all(is_read) {
         return Ok(None);
     }

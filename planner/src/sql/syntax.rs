@@ -36,9 +36,9 @@ use datafusion_sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion_sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CaseWhen, CastKind, CteAsMaterialized, DataType, ExactNumberInfo,
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    Insert, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectFlavor, SelectItem,
-    SetExpr, Statement as Sql, Subscript, TableFactor, TableWithJoins, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions,
+    Insert, JoinConstraint, JoinOperator, ObjectName, Query, Select, SetExpr, Statement as Sql,
+    Subscript, TableFactor, TableWithJoins, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut, visit_expressions,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
@@ -250,11 +250,6 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        if select.flavor == SelectFlavor::FromFirstNoSelect {
-            let all = SelectItem::Wildcard(WildcardAdditionalOptions::default());
-            select.projection = vec![all];
-            select.flavor = SelectFlavor::Standard;
-        }
         select.from.iter_mut().for_each(keep_left);
         name_columns(select);
         grouping_items::write_out(select);
