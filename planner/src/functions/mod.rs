@@ -20,7 +20,8 @@
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements;
 //!   `list_append`: one more element; `with_texts`: texts among their elements.
-//! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps.
+//! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps; `part`: parts of
+//!   structures.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `divisor`: what decimals are divided by; `digests`: md5() and sha256(); `length`: length();
 //!   `substring`: substr(); `sign`: sign() and bit_count(); `bits`: operators of bits;
@@ -67,6 +68,7 @@ mod now;
 mod null_if;
 mod opaque;
 mod operations;
+mod part;
 mod positions;
 mod regexp;
 mod search;
@@ -112,6 +114,7 @@ pub(crate) use maps::{key_type, values_of_key};
 pub(crate) use named_cast::NAMED_CAST;
 pub(crate) use opaque::{apart, in_place, is_opaque, kept, meant, three_valued};
 pub(crate) use operations::{named_operation, shown_operation};
+pub(crate) use part::{Parts, with_spelled_parts};
 pub(crate) use positions::positions;
 pub(crate) use regexp::{GLOB_REGEX, regex_of};
 pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
@@ -157,8 +160,9 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
-        "greatest" => greatest::greatest(borrowed),
-        "least" => greatest::least(borrowed),
+        "get_field" => part::part(borrowed),
+        "greatest" => with_texts::with_texts(greatest::greatest(borrowed)),
+        "least" => with_texts::with_texts(greatest::least(borrowed)),
         "array_max" | "array_min" => list_extreme::list_extreme(borrowed),
         "array_sort" => list_sort::list_sort(borrowed),
         "substr" => substring::substring(borrowed),

@@ -10,7 +10,7 @@ use datafusion_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::planner::SqlToRel;
-use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
+use datafusion_sql::sqlparser::ast::{ObjectName, Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
 
 use super::aliases::bound_with_aliases;
@@ -26,6 +26,7 @@ use super::placeholders::fill_plan;
 use super::relations::finished;
 use super::script::{Statement, statements};
 use super::self_reading::{explained, self_readers};
+use super::spellings::{Spellings, has_wildcard_options};
 use super::typing::typed;
 use super::windows;
 
@@ -34,11 +35,15 @@ use super::windows;
 /// # Errors
 /// `Input` with a place for everything that is wrong with it, or not supported.
 pub(crate) fn bind_query(
-    query: Box<Query>,
+    mut query: Box<Query>,
     binder: &Binder<'_>,
     position: &Position,
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
+    let columns_of = |name: &ObjectName| binder.columns_of(name);
+    if has_wildcard_options(&query) {
+        Spellings::of(&query, &columns_of).spell_wildcards(&mut query)?;
+    }
     let readers = self_readers(&query);
     let bound_as_written = |query| {
         SqlToRel::new(binder)
@@ -47,7 +52,8 @@ pub(crate) fn bind_query(
             .and_then(|plan| fill_plan(plan, binder.parameters()))
     };
     let bound_once = |query| {
-        bound_in_any_case(query, bound_as_written)
+        let spellings = |query: &Query| Spellings::of(query, &columns_of);
+        bound_in_any_case(query, spellings, bound_as_written, |query| binder.remember(query))
             .map_err(|e| explained(to_error(&e, position), &readers))
     };
     let bound = |query| bound_with_aliases(query, &|name| binder.is_random(name), bound_once);

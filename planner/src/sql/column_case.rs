@@ -2,8 +2,10 @@
 //! the column `Amount` where no other has that name but for its case.
 //!
 //! The binder makes small letters of names without quotes, as the standard does of capitals, and
-//! finds no such column; it says where, and which columns there are. There the one that was meant
-//! is written as it is called, and the query is bound again.
+//! finds no such column. Then names that can be spelled in one way alone are spelled so, all at
+//! once (see `spellings`). Where that is not enough, since two tables spell a name in two ways, the
+//! binder says where it found no column, and which there are: there the one that was meant is
+//! written as it is called, and the query is bound again.
 //!
 //! Sound: only queries are read so that had no meaning.
 
@@ -12,33 +14,79 @@ use std::ops::ControlFlow;
 use datafusion_common::{Column, DataFusionError, Result, SchemaError};
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{Expr, Ident, Query, VisitMut, VisitorMut};
-use gristmill_engine::Position;
+use gristmill_engine::{Error, Position};
 
-use super::diagnose::{at, start_of};
+use super::diagnose::{NO_TABLE, at, start_of};
+use super::spellings::Spellings;
 
 /// Places where a name is replaced, at most.
 const PLACES_MAX: usize = 1_000;
 
-/// What is bound of a query, its columns by names in any case.
+/// What is bound of a query, its columns by names in any case. `remember` is given the query that
+/// could be bound, where it is another one.
 ///
 /// # Errors
-/// Those of `bound`.
+/// Those of `bound` for the query as it was written.
 pub(super) fn bound_in_any_case(
     mut query: Box<Query>,
+    spellings: impl FnOnce(&Query) -> Spellings,
     bound: impl Fn(Box<Query>) -> Result<LogicalPlan>,
+    remember: impl Fn(Box<Query>),
+) -> Result<LogicalPlan> {
+    let error = match bound(query.clone()) {
+        Err(error) => error,
+        plan => return plan,
+    };
+    if !is_of_names(&error) {
+        return Err(error);
+    }
+    let mut spelled = query.clone();
+    if spellings(&query).spell(&mut spelled)
+        && let Ok(plan) = bound_by_places(&mut spelled, &bound)
+    {
+        remember(spelled);
+        return Ok(plan);
+    }
+    if !Meant::write_at(&mut query, &error) {
+        return Err(error);
+    }
+    let plan = bound_by_places(&mut query, &bound)?;
+    remember(query);
+    Ok(plan)
+}
+
+/// Whether a column or a table was not found. What is wrong in a view is none of the query's.
+fn is_of_names(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
+            is_of_names(inner)
+        }
+        DataFusionError::Shared(inner) => is_of_names(inner),
+        DataFusionError::Collection(all) => all.first().is_some_and(is_of_names),
+        DataFusionError::SchemaError(schema, _) => {
+            matches!(schema.as_ref(), SchemaError::FieldNotFound { .. })
+        }
+        DataFusionError::External(own) => match own.downcast_ref::<Error>() {
+            Some(Error::Input { message, .. }) => message.starts_with(NO_TABLE),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The same, one name after another where the binder finds no column.
+fn bound_by_places(
+    query: &mut Box<Query>,
+    bound: &impl Fn(Box<Query>) -> Result<LogicalPlan>,
 ) -> Result<LogicalPlan> {
     for _ in 0..PLACES_MAX {
-        let error = match bound(query.clone()) {
-            Err(error) => error,
+        match bound(query.clone()) {
+            Err(error) if Meant::write_at(query, &error) => {}
+            Err(error) => return Err(error),
             plan => return plan,
-        };
-        let Some(mut meant) = Meant::of(&error, None) else { return Err(error) };
-        let _ = VisitMut::visit(&mut query, &mut meant);
-        if !meant.is_written {
-            return Err(error);
         }
     }
-    bound(query)
+    bound(query.clone())
 }
 
 /// A name that was not found, where it is, and the column that it means.
@@ -50,6 +98,13 @@ struct Meant {
 }
 
 impl Meant {
+    /// Writes the column that was meant where the binder found none; says whether it did.
+    fn write_at(query: &mut Query, error: &DataFusionError) -> bool {
+        let Some(mut meant) = Meant::of(error, None) else { return false };
+        let _ = VisitMut::visit(query, &mut meant);
+        meant.is_written
+    }
+
     fn of(error: &DataFusionError, place: Option<Position>) -> Option<Meant> {
         match error {
             DataFusionError::Diagnostic(diagnostic, inner) => {

@@ -17,10 +17,11 @@
 //!   nothing; `chains`: set operations and VALUES; `beside_written`: texts in those beside other
 //!   values; `inserted`: VALUES of INSERT; `concatenation`: the rank of `||`; `intervals`:
 //!   intervals that are multiplied and divided; `structs`: structures and maps.
-//! * `bind`: names; `column_case`: those of columns in any case; `apart`: equal ones; `aliases`:
-//!   those that a SELECT gives; `enclosing`: tables of queries around; `order`: names in ORDER BY,
-//!   `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`:
-//!   grouping(); `grouping_items`: what stands in grouping sets.
+//! * `bind`: names; `column_case`: those of columns in any case, `spellings`: what these can mean;
+//!   `apart`: equal ones; `aliases`: those that a SELECT gives; `enclosing`: tables of queries
+//!   around; `order`: names in ORDER BY, `needless_order`: where it is not seen; `query_ends`:
+//!   ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what stands in grouping
+//!   sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -87,6 +88,7 @@ mod row_values;
 mod script;
 mod self_reading;
 mod simpler;
+mod spellings;
 mod stack;
 mod statement_set;
 mod structs;

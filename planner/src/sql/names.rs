@@ -10,7 +10,7 @@ use datafusion_sql::sqlparser::ast::{
     Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
 };
 
-use super::using::plain;
+use super::using::{merges, plain};
 
 /// Characters of an expression that go into its column's name.
 const LENGTH_MAX: usize = 200;
@@ -52,12 +52,14 @@ pub(super) fn other_name(name: &str, taken: &mut HashSet<String>) -> String {
 pub(super) fn name_columns(select: &mut Select) {
     let mut taken: HashSet<String> = select.projection.iter().filter_map(given_name).collect();
     let mut columns: HashSet<String> = HashSet::new();
+    // A merged column is none of those that it is made of.
+    let is_merged = select.from.iter().any(|tables| tables.joins.iter().any(merges));
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
         let written = written(expr);
         let name = match column_name(expr) {
             // A column has a name, except for the second time.
-            Some(_) if is_new(&written, &mut columns) => continue,
+            Some(_) if is_new(&written, &mut columns, is_merged) => continue,
             Some(name) => other_name(&name, &mut taken),
             None if taken.insert(written.clone()) => written,
             None => other_name(&written, &mut taken),
@@ -68,10 +70,11 @@ pub(super) fn name_columns(select: &mut Select) {
 }
 
 /// Whether a column is none of those before, which may be written with more names in front or with
-/// fewer (`s.a` and `t.s.a`).
-fn is_new(written: &str, columns: &mut HashSet<String>) -> bool {
+/// fewer (`a`, `s.a` and `t.s.a`).
+fn is_new(written: &str, columns: &mut HashSet<String>, is_merged: bool) -> bool {
     let ends_with = |long: &str, short: &str| {
-        short.contains('.') && long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'))
+        (short.contains('.') || !is_merged)
+            && long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'))
     };
     let is_known = columns.iter().any(|c| ends_with(c, written) || ends_with(written, c));
     columns.insert(written.to_string()) && !is_known
@@ -135,7 +138,13 @@ pub(super) fn column_name(expr: &Expr) -> Option<String> {
 }
 
 fn written(expr: &Expr) -> String {
-    let text = expr.to_string();
+    let text = match expr {
+        Expr::Identifier(name) => return plain(name),
+        Expr::CompoundIdentifier(names) => {
+            return names.iter().map(plain).collect::<Vec<_>>().join(".");
+        }
+        other => other.to_string(),
+    };
     match text.char_indices().nth(LENGTH_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

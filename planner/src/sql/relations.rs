@@ -4,7 +4,6 @@
 //! A CTE's query becomes a table of its own right when it is bound: the binder copies the plan of
 //! a CTE to where it is named, and CTEs over CTEs named twice would double it at every level.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion_common::config::ConfigOptions;
@@ -139,9 +138,11 @@ fn merging(
     if keys.is_empty() {
         return LogicalPlanBuilder::from(left).join_on(right, kind, [])?.build();
     }
+    let sides = keys.iter().map(|key| Ok([column(&left, key)?, column(&right, key)?]));
+    let sides = sides.collect::<Result<Vec<_>>>()?;
     let (mut on, mut values) = (Vec::new(), Vec::new());
-    for key in &keys {
-        let (l, r) = (Expr::Column(column(&left, key)?), Expr::Column(column(&right, key)?));
+    for [l, r] in sides.clone() {
+        let (l, r) = (Expr::Column(l), Expr::Column(r));
         on.push(l.clone().eq(r.clone()));
         values.push(match kind {
             JoinType::Full => when(l.clone().is_not_null(), l).otherwise(r)?,
@@ -149,19 +150,23 @@ fn merging(
             _ => l,
         });
     }
-    let named = |value: &Expr, relation: TableReference, key: &str| match value {
-        Expr::Column(column) if column.relation.as_ref() == Some(&relation) => value.clone(),
-        _ => value.clone().alias_qualified(Some(relation), key),
-    };
     let first = keys.iter().zip(&values);
     let mut merged: Vec<Expr> =
         first.map(|(key, value)| named(value, TableReference::bare(name), key)).collect();
-    // What was merged before is merged again: its name stands for the same column.
     for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
-        let key = keys.iter().position(|key| *key == column.name);
         let is_merged = |table: &TableReference| table.table().starts_with(USING_PREFIX);
-        merged.push(match (key, column.relation.clone().filter(is_merged)) {
-            (Some(key), Some(relation)) => named(&values[key], relation, &column.name),
+        let key =
+            sides.iter().position(|pair| match column.relation.as_ref().is_some_and(is_merged) {
+                true => pair.iter().any(|side| side.name == column.name),
+                false => pair.contains(&column),
+            });
+        merged.push(match (key, column.relation.clone()) {
+            // What was merged before is merged again: its name stands for the same column.
+            (Some(key), Some(relation)) if is_merged(&relation) => {
+                named(&values[key], relation, &keys[key])
+            }
+            // The binder knows what is one column by the name.
+            (Some(key), Some(relation)) => named(&Expr::Column(column), relation, &keys[key]),
             _ => Expr::Column(column),
         });
     }
@@ -170,21 +175,50 @@ fn merging(
     marked(plan, &keys)
 }
 
-/// The columns that both inputs have.
+/// A value by the name of a column.
+fn named(value: &Expr, relation: TableReference, name: &str) -> Expr {
+    match value {
+        Expr::Column(column)
+            if column.relation.as_ref() == Some(&relation) && column.name == name =>
+        {
+            value.clone()
+        }
+        _ => value.clone().alias_qualified(Some(relation), name),
+    }
+}
+
+/// The columns that both inputs have, in any case, as the left one calls them.
 fn common(left: &LogicalPlan, right: &LogicalPlan) -> Vec<String> {
-    let names: HashSet<&String> = left.schema().fields().iter().map(|f| f.name()).collect();
     let mut keys: Vec<String> = Vec::new();
-    for field in right.schema().fields() {
-        if names.contains(field.name()) && !keys.contains(field.name()) {
-            keys.push(field.name().clone());
+    for field in left.schema().fields() {
+        let name = field.name();
+        let is_common = spelled(right, name).is_some_and(|other| {
+            // Of `k` and `K` on the left, `k` on the right is the first.
+            other == name || spelled(left, other) == Some(name)
+        });
+        if is_common && !keys.contains(name) {
+            keys.push(name.clone());
         }
     }
     keys
 }
 
+/// How an input spells the name of a column: as it is, or in the only other way there is.
+fn spelled<'a>(input: &'a LogicalPlan, name: &str) -> Option<&'a String> {
+    let lower = name.to_lowercase();
+    let names = input.schema().fields().iter().map(|field| field.name());
+    let mut alike = names.filter(|other| other.to_lowercase() == lower);
+    let first = alike.clone().next()?;
+    alike
+        .clone()
+        .find(|other| **other == name)
+        .or(alike.all(|other| other == first).then_some(first))
+}
+
 /// The column of a name in one input.
 fn column(input: &LogicalPlan, name: &str) -> Result<Column> {
     let schemas: &[&[&DFSchema]] = &[&[input.schema()]];
+    let name = spelled(input, name).map_or(name, String::as_str);
     let name = Column::new_unqualified(name);
     name.normalize_with_schemas_and_ambiguity_check(schemas, &input.using_columns()?)
 }

@@ -31,7 +31,7 @@ use super::lists::by_key;
 use super::operands::{as_cast, meet_keys, unite, widened};
 use super::renewed::{any_expression, schema_below};
 use super::whole::round_cast;
-use crate::functions::{is_random, list_order, with_types};
+use crate::functions::{is_random, list_order, with_spelled_parts, with_types};
 use crate::rules::{expand_set_operation, has_subquery, is_set_operation, lateral};
 
 /// Settles the types of a plan; says whether it had set operations that were expanded.
@@ -187,7 +187,8 @@ impl Typing {
                 typed.map_data(|expr| as_cast(expr, schema))
             }
             expr => {
-                let typed = rewriter.f_up(widened(by_key(expr, schema), schema)?)?;
+                let expr = with_spelled_parts(by_key(expr, schema), schema)?;
+                let typed = rewriter.f_up(widened(expr, schema)?)?;
                 let typed = typed.map_data(|expr| as_cast(expr, schema))?;
                 let typed = typed.update_data(with_constants);
                 let typed = typed.map_data(|expr| by_length(expr, schema))?;

@@ -64,6 +64,7 @@ impl View {
         let parsed = self.query.parse(Some(&self.parameters))?.body;
         let Parsed::Statement(sql) = parsed else { return Err(no_query()) };
         let Sql::Query(query) = *sql else { return Err(no_query()) };
+        let query = binder.spelled(&self.name).unwrap_or(query);
         let plan = bind_query(query, binder, self.query.position())?;
         let plan = renamed(plan, &self.columns, &Position::default())?;
         let alias = TableReference::bare(format!("{VIEW_PREFIX}{}", self.name));

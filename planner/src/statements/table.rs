@@ -143,7 +143,13 @@ impl Planner<'_> {
         let schema = table.schema().clone();
         let columns = insert.columns.iter().map(|column| {
             let wanted = table_name(column)?;
-            let at = schema.fields().iter().position(|field| *field.name() == wanted);
+            let is_it = |field: &&Arc<Field>| *field.name() == wanted;
+            let is_alike = |name: &str| name.to_lowercase() == wanted.to_lowercase();
+            let fields = schema.fields().iter();
+            let at = fields.clone().position(|field| is_it(&field)).or_else(|| {
+                let mut alike = fields.enumerate().filter(|(_, field)| is_alike(field.name()));
+                alike.next().filter(|_| alike.next().is_none()).map(|(at, _)| at)
+            });
             at.ok_or_else(|| {
                 let names = schema.fields().iter().map(|f| f.name().as_str());
                 let hint = nearest(&wanted, names).map(|near| format!("; did you mean {near}?"));
