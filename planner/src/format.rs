@@ -4,6 +4,9 @@ use std::path::Path;
 
 use gristmill_engine::sources::csv::CsvOptions;
 use gristmill_engine::sources::json::JsonOptions;
+use gristmill_engine::{Error, Result};
+
+use crate::csv_options::csv_options;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +87,23 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// As a format says, with options by name.
+    ///
+    /// # Errors
+    /// `Input` that names the first option which the format has not.
+    pub(crate) fn with_options(format: Format, options: Vec<(String, String)>) -> Result<Reading> {
+        match (format, options.first()) {
+            (Format::Csv, _) => csv_options(options).map(Reading::Csv),
+            (_, None) => Ok(format.into()),
+            (_, Some((name, _))) => {
+                let name = name.to_lowercase();
+                let name = name.strip_prefix("format.").unwrap_or(&name);
+                let format = format.name();
+                Err(Error::input(format!("{format} files have no option `{name}`; there are none")))
+            }
+        }
+    }
+
     /// The format.
     pub(crate) fn format(&self) -> Format {
         match self {

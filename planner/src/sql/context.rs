@@ -20,6 +20,7 @@ use gristmill_engine::Error;
 use gristmill_engine::memory::Governor;
 
 use super::diagnose::{NO_TABLE, nearest};
+use super::file_calls::file_of;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
 use super::intervals::ScaledIntervals;
@@ -302,6 +303,22 @@ impl ContextProvider for Binder<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         match self.find(&name) {
             Ok(table) => Ok(table),
+            Err(error) => Err(DataFusionError::External(Box::new(error))),
+        }
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
+        let texts = args.iter().map(|arg| match arg {
+            Expr::Literal(text, _) => text.try_as_str().flatten().map(str::to_string),
+            _ => None,
+        });
+        let texts = texts.collect::<Option<Vec<String>>>().unwrap_or_default();
+        match file_of(name, &texts, self).and_then(|file| self.catalog.file_as(&file)) {
+            Ok(table) => Ok(Arc::new(PlannedTable::new(table))),
             Err(error) => Err(DataFusionError::External(Box::new(error))),
         }
     }

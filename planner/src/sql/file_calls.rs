@@ -1,13 +1,27 @@
-//! Calls that read a file, as `read_csv('flights.csv')`: the file by its name, which says the same.
+//! Calls that read files, as `read_csv('flights.csv', delim = ';')`.
+//!
+//! A call that says no more than the ending of its file is the file by its name. Of others the
+//! syntax tree keeps texts alone: the file, and the names and values of options, of which the
+//! binder makes a table (see [`file_of`]).
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
+use arrow::datatypes::Field;
+use datafusion_expr::planner::ContextProvider;
+use datafusion_sql::parser::Statement as Parsed;
+use datafusion_sql::planner::SqlToRel;
 use datafusion_sql::sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, ObjectName, TableFactor,
+    BinaryOperator, DictionaryField, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName,
+    TableAlias, TableFactor, UnaryOperator, Value, ValueWithSpan,
 };
+use gristmill_engine::{Error, Position, Result};
 
-use super::syntax::{plain_name, written};
-use crate::format::Format;
+use super::diagnose::to_error;
+use super::script::statements;
+use super::syntax::{plain_name, text, written};
+use crate::catalog::FileTable;
+use crate::format::{Format, Reading};
 
 /// The calls, and what each reads.
 const CALLS: [(&str, Format); 8] = [
@@ -21,34 +35,182 @@ const CALLS: [(&str, Format); 8] = [
     ("read_text", Format::Text),
 ];
 
+/// Begins the names of calls whose arguments are texts.
+const WRITTEN: &str = "!";
+
+/// Begins the names of options that declare a column's type.
+const COLUMN: &str = "column ";
+
+/// Options that say what is done anyway.
+const ALWAYS: [&str; 3] = ["auto_detect", "hive_partitioning", "union_by_name"];
+
 fn format_of(name: &ObjectName) -> Option<Format> {
     let name = plain_name(name)?;
     CALLS.iter().find(|(call, _)| name.eq_ignore_ascii_case(call)).map(|(_, format)| *format)
 }
 
-/// Puts the file's name in the place of a call that names nothing else, where the ending says that
-/// it is read so.
+/// Puts the file's name in the place of a call, or its texts in that of its arguments.
 pub(super) fn name_file(table: &mut TableFactor) {
-    let TableFactor::Table { name, args, .. } = table else { return };
-    let (Some(call), Some(format)) = (&*args, format_of(name)) else { return };
-    let file = match &call.args[..] {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(file))] if call.settings.is_none() => file,
-        _ => return,
-    };
-    let Some(file) = written(file) else { return };
-    if Format::of_path(Path::new(file)) == Some(format) {
+    let TableFactor::Table { name, args, alias, .. } = table else { return };
+    let (Some(call), Some(format)) = (&mut *args, format_of(name)) else { return };
+    let Some(texts) = texts_of(&call.args).filter(|_| call.settings.is_none()) else { return };
+    if let [file] = &texts[..]
+        && Format::of_path(Path::new(file)) == Some(format)
+    {
         *name = ObjectName::from(vec![Ident::with_quote('\'', file)]);
         *args = None;
+        return;
     }
+    let own = plain_name(name).unwrap_or_default().to_lowercase();
+    let unnamed = |value: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(text(value)));
+    call.args = texts.iter().map(unnamed).collect();
+    *name = ObjectName::from(vec![Ident::with_quote('"', format!("{WRITTEN}{own}"))]);
+    alias.get_or_insert_with(|| TableAlias {
+        explicit: true,
+        name: Ident::new(own),
+        columns: Vec::new(),
+        at: None,
+    });
+}
+
+/// Whether a call is one of texts.
+pub(super) fn is_written(name: &ObjectName) -> bool {
+    plain_name(name).is_some_and(|name| name.starts_with(WRITTEN))
+}
+
+/// The file, and the names and values of options, of the arguments of a call.
+fn texts_of(args: &[FunctionArg]) -> Option<Vec<String>> {
+    let (file, options) = args.split_first()?;
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(file)) = file else { return None };
+    let mut texts = vec![match file {
+        Expr::Array(files) => any_of(&files.elem)?,
+        file => written(file)?.to_string(),
+    }];
+    for option in options {
+        let (name, value) = match option {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. }
+            | FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            } => (name, value),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq,
+                right,
+            })) => match left.as_ref() {
+                Expr::Identifier(name) => (name, &**right),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        let name = name.value.to_lowercase();
+        match value {
+            Expr::Dictionary(columns) if name == "columns" => {
+                for DictionaryField { key, value } in columns {
+                    texts.push(format!("{COLUMN}{}", key.value));
+                    texts.push(written(value)?.to_string());
+                }
+            }
+            Expr::Array(values) => {
+                let quoted = values.elem.iter().map(|value| {
+                    written(value).map(|value| format!("'{}'", value.replace('\'', "''")))
+                });
+                let quoted = quoted.collect::<Option<Vec<_>>>()?;
+                texts.extend([name, format!("[{}]", quoted.join(", "))]);
+            }
+            value => texts.extend([name, plain_text(value)?]),
+        }
+    }
+    Some(texts)
+}
+
+/// A pattern for several files. It would find a file once that is named twice.
+fn any_of(files: &[Expr]) -> Option<String> {
+    let files = files.iter().map(written).collect::<Option<Vec<_>>>()?;
+    match &files[..] {
+        [one] => Some((*one).to_string()),
+        several => {
+            let is_plain = |file: &&str| !file.contains(['{', '}', ',', '*', '?', '[']);
+            let mut seen = HashSet::new();
+            let are_files = several.iter().all(|file| is_plain(file) && seen.insert(*file));
+            are_files.then(|| format!("{{{}}}", several.join(",")))
+        }
+    }
+}
+
+fn plain_text(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Value(ValueWithSpan { value, .. }) => match value {
+            Value::SingleQuotedString(text) => Some(text.clone()),
+            Value::Number(digits, _) => Some(digits.clone()),
+            Value::Boolean(truth) => Some(truth.to_string()),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            plain_text(expr).map(|number| format!("-{number}"))
+        }
+        _ => None,
+    }
+}
+
+/// The file that a call of texts reads, by the name of the call and its texts.
+///
+/// # Errors
+/// `Input` for options that there are not, and types that are none.
+pub(super) fn file_of(
+    call: &str,
+    texts: &[String],
+    types: &impl ContextProvider,
+) -> Result<FileTable> {
+    let name = call.trim_matches('"').trim_start_matches(WRITTEN);
+    let format = CALLS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format);
+    let (Some(format), Some((file, options))) = (format, texts.split_first()) else {
+        return Err(Error::input(format!("not supported: the function {name} in FROM")));
+    };
+    let options = options.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
+    let is_always = |(name, value): &(String, String)| {
+        ALWAYS.contains(&name.as_str()) && matches!(value.as_str(), "true" | "1")
+    };
+    let (columns, options): (Vec<_>, Vec<_>) =
+        options.filter(|option| !is_always(option)).partition(|(name, _)| name.starts_with(COLUMN));
+    let reading = Reading::with_options(format, options)?;
+    let columns = declared(&columns, types)?;
+    Ok(FileTable { path: PathBuf::from(file), reading, columns })
+}
+
+/// Columns of these names and types.
+fn declared(columns: &[(String, String)], types: &impl ContextProvider) -> Result<Vec<Field>> {
+    if columns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = columns.iter().map(|(name, data_type)| {
+        let name = name.trim_start_matches(COLUMN).replace('"', "\"\"");
+        format!("\"{name}\" {data_type}")
+    });
+    let written = named.collect::<Vec<_>>().join(", ");
+    let wrong = || {
+        let written: Vec<&str> = columns.iter().map(|(_, data_type)| data_type.as_str()).collect();
+        Error::input(format!(
+            "columns takes names and types, as in {{'id': 'INTEGER'}}, not {}",
+            written.join(", ")
+        ))
+    };
+    let text = format!("CREATE EXTERNAL TABLE t ({written}) STORED AS CSV LOCATION ''");
+    let parsed = statements(&text).and_then(|all| all[0].parse(None)).map_err(|_| wrong())?;
+    let Parsed::CreateExternalTable(table) = parsed.body else { return Err(wrong()) };
+    let schema = SqlToRel::new(types).build_schema(table.columns);
+    let schema = schema.map_err(|e| to_error(&e, &Position::default()))?;
+    let fields: Vec<Field> = schema.fields().iter().map(|field| Field::clone(field)).collect();
+    if fields.len() == columns.len() { Ok(fields) } else { Err(wrong()) }
 }
 
 /// What is wrong with a call in FROM that nothing else has taken.
 pub(super) fn what_is_wrong(name: &ObjectName) -> String {
     match format_of(name) {
-        Some(format) => format!(
-            "{name} takes one file with an ending of {format}; for options and other files use \
-             CREATE EXTERNAL TABLE t STORED AS {format} LOCATION 'file' OPTIONS (…)",
-            format = format.name(),
+        Some(_) => format!(
+            "{name} takes the name of a file, or a list of different ones, and options, as in \
+             {name}('file', option = 'value')",
         ),
         None => format!("not supported: the function {name} in FROM"),
     }

@@ -88,7 +88,7 @@ impl Visitor for Search {
             TableFactor::Table { sample: Some(_), .. }
             | TableFactor::Derived { sample: Some(_), .. } => found("TABLESAMPLE", table.span()),
             TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
-                if !is_series(name) =>
+                if !is_series(name) && !file_calls::is_written(name) =>
             {
                 wrong(file_calls::what_is_wrong(name), name.span())
             }

@@ -12,7 +12,6 @@ use gristmill_engine::{Error, Result};
 use super::names::{place_of, table_name};
 use super::{Change, Command, Planner};
 use crate::catalog::{Entry, FileTable, Format, Kind, Reading};
-use crate::csv_options::csv_options;
 use crate::sql::{to_error, with_place};
 
 impl Planner<'_> {
@@ -49,28 +48,11 @@ impl Planner<'_> {
         let text = |value: &Value| value.clone().into_string().unwrap_or_else(|| value.to_string());
         let given = table.options.iter().map(|(name, value)| (name.clone(), text(value)));
         let header = header_row.then(|| ("header".to_string(), "true".to_string()));
-        let reading = reading(format, given.chain(header).collect());
+        let reading = Reading::with_options(format, given.chain(header).collect());
         let reading = reading.map_err(|error| with_place(error, None, self.position()))?;
         let columns = columns.fields().iter().map(|field| Field::clone(field)).collect();
         let file = FileTable { path: PathBuf::from(location), reading, columns };
         let entry = Entry::File { file: Arc::new(file), opened: None };
         Ok(Command::Change(Change::Define { name, entry, if_exists }))
-    }
-}
-
-/// How a file is to be read that has these options.
-///
-/// # Errors
-/// `Input` that names the first option which the format has not.
-fn reading(format: Format, options: Vec<(String, String)>) -> Result<Reading> {
-    match (format, options.first()) {
-        (Format::Csv, _) => csv_options(options).map(Reading::Csv),
-        (_, None) => Ok(format.into()),
-        (_, Some((name, _))) => {
-            let name = name.to_lowercase();
-            let name = name.strip_prefix("format.").unwrap_or(&name);
-            let format = format.name();
-            Err(Error::input(format!("{format} files have no option `{name}`; there are none")))
-        }
     }
 }
