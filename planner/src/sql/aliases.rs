@@ -14,6 +14,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use datafusion_common::DataFusionError;
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, Ident, Query, Select, SelectItem, TableFactor, TableWithJoins, Visit, VisitMut,
@@ -21,7 +22,8 @@ use datafusion_sql::sqlparser::ast::{
 };
 use gristmill_engine::{Error, Position, Result};
 
-use super::diagnose::{NO_COLUMN, at};
+use super::diagnose::at;
+use super::missing::Missing;
 use super::structs::PART;
 use super::syntax::{call, nested, plain_name, text};
 use super::using::plain;
@@ -33,44 +35,42 @@ const LEVELS_MAX: usize = 100;
 const SIZE_MAX: usize = 5_000;
 
 /// What is bound of a query, with the names of its own columns where it needs them.
+///
+/// # Errors
+/// Those of `bound`, `told`, and `Input` for a name that cannot be replaced.
 pub(super) fn bound_with_aliases(
     mut query: Box<Query>,
     is_random: &dyn Fn(&str) -> bool,
-    bound: impl Fn(Box<Query>) -> Result<LogicalPlan>,
+    bound: impl Fn(Box<Query>) -> datafusion_common::Result<LogicalPlan>,
+    told: impl Fn(&DataFusionError) -> Error,
 ) -> Result<LogicalPlan> {
+    let bound_once = |query| bound(query).map_err(|error| told(&error));
     let mut names = Names::default();
     let _ = Visit::visit(&query, &mut names);
     if names.given.is_disjoint(&names.read) {
-        return bound(query);
+        return bound_once(query);
     }
     for _ in 0..NAMES_MAX {
-        let (said, place) = match bound(query.clone()) {
-            Err(Error::Input { message, position: Some(place) })
-                if message.starts_with(NO_COLUMN) =>
-            {
-                (message, place)
-            }
-            other => return other,
+        let error = match bound(query.clone()) {
+            Err(error) => error,
+            Ok(plan) => return Ok(plan),
         };
-        let write = |query: &mut Query, place| {
-            let mut writing = Writing { place, is_random, outcome: Ok(false) };
-            let _ = VisitMut::visit(query, &mut writing);
-            writing.outcome
+        let Some(Missing::Column { name, place, .. }) = Missing::of(&error) else {
+            return Err(told(&error));
         };
-        if write(&mut query, place.clone())? {
-            continue;
-        }
-        match only_place(&mut query, &said) {
-            Some(only) if write(&mut query, only.clone())? => {}
-            _ => return Err(Error::input_at(said, place)),
+        let only = || only_place(&mut query, &name.name).filter(|_| name.relation.is_none());
+        let Some(place) = place.or_else(only) else { return Err(told(&error)) };
+        let mut writing = Writing { place, is_random, outcome: Ok(false) };
+        let _ = VisitMut::visit(&mut query, &mut writing);
+        if !writing.outcome? {
+            return Err(told(&error));
         }
     }
-    bound(query)
+    bound_once(query)
 }
 
 /// A place of the name in an error that does not say where it is: of the only SELECT that reads it.
-fn only_place(query: &mut Query, said: &str) -> Option<Position> {
-    let name = said.strip_prefix(NO_COLUMN)?.split(';').next()?.trim_matches('"');
+fn only_place(query: &mut Query, name: &str) -> Option<Position> {
     let mut reading = Reading { name, places: Vec::new() };
     let _ = VisitMut::visit(query, &mut reading);
     match &reading.places[..] {

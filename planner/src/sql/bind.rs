@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use arrow::datatypes::DataType;
-use datafusion_common::Column;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::Transformed;
+use datafusion_common::{Column, DataFusionError};
 use datafusion_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_sql::parser::Statement as Parsed;
@@ -51,12 +51,13 @@ pub(crate) fn bind_query(
             .and_then(finished)
             .and_then(|plan| fill_plan(plan, binder.parameters()))
     };
-    let bound_once = |query| {
+    let bound_in_any_case = |query| {
         let spellings = |query: &Query| Spellings::of(query, &columns_of);
         bound_in_any_case(query, spellings, bound_as_written, |query| binder.remember(query))
-            .map_err(|e| explained(to_error(&e, position), &readers))
     };
-    let bound = |query| bound_with_aliases(query, &|name| binder.is_random(name), bound_once);
+    let told = |error: &DataFusionError| explained(to_error(error, position), &readers);
+    let is_random = |name: &str| binder.is_random(name);
+    let bound = |query| bound_with_aliases(query, &is_random, bound_in_any_case, told);
     let other = second_reading(&query);
     let kept = kept(&query);
     let first = bound(query);

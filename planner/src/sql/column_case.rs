@@ -11,12 +11,13 @@
 
 use std::ops::ControlFlow;
 
-use datafusion_common::{Column, DataFusionError, Result, SchemaError};
+use datafusion_common::{Column, DataFusionError, Result};
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{Expr, Ident, Query, VisitMut, VisitorMut};
-use gristmill_engine::{Error, Position};
+use gristmill_engine::Position;
 
-use super::diagnose::{NO_TABLE, at, start_of};
+use super::diagnose::at;
+use super::missing::Missing;
 use super::spellings::Spellings;
 
 /// Places where a name is replaced, at most.
@@ -37,7 +38,7 @@ pub(super) fn bound_in_any_case(
         Err(error) => error,
         plan => return plan,
     };
-    if !is_of_names(&error) {
+    if Missing::of(&error).is_none() {
         return Err(error);
     }
     let mut spelled = query.clone();
@@ -53,25 +54,6 @@ pub(super) fn bound_in_any_case(
     let plan = bound_by_places(&mut query, &bound)?;
     remember(query);
     Ok(plan)
-}
-
-/// Whether a column or a table was not found. What is wrong in a view is none of the query's.
-fn is_of_names(error: &DataFusionError) -> bool {
-    match error {
-        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
-            is_of_names(inner)
-        }
-        DataFusionError::Shared(inner) => is_of_names(inner),
-        DataFusionError::Collection(all) => all.first().is_some_and(is_of_names),
-        DataFusionError::SchemaError(schema, _) => {
-            matches!(schema.as_ref(), SchemaError::FieldNotFound { .. })
-        }
-        DataFusionError::External(own) => match own.downcast_ref::<Error>() {
-            Some(Error::Input { message, .. }) => message.starts_with(NO_TABLE),
-            _ => false,
-        },
-        _ => false,
-    }
 }
 
 /// The same, one name after another where the binder finds no column.
@@ -100,35 +82,14 @@ struct Meant {
 impl Meant {
     /// Writes the column that was meant where the binder found none; says whether it did.
     fn write_at(query: &mut Query, error: &DataFusionError) -> bool {
-        let Some(mut meant) = Meant::of(error, None) else { return false };
+        let Some(Missing::Column { name, place: Some(place), known }) = Missing::of(error) else {
+            return false;
+        };
+        let Some(column) = only_one(name, known) else { return false };
+        let name = name.name.to_lowercase();
+        let mut meant = Meant { name, place, column, is_written: false };
         let _ = VisitMut::visit(query, &mut meant);
         meant.is_written
-    }
-
-    fn of(error: &DataFusionError, place: Option<Position>) -> Option<Meant> {
-        match error {
-            DataFusionError::Diagnostic(diagnostic, inner) => {
-                Meant::of(inner, place.or_else(|| diagnostic.span.as_ref().map(start_of)))
-            }
-            DataFusionError::Context(_, inner) => Meant::of(inner, place),
-            DataFusionError::Shared(inner) => Meant::of(inner, place),
-            DataFusionError::Collection(all) => Meant::of(all.first()?, place),
-            DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-                SchemaError::FieldNotFound { field, valid_fields } => {
-                    let column = only_one(field, valid_fields)?;
-                    let place =
-                        place.or_else(|| field.spans.first().map(|span| start_of(&span)))?;
-                    Some(Meant {
-                        name: field.name.to_lowercase(),
-                        place,
-                        column,
-                        is_written: false,
-                    })
-                }
-                _ => None,
-            },
-            _ => None,
-        }
     }
 
     /// Writes the column's name, if this is the place.

@@ -8,9 +8,6 @@ use gristmill_engine::{Error, Position};
 
 use super::type_names::{with_type_names, with_types_spelled_out};
 
-/// How the message about a column begins that is not there.
-pub(super) const NO_COLUMN: &str = "there is no column ";
-
 /// How the message about a table begins that is not there.
 pub(super) const NO_TABLE: &str = "there is no table ";
 
@@ -233,7 +230,7 @@ fn column_not_found(field: &Column, valid: &[Column]) -> String {
     let by_name = valid.iter().map(|column| Column::from_name(&column.name).quoted_flat_name());
     let by_table = valid.iter().map(Column::quoted_flat_name);
     let candidates: Vec<String> = by_name.chain(by_table).collect();
-    let mut message = format!("{NO_COLUMN}{name}");
+    let mut message = format!("there is no column {name}");
     if let Some(near) = nearest(&wanted, candidates.iter().map(String::as_str)) {
         message.push_str(&format!("; did you mean {near}?"));
     } else if valid.is_empty() {

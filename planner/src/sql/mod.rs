@@ -17,11 +17,11 @@
 //!   nothing; `chains`: set operations and VALUES; `beside_written`: texts in those beside other
 //!   values; `inserted`: VALUES of INSERT; `concatenation`: the rank of `||`; `intervals`:
 //!   intervals that are multiplied and divided; `structs`: structures and maps.
-//! * `bind`: names; `column_case`: those of columns in any case, `spellings`: what these can mean;
-//!   `apart`: equal ones; `aliases`: those that a SELECT gives; `enclosing`: tables of queries
-//!   around; `order`: names in ORDER BY, `needless_order`: where it is not seen; `query_ends`:
-//!   ORDER BY ALL and FETCH; `grouping`: grouping(); `grouping_items`: what stands in grouping
-//!   sets.
+//! * `bind`: names; `missing`: those that were not found; `column_case`: those of columns in any
+//!   case, `spellings`: what these can mean; `apart`: equal ones; `aliases`: those that a SELECT
+//!   gives; `enclosing`: tables of queries around; `order`: names in ORDER BY, `needless_order`:
+//!   where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping();
+//!   `grouping_items`: what stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -68,6 +68,7 @@ mod intervals;
 mod lengths;
 mod lists;
 mod map_types;
+mod missing;
 mod moment_names;
 mod moment_patterns;
 mod moments;
