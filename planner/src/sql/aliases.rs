@@ -20,6 +20,7 @@ use datafusion_sql::sqlparser::ast::{
     Expr, Function, Ident, Query, Select, SelectItem, TableFactor, TableWithJoins, Visit, VisitMut,
     Visitor, VisitorMut,
 };
+use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
@@ -129,6 +130,15 @@ fn alias_of(item: &SelectItem) -> Option<(String, &Expr)> {
     }
 }
 
+/// Whether an alias was written as this name. Where one is given again, others have a number behind
+/// it and no place (see `names`); the last of them is meant, as in ORDER BY.
+fn gives(alias: &Ident, name: &str) -> bool {
+    let given = plain(alias);
+    let number = given.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    given == name || (alias.span == Span::empty() && number.is_some_and(is_number))
+}
+
 /// The name that an expression is, or the one before its first point.
 fn first_name(expr: &Expr) -> Option<&Ident> {
     match expr {
@@ -173,11 +183,14 @@ impl Writing<'_> {
         let Some((name, before)) = found.or_else(|| Some((in_condition()?, items))) else {
             return Ok(false);
         };
-        let mut given = select.projection[..before].iter().enumerate();
-        let given = given.find_map(|(index, item)| {
-            let (alias, expr) = alias_of(item)?;
-            (alias == name).then(|| (index, expr.clone()))
+        let given = select.projection[..before].iter().enumerate();
+        let given = given.filter_map(|(index, item)| match item {
+            SelectItem::ExprWithAlias { expr, alias } if gives(alias, &name) => {
+                Some((index, expr.clone()))
+            }
+            _ => None,
         });
+        let given = given.last();
         let Some((index, meant)) = given else { return Ok(false) };
         let mut about = About::default();
         let _ = Visit::visit(&meant, &mut about);
