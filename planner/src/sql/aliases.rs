@@ -183,14 +183,13 @@ impl Writing<'_> {
         let Some((name, before)) = found.or_else(|| Some((in_condition()?, items))) else {
             return Ok(false);
         };
-        let given = select.projection[..before].iter().enumerate();
-        let given = given.filter_map(|(index, item)| match item {
+        let mut given = select.projection[..before].iter().enumerate().rev();
+        let given = given.find_map(|(index, item)| match item {
             SelectItem::ExprWithAlias { expr, alias } if gives(alias, &name) => {
                 Some((index, expr.clone()))
             }
             _ => None,
         });
-        let given = given.last();
         let Some((index, meant)) = given else { return Ok(false) };
         let mut about = About::default();
         let _ = Visit::visit(&meant, &mut about);

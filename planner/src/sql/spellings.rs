@@ -3,19 +3,25 @@
 //!
 //! What is spelled in one way alone, with capitals, is meant by the name in any case, wherever it
 //! stands: in a subquery whose tables are others, in USING, behind `* EXCLUDE` and `* REPLACE`.
+//! Where a query has columns whose names are not known before it is bound, those of pipes and of
+//! calls that read files, no name is spelled: it could be one of them.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, JoinConstraint, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, Visit, VisitMut, Visitor,
-    VisitorMut, WildcardAdditionalOptions,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, VisitMut,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 use gristmill_engine::{Error, Result};
 
 use super::diagnose::at;
+use super::elements::is_series;
 use super::using::{constraint_mut, plain};
+
+/// What columns of series and lists in FROM are called that get no other name.
+const SERIES: [&str; 4] = ["generate_series", "ordinality", "range", "unnest"];
 
 /// The columns of a table that is named, where there is one.
 pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
@@ -54,7 +60,7 @@ pub(super) struct Spellings {
     relations: Names,
     /// The columns of the tables and files, by the names that these have in the query.
     columns_by_relation: HashMap<String, Names>,
-    /// All columns are known: no function in FROM makes others.
+    /// Whether all columns are known.
     is_complete: bool,
 }
 
@@ -84,12 +90,30 @@ impl Spellings {
 
     /// Spells all names in a query; says whether one is another now.
     pub(super) fn spell(&self, query: &mut Query) -> bool {
+        if !self.is_complete {
+            return false;
+        }
         let mut writing = Writing { names: self, is_changed: false };
         let _ = VisitMut::visit(query, &mut writing);
         writing.is_changed
     }
 
     fn spell_wildcard(&self, options: &mut WildcardAdditionalOptions) -> Result<()> {
+        if self.is_complete {
+            self.spell_excluded(options);
+        }
+        for item in options.opt_replace.iter_mut().flat_map(|replace| &mut replace.items) {
+            let name = &mut item.column_name;
+            // The binder takes it as it is written.
+            if !self.is_complete || !self.columns.spell(name) {
+                name.value = plain(name);
+            }
+            self.check_replaced(&item.column_name)?;
+        }
+        Ok(())
+    }
+
+    fn spell_excluded(&self, options: &mut WildcardAdditionalOptions) {
         let excluded = match &mut options.opt_exclude {
             Some(ExcludeSelectItem::Single(name)) => std::slice::from_mut(name),
             Some(ExcludeSelectItem::Multiple(names)) => &mut names[..],
@@ -104,22 +128,13 @@ impl Spellings {
                 self.columns.spell(name);
             }
         }
-        for item in options.opt_replace.iter_mut().flat_map(|replace| &mut replace.items) {
-            let name = &mut item.column_name;
-            // The binder takes it as it is written.
-            if !self.columns.spell(name) {
-                name.value = plain(name);
-            }
-            self.check_replaced(&item.column_name)?;
-        }
-        Ok(())
     }
 
     fn check_replaced(&self, name: &Ident) -> Result<()> {
         let spelled = self.columns.of(name);
         let said = match spelled {
             _ if spelled.contains(&plain(name)) => return Ok(()),
-            [] if !self.is_complete => return Ok(()),
+            _ if !self.is_complete => return Ok(()),
             [] => format!("* REPLACE names {name}, which is no column"),
             several => {
                 let several = several.join("\" and \"");
@@ -185,6 +200,10 @@ impl Reading<'_> {
         }
     }
 
+    fn series(&mut self) {
+        SERIES.into_iter().for_each(|name| self.names.columns.add(name));
+    }
+
     fn alias(&mut self, alias: &TableAlias) {
         self.names.relations.add(plain(&alias.name));
         alias.columns.iter().for_each(|column| self.names.columns.add(plain(&column.name)));
@@ -197,6 +216,15 @@ impl Visitor for Reading<'_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.alias(&cte.alias);
+        }
+        self.names.is_complete &= query.pipe_operators.is_empty();
+        let mut first = query.body.as_ref();
+        while let SetExpr::SetOperation { left, .. } = first {
+            first = left;
+        }
+        if let SetExpr::Values(values) = first {
+            let width = values.rows.first().map_or(0, |row| row.len());
+            (1..=width).for_each(|at| self.names.columns.add(format!("column{at}")));
         }
         ControlFlow::Continue(())
     }
@@ -217,13 +245,24 @@ impl Visitor for Reading<'_> {
                 alias
             }
             TableFactor::Derived { alias, .. } | TableFactor::NestedJoin { alias, .. } => alias,
-            TableFactor::Table { alias, .. }
-            | TableFactor::Function { alias, .. }
-            | TableFactor::UNNEST { alias, .. } => {
+            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. }
+                if is_series(name) =>
+            {
+                self.series();
+                alias
+            }
+            TableFactor::UNNEST { alias, .. } => {
+                self.series();
+                alias
+            }
+            TableFactor::Table { alias, .. } => {
                 self.names.is_complete = false;
                 alias
             }
-            _ => return ControlFlow::Continue(()),
+            _ => {
+                self.names.is_complete = false;
+                return ControlFlow::Continue(());
+            }
         };
         alias.iter().for_each(|alias| self.alias(alias));
         ControlFlow::Continue(())
