@@ -19,7 +19,7 @@ use gristmill_engine::{Error, Result};
 
 use crate::files;
 pub use crate::format::{Format, Reading};
-use crate::sql::{Depth, View};
+use crate::sql::{Depth, View, in_any_case};
 use crate::stored::StoredSource;
 
 /// What is known about a column without reading it.
@@ -412,11 +412,7 @@ impl Catalog {
 
 /// The entry that a name means: the one that is written so, or the only one in another case.
 fn find(tables: &BTreeMap<String, Entry>, name: &str) -> Option<String> {
-    if tables.contains_key(name) {
-        return Some(name.to_string());
-    }
-    let mut same = tables.keys().filter(|key| key.eq_ignore_ascii_case(name));
-    same.next().filter(|_| same.next().is_none()).cloned()
+    in_any_case(tables.keys().map(String::as_str), name).map(str::to_string)
 }
 
 fn taken(known: &str, tables: &BTreeMap<String, Entry>) -> Error {

@@ -13,6 +13,8 @@ use datafusion_expr::{
 };
 use datafusion_functions::core::get_field;
 
+use crate::sql::in_any_case;
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Part {
     borrowed: Arc<ScalarUDF>,
@@ -52,16 +54,11 @@ fn spelled(base: &DataType, name: &ScalarValue) -> Result<ScalarValue> {
     let (DataType::Struct(fields), Some(Some(wanted))) = (base, name.try_as_str()) else {
         return Ok(name.clone());
     };
-    let names = || fields.iter().map(|field| field.name());
-    let is_alike = |other: &&String| other.to_lowercase() == wanted.to_lowercase();
-    let mut alike = names().filter(is_alike);
-    if alike.clone().any(|other| other == wanted) {
-        return Ok(name.clone());
-    }
-    match (alike.next(), alike.next()) {
-        (Some(only), None) => Ok(ScalarValue::from(only.as_str())),
-        _ => {
-            let names = names().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let names = fields.iter().map(|field| field.name().as_str());
+    match in_any_case(names.clone(), wanted) {
+        Some(spelled) => Ok(ScalarValue::from(spelled)),
+        None => {
+            let names = names.collect::<Vec<_>>().join(", ");
             plan_err!("the structure has no part {wanted}; its parts are {names}")
         }
     }

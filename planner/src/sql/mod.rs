@@ -114,6 +114,7 @@ pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
 pub(crate) use inserted::{bind_inserted, only_values};
+pub(crate) use names::in_any_case;
 pub(crate) use optimize::{after_join_order, before_join_order};
 pub(crate) use passes::Planning;
 pub(crate) use renewed::{any_expression, renewed, schema_below};

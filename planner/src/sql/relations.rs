@@ -22,6 +22,7 @@ use datafusion_sql::sqlparser::ast::{
 
 use super::bind::analyzed;
 use super::elements::{elements_of_series, is_series, unnested};
+use super::names::in_any_case;
 use super::needless_order::without_needless_sorts;
 use super::order::resolve_order;
 use super::placeholders::fill_plan;
@@ -194,7 +195,7 @@ fn common(left: &LogicalPlan, right: &LogicalPlan) -> Vec<String> {
         let name = field.name();
         let is_common = spelled(right, name).is_some_and(|other| {
             // Of `k` and `K` on the left, `k` on the right is the first.
-            other == name || spelled(left, other) == Some(name)
+            other == name || spelled(left, other) == Some(name.as_str())
         });
         if is_common && !keys.contains(name) {
             keys.push(name.clone());
@@ -203,22 +204,15 @@ fn common(left: &LogicalPlan, right: &LogicalPlan) -> Vec<String> {
     keys
 }
 
-/// How an input spells the name of a column: as it is, or in the only other way there is.
-fn spelled<'a>(input: &'a LogicalPlan, name: &str) -> Option<&'a String> {
-    let lower = name.to_lowercase();
-    let names = input.schema().fields().iter().map(|field| field.name());
-    let mut alike = names.filter(|other| other.to_lowercase() == lower);
-    let first = alike.clone().next()?;
-    alike
-        .clone()
-        .find(|other| **other == name)
-        .or(alike.all(|other| other == first).then_some(first))
+/// How an input spells the name of a column.
+fn spelled<'a>(input: &'a LogicalPlan, name: &str) -> Option<&'a str> {
+    in_any_case(input.schema().fields().iter().map(|field| field.name().as_str()), name)
 }
 
 /// The column of a name in one input.
 fn column(input: &LogicalPlan, name: &str) -> Result<Column> {
     let schemas: &[&[&DFSchema]] = &[&[input.schema()]];
-    let name = spelled(input, name).map_or(name, String::as_str);
+    let name = spelled(input, name).unwrap_or(name);
     let name = Column::new_unqualified(name);
     name.normalize_with_schemas_and_ambiguity_check(schemas, &input.using_columns()?)
 }

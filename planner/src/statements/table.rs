@@ -17,7 +17,9 @@ use gristmill_engine::{Error, Position, Result};
 use super::names::{place_of, table_name};
 use super::{Change, Command, Filling, Lowered, Planner};
 use crate::catalog::{Entry, IfExists, Kind, logical_type};
-use crate::sql::{analyze, bind_inserted, nearest, only_values, renamed, shaped, to_error};
+use crate::sql::{
+    analyze, bind_inserted, in_any_case, nearest, only_values, renamed, shaped, to_error,
+};
 
 impl Planner<'_> {
     pub(super) fn create_table(&mut self, table: CreateTable) -> Result<Command> {
@@ -143,13 +145,8 @@ impl Planner<'_> {
         let schema = table.schema().clone();
         let columns = insert.columns.iter().map(|column| {
             let wanted = table_name(column)?;
-            let is_it = |field: &&Arc<Field>| *field.name() == wanted;
-            let is_alike = |name: &str| name.to_lowercase() == wanted.to_lowercase();
-            let fields = schema.fields().iter();
-            let at = fields.clone().position(|field| is_it(&field)).or_else(|| {
-                let mut alike = fields.enumerate().filter(|(_, field)| is_alike(field.name()));
-                alike.next().filter(|_| alike.next().is_none()).map(|(at, _)| at)
-            });
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let at = in_any_case(names, &wanted).and_then(|name| schema.index_of(name).ok());
             at.ok_or_else(|| {
                 let names = schema.fields().iter().map(|f| f.name().as_str());
                 let hint = nearest(&wanted, names).map(|near| format!("; did you mean {near}?"));
