@@ -19,7 +19,7 @@ use gristmill_engine::{Error, Result};
 
 use crate::files;
 pub use crate::format::{Format, Reading};
-use crate::sql::{Depth, View, in_any_case};
+use crate::sql::{Depth, View, folded_fields, in_any_case};
 use crate::stored::StoredSource;
 
 /// What is known about a column without reading it.
@@ -433,8 +433,8 @@ const PATHS_KEPT: usize = 64;
 /// Marks the entries of files used by name; a table cannot be registered under it by accident.
 const FILE_PREFIX: &str = "\u{0}file:";
 
-/// A table as the front end sees it: strings are views, dictionaries are their values, and a column
-/// of which the file says that it has no NULL cannot be NULL.
+/// A table as the front end sees it: names are folded, strings are views, dictionaries are their
+/// values, and a column of which the file says that it has no NULL cannot be NULL.
 #[derive(Debug, Clone)]
 pub(crate) struct PlannedTable {
     table: Arc<Table>,
@@ -491,14 +491,16 @@ pub(crate) fn logical_type(data_type: &DataType) -> DataType {
     }
 }
 
-/// The types that expressions over a source's columns have.
+/// A source's columns by their folded names, with the types that expressions over them have.
 fn logical_schema(schema: &SchemaRef, statistics: &TableStatistics) -> SchemaRef {
-    let field = |(index, field): (usize, &Arc<Field>)| {
+    let field = |(index, field): (usize, Field)| {
         let nulls = statistics.columns.get(index).and_then(|column| column.nulls);
         let nullable = field.is_nullable() && nulls != Some(0);
-        Field::new(field.name(), logical_type(field.data_type()), nullable)
+        let data_type = logical_type(field.data_type());
+        field.with_data_type(data_type).with_nullable(nullable)
     };
-    Arc::new(Schema::new(schema.fields().iter().enumerate().map(field).collect::<Vec<_>>()))
+    let fields = folded_fields(schema.fields()).into_iter().enumerate();
+    Arc::new(Schema::new(fields.map(field).collect::<Vec<_>>()))
 }
 
 #[cfg(test)]

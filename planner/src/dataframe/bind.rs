@@ -2,7 +2,7 @@
 //! statement is. The plan of an input is out of the binder's sight, a table of one node: it would
 //! walk through all steps for every step, and take the order of an input's rows for nothing.
 //!
-//! Invariant: the columns of a step have different names.
+//! Invariant: the columns of a step have names that differ in more than case.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use super::step::{Over, Step, What};
 use crate::catalog::PlannedTable;
 use crate::parameters::Parameters;
 use crate::sql::{
-    Binder, Fragment, Part, Piece, Statement, VIEW_PREFIX, bind_query, nearest, renamed,
-    statement_of, statements, to_error,
+    Binder, Fragment, Part, Piece, Statement, VIEW_PREFIX, bind_query, folded, folded_plan,
+    nearest, renamed, statement_of, statements, to_error,
 };
 
 /// The names of a step's inputs in its statement.
@@ -243,6 +243,7 @@ impl TableSource for InputSource {
 
 /// A plan as a table, under the alias by which equal ones are found.
 fn as_source(plan: LogicalPlan) -> Result<Arc<dyn TableSource>> {
+    let plan = folded_plan(plan).map_err(|e| to_error(&e, &Position::default()))?;
     let schema = Arc::new(plan.schema().as_arrow().clone());
     let plan = aliased(plan, format!("{VIEW_PREFIX}frame").into());
     let plan = plan.map_err(|e| to_error(&e, &Position::default()))?;
@@ -268,7 +269,7 @@ fn aliased(plan: LogicalPlan, name: TableReference) -> datafusion_common::Result
 
 fn with_different_names(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut seen = HashSet::new();
-    match names(&plan).into_iter().all(|name| seen.insert(name)) {
+    match names(&plan).iter().all(|name| seen.insert(folded(name))) {
         true => Ok(plan),
         false => renamed(plan, &[], &Position::default()),
     }

@@ -56,7 +56,7 @@ pub(super) fn bound_with_aliases(
             Err(error) => error,
             Ok(plan) => return Ok(plan),
         };
-        let Some(Missing::Column { name, place, .. }) = Missing::of(&error) else {
+        let Some(Missing { name, place }) = Missing::of(&error) else {
             return Err(told(&error));
         };
         let only = || only_place(&mut query, &name.name).filter(|_| name.relation.is_none());

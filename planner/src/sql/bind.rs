@@ -1,7 +1,5 @@
 //! Names and types: a query as an analyzed logical plan.
 
-use std::collections::HashSet;
-
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::Transformed;
@@ -10,23 +8,22 @@ use datafusion_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion_optimizer::AnalyzerRule;
 use datafusion_sql::parser::Statement as Parsed;
 use datafusion_sql::planner::SqlToRel;
-use datafusion_sql::sqlparser::ast::{ObjectName, Query, Statement as Sql};
+use datafusion_sql::sqlparser::ast::{Query, Statement as Sql};
 use gristmill_engine::{Error, Position, Result};
 
 use super::aliases::bound_with_aliases;
 use super::apart::{bound_apart, kept};
 use super::arithmetic::CheckArithmetic;
-use super::column_case::bound_in_any_case;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::enclosing::{is_senseless, second_reading};
+use super::fold::{fold, shown_plan, told_apart, with_replaced_left_out};
 use super::grouping::ResolveGrouping;
-use super::names::other_name;
+use super::missing::Missing;
 use super::placeholders::fill_plan;
 use super::relations::finished;
 use super::script::{Statement, statements};
 use super::self_reading::{explained, self_readers};
-use super::spellings::{Spellings, has_wildcard_options};
 use super::typing::typed;
 use super::windows;
 
@@ -40,10 +37,7 @@ pub(crate) fn bind_query(
     position: &Position,
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
-    let columns_of = |name: &ObjectName| binder.columns_of(name);
-    if has_wildcard_options(&query) {
-        Spellings::of(&query, &columns_of).spell_wildcards(&mut query)?;
-    }
+    let spelled = fold(&mut query);
     let readers = self_readers(&query);
     let bound_as_written = |query| {
         SqlToRel::new(binder)
@@ -51,13 +45,15 @@ pub(crate) fn bind_query(
             .and_then(finished)
             .and_then(|plan| fill_plan(plan, binder.parameters()))
     };
-    let bound_in_any_case = |query| {
-        let spellings = |query: &Query| Spellings::of(query, &columns_of);
-        bound_in_any_case(query, spellings, bound_as_written, |query| binder.remember(query))
-    };
     let told = |error: &DataFusionError| explained(to_error(error, position), &readers);
     let is_random = |name: &str| binder.is_random(name);
-    let bound = |query| bound_with_aliases(query, &is_random, bound_in_any_case, told);
+    let bound = |query| bound_with_aliases(query, &is_random, bound_as_written, told);
+    if let Some(left_out) = with_replaced_left_out(&query)
+        && let Err(error) = bound_as_written(left_out)
+        && Missing::of(&error).is_some()
+    {
+        return Err(told(&error));
+    }
     let other = second_reading(&query);
     let kept = kept(&query);
     let first = bound(query);
@@ -65,13 +61,11 @@ pub(crate) fn bind_query(
         Some(kept) => bound_apart(kept, first, bound),
         None => first,
     };
-    let (Some(other), true) = (other, first.as_ref().map_or(true, is_senseless)) else {
-        return first;
+    let plan = match (other, first.as_ref().map_or(true, is_senseless)) {
+        (Some(other), true) => bound(other).or(first)?,
+        _ => first?,
     };
-    match (bound(other), first) {
-        (Ok(plan), _) => Ok(plan),
-        (Err(_), first) => first,
-    }
+    shown_plan(plan, &spelled).map_err(|error| to_error(&error, position))
 }
 
 /// `SELECT * FROM name`.
@@ -119,7 +113,7 @@ pub(crate) fn renamed(
     }
     let given = plan.schema().fields().iter().map(|field| field.name());
     let wanted = names.iter().chain(given.skip(names.len()));
-    let names = distinct(wanted);
+    let names = told_apart(wanted);
     let is_same = plan.schema().fields().iter().map(|field| field.name()).eq(names.iter());
     if is_same && plan.schema().iter().all(|(qualifier, _)| qualifier.is_none()) {
         return Ok(plan);
@@ -147,17 +141,6 @@ pub(crate) fn shaped(
     });
     let plan = Projection::try_new(exprs.collect(), plan.into());
     plan.map(LogicalPlan::Projection).map_err(|e| to_error(&e, position))
-}
-
-/// Names of which equal ones are told apart by a number.
-fn distinct<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
-    let mut taken: HashSet<String> = names.clone().cloned().collect();
-    let mut seen: HashSet<&String> = HashSet::new();
-    let name = |wanted: &'a String| match seen.insert(wanted) {
-        true => wanted.clone(),
-        false => other_name(wanted, &mut taken),
-    };
-    names.map(name).collect()
 }
 
 /// Settles types and makes integer arithmetic checked; says whether there were set operations.

@@ -1,9 +1,8 @@
 //! What binding may ask: tables of the catalog, files by name, functions, options.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
@@ -15,11 +14,10 @@ use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
-use datafusion_sql::sqlparser::ast::{ObjectName, Query};
 use gristmill_engine::Error;
 use gristmill_engine::memory::Governor;
 
-use super::diagnose::{NO_TABLE, nearest};
+use super::diagnose::nearest;
 use super::file_calls::file_of;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
@@ -28,7 +26,6 @@ use super::lists::ListPlanner;
 use super::moved::{MovedByParameters, MovedDates};
 use super::relations::Relations;
 use super::text_constants::TextConstants;
-use super::using::plain;
 use super::view::View;
 use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
@@ -51,9 +48,6 @@ pub(crate) struct Binder<'a> {
     memory: Option<&'a Governor>,
     /// Names of the views that are being bound, each read by the one before it.
     views: Vec<String>,
-    /// The queries of views in which names are spelled as the columns are, by the names of the
-    /// views: looking for them again in a view of views would double the work at each.
-    spelled: Arc<Mutex<HashMap<String, Box<Query>>>>,
     /// Relations that are named before those of the catalog.
     inputs: Vec<(String, Arc<dyn TableSource>)>,
 }
@@ -91,7 +85,6 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(Parameters::new()),
             memory: None,
             views: Vec::new(),
-            spelled: Arc::default(),
             inputs: Vec::new(),
         }
     }
@@ -154,22 +147,8 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(view.parameters.clone()),
             memory: self.memory,
             views,
-            spelled: Arc::clone(&self.spelled),
             inputs: Vec::new(),
         })
-    }
-
-    /// Keeps the query of the view that is being bound, for when it is bound again.
-    pub(super) fn remember(&self, query: Box<Query>) {
-        if let Some(view) = self.views.last() {
-            let mut spelled = self.spelled.lock().unwrap_or_else(PoisonError::into_inner);
-            spelled.insert(view.clone(), query);
-        }
-    }
-
-    /// What was kept of a view.
-    pub(super) fn spelled(&self, view: &str) -> Option<Box<Query>> {
-        self.spelled.lock().unwrap_or_else(PoisonError::into_inner).get(view).cloned()
     }
 
     /// Whether a name is that of a function of one row alone.
@@ -221,18 +200,6 @@ impl<'a> Binder<'a> {
         Err(self.no_table(table))
     }
 
-    /// The names of the columns of a table, view or file, if there is one of that name.
-    pub(super) fn columns_of(&self, name: &ObjectName) -> Option<Vec<String>> {
-        let parts = name.0.iter().map(|part| part.as_ident().map(plain));
-        let name = match &parts.collect::<Option<Vec<_>>>()?[..] {
-            [table] => TableReference::bare(table.as_str()),
-            [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
-            _ => return None,
-        };
-        let table = self.find(&name).ok()?;
-        Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
-    }
-
     /// The tables and views of the session.
     pub(crate) fn catalog(&self) -> &'a Catalog {
         self.catalog
@@ -262,7 +229,7 @@ impl<'a> Binder<'a> {
             return Error::input(message);
         }
         let names = self.catalog.names();
-        let mut message = format!("{NO_TABLE}{table}");
+        let mut message = format!("there is no table {table}");
         if Path::new(table).is_dir() {
             message.push_str(&format!("; '{table}/' names the files of that directory"));
             return Error::input(message);

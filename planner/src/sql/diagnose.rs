@@ -8,9 +8,6 @@ use gristmill_engine::{Error, Position};
 
 use super::type_names::{with_type_names, with_types_spelled_out};
 
-/// How the message about a table begins that is not there.
-pub(super) const NO_TABLE: &str = "there is no table ";
-
 /// A place in the program text.
 pub(super) fn at(line: u64, column: u64) -> Position {
     Position { file: None, line, column }

@@ -11,6 +11,7 @@ use gristmill_engine::{Error, Position, Result};
 
 use super::bind::analyze;
 use super::context::Binder;
+use super::fold::spelled;
 use super::type_names::type_name;
 use crate::catalog::{Kind, PlannedTable, Relation, Table};
 use crate::stored::StoredSource;
@@ -112,7 +113,8 @@ fn schema_of(name: &str, binder: &Binder<'_>) -> Result<Option<Arc<Schema>>> {
             let declared = table.source.schema();
             let fields = schema.fields().iter().zip(declared.fields());
             let fields = fields.map(|(field, declared)| {
-                field.as_ref().clone().with_nullable(declared.is_nullable())
+                let name = spelled(field).clone();
+                field.as_ref().clone().with_name(name).with_nullable(declared.is_nullable())
             });
             Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
         }

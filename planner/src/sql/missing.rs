@@ -1,20 +1,18 @@
-//! What the binder says of a name that it did not find.
+//! What the binder says of a column that it did not find.
 
 use datafusion_common::{Column, DataFusionError, SchemaError};
-use gristmill_engine::{Error, Position};
+use gristmill_engine::Position;
 
-use super::diagnose::{NO_TABLE, start_of};
+use super::diagnose::start_of;
 
-/// A name that was not found.
-pub(super) enum Missing<'a> {
-    /// A column: where its name stands, if that is known, and the columns that there are.
-    Column { name: &'a Column, place: Option<Position>, known: &'a [Column] },
-    /// A table.
-    Table,
+/// A column that was not found, and where its name stands, if that is known.
+pub(super) struct Missing<'a> {
+    pub(super) name: &'a Column,
+    pub(super) place: Option<Position>,
 }
 
 impl Missing<'_> {
-    /// The name that an error is about. What is wrong in a view is none of the query's.
+    /// The column that an error is about.
     pub(super) fn of(error: &DataFusionError) -> Option<Missing<'_>> {
         find(error, None)
     }
@@ -29,16 +27,9 @@ fn find(error: &DataFusionError, place: Option<Position>) -> Option<Missing<'_>>
         DataFusionError::Shared(inner) => find(inner, place),
         DataFusionError::Collection(all) => find(all.first()?, place),
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::FieldNotFound { field, valid_fields } => {
+            SchemaError::FieldNotFound { field, .. } => {
                 let own = || field.spans.first().map(|span| start_of(&span));
-                let place = place.or_else(own);
-                Some(Missing::Column { name: field, place, known: valid_fields })
-            }
-            _ => None,
-        },
-        DataFusionError::External(own) => match own.downcast_ref::<Error>() {
-            Some(Error::Input { message, .. }) if message.starts_with(NO_TABLE) => {
-                Some(Missing::Table)
+                Some(Missing { name: field, place: place.or_else(own) })
             }
             _ => None,
         },

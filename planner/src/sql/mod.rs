@@ -17,11 +17,10 @@
 //!   nothing; `chains`: set operations and VALUES; `beside_written`: texts in those beside other
 //!   values; `inserted`: VALUES of INSERT; `concatenation`: the rank of `||`; `intervals`:
 //!   intervals that are multiplied and divided; `structs`: structures and maps.
-//! * `bind`: names; `missing`: those that were not found; `column_case`: those of columns in any
-//!   case, `spellings`: what these can mean; `apart`: equal ones; `aliases`: those that a SELECT
-//!   gives; `enclosing`: tables of queries around; `order`: names in ORDER BY, `needless_order`:
-//!   where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`: grouping();
-//!   `grouping_items`: what stands in grouping sets.
+//! * `bind`: names; `fold`: those in any case; `missing`: those that were not found; `apart`: equal
+//!   ones; `aliases`: those that a SELECT gives; `enclosing`: tables of queries around; `order`:
+//!   names in ORDER BY, `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and
+//!   FETCH; `grouping`: grouping(); `grouping_items`: what stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -42,7 +41,6 @@ mod arithmetic;
 mod beside_written;
 mod bind;
 mod chains;
-mod column_case;
 mod concatenation;
 mod context;
 mod days;
@@ -54,6 +52,7 @@ mod empty_unions;
 mod enclosing;
 mod explain;
 mod file_calls;
+mod fold;
 mod fragment;
 mod frames;
 mod from_first;
@@ -89,7 +88,6 @@ mod row_values;
 mod script;
 mod self_reading;
 mod simpler;
-mod spellings;
 mod stack;
 mod statement_set;
 mod structs;
@@ -110,6 +108,7 @@ pub(crate) use bind::{all_of, analyze, as_query, bind_query, query_of, renamed, 
 pub(crate) use context::Binder;
 pub(crate) use diagnose::{in_sql, nearest, to_error, with_place};
 pub(crate) use explain::Explain;
+pub(crate) use fold::{folded, folded_fields, folded_plan, told_apart};
 pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;

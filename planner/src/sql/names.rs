@@ -10,6 +10,7 @@ use datafusion_sql::sqlparser::ast::{
     Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
 };
 
+use super::fold::folded;
 use super::using::{merges, plain};
 
 /// Characters of an expression that go into its column's name.
@@ -54,7 +55,7 @@ pub(super) fn follow_in_order(query: &mut Query, name: &str, other: &str) {
 /// A name with a number behind it that no other column has.
 pub(super) fn other_name(name: &str, taken: &mut HashSet<String>) -> String {
     let mut number = 1;
-    while !taken.insert(format!("{name}_{number}")) {
+    while !taken.insert(folded(&format!("{name}_{number}"))) {
         number += 1;
     }
     format!("{name}_{number}")
@@ -73,7 +74,7 @@ pub(super) fn name_columns(select: &mut Select) {
             // A column has a name, except for the second time.
             Some(_) if is_new(&written, &mut columns, is_merged) => continue,
             Some(name) => other_name(&name, &mut taken),
-            None if taken.insert(written.clone()) => written,
+            None if taken.insert(folded(&written)) => written,
             None => other_name(&written, &mut taken),
         };
         let expr = std::mem::replace(expr, Expr::value(Value::Null));
@@ -117,10 +118,16 @@ fn rename(select: &mut Select, with_alias: bool) -> HashMap<String, String> {
         if seen.insert(given.clone()) || (with_alias && !aliases.contains(&given)) {
             continue;
         }
+        let written = match item {
+            SelectItem::ExprWithAlias { alias, .. } if alias.quote_style.is_some() => {
+                alias.value.clone()
+            }
+            _ => given.clone(),
+        };
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
             continue;
         };
-        let other = other_name(&given, &mut taken);
+        let other = other_name(&written, &mut taken);
         let expr = std::mem::replace(expr, Expr::value(Value::Null));
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', &other) };
         if is_alias {

@@ -4,13 +4,17 @@
 //! A CTE's query becomes a table of its own right when it is bound: the binder copies the plan of
 //! a CTE to where it is named, and CTEs over CTEs named twice would double it at every level.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{
-    Column, DFSchema, JoinConstraint, JoinType, NullEquality, Result, TableReference, internal_err,
+    Column, DFSchema, ExprSchema, JoinConstraint, JoinType, NullEquality, Result, TableReference,
+    internal_err,
 };
+use datafusion_expr::expr::Alias;
 use datafusion_expr::logical_plan::{EmptyRelation, Join, LogicalPlan, Projection};
 use datafusion_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -22,7 +26,6 @@ use datafusion_sql::sqlparser::ast::{
 
 use super::bind::analyzed;
 use super::elements::{elements_of_series, is_series, unnested};
-use super::names::in_any_case;
 use super::needless_order::without_needless_sorts;
 use super::order::resolve_order;
 use super::placeholders::fill_plan;
@@ -139,11 +142,9 @@ fn merging(
     if keys.is_empty() {
         return LogicalPlanBuilder::from(left).join_on(right, kind, [])?.build();
     }
-    let sides = keys.iter().map(|key| Ok([column(&left, key)?, column(&right, key)?]));
-    let sides = sides.collect::<Result<Vec<_>>>()?;
     let (mut on, mut values) = (Vec::new(), Vec::new());
-    for [l, r] in sides.clone() {
-        let (l, r) = (Expr::Column(l), Expr::Column(r));
+    for key in &keys {
+        let (l, r) = (Expr::Column(column(&left, key)?), Expr::Column(column(&right, key)?));
         on.push(l.clone().eq(r.clone()));
         values.push(match kind {
             JoinType::Full => when(l.clone().is_not_null(), l).otherwise(r)?,
@@ -151,23 +152,25 @@ fn merging(
             _ => l,
         });
     }
+    // A merged column is spelled as the left one is.
+    let named = |value: &Expr, relation: TableReference, key: &str| match value {
+        Expr::Column(column) if column.relation.as_ref() == Some(&relation) => value.clone(),
+        _ => {
+            let left = column(&left, key).and_then(|key| left.schema().field_from_column(&key));
+            let spelling = left.ok().map(|field| FieldMetadata::from(field.metadata()));
+            let alias = Alias::new(value.clone(), Some(relation), key);
+            Expr::Alias(alias.with_metadata(spelling))
+        }
+    };
     let first = keys.iter().zip(&values);
     let mut merged: Vec<Expr> =
         first.map(|(key, value)| named(value, TableReference::bare(name), key)).collect();
+    // What was merged before is merged again: its name stands for the same column.
     for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
+        let key = keys.iter().position(|key| *key == column.name);
         let is_merged = |table: &TableReference| table.table().starts_with(USING_PREFIX);
-        let key =
-            sides.iter().position(|pair| match column.relation.as_ref().is_some_and(is_merged) {
-                true => pair.iter().any(|side| side.name == column.name),
-                false => pair.contains(&column),
-            });
-        merged.push(match (key, column.relation.clone()) {
-            // What was merged before is merged again: its name stands for the same column.
-            (Some(key), Some(relation)) if is_merged(&relation) => {
-                named(&values[key], relation, &keys[key])
-            }
-            // The binder knows what is one column by the name.
-            (Some(key), Some(relation)) => named(&Expr::Column(column), relation, &keys[key]),
+        merged.push(match (key, column.relation.clone().filter(is_merged)) {
+            (Some(key), Some(relation)) => named(&values[key], relation, &column.name),
             _ => Expr::Column(column),
         });
     }
@@ -176,43 +179,21 @@ fn merging(
     marked(plan, &keys)
 }
 
-/// A value by the name of a column.
-fn named(value: &Expr, relation: TableReference, name: &str) -> Expr {
-    match value {
-        Expr::Column(column)
-            if column.relation.as_ref() == Some(&relation) && column.name == name =>
-        {
-            value.clone()
-        }
-        _ => value.clone().alias_qualified(Some(relation), name),
-    }
-}
-
-/// The columns that both inputs have, in any case, as the left one calls them.
+/// The columns that both inputs have, in the order of the left one.
 fn common(left: &LogicalPlan, right: &LogicalPlan) -> Vec<String> {
+    let names: HashSet<&String> = right.schema().fields().iter().map(|f| f.name()).collect();
     let mut keys: Vec<String> = Vec::new();
     for field in left.schema().fields() {
-        let name = field.name();
-        let is_common = spelled(right, name).is_some_and(|other| {
-            // Of `k` and `K` on the left, `k` on the right is the first.
-            other == name || spelled(left, other) == Some(name.as_str())
-        });
-        if is_common && !keys.contains(name) {
-            keys.push(name.clone());
+        if names.contains(field.name()) && !keys.contains(field.name()) {
+            keys.push(field.name().clone());
         }
     }
     keys
 }
 
-/// How an input spells the name of a column.
-fn spelled<'a>(input: &'a LogicalPlan, name: &str) -> Option<&'a str> {
-    in_any_case(input.schema().fields().iter().map(|field| field.name().as_str()), name)
-}
-
 /// The column of a name in one input.
 fn column(input: &LogicalPlan, name: &str) -> Result<Column> {
     let schemas: &[&[&DFSchema]] = &[&[input.schema()]];
-    let name = spelled(input, name).unwrap_or(name);
     let name = Column::new_unqualified(name);
     name.normalize_with_schemas_and_ambiguity_check(schemas, &input.using_columns()?)
 }

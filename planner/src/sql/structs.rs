@@ -7,8 +7,8 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, LambdaFunction, Subscript, Value,
-    visit_expressions_mut,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, Ident, LambdaFunction, Subscript,
+    Value, visit_expressions_mut,
 };
 
 use super::synonyms::{args_of_call, plain_args};
@@ -107,14 +107,22 @@ fn named_args(function: &Function) -> Option<Vec<(String, &Expr)>> {
 fn named(arg: &FunctionArg) -> Option<(String, &Expr)> {
     match arg {
         FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
-            Some((plain(name), value))
+            Some((given(name), value))
         }
         FunctionArg::ExprNamed {
             name: Expr::Identifier(name),
             arg: FunctionArgExpr::Expr(value),
             ..
-        } => Some((plain(name), value)),
+        } => Some((given(name), value)),
         _ => None,
+    }
+}
+
+/// The name that a part gets.
+fn given(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => plain(name),
     }
 }
 

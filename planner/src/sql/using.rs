@@ -17,6 +17,8 @@ use datafusion_sql::sqlparser::ast::{
     TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
+use super::fold::folded;
+
 /// Begins the names of joins with merged columns; sorts before the names of tables.
 pub(crate) const USING_PREFIX: &str = "!using_";
 
@@ -34,20 +36,6 @@ pub(super) fn merges(join: &Join) -> bool {
 /// The condition of an inner or outer join.
 pub(super) fn constraint(join: &Join) -> Option<&JoinConstraint> {
     match &join.join_operator {
-        JoinOperator::Join(on)
-        | JoinOperator::Inner(on)
-        | JoinOperator::Left(on)
-        | JoinOperator::LeftOuter(on)
-        | JoinOperator::Right(on)
-        | JoinOperator::RightOuter(on)
-        | JoinOperator::FullOuter(on) => Some(on),
-        _ => None,
-    }
-}
-
-/// The same to be changed.
-pub(super) fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
-    match &mut join.join_operator {
         JoinOperator::Join(on)
         | JoinOperator::Inner(on)
         | JoinOperator::Left(on)
@@ -174,12 +162,9 @@ fn merged_of(table: &TableFactor) -> Merged {
     merged
 }
 
-/// A name as the binder reads it.
+/// A name as the binder knows it.
 pub(super) fn plain(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_ascii_lowercase(),
-    }
+    folded(&ident.value)
 }
 
 struct Qualifier<'a> {

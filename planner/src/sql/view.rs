@@ -15,6 +15,7 @@ use gristmill_engine::{Error, Position, Result};
 use super::bind::{bind_query, renamed};
 use super::context::Binder;
 use super::diagnose::to_error;
+use super::fold::folded_plan;
 use super::script::Statement;
 use crate::parameters::Parameters;
 
@@ -46,6 +47,7 @@ impl View {
             Error::Input { message, .. } => Error::input(self.named_in(&message)),
             other => other,
         })?;
+        let plan = folded_plan(plan).map_err(|e| to_error(&e, &Position::default()))?;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         Ok(ViewSource { schema, plan })
     }
@@ -64,7 +66,6 @@ impl View {
         let parsed = self.query.parse(Some(&self.parameters))?.body;
         let Parsed::Statement(sql) = parsed else { return Err(no_query()) };
         let Sql::Query(query) = *sql else { return Err(no_query()) };
-        let query = binder.spelled(&self.name).unwrap_or(query);
         let plan = bind_query(query, binder, self.query.position())?;
         let plan = renamed(plan, &self.columns, &Position::default())?;
         let alias = TableReference::bare(format!("{VIEW_PREFIX}{}", self.name));

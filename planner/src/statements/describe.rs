@@ -1,6 +1,6 @@
 //! DESCRIBE and SHOW: what there is, as rows of texts.
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion_expr::{Expr, LogicalPlan};
 use datafusion_sql::sqlparser::ast::{
     Ident, ObjectName, ObjectNamePart, Query, ShowStatementOptions, Statement as Sql,
@@ -11,7 +11,7 @@ use super::names::ident_name;
 use super::settings::SETTINGS;
 use super::{Command, Planner, Settings, text_rows};
 use crate::catalog::{Kind, PlannedTable};
-use crate::sql::{all_of, analyze, nearest, type_name};
+use crate::sql::{all_of, analyze, nearest, told_apart, type_name};
 
 impl Planner<'_> {
     /// A statement that asks what there is; all others are refused by name.
@@ -122,20 +122,23 @@ impl Planner<'_> {
 /// What is declared of the columns of a table all of which a plan gives: that no row has a NULL is
 /// known to the plan, and may be otherwise in the next row.
 fn declared(plan: &LogicalPlan) -> Option<SchemaRef> {
-    let scan = match plan {
-        LogicalPlan::Projection(all) => {
-            let plain = all.expr.iter().all(|expr| matches!(expr, Expr::Column(_)));
-            plain.then_some(all.input.as_ref())?
+    let mut all = plan;
+    while let LogicalPlan::Projection(projection) = all {
+        let is_column = |expr: &Expr| match expr {
+            Expr::Alias(alias) => matches!(*alias.expr, Expr::Column(_)),
+            expr => matches!(expr, Expr::Column(_)),
+        };
+        if !projection.expr.iter().all(is_column) {
+            return None;
         }
-        other => other,
-    };
-    let LogicalPlan::TableScan(scan) = scan else { return None };
+        all = projection.input.as_ref();
+    }
+    let LogicalPlan::TableScan(scan) = all else { return None };
     let table = scan.source.downcast_ref::<PlannedTable>()?;
     let schema = table.table().source.schema();
-    let names = |schema: &Schema| -> Vec<String> {
-        schema.fields().iter().map(|field| field.name().clone()).collect()
-    };
-    (names(&schema) == names(plan.schema().as_arrow())).then_some(schema)
+    let names = told_apart(schema.fields().iter().map(|field| field.name()));
+    let shown = plan.schema().fields().iter().map(|field| field.name());
+    shown.eq(&names).then_some(schema)
 }
 
 fn no_options() -> ShowStatementOptions {
