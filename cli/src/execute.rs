@@ -175,9 +175,9 @@ fn check_results(statements: &[Statement], options: &Options) -> Result<()> {
     }
     let results = statements.iter().filter(|statement| statement.gives_rows()).count();
     match format.of_one_result() {
-        Some(name) if results == 0 && format.is_binary() => Err(Error::input(format!(
-            "a file of {name} holds the result of one statement, and none here gives one"
-        ))),
+        Some(name) if results == 0 && (format.is_binary() || file.is_some()) => Err(Error::input(
+            format!("a file of {name} holds the result of one statement, and none here gives one"),
+        )),
         Some(name) if results > 1 && (format.is_binary() || file.is_some()) => {
             Err(Error::input(format!(
                 "a file of {name} holds the result of one statement, here are {results} results; \

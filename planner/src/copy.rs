@@ -17,7 +17,7 @@ use gristmill_engine::{Error, Result};
 use crate::catalog::{Format, PlannedTable};
 use crate::files;
 use crate::prepare::Prepared;
-use crate::sql::nearest;
+use crate::sql::{in_any_case, nearest};
 
 /// The file that COPY writes.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,10 +87,8 @@ fn partitioned(plan: &mut Plan, target: &CopyTarget) -> Result<()> {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let mut columns = Vec::with_capacity(target.partition_by.len());
     for name in &target.partition_by {
-        let known = names.iter().position(|known| known == name).or_else(|| {
-            let mut same = (0..names.len()).filter(|&c| names[c].eq_ignore_ascii_case(name));
-            same.next().filter(|_| same.next().is_none())
-        });
+        let known = in_any_case(names.iter().copied(), name);
+        let known = known.and_then(|name| names.iter().position(|known| *known == name));
         let Some(column) = known else {
             let hint = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),

@@ -22,7 +22,7 @@ use crate::catalog::PlannedTable;
 use crate::parameters::Parameters;
 use crate::sql::{
     Binder, Fragment, Part, Piece, Statement, VIEW_PREFIX, bind_query, folded, folded_plan,
-    nearest, renamed, statement_of, statements, to_error,
+    in_any_case, nearest, renamed, statement_of, statements, to_error,
 };
 
 /// The names of a step's inputs in its statement.
@@ -286,12 +286,8 @@ pub(super) fn names(plan: &LogicalPlan) -> Vec<String> {
 /// `Input` when there is none.
 pub(super) fn column_named(plan: &LogicalPlan, name: &str, whose: &str) -> Result<String> {
     let names = names(plan);
-    if names.iter().any(|known| known == name) {
-        return Ok(name.to_string());
-    }
-    let mut same = names.iter().filter(|known| known.eq_ignore_ascii_case(name));
-    if let (Some(only), None) = (same.next(), same.next()) {
-        return Ok(only.clone());
+    if let Some(known) = in_any_case(names.iter().map(String::as_str), name) {
+        return Ok(known.to_string());
     }
     let hint = match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),

@@ -183,26 +183,27 @@ impl Writing<'_> {
         let Some((name, before)) = found.or_else(|| Some((in_condition()?, items))) else {
             return Ok(false);
         };
-        let mut given = select.projection[..before].iter().enumerate().rev();
-        let given = given.find_map(|(index, item)| match item {
-            SelectItem::ExprWithAlias { expr, alias } if gives(alias, &name) => {
-                Some((index, expr.clone()))
-            }
-            _ => None,
-        });
-        let Some((index, meant)) = given else { return Ok(false) };
+        let Some((index, meant)) = meant_by(&name, &select.projection[..before]) else {
+            return Ok(false);
+        };
         let mut about = About::default();
         let _ = Visit::visit(&meant, &mut about);
         self.check(&name, &about, before == items)?;
         let mut replacing = Walk::new(Some((&name, &meant, &about.names)));
         // `t.b` is a column of the table, also where `t` is a name given here.
         replacing.is_table = tables_of(select).contains(&name);
-        for item in &mut select.projection[index + 1..] {
+        let rest = &mut select.projection[index + 1..];
+        // Behind a column that gets the name again it means that.
+        let again = rest.iter().position(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => gives(alias, &name),
+            _ => false,
+        });
+        for item in rest.iter_mut().take(again.map_or(usize::MAX, |again| again + 1)) {
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
                 let _ = VisitMut::visit(expr, &mut replacing);
             }
         }
-        if let Some(condition) = &mut select.selection {
+        if let Some(condition) = select.selection.as_mut().filter(|_| again.is_none()) {
             let _ = VisitMut::visit(condition, &mut replacing);
         }
         Ok(replacing.has_replaced)
@@ -225,6 +226,20 @@ impl Writing<'_> {
         let message = format!("`{name}` is a column of this SELECT that {wrong}");
         Err(Error::input_at(message, self.place.clone()))
     }
+}
+
+/// The last of columns that has the name, by its number, and its expression. One that reads the
+/// name of an earlier one comes after that.
+fn meant_by(name: &str, columns: &[SelectItem]) -> Option<(usize, Expr)> {
+    let given = columns.iter().enumerate().rev().find_map(|(index, item)| match item {
+        SelectItem::ExprWithAlias { expr, alias } if gives(alias, name) => Some((index, expr)),
+        _ => None,
+    });
+    let (index, expr) = given?;
+    let mut about = About::default();
+    let _ = Visit::visit(expr, &mut about);
+    let earlier = || meant_by(name, &columns[..index]);
+    if about.names.contains(name) { earlier() } else { Some((index, expr.clone())) }
 }
 
 /// The name at a place of an expression.

@@ -21,10 +21,11 @@ use super::diagnose::to_error;
 use super::script::statements;
 use super::syntax::{plain_name, text, written};
 use crate::catalog::FileTable;
+use crate::files::is_set;
 use crate::format::{Format, Reading};
 
 /// The calls, and what each reads.
-const CALLS: [(&str, Format); 8] = [
+const CALLS: [(&str, Format); 9] = [
     ("read_parquet", Format::Parquet),
     ("parquet_scan", Format::Parquet),
     ("read_csv", Format::Csv),
@@ -32,6 +33,7 @@ const CALLS: [(&str, Format); 8] = [
     ("read_json", Format::Json),
     ("read_json_auto", Format::Json),
     ("read_ndjson", Format::Json),
+    ("read_ndjson_auto", Format::Json),
     ("read_text", Format::Text),
 ];
 
@@ -41,8 +43,12 @@ const WRITTEN: &str = "!";
 /// Begins the names of options that declare a column's type.
 const COLUMN: &str = "column ";
 
+/// The name of options that are files which have to be there.
+const FILE: &str = "a file";
+
 /// Options that say what is done anyway.
-const ALWAYS: [&str; 3] = ["auto_detect", "hive_partitioning", "union_by_name"];
+const ALWAYS: [&str; 3] = ["auto_detect", HIVE, "union_by_name"];
+const HIVE: &str = "hive_partitioning";
 
 fn format_of(name: &ObjectName) -> Option<Format> {
     let name = plain_name(name)?;
@@ -54,17 +60,18 @@ pub(super) fn name_file(table: &mut TableFactor) {
     let TableFactor::Table { name, args, alias, .. } = table else { return };
     let (Some(call), Some(format)) = (&mut *args, format_of(name)) else { return };
     let Some(texts) = texts_of(&call.args).filter(|_| call.settings.is_none()) else { return };
-    if let [file] = &texts[..]
-        && Format::of_path(Path::new(file)) == Some(format)
-    {
-        *name = ObjectName::from(vec![Ident::with_quote('\'', file)]);
-        *args = None;
-        return;
-    }
     let own = plain_name(name).unwrap_or_default().to_lowercase();
-    let unnamed = |value: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(text(value)));
-    call.args = texts.iter().map(unnamed).collect();
-    *name = ObjectName::from(vec![Ident::with_quote('"', format!("{WRITTEN}{own}"))]);
+    match &texts[..] {
+        [file] if Format::of_path(Path::new(file)) == Some(format) => {
+            *name = ObjectName::from(vec![Ident::with_quote('\'', file)]);
+            *args = None;
+        }
+        texts => {
+            let unnamed = |value: &String| FunctionArg::Unnamed(FunctionArgExpr::Expr(text(value)));
+            call.args = texts.iter().map(unnamed).collect();
+            *name = ObjectName::from(vec![Ident::with_quote('"', format!("{WRITTEN}{own}"))]);
+        }
+    }
     alias.get_or_insert_with(|| TableAlias {
         explicit: true,
         name: Ident::new(own),
@@ -82,10 +89,10 @@ pub(super) fn is_written(name: &ObjectName) -> bool {
 fn texts_of(args: &[FunctionArg]) -> Option<Vec<String>> {
     let (file, options) = args.split_first()?;
     let FunctionArg::Unnamed(FunctionArgExpr::Expr(file)) = file else { return None };
-    let mut texts = vec![match file {
+    let mut texts = match file {
         Expr::Array(files) => any_of(&files.elem)?,
-        file => written(file)?.to_string(),
-    }];
+        file => vec![written(file)?.to_string()],
+    };
     for option in options {
         let (name, value) = match option {
             FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. }
@@ -119,23 +126,25 @@ fn texts_of(args: &[FunctionArg]) -> Option<Vec<String>> {
                 let quoted = quoted.collect::<Option<Vec<_>>>()?;
                 texts.extend([name, format!("[{}]", quoted.join(", "))]);
             }
-            value => texts.extend([name, plain_text(value)?]),
+            value if name != "columns" => texts.extend([name, plain_text(value)?]),
+            _ => return None,
         }
     }
     Some(texts)
 }
 
-/// A pattern for several files. It would find a file once that is named twice.
-fn any_of(files: &[Expr]) -> Option<String> {
+/// A pattern for several files, and each of them: of a pattern's none need be there.
+fn any_of(files: &[Expr]) -> Option<Vec<String>> {
     let files = files.iter().map(written).collect::<Option<Vec<_>>>()?;
+    let is_plain = |file: &&str| !file.contains(['{', '}', ',', '*', '?', '[']);
     match &files[..] {
-        [one] => Some((*one).to_string()),
-        several => {
-            let is_plain = |file: &&str| !file.contains(['{', '}', ',', '*', '?', '[']);
-            let mut seen = HashSet::new();
-            let are_files = several.iter().all(|file| is_plain(file) && seen.insert(*file));
-            are_files.then(|| format!("{{{}}}", several.join(",")))
+        [one] => Some(vec![(*one).to_string()]),
+        several if several.iter().all(is_plain) => {
+            let mut texts = vec![format!("{{{}}}", several.join(","))];
+            texts.extend(several.iter().flat_map(|file| [FILE.to_string(), file.to_string()]));
+            Some(texts)
         }
+        _ => None,
     }
 }
 
@@ -169,14 +178,37 @@ pub(super) fn file_of(
         return Err(Error::input(format!("not supported: the function {name} in FROM")));
     };
     let options = options.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
-    let is_always = |(name, value): &(String, String)| {
-        ALWAYS.contains(&name.as_str()) && matches!(value.as_str(), "true" | "1")
-    };
+    let (files, options): (Vec<_>, Vec<_>) = options.partition(|(name, _)| name == FILE);
+    check_files(files.iter().map(|(_, file)| Path::new(file)))?;
+    let (always, options): (Vec<_>, Vec<_>) =
+        options.into_iter().partition(|(name, _)| ALWAYS.contains(&name.as_str()));
+    for (name, value) in always {
+        if !matches!(value.as_str(), "true" | "1") {
+            return Err(Error::input(format!("{name} cannot be {value}")));
+        }
+        if name == HIVE && !is_set(Path::new(file)) {
+            let message = format!("{name} is for directories and patterns, and {file} is one file");
+            return Err(Error::input(message));
+        }
+    }
     let (columns, options): (Vec<_>, Vec<_>) =
-        options.filter(|option| !is_always(option)).partition(|(name, _)| name.starts_with(COLUMN));
+        options.into_iter().partition(|(name, _)| name.starts_with(COLUMN));
     let reading = Reading::with_options(format, options)?;
     let columns = declared(&columns, types)?;
     Ok(FileTable { path: PathBuf::from(file), reading, columns })
+}
+
+/// Files that a list names are there, and are not named twice.
+fn check_files<'a>(files: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let mut seen = HashSet::new();
+    for file in files {
+        let real = std::fs::canonicalize(file).map_err(|e| Error::io("open", file, e))?;
+        if !seen.insert(real) {
+            let file = file.display();
+            return Err(Error::input(format!("the list of files names {file} twice")));
+        }
+    }
+    Ok(())
 }
 
 /// Columns of these names and types.
@@ -185,7 +217,7 @@ fn declared(columns: &[(String, String)], types: &impl ContextProvider) -> Resul
         return Ok(Vec::new());
     }
     let named = columns.iter().map(|(name, data_type)| {
-        let name = name.trim_start_matches(COLUMN).replace('"', "\"\"");
+        let name = name.strip_prefix(COLUMN).unwrap_or(name).replace('"', "\"\"");
         format!("\"{name}\" {data_type}")
     });
     let written = named.collect::<Vec<_>>().join(", ");
@@ -199,6 +231,9 @@ fn declared(columns: &[(String, String)], types: &impl ContextProvider) -> Resul
     let text = format!("CREATE EXTERNAL TABLE t ({written}) STORED AS CSV LOCATION ''");
     let parsed = statements(&text).and_then(|all| all[0].parse(None)).map_err(|_| wrong())?;
     let Parsed::CreateExternalTable(table) = parsed.body else { return Err(wrong()) };
+    if table.columns.iter().any(|column| !column.options.is_empty()) {
+        return Err(wrong());
+    }
     let schema = SqlToRel::new(types).build_schema(table.columns);
     let schema = schema.map_err(|e| to_error(&e, &Position::default()))?;
     let fields: Vec<Field> = schema.fields().iter().map(|field| Field::clone(field)).collect();
@@ -209,7 +244,7 @@ fn declared(columns: &[(String, String)], types: &impl ContextProvider) -> Resul
 pub(super) fn what_is_wrong(name: &ObjectName) -> String {
     match format_of(name) {
         Some(_) => format!(
-            "{name} takes the name of a file, or a list of different ones, and options, as in \
+            "{name} takes the name of a file, or a list of plain ones, and options, as in \
              {name}('file', option = 'value')",
         ),
         None => format!("not supported: the function {name} in FROM"),

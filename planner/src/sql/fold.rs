@@ -31,6 +31,18 @@ pub(crate) fn folded(name: &str) -> String {
     name.to_lowercase()
 }
 
+/// The name that is spelled as it is wanted, or else the only one that is in another case.
+pub(crate) fn in_any_case<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    wanted: &str,
+) -> Option<&'a str> {
+    let wanted_folded = folded(wanted);
+    let mut alike = names.filter(|name| folded(name) == wanted_folded);
+    let same = alike.clone().find(|name| *name == wanted);
+    let first = alike.next()?;
+    same.or_else(|| alike.all(|name| name == first).then_some(first))
+}
+
 /// Names that differ in more than case: of equal ones the second has a number behind it.
 pub(crate) fn told_apart<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Vec<String> {
     let mut taken: HashSet<String> = names.clone().map(|name| folded(name)).collect();

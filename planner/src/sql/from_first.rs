@@ -97,10 +97,16 @@ fn list_end(tokens: &[TokenWithSpan], select: usize) -> usize {
         Keyword::FETCH,
     ];
     end_of(tokens, select + 1, |tokens, at| {
+        // A column of that name.
+        let is_name = match &tokens[at - 1].token {
+            Token::Comma | Token::Period => true,
+            _ => at == select + 1,
+        };
         let is_next = |word| tokens.get(at + 1).is_some_and(|next| is_word(next, word));
         // WITHIN GROUP is of the list.
         let is_group = is_word(&tokens[at], Keyword::GROUP) && is_next(Keyword::BY);
-        is_group || is_set(tokens, at) || CLAUSES.iter().any(|&word| is_word(&tokens[at], word))
+        let is_clause = CLAUSES.iter().any(|&word| is_word(&tokens[at], word));
+        is_group || is_set(tokens, at) || (is_clause && !is_name)
     })
 }
 

@@ -108,12 +108,11 @@ pub(crate) use bind::{all_of, analyze, as_query, bind_query, query_of, renamed, 
 pub(crate) use context::Binder;
 pub(crate) use diagnose::{in_sql, nearest, to_error, with_place};
 pub(crate) use explain::Explain;
-pub(crate) use fold::{folded, folded_fields, folded_plan, told_apart};
+pub(crate) use fold::{folded, folded_fields, folded_plan, in_any_case, told_apart};
 pub(crate) use fragment::{Fragment, Part, Piece, depth_of, statement_of};
 pub(crate) use functions::FunctionTable;
 pub(crate) use information::MAIN_SCHEMA;
 pub(crate) use inserted::{bind_inserted, only_values};
-pub(crate) use names::in_any_case;
 pub(crate) use optimize::{after_join_order, before_join_order};
 pub(crate) use passes::Planning;
 pub(crate) use renewed::{any_expression, renewed, schema_below};

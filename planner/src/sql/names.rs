@@ -16,18 +16,6 @@ use super::using::{merges, plain};
 /// Characters of an expression that go into its column's name.
 const LENGTH_MAX: usize = 200;
 
-/// The name that is spelled as it is wanted, or else the only one that is in another case.
-pub(crate) fn in_any_case<'a>(
-    names: impl Iterator<Item = &'a str> + Clone,
-    wanted: &str,
-) -> Option<&'a str> {
-    let lower = wanted.to_lowercase();
-    let mut alike = names.filter(|name| name.to_lowercase() == lower);
-    let same = alike.clone().find(|name| *name == wanted);
-    let first = alike.next()?;
-    same.or_else(|| alike.all(|name| name == first).then_some(first))
-}
-
 /// Gives the second of two columns of one name in a SELECT list another, where one of them has it
 /// from an alias. ORDER BY means the last alias of a name.
 pub(super) fn name_aliases(query: &mut Query) {

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, Statement};
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, JoinOperator, LimitClause, Query, Select, Spanned, TableFactor,
-    Visit, Visitor,
+    Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, Query, Select, Spanned,
+    TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -76,6 +76,11 @@ impl Visitor for Search {
             let what = match &join.join_operator {
                 JoinOperator::AsOf { .. } => "ASOF JOIN",
                 JoinOperator::CrossApply | JoinOperator::OuterApply => "APPLY",
+                other if has_no_condition(other) => {
+                    let what = "JOIN needs ON or USING; every row of one with every row of the \
+                                other is CROSS JOIN";
+                    return wrong(what.to_string(), join.relation.span());
+                }
                 _ => continue,
             };
             return found(what, join.relation.span());
@@ -128,6 +133,21 @@ impl Visitor for Search {
             },
         }
     }
+}
+
+/// Whether rows are joined, and nothing says which.
+fn has_no_condition(join: &JoinOperator) -> bool {
+    use JoinOperator::{FullOuter, Inner, Join, Left, LeftOuter, Right, RightOuter};
+    matches!(
+        join,
+        Join(JoinConstraint::None)
+            | Inner(JoinConstraint::None)
+            | Left(JoinConstraint::None)
+            | LeftOuter(JoinConstraint::None)
+            | Right(JoinConstraint::None)
+            | RightOuter(JoinConstraint::None)
+            | FullOuter(JoinConstraint::None)
+    )
 }
 
 fn has_offset(query: &Query) -> bool {
