@@ -14,11 +14,13 @@ use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
+use datafusion_sql::sqlparser::ast::{Ident, ObjectName};
 use gristmill_engine::Error;
 use gristmill_engine::memory::Governor;
 
 use super::diagnose::nearest;
 use super::file_calls::file_of;
+use super::fold::folded;
 use super::functions::FunctionTable;
 use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA, information_table};
 use super::intervals::ScaledIntervals;
@@ -198,6 +200,22 @@ impl<'a> Binder<'a> {
             return self.catalog.file(path).map(planned);
         }
         Err(self.no_table(table))
+    }
+
+    /// The folded names of the columns of a table, view or file, if there is one of that name.
+    pub(super) fn columns_of(&self, name: &ObjectName) -> Option<Vec<String>> {
+        let parts = name.0.iter().map(|part| part.as_ident().cloned());
+        let name = |ident: &Ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => folded(&ident.value),
+        };
+        let name = match &parts.collect::<Option<Vec<_>>>()?[..] {
+            [table] => TableReference::bare(name(table)),
+            [schema, table] => TableReference::partial(name(schema), name(table)),
+            _ => return None,
+        };
+        let table = self.find(&name).ok()?;
+        Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
     }
 
     /// The tables and views of the session.

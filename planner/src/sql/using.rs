@@ -47,6 +47,20 @@ pub(super) fn constraint(join: &Join) -> Option<&JoinConstraint> {
     }
 }
 
+/// The same to be changed.
+pub(super) fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
+    match &mut join.join_operator {
+        JoinOperator::Join(on)
+        | JoinOperator::Inner(on)
+        | JoinOperator::Left(on)
+        | JoinOperator::LeftOuter(on)
+        | JoinOperator::Right(on)
+        | JoinOperator::RightOuter(on)
+        | JoinOperator::FullOuter(on) => Some(on),
+        _ => None,
+    }
+}
+
 /// Names the joins of a FROM clause, or of one in parentheses.
 pub(super) fn name_joins(tables: &mut TableWithJoins, count: &mut usize) {
     if !tables.joins.iter().any(merges) {

@@ -1,0 +1,97 @@
+//! NATURAL JOIN as USING, where the columns of both sides are known before anything is bound.
+//!
+//! The binder would find a merged column twice and, in a subquery, take one of a query around for
+//! it. What is known are the columns of tables, views and files, and of joins of those; others are
+//! merged when they are bound (see `relations`).
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    Ident, JoinConstraint, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut,
+};
+
+use super::using::{constraint, constraint_mut, plain, qualify_in_order, qualify_in_select};
+
+/// The columns of a table that is named, where there is one.
+pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
+
+/// Writes the columns that NATURAL JOINs of a query merge.
+pub(super) fn write_columns(query: &mut Query, columns_of: ColumnsOf<'_>) {
+    let _ = VisitMut::visit(query, &mut Writing { columns_of, ctes: Vec::new() });
+}
+
+struct Writing<'a> {
+    columns_of: ColumnsOf<'a>,
+    /// The names of CTEs in the queries around.
+    ctes: Vec<Vec<String>>,
+}
+
+impl Writing<'_> {
+    fn columns(&self, table: &TableFactor) -> Option<Vec<String>> {
+        match table {
+            TableFactor::Table { name, args: None, alias, .. } => {
+                let own = plain(name.0.last()?.as_ident()?);
+                let is_renamed = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+                if is_renamed || self.ctes.iter().flatten().any(|cte| *cte == own) {
+                    return None;
+                }
+                (self.columns_of)(name)
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                let mut columns = self.columns(&table_with_joins.relation)?;
+                for join in &table_with_joins.joins {
+                    columns.extend(self.columns(&join.relation)?);
+                }
+                Some(columns)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl VisitorMut for Writing<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.ctes.push(ctes.map(|cte| plain(&cte.alias.name)).collect());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.ctes.pop();
+        qualify_in_order(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::NestedJoin { table_with_joins, alias: Some(_) } = table else {
+            return ControlFlow::Continue(());
+        };
+        let [join] = &table_with_joins.joins[..] else { return ControlFlow::Continue(()) };
+        if !matches!(constraint(join), Some(JoinConstraint::Natural)) {
+            return ControlFlow::Continue(());
+        }
+        let sides = [&table_with_joins.relation, &join.relation].map(|side| self.columns(side));
+        let [Some(left), Some(right)] = sides else { return ControlFlow::Continue(()) };
+        let mut common: Vec<String> = Vec::new();
+        for name in left {
+            if right.contains(&name) && !common.contains(&name) {
+                common.push(name);
+            }
+        }
+        if let Some(constraint) = table_with_joins.joins.first_mut().and_then(constraint_mut)
+            && !common.is_empty()
+        {
+            let names = common.into_iter().map(|name| Ident::with_quote('"', name));
+            let names = names.map(|name| ObjectName::from(vec![name]));
+            *constraint = JoinConstraint::Using(names.collect());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        qualify_in_select(select);
+        ControlFlow::Continue(())
+    }
+}
