@@ -11,7 +11,8 @@
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
-//!   tree, `natural`: those whose columns tables tell; `elements`: UNNEST in FROM; `file_calls`: files by calls there.
+//!   tree, `natural`: those whose columns tables tell; `elements`: UNNEST in FROM; `file_calls`:
+//!   files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `moment_patterns`: how those are written, `refused_calls`: those that mean
 //!   nothing; `chains`: set operations and VALUES; `beside_written`: texts in those beside other
