@@ -1,5 +1,6 @@
 //! What workers have handed over, as it is merged lane by lane, or written when it has no room.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
@@ -20,7 +21,7 @@ use crate::pipeline::Context;
 /// The rows of one partition before they are merged.
 pub(super) struct Lane {
     /// In the order of hashes.
-    parts: Vec<LanePart>,
+    parts: VecDeque<LanePart>,
 }
 
 /// Rows whose hashes share more bits.
@@ -57,6 +58,28 @@ impl Lane {
             let first = own.rows.absorb(rows);
             own.origins.push(first);
         }
+    }
+
+    /// Takes the first parts out, until they have so many rows; `None` when there are none left.
+    pub(super) fn take_first(&mut self, rows: usize) -> Option<Lane> {
+        let mut first = Lane { parts: VecDeque::from_iter(self.parts.pop_front()) };
+        while first.rows() < rows
+            && let Some(part) = self.parts.pop_front()
+        {
+            first.parts.push_back(part);
+        }
+        (!first.parts.is_empty()).then_some(first)
+    }
+
+    /// How many parts it has.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The most bytes that merging what [`Lane::take_first`] takes may need.
+    pub(super) fn first_merge_bytes(&self, rows: usize) -> usize {
+        let largest = self.parts.iter().map(|part| part.rows.rows()).max().unwrap_or(0);
+        parts_bytes([largest.max(rows), rows].into_iter())
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -7,7 +7,9 @@
 //!    (`directory`). Where groups are few, rows are sorted by group first (`cluster`).
 //! 2. `combine`, `prepare` (`sink`, `handed`): the workers hand their rows over; small tables are
 //!    one partition, larger ones are partitioned by hash.
-//! 3. `finish`: a task per partition merges the rows of all workers in place (`merge`).
+//! 3. The rows of all workers are merged in place (`merge`): those of a part of a partition by who
+//!    reads it, where there is room for what that takes; otherwise a task of `finish` merges a
+//!    partition.
 //! 4. The source gathers keys and results (`output`), and gives memory back as it goes.
 //!
 //! A group is a row in row pages: the key columns, the hash, and the states (`plan`). Strings that

@@ -1,6 +1,6 @@
 //! The source over finished groups: a morsel is a few thousand groups of one partition, in the
-//! order of their hashes, which depends on the keys alone. Groups with long values come out a few
-//! at a time.
+//! order of their hashes, which depends on the keys alone; or a part of a partition that the reader
+//! merges first, or a whole one on tapes. Groups with long values come out a few at a time.
 
 use std::mem;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, i256};
 
-use super::handed::number;
+use super::handed::{Handed, Lane, number};
 use super::partition::Partition;
 use super::plan::{ExtremeKind, Fold, Output, Plan, State};
 use super::reload::Reload;
@@ -62,6 +62,7 @@ impl Source for AggregateSource {
             cursor: self.cursor.clone(),
             current: None,
             rest: None,
+            merging: None,
             reading: None,
         }))
     }
@@ -93,6 +94,8 @@ struct AggregateReader {
     current: Option<usize>,
     /// What is left of that morsel.
     rest: Option<Groups>,
+    /// What it merges with.
+    merging: Option<Reservation>,
     /// What is read from tapes.
     reading: Option<Reading>,
 }
@@ -102,11 +105,15 @@ struct Groups {
     morsel: u64,
     lane: Arc<FinishedLane>,
     range: Range<usize>,
+    /// Whether this reader has merged them, and nobody else reads them.
+    is_own: bool,
 }
 
 /// What a worker does next.
 enum Next {
     Groups(Groups),
+    /// Groups to be merged first, what they refer to, and the number of their morsel.
+    Handed(u64, Lane, Arc<Handed>),
     /// Groups on tapes, the number of their morsel, and what was kept for a worker that begins to
     /// read such.
     Taped(u64, Partition, Option<Reservation>),
@@ -116,6 +123,7 @@ impl Finished {
     fn morsels(&self) -> usize {
         match self {
             Finished::None => 0,
+            Finished::Handed(lane) => lane.parts(),
             Finished::Lane(lane) => lane.groups.len().div_ceil(CHUNK_ROWS),
             Finished::Taped(_) => 1,
         }
@@ -132,9 +140,10 @@ struct Reading {
 
 impl AggregateReader {
     /// Takes the next morsel.
-    fn next(&mut self) -> Option<Next> {
+    fn next(&mut self) -> Result<Option<Next>> {
         let mut cursor = self.cursor.lock().unwrap_or_else(|e| e.into_inner());
         let mut state = self.shared.state();
+        state.check()?;
         cursor.read = true;
         if cursor.open.is_empty() {
             cursor.open = state.finished.iter().map(Finished::morsels).collect();
@@ -161,7 +170,18 @@ impl AggregateReader {
                     self.current = Some(cursor.lane);
                     cursor.group = range.end;
                     cursor.morsel += 1;
-                    return Some(Next::Groups(Groups { morsel, lane: lane.clone(), range }));
+                    let lane = lane.clone();
+                    return Ok(Some(Next::Groups(Groups { morsel, lane, range, is_own: false })));
+                }
+                Finished::Handed(lane) => {
+                    if let Some(first) = lane.take_first(CHUNK_ROWS) {
+                        cursor.morsel += 1;
+                        if self.merging.is_none() {
+                            self.merging = state.merging_memory();
+                        }
+                        return Ok(Some(Next::Handed(morsel, first, state.handed.clone())));
+                    }
+                    *groups = Finished::None;
                 }
                 Finished::Taped(_) => {
                     if let Finished::Taped(partition) = mem::take(groups) {
@@ -169,7 +189,7 @@ impl AggregateReader {
                         cursor.morsel += 1;
                         let begins = self.reading.is_none();
                         let kept = begins.then(|| state.reader_memory(&self.shared.plan)).flatten();
-                        return Some(Next::Taped(morsel, partition, kept));
+                        return Ok(Some(Next::Taped(morsel, partition, kept)));
                     }
                 }
                 _ => (),
@@ -178,7 +198,16 @@ impl AggregateReader {
             cursor.group = 0;
         }
         state.end_reading();
-        None
+        Ok(None)
+    }
+
+    /// Frees groups that were merged here, and have been read.
+    fn release(&self, groups: Groups) {
+        let bytes = groups.lane.rows.bytes();
+        drop(groups);
+        if let Some(memory) = &mut self.shared.state().memory {
+            memory.shrink(bytes);
+        }
     }
 
     /// Groups of the partition on tapes that is read; `None` when there is none, or all have been
@@ -234,20 +263,34 @@ impl SourceWorker for AggregateReader {
         loop {
             if let Some(groups) = &mut self.rest {
                 let results = Results { plan: &self.shared.plan, lane: &groups.lane };
-                let range = results.within(groups.range.clone());
+                let end = groups.range.end.min(groups.range.start + CHUNK_ROWS);
+                let range = results.within(groups.range.start..end);
                 groups.range.start = range.end;
                 let place = Place { morsel: groups.morsel, sequence: 0 };
                 let chunk = results.chunk(range, place)?;
-                self.rest.take_if(|rest| rest.range.is_empty());
+                if let Some(read) = self.rest.take_if(|rest| rest.range.is_empty())
+                    && read.is_own
+                {
+                    self.release(read);
+                }
                 return Ok(Pull::Chunk(chunk));
             }
             if let Some(chunk) = self.read(cx)? {
                 return Ok(Pull::Chunk(chunk));
             }
-            match self.next() {
+            match self.next()? {
                 None => return Ok(Pull::Finished),
                 Some(Next::Taped(morsel, partition, kept)) => {
                     self.begin(morsel, partition, kept, cx)?;
+                }
+                Some(Next::Handed(morsel, lane, handed)) => {
+                    let lane = Arc::new(self.shared.merge_handed(lane, &handed, cx)?);
+                    let range = 0..lane.groups.len();
+                    let groups = Groups { morsel, lane, range, is_own: true };
+                    match groups.range.is_empty() {
+                        true => self.release(groups),
+                        false => self.rest = Some(groups),
+                    }
                 }
                 Some(Next::Groups(groups)) => self.rest = Some(groups),
             }

@@ -138,6 +138,8 @@ pub(super) struct Tuning {
     pub(super) part_rows: usize,
     /// Bytes of the pages of a table whose partitions have several lanes.
     pub(super) sub_page_bytes: usize,
+    /// Whether lanes may be merged when they are read.
+    pub(super) merges_late: bool,
 }
 
 impl Default for Tuning {
@@ -148,6 +150,7 @@ impl Default for Tuning {
             merge_rows_min: 1 << 20,
             part_rows: 1 << 14,
             sub_page_bytes: 32 << 10,
+            merges_late: true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The sink of an aggregate: every worker fills a table of its own (`worker`), then the tables are
-//! merged partition by partition, side by side. When one of them has written groups to a tape, all
-//! groups are written, and merged when they are read. A partition that has no room to be merged is
-//! written by itself.
+//! merged, partition by partition, side by side: by who reads them, or else by tasks before. When
+//! one of them has written groups to a tape, all groups are written, and merged when they are read.
+//! A partition that has no room to be merged is written by itself.
 //!
 //! Concurrency: a finish task takes a worker's groups, or a partition, and works on it without a
 //! lock. Partitions without room are written by one of the tasks that found none; the others leave
@@ -25,6 +25,7 @@ use super::stores::Stores;
 use super::table::{GroupTable, LANE_BITS, LANES, LanePages};
 use super::waiting::Waiting;
 use super::worker::can_spill;
+use crate::batch::CHUNK_ROWS;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{RowPages, RowRef};
@@ -53,6 +54,8 @@ pub(super) struct State {
     pub(super) lost: Option<Error>,
     /// What is to be merged, by lane.
     lanes: Vec<Option<Lane>>,
+    /// What readers merge lanes with, and how much of it each gets.
+    merging: Option<(Reservation, usize)>,
     /// Lanes that have no room to be merged, with their numbers, until they are written.
     unmerged: Vec<(usize, Lane)>,
     /// What they are written with, and later finished lanes; nothing while somebody does.
@@ -60,7 +63,7 @@ pub(super) struct State {
     /// Finish tasks that have not ended.
     left: usize,
     /// Custom states by worker, and the values that rows refer to.
-    handed: Arc<Handed>,
+    pub(super) handed: Arc<Handed>,
     /// The finished groups, in the order of their hashes.
     pub(super) finished: Vec<Finished>,
     /// Whether all are there, and may be written out again.
@@ -81,6 +84,8 @@ pub(super) enum Finished {
     /// There are none, or they have been read.
     #[default]
     None,
+    /// To be merged by who reads them.
+    Handed(Lane),
     Lane(Arc<FinishedLane>),
     Taped(Partition),
 }
@@ -193,7 +198,11 @@ impl Sink for AggregateSink {
         if parts.is_empty() && self.0.plan.keys.is_empty() {
             parts.push(self.0.only_part(cx)?);
         }
-        self.0.begin_merging(&mut state, parts, cx)
+        let tasks = self.0.begin_merging(&mut state, parts, cx)?;
+        if tasks == 0 {
+            Waiting::offer_finished(&self.0, &mut state, cx);
+        }
+        Ok(tasks)
     }
 
     fn finish(&self, task: usize, cx: &Context) -> Result<()> {
@@ -231,7 +240,7 @@ impl Sink for AggregateSink {
 
 impl State {
     /// Whether all groups that were handed over are there.
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.lost.as_ref().map_or(Ok(()), |error| Err(error.clone()))
     }
 
@@ -309,9 +318,15 @@ impl State {
         kept.set_minimum(bytes).then_some(kept)
     }
 
+    /// What a reader merges handed lanes with.
+    pub(super) fn merging_memory(&mut self) -> Option<Reservation> {
+        let (memory, each) = self.merging.as_mut()?;
+        Some(memory.split(*each))
+    }
+
     /// No more readers begin.
     pub(super) fn end_reading(&mut self) {
-        self.kept = None;
+        (self.kept, self.merging) = (None, None);
         self.writing.clear();
     }
 }
@@ -365,12 +380,54 @@ impl Shared {
         memory.settle();
         state.memory = Some(memory);
         state.handed = Arc::new(handed);
+        // One tape is enough.
+        state.writing.truncate(1);
+        state.merging = self.merges_late(&merged, cx)?;
+        if state.merging.is_some() {
+            state.finished = merged.into_iter().flatten().map(Finished::Handed).collect();
+            return Ok(0);
+        }
         state.finished = merged.iter().map(|_| Finished::None).collect();
         state.lanes = merged;
         state.left = partitions;
-        // One tape is enough.
-        state.writing.truncate(1);
         Ok(partitions)
+    }
+
+    /// Sets aside what lanes are merged with when they are read, or written out before, if there is
+    /// room for it; and how much each reader gets. Then only the parts that are being read have
+    /// lists of their groups, and they are read while they are in a cache. The results of custom
+    /// functions come for all groups of a lane at once: they do not go together with that.
+    fn merges_late(
+        &self,
+        lanes: &[Option<Lane>],
+        cx: &Context,
+    ) -> Result<Option<(Reservation, usize)>> {
+        let plan = &self.plan;
+        if lanes.len() < LANES || !plan.tuning.merges_late || !plan.customs.is_empty() {
+            return Ok(None);
+        }
+        let each = lanes.iter().flatten().map(|lane| lane.first_merge_bytes(CHUNK_ROWS)).max();
+        let each = each.unwrap_or(0);
+        let mut memory = cx.memory().reserve(HOLDER, 0)?;
+        Ok(memory.try_grow(each * (cx.query.threads + 1)).then_some((memory, each)))
+    }
+
+    /// Merges handed rows, for which what that takes is charged.
+    pub(super) fn merge_handed(
+        &self,
+        lane: Lane,
+        handed: &Arc<Handed>,
+        cx: &Context,
+    ) -> Result<FinishedLane> {
+        let plan = &self.plan;
+        let (parts, origins) = lane.into_parts();
+        let mut visitor = MergeParts::new(plan, cx, handed.clone(), origins)?;
+        let no_stores = Stores::new(plan, 0);
+        let stores = handed.stores.as_ref().unwrap_or(&no_stores);
+        let (rows, groups) = merge_parts(plan, parts, stores, handed.lane_bits, &mut visitor)?;
+        let customs = visitor.results()?;
+        let own_bytes = array_bytes(&customs);
+        Ok(FinishedLane { rows, groups, customs, stores: handed.clone(), own_bytes })
     }
 
     /// The rows of a worker that had too few to partition them.
@@ -423,15 +480,8 @@ impl Shared {
                 return Ok(Some(lane));
             }
         }
-        let (parts, origins) = lane.into_parts();
-        let mut visitor = MergeParts::new(plan, cx, handed.clone(), origins)?;
-        let no_stores = Stores::new(plan, 0);
-        let stores = handed.stores.as_ref().unwrap_or(&no_stores);
-        let (rows, groups) = merge_parts(plan, parts, stores, handed.lane_bits, &mut visitor)?;
-        let customs = visitor.results()?;
-        let own_bytes = array_bytes(&customs);
-        memory.resize_to(ordered_bytes(&groups) + own_bytes)?;
-        let lane = FinishedLane { rows, groups, customs, stores: handed.clone(), own_bytes };
+        let lane = self.merge_handed(lane, handed, cx)?;
+        memory.resize_to(ordered_bytes(&lane.groups) + lane.own_bytes)?;
         let mut state = self.state();
         if let Some(shared) = &mut state.memory {
             shared.absorb(memory);

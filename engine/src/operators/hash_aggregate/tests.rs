@@ -35,6 +35,7 @@ const SMALL: Tuning = Tuning {
     merge_rows_min: 5000,
     part_rows: 30,
     sub_page_bytes: 256,
+    merges_late: true,
 };
 
 fn context(memory: Governor, threads: usize) -> Context {

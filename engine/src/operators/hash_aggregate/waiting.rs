@@ -5,23 +5,26 @@
 //! cannot wait for groups that are read when it goes on itself. So they give way from the last
 //! partition on, and are read back like those that were written before.
 //!
-//! Memory: one worker's memory for writing is kept for finished groups, and out of the first that
+//! Memory: one worker's memory for writing is kept for finished groups, and what merging a part of
+//! those takes that readers are to merge, and out of the first that
 //! is written what readers of tapes begin with. Values that groups of all partitions refer to stay.
 //! The states of functions that are not built in are results by then, which have no form on tape:
 //! such groups do not give way.
 //! Concurrency: under the lock of the sink, which is only tried, so that groups are written by
 //! nobody else. A partition is written where nobody reads it and nobody has begun to.
 
+use std::mem;
 use std::sync::{Arc, Weak};
 
 use super::partition::Partition;
 use super::sink::{Finished, FinishedLane, Part, Shared, State};
-use super::spill::{CustomStates, Groups, Spill};
+use super::spill::{CustomStates, Groups, Spill, Spilled};
 use super::stores::Stores;
 use super::table::{LANE_BITS, LANES};
 use super::worker::can_spill;
+use crate::batch::CHUNK_ROWS;
 use crate::error::Result;
-use crate::memory::Revocable;
+use crate::memory::{Reservation, Revocable};
 use crate::pipeline::Context;
 
 /// See the module documentation.
@@ -84,20 +87,12 @@ impl Waiting {
         let Some(writing) = writing else { return Ok(0) };
         let plan = &shared.plan;
         let wanted = wanted + state.missing_for_readers(plan, &self.cx);
-        let mut spill = Spill::new(writing)?;
-        let (none, mut bytes) = (Stores::new(plan, 0), 0);
-        for number in (state.begun..state.finished.len()).rev() {
-            let Some(lane) = state.finished.get(number).and_then(unread) else { continue };
-            if bytes >= wanted {
-                break;
-            }
-            self.cx.check()?;
-            let stores = lane.stores().unwrap_or(&none);
-            let groups = Groups { plan, stores, customs: CustomStates::Arrays(&[]) };
-            spill.write_copies(&groups, number, &lane.rows, &lane.groups)?;
-            bytes += lane.bytes();
+        let mut taken = false;
+        let written = self.write_finished(shared, state, (wanted, writing), &mut taken);
+        if let (Err(error), true) = (&written, taken) {
+            state.lost = Some(error.clone());
         }
-        let (mut spilled, writing) = spill.finish()?;
+        let (mut spilled, writing, bytes) = written?;
         state.writing.push(writing);
         let Some(mut memory) = state.memory.take() else { return Ok(0) };
         let bytes = bytes.saturating_sub(spilled.charge_index(&mut memory));
@@ -108,9 +103,59 @@ impl Waiting {
         state.memory = Some(memory);
         Ok(bytes - kept)
     }
+
+    /// Writes groups of so many bytes from the last partition on. Those that are not merged are
+    /// merged first, part by part: so they take the least room when they are read back, however
+    /// many rows one of them has. `taken` tells that they are gone. What was written, what it was
+    /// written with, and the bytes.
+    fn write_finished(
+        &self,
+        shared: &Shared,
+        state: &mut State,
+        (wanted, writing): (usize, Reservation),
+        taken: &mut bool,
+    ) -> Result<(Spilled, Reservation, usize)> {
+        let mut spill = Spill::new(writing)?;
+        let plan = &shared.plan;
+        let (none, handed, mut bytes) = (Stores::new(plan, 0), state.handed.clone(), 0);
+        let mut write = |number: usize, lane: &FinishedLane| {
+            let stores = lane.stores().unwrap_or(&none);
+            let groups = Groups { plan, stores, customs: CustomStates::Arrays(&[]) };
+            spill.write_copies(&groups, number, &lane.rows, &lane.groups)
+        };
+        for number in (state.begun..state.finished.len()).rev() {
+            let Some(groups) = state.finished.get_mut(number) else { continue };
+            if bytes >= wanted {
+                break;
+            }
+            self.cx.check()?;
+            if matches!(groups, Finished::Handed(_))
+                && let Finished::Handed(mut lane) = mem::take(groups)
+            {
+                *taken = true;
+                bytes += lane.bytes();
+                while let Some(first) = lane.take_first(CHUNK_ROWS) {
+                    write(number, &shared.merge_handed(first, &handed, &self.cx)?)?;
+                }
+            } else if let Some(lane) = unread(groups) {
+                write(number, lane)?;
+                bytes += lane.bytes();
+            }
+        }
+        let (spilled, writing) = spill.finish()?;
+        Ok((spilled, writing, bytes))
+    }
 }
 
-/// The groups of a partition, if nobody has them.
+/// Bytes of the groups of a partition, if nobody has them.
+fn unread_bytes(groups: &Finished) -> usize {
+    match groups {
+        Finished::Handed(lane) => lane.bytes(),
+        groups => unread(groups).map_or(0, FinishedLane::bytes),
+    }
+}
+
+/// The merged groups of a partition, if nobody has them.
 fn unread(groups: &Finished) -> Option<&FinishedLane> {
     match groups {
         Finished::Lane(lane) if Arc::strong_count(lane) == 1 && !lane.groups.is_empty() => {
@@ -130,7 +175,7 @@ impl Revocable for Waiting {
             return parts;
         }
         let finished = state.finished.iter().skip(state.begun);
-        parts + finished.filter_map(unread).map(FinishedLane::bytes).sum::<usize>()
+        parts + finished.map(unread_bytes).sum::<usize>()
     }
 
     fn revoke(&self, wanted: usize) -> Result<usize> {

@@ -7,7 +7,7 @@ use super::super::HashAggregate;
 use super::super::output::AggregateSource;
 use super::data::{Kind, Random, call, chunks, input, schema_of, spec};
 use super::reference::text;
-use super::{SMALL, feed, limited, read, run};
+use super::{SMALL, Tuning, feed, limited, read, run};
 use crate::batch::Chunk;
 use crate::expr::AggregateKind;
 use crate::memory::{Governor, Reservation};
@@ -105,9 +105,10 @@ fn groups_that_are_handed_over_give_way() {
 #[test]
 fn groups_that_are_not_read_yet_give_way() {
     let Case { spec, schema, chunks, expected } = case(4);
-    for begun in [0, 1, 9] {
+    for (begun, merges_late) in [(0, true), (1, true), (9, true), (0, false), (9, false)] {
         let governor = limited(32 << 20);
-        let fed = feed(&spec, &schema, &chunks, 2, SMALL, &governor);
+        let tuning = Tuning { merges_late, ..SMALL };
+        let fed = feed(&spec, &schema, &chunks, 2, tuning, &governor);
         let (sink, cx) = fed.expect("has room");
         for task in 0..sink.prepare(&cx).expect("has room") {
             sink.finish(task, &cx).expect("has room");
@@ -129,4 +130,40 @@ fn groups_that_are_not_read_yet_give_way() {
         drop((reader, source, sink, other, cx));
         assert_eq!(governor.reserved(), 0);
     }
+}
+
+#[test]
+fn parts_are_merged_when_they_are_read_and_freed_then() {
+    let Case { spec, schema, chunks, expected } = case(6);
+    let governor = limited(64 << 20);
+    let (sink, cx) = feed(&spec, &schema, &chunks, 2, SMALL, &governor).expect("has room");
+    assert_eq!(sink.prepare(&cx).expect("has room"), 0, "nothing is merged before");
+    let held = governor.reserved();
+    let source = AggregateSource::new(sink.0.clone());
+    assert!(source.parallelism() > super::super::table::LANES);
+    let result = spec.schema(std::slice::from_ref(&schema)).expect("fits");
+    let mut readers = [0, 1].map(|_| source.worker(&cx).expect("has room"));
+    let mut chunks = Vec::new();
+    let mut open = true;
+    while open {
+        open = false;
+        for reader in &mut readers {
+            if let Pull::Chunk(chunk) = reader.pull(&cx).expect("was set aside") {
+                open = true;
+                chunks
+                    .push((chunk.place().morsel, in_order(&chunk.to_batch(&result).expect("is"))));
+            }
+        }
+        assert!(governor.reserved() <= held, "lists of groups are not beside all rows");
+    }
+    chunks.sort_by_key(|&(morsel, _)| morsel);
+    let rows: Vec<_> = chunks.into_iter().flat_map(|(_, rows)| rows).collect();
+    assert_eq!(rows, expected);
+    assert_eq!(governor.spill().usage().written, 0);
+    let stores = sink.0.state().handed.stores.as_ref().map_or(0, |stores| stores.bytes());
+    drop(readers);
+    let left = governor.reserved();
+    assert!(left <= stores + (256 << 10), "{left} of {held}, {stores} of texts");
+    drop((source, sink, cx));
+    assert_eq!(governor.reserved(), 0);
 }

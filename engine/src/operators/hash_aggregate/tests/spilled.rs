@@ -233,7 +233,8 @@ fn partitions_that_have_no_room_to_be_merged_are_written_by_themselves() {
         chunks(&mut random, &inputs, 4096).into_iter().map(|(chunk, _)| chunk).collect();
     let greatest = call(AggregateKind::Max, 1, DataType::Utf8);
     for custom in [None, Some(call(bit_xor(), 2, DataType::Int64))] {
-        for tuning in [SMALL, Tuning { partition_groups: 1 << 20, ..SMALL }] {
+        let before = Tuning { merges_late: false, ..SMALL };
+        for tuning in [before, Tuning { partition_groups: 1 << 20, ..before }] {
             let spec = spec(1, [greatest.clone()].into_iter().chain(custom.clone()).collect());
             let governor = Governor::unlimited();
             let all = run(&spec, &schema, &chunks, 1, Some(tuning), governor).expect("runs");
