@@ -1,5 +1,5 @@
 //! The engine's trait for aggregates over the front end's: those that are neither the engine's own
-//! nor made of them.
+//! nor made of them. Approximate ones have states of their own (`sketches`).
 
 use std::sync::Arc;
 
@@ -10,10 +10,13 @@ use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::function::AccumulatorArgs;
 use datafusion_expr::{AggregateUDF, EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
+use datafusion_functions_aggregate_common::tdigest::DEFAULT_MAX_SIZE;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column, Literal as Constant};
 use gristmill_engine::expr::{AggregateFunction, GroupStates, Literal};
 use gristmill_engine::{Error, Result};
+
+use super::sketches::{DistinctStates, QuantileStates, Quantiles};
 
 /// An aggregate of the front end.
 pub(in crate::lower) struct BorrowedAggregate {
@@ -43,8 +46,18 @@ impl AggregateFunction for BorrowedAggregate {
             ScalarValue::try_from_array(&value, 0).map_err(|e| Error::internal(e.to_string()))
         });
         let constants: Vec<ScalarValue> = constants.collect::<Result<_>>()?;
+        if let (Some(("approx_distinct", data_type)), []) = (self.named(args), &constants[..])
+            && !data_type.is_null()
+        {
+            return Ok(Box::new(DistinctStates::new(returns.clone())));
+        }
         let call = Call::new(self.function.clone(), args, &constants, returns);
         let failed = |e: DataFusionError| failed(self.name(), &e);
+        if let Some(quantiles) = self.quantiles(args, &constants, returns) {
+            // Asked for all the same: it says what is wrong with the constants.
+            call.with_args(|args| self.function.accumulator(args)).map_err(failed)?;
+            return Ok(Box::new(QuantileStates::new(quantiles)));
+        }
         let states: Box<dyn GroupsAccumulator> = if call
             .with_args(|args| self.function.groups_accumulator_supported(args))
         {
@@ -62,6 +75,45 @@ impl AggregateFunction for BorrowedAggregate {
             returns: returns.clone(),
             groups: 0,
         }))
+    }
+}
+
+impl BorrowedAggregate {
+    /// Its name, and the type of its first argument.
+    fn named<'a>(&'a self, args: &'a [DataType]) -> Option<(&'a str, &'a DataType)> {
+        Some((self.function.name(), args.first()?))
+    }
+
+    /// The percentile that is asked for, if one is.
+    fn quantiles(
+        &self,
+        args: &[DataType],
+        constants: &[ScalarValue],
+        returns: &DataType,
+    ) -> Option<Quantiles> {
+        let (name, data_type) = self.named(args)?;
+        let before = match name {
+            "approx_median" | "approx_percentile_cont" => 1,
+            "approx_percentile_cont_with_weight" => 2,
+            _ => return None,
+        };
+        if data_type.is_null() || args.len() != before {
+            return None;
+        }
+        let number = |at: usize| match constants.get(at)?.cast_to(&DataType::Float64).ok()? {
+            ScalarValue::Float64(number) => number,
+            _ => None,
+        };
+        let (percentile, means) = match name {
+            "approx_median" => (0.5, None),
+            _ => (number(0)?, constants.get(1).map(|_| number(1))),
+        };
+        Some(Quantiles {
+            name: name.to_string(),
+            percentile,
+            means: means.map_or(Some(DEFAULT_MAX_SIZE), |means| Some(means? as usize))?,
+            returns: returns.clone(),
+        })
     }
 }
 
