@@ -12,7 +12,8 @@
 //! * `literal`: exact constants.
 //! * `calls`: sort keys and aggregate calls; `window`: window calls.
 //! * `totals`: results of aggregates as arrays; `moments`: variance, correlation and regression.
-//! * `function`: the traits for functions that are not built in.
+//! * `function`: the traits for functions that are not built in; `sketches`: states of approximate
+//!   aggregates.
 //! * `widening`: casts that cannot fail.
 //! * `check`: whether an expression fits a schema.
 //! * `compile`: from expressions to nodes that are evaluated.
@@ -37,6 +38,7 @@ mod pieces;
 mod room;
 mod select;
 mod sizes;
+mod sketches;
 pub mod totals;
 mod view;
 mod widening;
@@ -59,6 +61,7 @@ pub use sizes::{
     ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, content_bytes, count_within, is_fixed,
     rows_within,
 };
+pub use sketches::{DistinctStates, QuantileStates, Quantiles};
 pub use widening::widens;
 pub use window::{Frame, FrameBound, FrameUnits, Over, WindowArgument, WindowCall, WindowKind};
 

@@ -1,5 +1,5 @@
 //! The engine's trait for aggregates over the front end's: those that are neither the engine's own
-//! nor made of them. Approximate ones have states of their own (`sketches`).
+//! nor made of them. Approximate ones have the engine's states.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use datafusion_functions_aggregate_common::aggregate::groups_accumulator::Groups
 use datafusion_functions_aggregate_common::tdigest::DEFAULT_MAX_SIZE;
 use datafusion_physical_expr::PhysicalExpr;
 use datafusion_physical_expr::expressions::{Column, Literal as Constant};
-use gristmill_engine::expr::{AggregateFunction, GroupStates, Literal};
+use gristmill_engine::expr::{
+    AggregateFunction, DistinctStates, GroupStates, Literal, QuantileStates, Quantiles,
+};
 use gristmill_engine::{Error, Result};
-
-use super::sketches::{DistinctStates, QuantileStates, Quantiles};
 
 /// An aggregate of the front end.
 pub(in crate::lower) struct BorrowedAggregate {

@@ -9,7 +9,6 @@
 //!
 //! * `calls`: from the front end's calls to those of the engine, over the projection's columns.
 //! * `borrowed`: aggregates of the front end that the engine calls.
-//! * `sketches`: the states of approximate ones.
 //! * `over`: aggregates OVER windows; `sorted_values`: those of sorted values.
 //! * `sets`: grouping sets; those that are many are computed in one.
 //! * `branches`: what can be computed in one way is a branch: in one pass by hash, over distinct
@@ -23,7 +22,6 @@ mod branches;
 mod calls;
 mod over;
 mod sets;
-mod sketches;
 mod sorted_values;
 
 use datafusion_expr::Expr as Logical;

@@ -207,7 +207,7 @@ fn runs(values: &ArrayRef, range: &Range<usize>) -> Result<Vec<Range<usize>>> {
 }
 
 /// Numbers whose equal values have equal bits.
-pub(super) fn alike(values: ArrayRef) -> ArrayRef {
+fn alike(values: ArrayRef) -> ArrayRef {
     match values.data_type() {
         DataType::Float64 => {
             let one = |v: f64| if v.is_nan() { f64::NAN } else { v + 0.0 };

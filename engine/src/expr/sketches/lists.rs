@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryViewArray};
 use arrow::buffer::{Buffer, ScalarBuffer};
-use gristmill_engine::Result;
+
+use crate::error::Result;
 
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();

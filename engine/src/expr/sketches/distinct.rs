@@ -10,13 +10,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion_common::hash_utils::{HLL_RANDOM_STATE, create_hashes};
-use gristmill_engine::expr::GroupStates;
-use gristmill_engine::{Error, Result};
 
 use super::counted_rows;
 use super::lists::{Lists, words_of};
-use crate::lower::aggregate::sorted_values::alike;
+use crate::batch::{Column, KeyHasher, to_physical};
+use crate::error::{Error, Result};
+use crate::expr::function::GroupStates;
 
 /// The most hashes that are listed.
 const LISTED_MAX: usize = 256;
@@ -36,7 +35,7 @@ const REGISTER_WORDS: usize = REGISTERS / size_of::<u64>();
 const RANK_MAX: usize = (u64::BITS - INDEX_BITS) as usize + 1;
 
 /// See the module documentation.
-pub(in super::super) struct DistinctStates {
+pub struct DistinctStates {
     returns: DataType,
     lists: Lists,
     hashes: Vec<u64>,
@@ -44,7 +43,7 @@ pub(in super::super) struct DistinctStates {
 
 impl DistinctStates {
     /// For counts of that type.
-    pub(in super::super) fn new(returns: DataType) -> Self {
+    pub fn new(returns: DataType) -> Self {
         DistinctStates { returns, lists: Lists::default(), hashes: Vec::new() }
     }
 
@@ -124,10 +123,9 @@ impl GroupStates for DistinctStates {
         self.lists.reach(group_count);
         let [values] = args else { return Err(Error::internal("one argument")) };
         let mut hashes = std::mem::take(&mut self.hashes);
-        hashes.clear();
-        hashes.resize(values.len(), 0);
-        create_hashes([alike(values.clone())], &HLL_RANDOM_STATE, &mut hashes)
-            .map_err(|e| Error::internal(e.strip_backtrace()))?;
+        let column = Column::flat(values.data_type().clone(), to_physical(values)?);
+        let rows: Vec<u32> = (0..values.len() as u32).collect();
+        KeyHasher::new().hash(&[&column], &rows, &mut hashes)?;
         let counted = counted_rows(args, filter);
         for (row, (&group, &hash)) in groups.iter().zip(&hashes).enumerate() {
             if counted.as_ref().is_none_or(|counted| counted.value(row)) {

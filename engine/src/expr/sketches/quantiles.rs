@@ -1,64 +1,57 @@
 //! Percentiles of groups, more or less.
 //!
-//! A group of few values has them all, and its percentiles are exact. Beyond that it has a digest
-//! (Dunning and Ertl, Computing extremely accurate quantiles using t-digests, 2019): means of
-//! values that are close to each other, with their weights. New values are means of one value until
-//! there is no more room; then all of them are compressed.
-//!
-//! ```text
-//! values = | value … |
-//! digest = | mark | least | greatest | mean | weight | mean | weight | …
-//! ```
+//! A group of few values has them all, and its percentiles are between them. Beyond that it has a
+//! digest (Dunning and Ertl, Computing extremely accurate quantiles using t-digests, 2019): means
+//! of values that are close to each other, with their weights, and behind them the values that have
+//! come since; when there is no more room for these, they go into the means. A group of many values
+//! has more means and more room: what is lost is little each time, but adds up.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use datafusion_functions_aggregate_common::tdigest::{Centroid, TDigest};
-use gristmill_engine::expr::GroupStates;
-use gristmill_engine::{Error, Result};
 
 use super::counted_rows;
+use super::digest::{Gathered, HEAD, MARK, greater, lesser, percentile_of, words_of_digest};
 use super::lists::{Lists, words_of};
+use crate::error::{Error, Result};
+use crate::expr::function::GroupStates;
 
 /// The most values that a group has as they are.
 const VALUES_MAX: usize = 256;
 
-/// What digests begin with: a NaN that no value is, as those are made alike.
-const MARK: u64 = 0x7ff8_6469_6765_7374;
+/// Values from which on a group has many, and the words that it then has room for.
+const MANY: usize = 8192;
 
-/// The mark, the least, and the greatest value.
-const HEAD: usize = 3;
-
-/// Values from which on a group has room for many between two compressions.
-const MANY: f64 = 8192.0;
-
-/// The words it then has.
-const ROOMY_WORDS: usize = 2048;
+/// How many times the means that were asked for groups of few values have, and those of many.
+const TIMES: (usize, usize) = (2, 5);
 
 /// The most means that a digest can be asked to have.
 const MEANS_MAX: usize = 1 << 16;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Quantiles {
-    pub(in super::super) name: String,
+pub struct Quantiles {
+    /// The function's name.
+    pub name: String,
     /// From 0 to 1.
-    pub(in super::super) percentile: f64,
+    pub percentile: f64,
     /// Means of a digest.
-    pub(in super::super) means: usize,
-    pub(in super::super) returns: DataType,
+    pub means: usize,
+    /// A type of doubles.
+    pub returns: DataType,
 }
 
 /// See the module documentation.
-pub(in super::super) struct QuantileStates {
+pub struct QuantileStates {
     wanted: Quantiles,
     lists: Lists,
 }
 
 impl QuantileStates {
-    pub(in super::super) fn new(wanted: Quantiles) -> Self {
+    /// Without values.
+    pub fn new(wanted: Quantiles) -> Self {
         let means = wanted.means.clamp(1, MEANS_MAX);
         QuantileStates { wanted: Quantiles { means, ..wanted }, lists: Lists::default() }
     }
@@ -66,110 +59,71 @@ impl QuantileStates {
     /// Adds a value.
     fn add(&mut self, group: usize, value: f64) {
         let len = self.lists.len(group);
-        if self.is_digest(group) {
-            return self.add_mean(group, value, 1.0);
-        }
-        if len < VALUES_MAX.max(2 * self.wanted.means) {
+        if len < VALUES_MAX {
             return self.lists.push(group, value.to_bits());
         }
-        let values = self.lists.words_mut(group).iter().map(|&bits| f64::from_bits(bits));
-        let means: Vec<Centroid> = values.map(|value| Centroid::new(value, 1.0)).collect();
-        let (least, greatest) = ends_of(&means);
-        self.set_compressed(group, means, least, greatest);
-        self.add_mean(group, value, 1.0);
+        let is_digest = self.lists.words_mut(group)[0] == MARK;
+        if is_digest && !self.lists.is_full(group) {
+            return self.lists.push(group, value.to_bits());
+        }
+        let mut all = Gathered::default();
+        all.take(self.lists.words_mut(group));
+        self.set_compressed(group, all);
+        self.lists.push(group, value.to_bits());
     }
 
-    fn is_digest(&mut self, group: usize) -> bool {
-        self.lists.len(group) > 1 && self.lists.words_mut(group)[0] == MARK
-    }
-
-    /// Adds the mean of values, that is the value where it is one, to a digest.
-    fn add_mean(&mut self, group: usize, mean: f64, weight: f64) {
-        let len = self.lists.len(group);
-        if len == 0 {
-            let words = [MARK, mean.to_bits(), mean.to_bits(), mean.to_bits(), weight.to_bits()];
+    /// Adds a value that counts more or less than one, to a digest without values.
+    fn add_weighted(&mut self, group: usize, value: f64, weight: f64) {
+        let pair = [value, weight].map(f64::to_bits);
+        if self.lists.len(group) == 0 {
+            let words = [MARK, pair[0], pair[0], 1, pair[0], pair[1]];
             return self.lists.set(group, &words, 0);
         }
-        let words = self.lists.words_mut(group);
-        let (least, greatest) = (f64::from_bits(words[1]), f64::from_bits(words[2]));
-        words[1] = lesser(least, mean).to_bits();
-        words[2] = greater(greatest, mean).to_bits();
-        // The words of a digest are odd in number, so there is room for one or for more than two.
-        if len + 1 >= self.lists.room(group) && len >= self.compressed_words() {
-            self.compress(group);
+        if self.lists.is_full(group) && self.lists.len(group) >= self.digest_words() {
+            let mut all = Gathered::default();
+            all.take(self.lists.words_mut(group));
+            self.set_compressed(group, all);
         }
-        self.lists.push(group, mean.to_bits());
-        self.lists.push(group, weight.to_bits());
-    }
-
-    /// Words of which a digest has fewer when it has been compressed.
-    fn compressed_words(&self) -> usize {
-        HEAD + 4 * self.wanted.means
-    }
-
-    fn compress(&mut self, group: usize) {
         let words = self.lists.words_mut(group);
-        let (least, greatest) = (f64::from_bits(words[1]), f64::from_bits(words[2]));
-        let means = means_of(words);
-        self.set_compressed(group, means, least, greatest);
+        words[1] = lesser(f64::from_bits(words[1]), value).to_bits();
+        words[2] = greater(f64::from_bits(words[2]), value).to_bits();
+        words[3] += 1;
+        pair.into_iter().for_each(|word| self.lists.push(group, word));
+    }
+
+    /// Words that digests may have whatever they hold.
+    fn digest_words(&self) -> usize {
+        (2 * (HEAD + 2 * TIMES.0 * self.wanted.means)).next_power_of_two()
     }
 
     /// Makes a compressed digest the group's.
-    fn set_compressed(&mut self, group: usize, means: Vec<Centroid>, least: f64, greatest: f64) {
-        let means = compressed(means, self.wanted.means);
-        let head = [MARK, least.to_bits(), greatest.to_bits()];
-        let pairs = means.iter().flat_map(|mean| [mean.mean().to_bits(), mean.weight().to_bits()]);
-        let words: Vec<u64> = head.into_iter().chain(pairs).collect();
-        let total: f64 = means.iter().map(Centroid::weight).sum();
-        let roomy = if total < MANY { 0 } else { ROOMY_WORDS };
-        self.lists.set(group, &words, roomy.max(2 * words.len()));
+    fn set_compressed(&mut self, group: usize, all: Gathered) {
+        let total = all.count();
+        let is_many = total >= MANY as f64;
+        let times = if is_many { TIMES.1 } else { TIMES.0 };
+        let words = words_of_digest(all, times * self.wanted.means);
+        let room = if is_many { MANY } else { self.digest_words() };
+        self.lists.set(group, &words, room.max(2 * words.len()));
     }
 
-    fn merge_one(&mut self, group: usize, words: &[u64]) -> Result<()> {
-        if words.first() != Some(&MARK) {
-            words.iter().for_each(|&bits| self.add(group, f64::from_bits(bits)));
-            return Ok(());
-        }
-        let [_, least, greatest, _, _, ..] = words else {
-            return Err(Error::internal("a digest without means"));
-        };
+    fn merge_one(&mut self, group: usize, words: &[u64]) {
         if self.lists.len(group) == 0 {
-            self.lists.set(group, words, 0);
-            return Ok(());
+            return self.lists.set(group, words, 0);
         }
-        if !self.is_digest(group) {
-            let mut one = [0];
-            let values = self.lists.words(group, &mut one).to_vec();
-            self.lists.set(group, words, 2 * words.len());
-            values.into_iter().for_each(|bits| self.add_mean(group, f64::from_bits(bits), 1.0));
-            return Ok(());
+        if words.first() != Some(&MARK) {
+            return words.iter().for_each(|&bits| self.add(group, f64::from_bits(bits)));
         }
-        for mean in means_of(words) {
-            self.add_mean(group, mean.mean(), mean.weight());
-        }
-        let own = self.lists.words_mut(group);
-        let (own_least, own_greatest) = (f64::from_bits(own[1]), f64::from_bits(own[2]));
-        own[1] = lesser(own_least, f64::from_bits(*least)).to_bits();
-        own[2] = greater(own_greatest, f64::from_bits(*greatest)).to_bits();
-        Ok(())
+        let (mut all, mut one) = (Gathered::default(), [0]);
+        all.take(self.lists.words(group, &mut one));
+        all.take(words);
+        self.set_compressed(group, all);
     }
 
     /// The percentile of a group; none without values.
-    fn percentile(&self, group: usize, scratch: &mut Vec<f64>) -> Result<Option<f64>> {
-        let mut one = [0];
-        let words = self.lists.words(group, &mut one);
-        let [MARK, least, greatest, ..] = words else {
-            scratch.clear();
-            scratch.extend(words.iter().map(|&bits| f64::from_bits(bits)));
-            return Ok(percentile_of(scratch, self.wanted.percentile));
-        };
-        let (least, greatest) = (f64::from_bits(*least), f64::from_bits(*greatest));
-        let mut means = means_of(words);
-        means.sort_unstable_by(Centroid::cmp_mean);
-        let count = means.iter().map(Centroid::weight).sum();
-        let digest = TDigest::try_from_parts(means.len(), 0.0, count, greatest, least, means);
-        let digest = digest.map_err(|e| Error::internal(e.strip_backtrace()))?;
-        Ok(Some(digest.estimate_quantile(self.wanted.percentile)))
+    fn percentile(&self, group: usize) -> Option<f64> {
+        let (mut all, mut one) = (Gathered::default(), [0]);
+        all.take(self.lists.words(group, &mut one));
+        percentile_of(all, self.wanted.percentile)
     }
 
     fn update_weighted(
@@ -190,7 +144,7 @@ impl QuantileStates {
                 let name = &self.wanted.name;
                 return Err(Error::input(format!("{name} takes weights from 0 on, not {weight}")));
             }
-            self.add_mean(group as usize, plain(value), weight);
+            self.add_weighted(group as usize, plain(value), weight);
         }
         Ok(())
     }
@@ -229,7 +183,7 @@ impl GroupStates for QuantileStates {
         for (state, &group) in states.iter().zip(groups) {
             words.clear();
             words.extend(words_of(state.unwrap_or_default()));
-            self.merge_one(group as usize, &words)?;
+            self.merge_one(group as usize, &words);
         }
         Ok(())
     }
@@ -240,9 +194,7 @@ impl GroupStates for QuantileStates {
 
     fn evaluate(&mut self) -> Result<ArrayRef> {
         let groups = 0..self.lists.groups();
-        let mut scratch = Vec::new();
-        let results: Float64Array =
-            groups.map(|group| self.percentile(group, &mut scratch)).collect::<Result<_>>()?;
+        let results: Float64Array = groups.map(|group| self.percentile(group)).collect();
         self.lists = Lists::default();
         Ok(cast(&(Arc::new(results) as ArrayRef), &self.wanted.returns)?)
     }
@@ -250,57 +202,6 @@ impl GroupStates for QuantileStates {
     fn size_bytes(&self) -> usize {
         self.lists.bytes()
     }
-}
-
-/// A percentile of values: half of each lies on either side of it, as it is with the means of a
-/// digest.
-fn percentile_of(values: &mut [f64], percentile: f64) -> Option<f64> {
-    let last = values.len().checked_sub(1)?;
-    values.sort_unstable_by(f64::total_cmp);
-    let rank = percentile * values.len() as f64;
-    let at = (rank as usize).min(last);
-    if percentile <= 0.0 || percentile >= 1.0 || last == 0 {
-        return Some(values[if percentile < 0.5 { 0 } else { last }]);
-    }
-    let (before, behind) = (at.saturating_sub(1), (at + 1).min(last));
-    let step = (values[behind] - values[before]) / (behind - before) as f64;
-    let value = values[at] + (rank - at as f64 - 0.5) * step;
-    let (least, greatest) = (values[before], values[behind]);
-    // Where there is no step between infinite values.
-    Some(if value.is_nan() { values[at] } else { lesser(greater(value, least), greatest) })
-}
-
-/// The means of a digest with their weights.
-fn means_of(words: &[u64]) -> Vec<Centroid> {
-    let (pairs, _) = words.get(HEAD..).unwrap_or_default().as_chunks::<2>();
-    let mean = |pair: &[u64; 2]| Centroid::new(f64::from_bits(pair[0]), f64::from_bits(pair[1]));
-    pairs.iter().map(mean).collect()
-}
-
-/// So many of the means at most.
-fn compressed(mut means: Vec<Centroid>, most: usize) -> Vec<Centroid> {
-    means.sort_unstable_by(Centroid::cmp_mean);
-    let count = means.iter().map(Centroid::weight).sum();
-    let (least, greatest) = ends_of(&means);
-    match TDigest::try_from_parts(most, 0.0, count, greatest, least, means.clone()) {
-        Ok(digest) => TDigest::merge_digests([&digest]).centroids().to_vec(),
-        Err(_) => means,
-    }
-}
-
-/// The least and the greatest of the means.
-fn ends_of(means: &[Centroid]) -> (f64, f64) {
-    let least = means.iter().map(Centroid::mean).reduce(lesser);
-    let greatest = means.iter().map(Centroid::mean).reduce(greater);
-    (least.unwrap_or(f64::NAN), greatest.unwrap_or(f64::NAN))
-}
-
-fn lesser(a: f64, b: f64) -> f64 {
-    if b.total_cmp(&a).is_lt() { b } else { a }
-}
-
-fn greater(a: f64, b: f64) -> f64 {
-    if b.total_cmp(&a).is_gt() { b } else { a }
 }
 
 /// The value, of which there is but one that is no number.
@@ -367,10 +268,10 @@ mod tests {
                 }
                 all.merge(&own.state().expect("has"), &[0, 1], 2).expect("merges");
             }
-            assert!(all.size_bytes() < 1 << 18, "{}", all.size_bytes());
+            assert!(all.size_bytes() < 1 << 19, "{}", all.size_bytes());
             let [none, Some(found)] = results(&mut all)[..] else { panic!("two groups") };
             let off = (found / f64::from(count) - part).abs();
-            let most = 0.0005 + 0.04 * part.min(1.0 - part);
+            let most = 0.0002 + 0.01 * part.min(1.0 - part);
             assert!(none.is_none() && off <= most, "{found} for {part}");
         }
     }

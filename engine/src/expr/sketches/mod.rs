@@ -2,10 +2,12 @@
 //! values has are its values.
 //!
 //! * `lists`: a list of words for every group.
-//! * `distinct`: how many values are distinct; `quantiles`: percentiles.
+//! * `distinct`: how many values are distinct; `quantiles`: percentiles, and `digest`: what
+//!   groups of many values have for them.
 //!
 //! Memory: as `lists` says. What is sorted or compressed is copied, a group at a time.
 
+mod digest;
 mod distinct;
 mod lists;
 mod quantiles;
@@ -13,8 +15,8 @@ mod quantiles;
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 
-pub(super) use distinct::DistinctStates;
-pub(super) use quantiles::{QuantileStates, Quantiles};
+pub use distinct::DistinctStates;
+pub use quantiles::{QuantileStates, Quantiles};
 
 /// The rows where no argument is NULL and the filter is true; `None` for all.
 fn counted_rows(args: &[ArrayRef], filter: Option<&BooleanArray>) -> Option<BooleanBuffer> {
