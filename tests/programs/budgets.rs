@@ -88,9 +88,13 @@ fn answer(session: &Session, text: &str) -> gristmill::Result<Vec<String>> {
     Ok(canonical(&batches.iter().flat_map(rows).collect::<Vec<_>>()))
 }
 
-fn session(limit: Option<usize>, threads: usize) -> Session {
+fn bare_session(limit: Option<usize>, threads: usize) -> Session {
     let config = Config { threads: Some(threads), memory_limit: limit, ..Config::default() };
-    let session = Session::new(config).expect("starts");
+    Session::new(config).expect("starts")
+}
+
+fn session(limit: Option<usize>, threads: usize) -> Session {
+    let session = bare_session(limit, threads);
     let table = format!(
         "create table t as select x * 7919 % {ROWS} k, 'group ' || (x % 1000) g, x % 97 v, \
          repeat('text ', 40) || (x * 31 % {ROWS}) s from range({ROWS}) r(x)"
@@ -121,4 +125,41 @@ fn random_programs_agree_under_random_budgets() {
         spilled += u32::from(memory.spill().usage().written > 0);
     }
     assert!(spilled > 100, "{spilled} of 200 programs spilled");
+}
+
+#[test]
+fn functions_of_long_values_ask_for_what_they_give() {
+    let (unlimited, limited) = (bare_session(None, 2), bare_session(Some(20 << 20), 2));
+    let long =
+        "from (select x * 7919 % 30000 k, repeat('text ', 40) || x s from range(40000) r(x))";
+    for text in [
+        "select md5(string_agg(s, ',' order by k)) {long}",
+        "select sha256(string_agg(s, ',' order by k)) {long}",
+        "select left(string_agg(s, ',' order by k), 10) {long}",
+        "select len(array_agg(x order by x)) from range(800000) r(x)",
+    ] {
+        let text = text.replace("{long}", long);
+        let expected = answer(&unlimited, &text).expect(&text);
+        assert_eq!(answer(&limited, &text).expect(&text), expected, "{text}");
+    }
+    assert_eq!(limited.engine().memory().reserved(), 0);
+}
+
+#[test]
+fn approximate_aggregates_of_many_groups_keep_to_the_budget() {
+    let (unlimited, limited) = (bare_session(None, 2), bare_session(Some(20 << 20), 2));
+    for call in [
+        "approx_count_distinct(x % 3 = 0)",
+        "approx_count_distinct((x % 100)::smallint)",
+        "approx_count_distinct(x::text)",
+        "approx_median(x)",
+        "approx_quantile(x, 0.9)",
+    ] {
+        let text = format!(
+            "select count(*), sum(c) from (select x % 250000 g, {call} c from range(1000000) r(x) \
+             group by 1)"
+        );
+        let expected = answer(&unlimited, &text).expect(&text);
+        assert_eq!(answer(&limited, &text).expect(&text), expected, "{text}");
+    }
 }

@@ -324,7 +324,12 @@ fn call(
     let once = !function.is_volatile() && args.iter().all(is_constant);
     let rows = if once { 1 } else { view.live() };
     if !once {
-        let is_written = |column: &&Column| !is_constant(column) || function.writes_constants();
+        let is_written = |column: &&Column| match column.form() {
+            Form::Constant(_) => function.writes_constants(),
+            // All rows of it are taken as they are.
+            Form::Flat(_) => view.selection().is_some(),
+            Form::Indexed(_) => true,
+        };
         let lists = args.iter().filter(|column| is_nested(column.logical()));
         for column in lists.filter(is_written) {
             let bytes = written_bytes(column, view.selection(), view.rows());

@@ -20,6 +20,8 @@ use super::formats::bytes_of_form;
 const CHARACTER: i64 = 4;
 /// Bytes of a list's element of a fixed size at most, but for decimals of 256 bits.
 const ELEMENT: i64 = 16;
+/// Bytes of a text beside its own.
+const VIEW: i64 = 16;
 
 /// Functions whose results have all of their arguments in them, constants in every row.
 const JOINING: [&str; 12] = [
@@ -49,10 +51,7 @@ pub(crate) fn writes_constants(name: &str) -> bool {
 /// Bytes that the function of this name makes of `rows` rows; `None` when that is about what its
 /// arguments take.
 pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option<usize> {
-    let sum = |of: &dyn Fn(usize) -> i64| {
-        let bytes = (0..rows).fold(0i64, |sum, row| sum.saturating_add(of(row).max(0)));
-        usize::try_from(bytes).unwrap_or(usize::MAX)
-    };
+    let sum = |of: &dyn Fn(usize) -> i64| sum_of(rows, of);
     match (name, args) {
         ("repeat", [text, count]) => {
             let (text, count) = (Numbers::lengths(text)?, Numbers::of(count)?);
@@ -109,8 +108,38 @@ pub(crate) fn result_bytes(name: &str, args: &[Argument], rows: usize) -> Option
             };
             Some(sum(&|row| elements(row).unwrap_or(0).saturating_mul(8)))
         }
+        _ => part_bytes(name, args, rows),
+    }
+}
+
+/// The same for functions that give a small part of what they take.
+fn part_bytes(name: &str, args: &[Argument], rows: usize) -> Option<usize> {
+    match (name, args) {
+        // Digests as digits, and their views.
+        ("md5" | "sha256", _) => Some(rows.saturating_mul(64 + size_of::<u128>())),
+        ("array_element" | "array_min" | "array_max", [lists, ..]) => {
+            Some(bytes_of_elements(lists, rows))
+        }
+        ("left" | "right", [text, count]) => {
+            let (text, count) = (Numbers::lengths(text)?, Numbers::of(count)?);
+            let characters = |row| match count.get(row) {
+                count @ 0.. => count.saturating_mul(CHARACTER),
+                _ => i64::MAX,
+            };
+            Some(sum_of(rows, &|row| text.get(row).min(characters(row)).saturating_add(VIEW)))
+        }
+        ("substr" | "substring", [text, _, count]) => {
+            let (text, count) = (Numbers::lengths(text)?, Numbers::of(count)?);
+            let characters = |row| count.get(row).max(0).saturating_mul(CHARACTER);
+            Some(sum_of(rows, &|row| text.get(row).min(characters(row)).saturating_add(VIEW)))
+        }
         _ => None,
     }
+}
+
+fn sum_of(rows: usize, of: &dyn Fn(usize) -> i64) -> usize {
+    let bytes = (0..rows).fold(0i64, |sum, row| sum.saturating_add(of(row).max(0)));
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Bytes of values in their forms, estimated: each value is taken to be as long as the average of
@@ -142,6 +171,14 @@ fn formatted_bytes(name: &str, form: &Argument, values: &[Argument], rows: usize
     }
     let times = if forms == 1 { rows } else { 1 };
     Some(sum.saturating_mul(times))
+}
+
+/// Bytes of an element of each list: what is longer than others is noticed when it is there.
+fn bytes_of_elements(lists: &Argument, rows: usize) -> usize {
+    let (Argument::Array(array) | Argument::Constant(array)) = lists;
+    let elements = array.as_list_opt::<i32>().map(|list| list.values().len());
+    let lists = lists.content_bytes(1);
+    (lists / elements.unwrap_or(0).max(1) + size_of::<u128>()).saturating_mul(rows).min(lists)
 }
 
 /// Bytes of nested values as texts, estimated.
@@ -238,7 +275,7 @@ pub(super) fn constant_bytes(name: &str, args: &[ArrayRef]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{StringViewArray, StructArray};
+    use arrow::array::{ListArray, StringViewArray, StructArray};
     use gristmill_engine::expr::content_bytes;
 
     use super::*;
@@ -280,6 +317,18 @@ mod tests {
         assert!(form("{}").is_some_and(|bytes| bytes < 3 * 500));
         assert_eq!(form("{:"), Some(0));
         assert_eq!(bytes("upper", &[texts()]), None);
+        let long = || text(&[Some(&"x".repeat(100_000)), None, Some("y")]);
+        assert_eq!(bytes("md5", &[long()]), Some(3 * 80));
+        assert_eq!(bytes("left", &[long(), number(5)]), Some(20 + 1 + 3 * 16));
+        assert_eq!(bytes("left", &[long(), number(-5)]), Some(100_001 + 3 * 16));
+        assert_eq!(bytes("substr", &[long(), number(1), number(2)]), Some(8 + 1 + 3 * 16));
+        let numbers = ListArray::from_iter_primitive::<Int64Type, _, _>([
+            Some((0..1000).map(Some).collect::<Vec<_>>()),
+            Some(vec![Some(1)]),
+            None,
+        ]);
+        let lists = Argument::Array(Arc::new(numbers));
+        assert!(bytes("array_max", &[lists]).is_some_and(|bytes| bytes <= 3 * 32));
         let member: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
         let structs = StructArray::try_from(vec![("name", member)]).expect("structures");
         let structs = Argument::Array(Arc::new(structs));

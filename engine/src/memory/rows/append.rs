@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use arrow::array::Array;
 use arrow::buffer::Buffer;
 use arrow::datatypes::i256;
 use arrow::row::Rows;
@@ -16,6 +17,21 @@ use super::stored::{StoredVisitor, visit_stored};
 use crate::batch::{Column, NULL_INDEX, Picked, Typed, pick};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
+
+/// Bytes that nested values are turned into from which on they are charged.
+const CODING_BYTES_MIN: usize = 4 << 20;
+
+/// How often the bytes of a nested value are there while it is stored, beside where it is stored:
+/// its elements are turned into bytes, which are longer, and then put together.
+const CODING_TIMES: usize = 4;
+
+/// Bytes that picked nested values are turned into, about.
+fn coding_bytes(picked: &Picked<'_>) -> usize {
+    let array = picked.array();
+    let each = array.get_buffer_memory_size() as u128 * picked.len() as u128;
+    let bytes = each / array.len().max(1) as u128;
+    usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(CODING_TIMES)
+}
 
 impl RowPages {
     /// Stores the rows at these physical positions of `columns`, one for each column of the layout,
@@ -54,6 +70,45 @@ impl RowPages {
             let own = (layout.columns(), self.lanes());
             return Err(Error::internal(format!("columns and lanes {got:?} for {own:?}")));
         }
+        let Some(coding) = self.room_for_coding(picked, memory)? else { return Ok(0) };
+        let done = self.append_coded(picked, ends, memory, refs);
+        memory.shrink(coding);
+        done
+    }
+
+    /// Takes room for the bytes that nested values are turned into before they are stored, where
+    /// these are many; how much. `None` when it is refused to a row that is large by itself.
+    fn room_for_coding(
+        &self,
+        picked: &[Picked<'_>],
+        memory: &mut Reservation,
+    ) -> Result<Option<usize>> {
+        let columns = self.layout().columns.iter().zip(picked);
+        let nested = columns.filter(|(column, _)| matches!(column.kind, Kind::Nested(_)));
+        let bytes: usize = nested.map(|(_, picked)| coding_bytes(picked)).sum();
+        if bytes < CODING_BYTES_MIN {
+            return Ok(Some(0));
+        }
+        if memory.try_grow(bytes) {
+            return Ok(Some(bytes));
+        }
+        let rows = picked.first().map_or(0, Picked::len);
+        match (rows, self.strict) {
+            (1, true) => memory.grow(bytes).map(|()| Some(bytes)),
+            (1, false) => Ok(None),
+            _ => Ok(Some(0)),
+        }
+    }
+
+    /// [`RowPages::append_picked`] where there is room for what is made of nested values.
+    fn append_coded(
+        &mut self,
+        picked: &[Picked<'_>],
+        ends: &[usize],
+        memory: &mut Reservation,
+        refs: &mut Vec<RowRef>,
+    ) -> Result<usize> {
+        let layout = self.layout().clone();
         let mut sources = Vec::with_capacity(picked.len());
         for (column, picked) in layout.columns.iter().zip(picked) {
             sources.push(Source::new(column, picked)?);

@@ -28,13 +28,13 @@ impl NestedCodec {
 
     /// The bytes of picked rows.
     pub(super) fn encode(&self, picked: &Picked<'_>) -> Result<Rows> {
-        let values = gather(picked.array(), &picked.indices())?;
+        let values = picked_values(picked)?;
         Ok(self.converter.convert_columns(&[values])?)
     }
 
     /// The bytes that picked rows have as keys; see [`crate::batch::float_key`].
     pub(super) fn encode_keys(&self, picked: &Picked<'_>) -> Result<Rows> {
-        let values = with_float_keys(&gather(picked.array(), &picked.indices())?)?;
+        let values = with_float_keys(&picked_values(picked)?)?;
         Ok(self.converter.convert_columns(&[values])?)
     }
 
@@ -50,5 +50,16 @@ impl NestedCodec {
             Some(array) => Ok(cast(&array, &self.physical)?),
             None => Ok(new_empty_array(&self.physical)),
         }
+    }
+}
+
+/// The values of picked rows, which are not copied where they are all there are.
+fn picked_values(picked: &Picked<'_>) -> Result<ArrayRef> {
+    let array = picked.array();
+    let is_all =
+        picked.len() == array.len() && picked.at().iter().copied().eq(0..array.len() as u32);
+    match is_all {
+        true => Ok(array.clone()),
+        false => gather(array, &picked.indices()),
     }
 }

@@ -147,7 +147,7 @@ pub struct RowPages {
     layout: Arc<RowLayout>,
     page_bytes: usize,
     /// Whether a refusal of memory is an error.
-    strict: bool,
+    pub(super) strict: bool,
     pub(super) pages: Vec<Page>,
     lanes: Vec<Lane>,
     rows: usize,

@@ -16,6 +16,7 @@ use super::partition::Partition;
 use super::plan::{ExtremeKind, Fold, Output, Plan, State};
 use super::reload::Reload;
 use super::sink::{Finished, FinishedLane, Shared};
+use super::spill::HOLDER;
 use super::stores::reference;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, physical_type, to_physical};
 use crate::error::{Error, Result};
@@ -64,6 +65,7 @@ impl Source for AggregateSource {
             rest: None,
             merging: None,
             reading: None,
+            given: None,
         }))
     }
 
@@ -98,6 +100,8 @@ struct AggregateReader {
     merging: Option<Reservation>,
     /// What is read from tapes.
     reading: Option<Reading>,
+    /// What the last chunk is charged to where one row of it is large, until it is done with.
+    given: Option<Reservation>,
 }
 
 /// Groups in memory: the number of their morsel, their lane, and which of it they are.
@@ -222,6 +226,7 @@ impl AggregateReader {
                 if !range.is_empty() {
                     let results = Results { plan, lane };
                     let range = results.within(range);
+                    self.given = results.charge(&range, cx)?;
                     *given = range.end;
                     let place = Place { morsel: reading.morsel, sequence: 0 };
                     return Ok(Some(results.chunk(range, place)?));
@@ -260,11 +265,13 @@ impl AggregateReader {
 
 impl SourceWorker for AggregateReader {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
+        self.given = None;
         loop {
             if let Some(groups) = &mut self.rest {
                 let results = Results { plan: &self.shared.plan, lane: &groups.lane };
                 let end = groups.range.end.min(groups.range.start + CHUNK_ROWS);
                 let range = results.within(groups.range.start..end);
+                self.given = results.charge(&range, cx)?;
                 groups.range.start = range.end;
                 let place = Place { morsel: groups.morsel, sequence: 0 };
                 let chunk = results.chunk(range, place)?;
@@ -320,15 +327,7 @@ impl Results<'_> {
         if self.lane.bytes() <= WRITTEN_BYTES_MAX {
             return range;
         }
-        let keys = self.plan.keys.len();
-        let fields = self.plan.schema.fields().iter().enumerate();
-        let long = fields.filter(|(_, field)| !is_fixed(field.data_type()));
-        let long: Vec<Long<'_>> = long
-            .filter_map(|(at, _)| match at.checked_sub(keys) {
-                None => Some(Long::Key(at)),
-                Some(aggregate) => self.long(aggregate),
-            })
-            .collect();
+        let long = self.longs();
         // Where even the longest ones take little, no row is looked at.
         let most: Option<usize> = long.iter().map(|long| self.most_bytes(long)).sum();
         if most.is_some_and(|most| most.saturating_mul(range.len()) <= WRITTEN_BYTES_MAX) {
@@ -337,6 +336,31 @@ impl Results<'_> {
         let groups = self.lane.groups[range.clone()].iter();
         let bytes = groups.map(|&group| long.iter().map(|long| self.bytes(long, group)).sum());
         range.start..range.start + count_within(WRITTEN_BYTES_MAX, bytes).min(range.len())
+    }
+
+    /// Charges a row that is large by itself, which is written out for whoever asked for it.
+    fn charge(&self, range: &Range<usize>, cx: &Context) -> Result<Option<Reservation>> {
+        if range.len() != 1 || self.lane.bytes() <= WRITTEN_BYTES_MAX {
+            return Ok(None);
+        }
+        let group = self.lane.groups[range.start];
+        let bytes: usize = self.longs().iter().map(|long| self.bytes(long, group)).sum();
+        match bytes > WRITTEN_BYTES_MAX {
+            true => Ok(Some(cx.memory().reserve(HOLDER, bytes)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// The columns whose values may be long.
+    fn longs(&self) -> Vec<Long<'_>> {
+        let keys = self.plan.keys.len();
+        let fields = self.plan.schema.fields().iter().enumerate();
+        let long = fields.filter(|(_, field)| !is_fixed(field.data_type()));
+        let long = long.filter_map(|(at, _)| match at.checked_sub(keys) {
+            None => Some(Long::Key(at)),
+            Some(aggregate) => self.long(aggregate),
+        });
+        long.collect()
     }
 
     /// Where the values of a result are whose type does not say their bytes.

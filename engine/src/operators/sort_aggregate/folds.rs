@@ -3,14 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
-use arrow::compute::{concat, filter};
+use arrow::compute::filter;
 use arrow::datatypes::{DataType, FieldRef};
 
 use super::concat::Concat;
+use super::pieces::{finishing_bytes, in_one};
 use super::ranks::Ranks;
-use crate::batch::to_logical;
 use crate::error::{Error, Result};
 use crate::expr::{OrderedCall, OrderedKind};
 
@@ -146,6 +146,17 @@ impl Fold {
         }
     }
 
+    /// Bytes held while results are made of what is held.
+    pub(super) fn finishing_bytes(&mut self) -> usize {
+        match self {
+            Fold::Collect(collect) => {
+                let rows = collect.ends.last().copied().unwrap_or(0);
+                finishing_bytes(rows, collect.bytes, collect.field.data_type())
+            }
+            other => other.held_bytes(),
+        }
+    }
+
     /// Bytes of text in results.
     pub(super) fn text_bytes(&self) -> usize {
         match self {
@@ -212,13 +223,7 @@ impl Collect {
     }
 
     fn finish(&mut self) -> Result<ArrayRef> {
-        let slices = self.take_closed();
-        let slices: Vec<&dyn Array> = slices.iter().map(|slice| slice.as_ref()).collect();
-        let child = self.field.data_type();
-        let values = match slices.is_empty() {
-            true => new_empty_array(child),
-            false => to_logical(&concat(&slices)?, child)?,
-        };
+        let values = in_one(self.take_closed(), self.field.data_type())?;
         let ends = std::mem::replace(&mut self.ends, vec![0]);
         let lengths = ends.windows(2).map(|pair| pair[1] - pair[0]);
         let offsets = OffsetBuffer::from_lengths(lengths);

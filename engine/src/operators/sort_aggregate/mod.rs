@@ -6,18 +6,19 @@
 //! ```
 //!
 //! * `groups`: the source, and where a group begins and ends.
-//! * `folds`: what each call makes of a group's rows: lists, strings (`concat`), and `ranks` for
-//!   percentiles; `picks`: results that are values of the rows.
+//! * `folds`: what each call makes of a group's rows: lists (`pieces`), strings (`concat`), and
+//!   `ranks` for percentiles; `picks`: results that are values of the rows.
 //!
-//! Memory: that of the sort; and what a group's results hold on to. Percentiles give that up when
-//! it is refused and read a large group twice instead. A list or string that does not fit ends the
-//! query with `OutOfMemory`.
+//! Memory: that of the sort; and what a group's results hold on to, large ones until whoever got
+//! them comes for more. Percentiles give that up when it is refused and read a large group twice
+//! instead. A list or string that does not fit ends the query with `OutOfMemory`.
 //! Concurrency: each worker folds ranges of its own.
 
 mod concat;
 mod folds;
 mod groups;
 mod picks;
+mod pieces;
 mod ranks;
 
 use std::sync::Arc;
