@@ -120,7 +120,7 @@ impl GroupFormat for Format {
         &self.schema
     }
 
-    fn begin(&self) -> Result<Group> {
+    fn begin(&self, _: &Governor) -> Result<Group> {
         Ok(Group { parts: Vec::new(), rows: 0, bytes: 0 })
     }
 

@@ -220,6 +220,6 @@ impl<F: GroupFormat> Common<F> {
         let minimum = format.minimum_bytes();
         // Without it the group may have to end early, which is no error.
         let _ = memory.free() / FREE_SHARE >= minimum && charge.ensure(minimum);
-        Ok(Common { group: format.begin()?, charge })
+        Ok(Common { group: format.begin(memory)?, charge })
     }
 }

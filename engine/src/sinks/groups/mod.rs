@@ -63,11 +63,11 @@ pub(in crate::sinks) trait GroupFormat: Send + Sync + 'static {
         arrays.collect()
     }
 
-    /// An empty group.
+    /// An empty group, which takes little at a time where the budget is small.
     ///
     /// # Errors
     /// `Internal` when the format refuses.
-    fn begin(&self) -> Result<Self::Group>;
+    fn begin(&self, memory: &Governor) -> Result<Self::Group>;
 
     /// Adds rows to a group.
     ///

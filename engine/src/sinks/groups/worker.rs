@@ -131,7 +131,7 @@ impl<F: GroupFormat> GroupWorker<F> {
         match &mut self.group {
             Some(group) => format.add(group, &arrays)?,
             None => {
-                self.few_bytes += arrays.iter().map(|a| a.get_array_memory_size()).sum::<usize>();
+                self.few_bytes += bytes_of(&arrays);
                 self.few.push(arrays);
             }
         }
@@ -144,11 +144,16 @@ impl<F: GroupFormat> GroupWorker<F> {
         let group = match &mut self.group {
             Some(group) => group,
             none => {
-                let mut group = format.begin()?;
-                self.few_bytes = 0;
-                // What is added is dropped at once.
-                let mut few = std::mem::take(&mut self.few).into_iter();
-                few.try_for_each(|arrays| format.add(&mut group, &arrays))?;
+                let mut group = format.begin(self.charge.governor())?;
+                let mut left = std::mem::take(&mut self.few_bytes);
+                // What is added is dropped at once; the group takes its place.
+                for arrays in std::mem::take(&mut self.few) {
+                    format.add(&mut group, &arrays)?;
+                    left -= bytes_of(&arrays).min(left);
+                    drop(arrays);
+                    // Where there is no room, that is seen when all are added.
+                    let _ = charge_for(&mut self.charge, left + format.held_bytes(&group));
+                }
                 none.insert(group)
             }
         };
@@ -157,6 +162,10 @@ impl<F: GroupFormat> GroupWorker<F> {
         let rows_max = group_rows.saturating_add(group_rows / 4);
         Ok(fits && format.held_bytes(group) < group_bytes && format.rows(group) < rows_max)
     }
+}
+
+fn bytes_of(arrays: &[ArrayRef]) -> usize {
+    arrays.iter().map(|array| array.get_array_memory_size()).sum()
 }
 
 impl<F: GroupFormat> SinkWorker for GroupWorker<F> {

@@ -22,7 +22,7 @@ use parquet::file::writer::{
 use parquet::schema::types::SchemaDescPtr;
 
 use super::Codec;
-use super::flat::{FlatColumn, Pages, Scratch};
+use super::flat::{FlatColumn, PAGE_BYTES_MIN, Pages, Scratch};
 use super::footer::WrittenGroup;
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ impl Format {
             properties: Arc::new(properties),
         };
         // Types that only the encoder refuses are refused now and not after the first row.
-        format.columns().map_err(refused)?;
+        format.columns(PAGE_BYTES_MIN).map_err(refused)?;
         Ok(format)
     }
 
@@ -124,8 +124,8 @@ impl Format {
         &self.physical
     }
 
-    /// Encoders for the columns of one row group.
-    fn columns(&self) -> Result<Vec<ColumnEncoder>, ParquetError> {
+    /// Encoders for the columns of one row group, with pages of about so many bytes.
+    fn columns(&self, page_bytes: usize) -> Result<Vec<ColumnEncoder>, ParquetError> {
         let nowhere = self.file(io::sink())?;
         let factory = ArrowRowGroupWriterFactory::new(&nowhere, self.physical.clone());
         let descriptors = nowhere.schema_descr().columns().iter();
@@ -135,7 +135,8 @@ impl Format {
             if count == 1
                 && let Some((writer, descriptor)) = leaves.next()
             {
-                let flat = FlatColumn::new(field.data_type(), descriptor.clone(), self.codec);
+                let descriptor = descriptor.clone();
+                let flat = FlatColumn::new(field.data_type(), descriptor, self.codec, page_bytes);
                 return match flat {
                     Some(flat) => ColumnEncoder::Flat(Box::new(flat)),
                     None => ColumnEncoder::General(vec![writer]),
@@ -209,9 +210,9 @@ pub(in crate::sinks) struct EncodedGroup {
 }
 
 impl RowGroup {
-    /// An empty row group.
-    pub fn new(format: &Format) -> Result<Self> {
-        let columns = format.columns().map_err(|e| format.error(e))?;
+    /// An empty row group, with pages of about so many bytes.
+    pub fn new(format: &Format, page_bytes: usize) -> Result<Self> {
+        let columns = format.columns(page_bytes).map_err(|e| format.error(e))?;
         Ok(RowGroup { columns, scratch: Scratch::new(), rows: 0 })
     }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::file::writer::TrackedWrite;
 
 use super::encode::{EncodedGroup, Format, RowGroup};
+use super::flat::page_bytes;
 use super::footer::{Footer, MAGIC};
 use crate::error::{Error, Result};
 use crate::memory::Governor;
@@ -48,8 +49,8 @@ impl GroupFormat for Format {
         self.schema()
     }
 
-    fn begin(&self) -> Result<RowGroup> {
-        RowGroup::new(self)
+    fn begin(&self, memory: &Governor) -> Result<RowGroup> {
+        RowGroup::new(self, page_bytes(memory.limit()))
     }
 
     fn add(&self, group: &mut RowGroup, arrays: &[ArrayRef]) -> Result<()> {

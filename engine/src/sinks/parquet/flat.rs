@@ -33,8 +33,18 @@ use super::bounds::Bounds;
 use super::hybrid;
 use super::values::{PAGE_ROWS, Values};
 
-/// Bytes of a page, about.
-const PAGE_BYTES: usize = 512 << 10;
+/// Bytes of a page, about, where memory is short and where it is not.
+pub(super) const PAGE_BYTES_MIN: usize = 128 << 10;
+const PAGE_BYTES_MAX: usize = 512 << 10;
+
+/// Which part of the budget a page is: while it is written it is there three times, twice the
+/// bytes where a text is long, and every worker writes one.
+const PAGE_SHARE: usize = 256;
+
+/// Bytes of a page, about, under a limit.
+pub(super) fn page_bytes(limit: usize) -> usize {
+    (limit / PAGE_SHARE).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX)
+}
 
 /// Room for the header of a page.
 const HEADER_BYTES: usize = 64;
@@ -55,6 +65,8 @@ pub(super) struct FlatColumn {
     /// Pages that are complete.
     pages: Vec<Bytes>,
     page_bytes: usize,
+    /// Bytes of a page, about.
+    page_bytes_max: usize,
     index: Vec<PageEntry>,
     /// Of the complete pages.
     bounds: Option<Bounds>,
@@ -89,8 +101,14 @@ impl Scratch {
 }
 
 impl FlatColumn {
-    /// An empty column for arrays of `data_type`; `None` for those that go the general way.
-    pub fn new(data_type: &DataType, descriptor: ColumnDescPtr, codec: Codec) -> Option<Self> {
+    /// An empty column for arrays of `data_type`, whose pages have about so many bytes; `None` for
+    /// those that go the general way.
+    pub fn new(
+        data_type: &DataType,
+        descriptor: ColumnDescPtr,
+        codec: Codec,
+        page_bytes_max: usize,
+    ) -> Option<Self> {
         let is_flat = descriptor.max_rep_level() == 0 && descriptor.max_def_level() <= 1;
         if !is_flat || !matches!(codec, Codec::None | Codec::Snappy) {
             return None;
@@ -115,6 +133,7 @@ impl FlatColumn {
             nulls: 0,
             pages: Vec::new(),
             page_bytes: 0,
+            page_bytes_max,
             index: Vec::new(),
             bounds: None,
             uncompressed_bytes: 0,
@@ -125,13 +144,13 @@ impl FlatColumn {
     pub fn write(&mut self, array: &ArrayRef, scratch: &mut Scratch) -> Result<()> {
         let mut start = 0;
         while start < array.len() {
-            let rows = fitting(array, start);
+            let rows = fitting(array, start, self.page_bytes_max);
             self.append(&array.slice(start, rows))?;
             start += rows;
             if self.index.is_empty() {
-                self.values.give_up_early();
+                self.values.give_up_early(self.page_bytes_max);
             }
-            if self.rows >= PAGE_ROWS || self.values.plain_bytes() >= PAGE_BYTES {
+            if self.rows >= PAGE_ROWS || self.values.plain_bytes() >= self.page_bytes_max {
                 self.end_page(scratch)?;
             }
         }
@@ -321,7 +340,7 @@ impl FlatColumn {
 }
 
 /// How many rows from `start` on are added together: not more than a page's worth of bytes.
-fn fitting(array: &ArrayRef, start: usize) -> usize {
+fn fitting(array: &ArrayRef, start: usize, page_bytes: usize) -> usize {
     let rows = (array.len() - start).min(SLICE_ROWS);
     let views = match array.data_type() {
         DataType::Utf8View => array.as_string_view().views(),
@@ -332,7 +351,7 @@ fn fitting(array: &ArrayRef, start: usize) -> usize {
     // The low half of a view is the length of its value.
     let fits = views[start..start + rows].iter().take_while(|&&view| {
         bytes += view as u32 as usize;
-        bytes <= PAGE_BYTES
+        bytes <= page_bytes
     });
     fits.count().max(1)
 }

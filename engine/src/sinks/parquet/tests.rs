@@ -1,6 +1,7 @@
 //! Files written by several workers in a seeded order, read back with the `parquet` crate.
 
 mod footers;
+mod pages;
 
 use std::collections::VecDeque;
 use std::fs::File;

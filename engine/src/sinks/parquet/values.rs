@@ -88,6 +88,14 @@ impl Dictionary {
         }
     }
 
+    /// Bytes of distinct texts.
+    fn text_bytes(&self) -> usize {
+        match self {
+            Dictionary::Words(..) => 0,
+            Dictionary::Texts(texts) => texts.page().len(),
+        }
+    }
+
     fn is_large(&self) -> bool {
         self.held_bytes() > DICTIONARY_BYTES_MAX
     }
@@ -174,13 +182,14 @@ impl Values {
     }
 
     /// Called between the slices of the first page: leaves the dictionary when it is clear early
-    /// that it does not pay.
-    pub fn give_up_early(&mut self) {
+    /// that it does not pay; of long texts when they would be a page of these bytes.
+    pub fn give_up_early(&mut self, page_bytes: usize) {
         let distinct = self.dictionary.len();
         if self.half.is_none() && self.count >= PAGE_ROWS / 2 {
             self.half = Some(distinct);
         }
-        let repeats_little = self.count >= EARLY_VALUES && distinct > self.count - self.count / 8;
+        let is_seen = self.count >= EARLY_VALUES || self.dictionary.text_bytes() >= page_bytes;
+        let repeats_little = is_seen && distinct > self.count - self.count / 8;
         if self.is_coded && (repeats_little || self.dictionary.is_large()) {
             self.give_up();
         }

@@ -7,7 +7,7 @@ fn encoded(format: &Format, batch: &RecordBatch, rows: usize) -> Vec<super::enco
     let encode = |start: usize| {
         let slice = batch.slice(start, rows.min(batch.num_rows() - start));
         let chunk = Chunk::from_batch(&slice, Place::default()).expect("chunk");
-        let mut group = format.begin().expect("begins");
+        let mut group = format.begin(&Governor::unlimited()).expect("begins");
         format.add(&mut group, &format.arrays(&chunk).expect("arrays")).expect("adds");
         format.end(group).expect("ends")
     };
@@ -112,7 +112,7 @@ fn row_groups_that_are_made_smaller_at_any_time_have_the_same_rows() {
         let mut file =
             format.open(Output::create(&path).expect("creates"), &memory).expect("opens");
         let (mut state, mut at) = (seed, 0);
-        let mut group = format.begin().expect("begins");
+        let mut group = format.begin(&Governor::unlimited()).expect("begins");
         while at < batch.num_rows() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let rows = ((state >> 33) as usize % 4096 + 1).min(batch.num_rows() - at);
