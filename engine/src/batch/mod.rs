@@ -16,10 +16,12 @@
 //! * `picked`, `typed`: reading some rows of a column whatever its form, by Rust type.
 //! * `hash`: 64-bit hashes of rows, and which values are the same key.
 //! * `find`: values among elements.
+//! * `content`: bytes of values.
 //! * `gather`: the one place where values are copied, and its counter.
 
 mod chunk;
 mod column;
+mod content;
 mod find;
 mod gather;
 mod hash;
@@ -33,6 +35,7 @@ mod typed;
 
 pub use chunk::{Chunk, Place};
 pub use column::{Column, Domain, Form, Indexed, Indices, NULL_INDEX};
+pub use content::{content_bytes, ends, view_length};
 pub use find::{Find, finder};
 pub use gather::{copied_bytes, gather, widen_decimal};
 pub use hash::{KeyHasher, hash_bytes, hash_word};

@@ -27,11 +27,12 @@ use super::kernels::pattern::{like, like_each};
 use super::memo::{Advice, Constant, Memo};
 use super::pieces::{Piece, Pieces};
 use super::room::Growth;
-use super::sizes::{content_bytes, is_fixed, is_nested, written_bytes};
+use super::sizes::{is_fixed, is_nested, written_bytes};
 use super::view::View;
 use super::{CompareOp, Expr};
 use crate::batch::{
-    Chunk, Column, Form, Indexed, Indices, NULL_INDEX, gather, to_logical, to_physical,
+    Chunk, Column, Form, Indexed, Indices, NULL_INDEX, content_bytes, gather, to_logical,
+    to_physical,
 };
 use crate::error::{Error, Result};
 use crate::memory::{Governor, Reservation};

@@ -14,8 +14,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use super::room::Room;
-use super::sizes::content_bytes;
-use crate::batch::{Column, Domain, Indices};
+use crate::batch::{Column, Domain, Indices, content_bytes};
 use crate::error::Result;
 use crate::memory::Reservation;
 

@@ -44,6 +44,7 @@ mod view;
 mod widening;
 mod window;
 
+pub use crate::batch::content_bytes;
 pub use calls::{
     AggregateCall, AggregateKind, BitOp, OrderedCall, OrderedKind, PairStatistic, SortKey, Spread,
 };
@@ -58,8 +59,7 @@ pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
 pub use room::Growth;
 pub use sizes::{
-    ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, content_bytes, count_within, is_fixed,
-    rows_within,
+    ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, count_within, is_fixed, rows_within,
 };
 pub use sketches::{DistinctStates, QuantileStates, Quantiles};
 pub use widening::widens;

@@ -14,7 +14,7 @@ use super::fixed::{ByteSlot, Fixed, INLINE_BYTES};
 use super::layout::{ColumnLayout, Kind, RowLayout};
 use super::pages::{Page, RowPages, RowRef};
 use super::stored::{StoredVisitor, visit_stored};
-use crate::batch::{Column, NULL_INDEX, Picked, Typed, pick};
+use crate::batch::{Column, NULL_INDEX, Picked, Typed, content_bytes, pick};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 
@@ -22,15 +22,22 @@ use crate::memory::Reservation;
 const CODING_BYTES_MIN: usize = 4 << 20;
 
 /// How often the bytes of a nested value are there while it is stored, beside where it is stored:
-/// its elements are turned into bytes, which are longer, and then put together.
-const CODING_TIMES: usize = 4;
+/// its elements are turned into bytes, which are longer, and then put together. Twice and a half to
+/// three times and a half.
+const CODING_TIMES: usize = 3;
 
 /// Bytes that picked nested values are turned into, about.
 fn coding_bytes(picked: &Picked<'_>) -> usize {
     let array = picked.array();
-    let each = array.get_buffer_memory_size() as u128 * picked.len() as u128;
-    let bytes = each / array.len().max(1) as u128;
-    usize::try_from(bytes).unwrap_or(usize::MAX).saturating_mul(CODING_TIMES)
+    let share = |bytes: usize| {
+        let share = bytes as u128 * picked.len() as u128 / array.len().max(1) as u128;
+        usize::try_from(share).unwrap_or(usize::MAX).saturating_mul(CODING_TIMES)
+    };
+    // Buffers may be of more values than these, but hardly of fewer.
+    match share(array.get_buffer_memory_size()) {
+        few @ 0..CODING_BYTES_MIN => few,
+        _ => share(content_bytes(array)),
+    }
 }
 
 impl RowPages {
