@@ -37,7 +37,11 @@ impl FileRef {
 
     fn from_metadata(path: &Path, meta: &Metadata) -> Result<FileRef> {
         if !meta.is_file() {
-            return Err(Error::input(format!("{} is not a regular file", path.display())));
+            let what = if meta.is_dir() { "a directory" } else { "a pipe or a device" };
+            return Err(Error::input(format!(
+                "{} is {what}, and what is read is a file; write what comes there to one",
+                path.display()
+            )));
         }
         let mtime = meta.modified().map_err(|e| Error::io("open", path, e))?;
         let mtime_ns = match mtime.duration_since(UNIX_EPOCH) {

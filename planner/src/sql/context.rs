@@ -1,8 +1,9 @@
 //! What binding may ask: tables of the catalog, files by name, functions, options.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::DataType;
 use datafusion_common::config::ConfigOptions;
@@ -50,6 +51,8 @@ pub(crate) struct Binder<'a> {
     memory: Option<&'a Governor>,
     /// Names of the views that are being bound, each read by the one before it.
     views: Vec<String>,
+    /// The columns of views that were asked for: each view of a chain would ask anew.
+    columns: Arc<Mutex<HashMap<String, Option<Vec<String>>>>>,
     /// Relations that are named before those of the catalog.
     inputs: Vec<(String, Arc<dyn TableSource>)>,
 }
@@ -87,6 +90,7 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(Parameters::new()),
             memory: None,
             views: Vec::new(),
+            columns: Arc::default(),
             inputs: Vec::new(),
         }
     }
@@ -149,6 +153,7 @@ impl<'a> Binder<'a> {
             parameters: Cow::Owned(view.parameters.clone()),
             memory: self.memory,
             views,
+            columns: Arc::clone(&self.columns),
             inputs: Vec::new(),
         })
     }
@@ -214,8 +219,16 @@ impl<'a> Binder<'a> {
             [schema, table] => TableReference::partial(name(schema), name(table)),
             _ => return None,
         };
-        let table = self.find(&name).ok()?;
-        Some(table.schema().fields().iter().map(|field| field.name().clone()).collect())
+        let columns = || self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = columns().get(&name.to_string()) {
+            return known.clone();
+        }
+        let names = |table: Arc<dyn TableSource>| {
+            table.schema().fields().iter().map(|field| field.name().clone()).collect()
+        };
+        let found: Option<Vec<String>> = self.find(&name).ok().map(names);
+        columns().insert(name.to_string(), found.clone());
+        found
     }
 
     /// The tables and views of the session.

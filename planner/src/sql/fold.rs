@@ -18,10 +18,11 @@ use datafusion_expr::{Distinct, Expr as Bound, LogicalPlan, Projection};
 use datafusion_sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
     OneOrManyWithParens, PipeOperator, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::names::other_name;
+use super::structs::PART;
 
 /// The key of a field's metadata that tells how its name is spelled.
 const SPELLED: &str = "gristmill.spelled";
@@ -93,8 +94,14 @@ pub(crate) fn spelled(field: &Field) -> &String {
     own.unwrap_or(field.name())
 }
 
-/// How the aliases of a query are spelled, by folded names; `None` for those in several ways.
-pub(super) type Spelled = HashMap<String, Option<String>>;
+/// How the aliases of a query are spelled, by folded names.
+#[derive(Default)]
+pub(super) struct Spelled {
+    /// Those that its first SELECT gives to the columns of the query.
+    own: HashMap<String, String>,
+    /// Those in other places.
+    inner: HashMap<String, String>,
+}
 
 /// The plan of a query with its columns called as they are spelled.
 ///
@@ -105,8 +112,9 @@ pub(super) fn shown_plan(
     aliases: &Spelled,
 ) -> datafusion_common::Result<LogicalPlan> {
     let shown = |(at, field): (usize, &Arc<Field>)| {
-        let given = || aliases.get(field.name())?.clone();
-        let shown = spelled_at(&plan, at).cloned().or_else(given);
+        let own = aliases.own.get(field.name()).cloned();
+        let inner = || aliases.inner.get(field.name()).cloned();
+        let shown = own.or_else(|| spelled_at(&plan, at)).or_else(inner);
         shown.filter(|name| name != field.name())
     };
     let fields = plan.schema().fields().iter().enumerate();
@@ -124,18 +132,26 @@ pub(super) fn shown_plan(
     Projection::try_new(exprs.collect(), Arc::new(plan)).map(LogicalPlan::Projection)
 }
 
-/// How a column of a plan is spelled: a union does not tell, its first part does.
-fn spelled_at(plan: &LogicalPlan, at: usize) -> Option<&String> {
+/// How a column of a plan is spelled: a union does not tell, its first part does. A part of a
+/// structure is called as it is there.
+fn spelled_at(plan: &LogicalPlan, at: usize) -> Option<String> {
     let field = plan.schema().field(at);
     let own = spelled(field);
     if own != field.name() {
-        return Some(own);
+        return Some(own.clone());
     }
     let below = match plan {
         LogicalPlan::Union(union) => union.inputs.first()?,
         LogicalPlan::Sort(sort) => &sort.input,
         LogicalPlan::Limit(limit) => &limit.input,
         LogicalPlan::Distinct(Distinct::All(input)) => input,
+        LogicalPlan::Projection(projection) => match projection.expr.get(at)? {
+            Bound::ScalarFunction(call) if call.name() == PART => match call.args.last()? {
+                Bound::Literal(name, _) => return name.try_as_str()?.map(str::to_string),
+                _ => return None,
+            },
+            _ => return None,
+        },
         _ => return None,
     };
     (below.schema().field(at).name() == field.name()).then(|| spelled_at(below, at))?
@@ -144,25 +160,41 @@ fn spelled_at(plan: &LogicalPlan, at: usize) -> Option<&String> {
 /// Folds the names in a query; returns how its aliases are spelled.
 pub(super) fn fold(query: &mut Query) -> Spelled {
     let mut folding = Folding::default();
+    let mut first = query.body.as_ref();
+    while let SetExpr::SetOperation { left, .. } = first {
+        first = left;
+    }
+    if let SetExpr::Select(select) = first {
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                let spelled = spelling_of(alias);
+                folding.aliases.own.entry(folded(&spelled)).or_insert(spelled);
+            }
+        }
+    }
     let _ = VisitMut::visit(query, &mut folding);
     folding.aliases
+}
+
+/// How an alias is spelled: without quotes in small letters.
+fn spelling_of(alias: &Ident) -> String {
+    match alias.quote_style {
+        Some(_) => alias.value.clone(),
+        None => folded(&alias.value),
+    }
 }
 
 #[derive(Default)]
 struct Folding {
     aliases: Spelled,
+    /// The names of CTEs, by which they are read in quotes, too.
+    ctes: HashSet<String>,
 }
 
 impl Folding {
     fn give(&mut self, alias: &mut Ident) {
-        let spelled = match alias.quote_style {
-            Some(_) => alias.value.clone(),
-            None => folded(&alias.value),
-        };
-        let known = self.aliases.entry(folded(&spelled)).or_insert(Some(spelled.clone()));
-        if known.as_ref() != Some(&spelled) {
-            *known = None;
-        }
+        let spelled = spelling_of(alias);
+        self.aliases.inner.entry(folded(&spelled)).or_insert(spelled);
         fold_one(alias);
     }
 
@@ -182,7 +214,14 @@ impl Folding {
 
     fn alias(&mut self, alias: &mut TableAlias) {
         fold_one(&mut alias.name);
-        alias.columns.iter_mut().for_each(|column| self.give(&mut column.name));
+        let names = alias.columns.iter().map(|column| spelling_of(&column.name));
+        let names = told_apart(names.collect::<Vec<_>>().iter());
+        for (column, name) in alias.columns.iter_mut().zip(names) {
+            if spelling_of(&column.name) != name {
+                column.name = Ident { span: column.name.span, ..Ident::with_quote('"', name) };
+            }
+            self.give(&mut column.name);
+        }
     }
 }
 
@@ -280,6 +319,7 @@ impl VisitorMut for Folding {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             self.alias(&mut cte.alias);
+            self.ctes.insert(folded(&cte.alias.name.value));
         }
         for operator in &mut query.pipe_operators {
             match operator {
@@ -310,6 +350,11 @@ impl VisitorMut for Folding {
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
         match table {
             TableFactor::Table { name, args: None, alias, .. } => {
+                if let [ObjectNamePart::Identifier(own)] = &mut name.0[..]
+                    && self.ctes.contains(&folded(&own.value))
+                {
+                    fold_one(own);
+                }
                 // The name of a table or a file stays; what it is called in the query is folded.
                 if alias.is_none()
                     && let Some(ObjectNamePart::Identifier(own)) = name.0.last()

@@ -153,24 +153,27 @@ fn merging(
         });
     }
     // A merged column is spelled as the left one is.
-    let named = |value: &Expr, relation: TableReference, key: &str| match value {
-        Expr::Column(column) if column.relation.as_ref() == Some(&relation) => value.clone(),
-        _ => {
-            let left = column(&left, key).and_then(|key| left.schema().field_from_column(&key));
-            let spelling = left.ok().map(|field| FieldMetadata::from(field.metadata()));
-            let alias = Alias::new(value.clone(), Some(relation), key);
-            Expr::Alias(alias.with_metadata(spelling))
+    let spellings = on.iter().map(|expr| {
+        let Expr::BinaryExpr(equal) = expr else { return None };
+        let Expr::Column(key) = equal.left.as_ref() else { return None };
+        Some(FieldMetadata::from(left.schema().field_from_column(key).ok()?.metadata()))
+    });
+    let spellings: Vec<Option<FieldMetadata>> = spellings.collect();
+    let named = |at: usize, relation: TableReference| match &values[at] {
+        Expr::Column(column) if column.relation.as_ref() == Some(&relation) => values[at].clone(),
+        value => {
+            let alias = Alias::new(value.clone(), Some(relation), &keys[at]);
+            Expr::Alias(alias.with_metadata(spellings[at].clone()))
         }
     };
-    let first = keys.iter().zip(&values);
     let mut merged: Vec<Expr> =
-        first.map(|(key, value)| named(value, TableReference::bare(name), key)).collect();
+        (0..keys.len()).map(|at| named(at, TableReference::bare(name))).collect();
     // What was merged before is merged again: its name stands for the same column.
     for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
         let key = keys.iter().position(|key| *key == column.name);
         let is_merged = |table: &TableReference| table.table().starts_with(USING_PREFIX);
         merged.push(match (key, column.relation.clone().filter(is_merged)) {
-            (Some(key), Some(relation)) => named(&values[key], relation, &column.name),
+            (Some(key), Some(relation)) => named(key, relation),
             _ => Expr::Column(column),
         });
     }
