@@ -5,12 +5,14 @@
 //! the binder looks through it when ORDER BY repeats the expression.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value, visit_expressions,
 };
 
 use super::fold::folded;
+use super::syntax::number;
 use super::using::{merges, plain};
 
 /// Characters of an expression that go into its column's name.
@@ -36,6 +38,45 @@ pub(super) fn follow_in_order(query: &mut Query, name: &str, other: &str) {
             && plain(ident) == name
         {
             (ident.value, ident.quote_style) = (other.to_string(), Some('"'));
+        }
+    }
+}
+
+/// Writes the place of a column for a key of ORDER BY that is its expression, where the column is
+/// called as one that the expression reads: `SELECT sum(a) AS a … ORDER BY sum(a)`. The binder
+/// would take the column for the one that is read.
+pub(super) fn write_places(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
+    else {
+        return;
+    };
+    let is_all = |item: &SelectItem| {
+        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+    };
+    let counted = select.projection.iter().take_while(|item| !is_all(item));
+    let items: Vec<(usize, &Expr, String)> = counted
+        .enumerate()
+        .filter_map(|(at, item)| match item {
+            SelectItem::ExprWithAlias { expr, alias } => Some((at + 1, expr, plain(alias))),
+            _ => None,
+        })
+        .collect();
+    for key in keys {
+        if matches!(key.expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
+            continue;
+        }
+        let written = key.expr.to_string();
+        let reads = |name: &str| {
+            let is_it = |expr: &Expr| match column_name(expr) {
+                Some(column) if column == name => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+            visit_expressions(&key.expr, is_it).is_break()
+        };
+        let found = items.iter().find(|(_, expr, name)| reads(name) && expr.to_string() == written);
+        if let Some((place, ..)) = found {
+            key.expr = number(&place.to_string());
         }
     }
 }

@@ -47,7 +47,7 @@ use super::beside_written::read_texts;
 use super::elements::is_series;
 use super::inserted::is_only_values;
 use super::lists::CHAINED_CONCAT;
-use super::names::{name_aliases, name_columns};
+use super::names::{name_aliases, name_columns, write_places};
 use super::{
     chains, concatenation, file_calls, grouping_items, inner_names, intervals, operators,
     query_ends, row_values, structs, synonyms, using, windows,
@@ -267,6 +267,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        write_places(query);
         windows::resolve_in_order(query);
         using::qualify_in_order(query);
         if self.looks_up_rows {
