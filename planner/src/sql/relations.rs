@@ -142,6 +142,7 @@ fn merging(
     if keys.is_empty() {
         return LogicalPlanBuilder::from(left).join_on(right, kind, [])?.build();
     }
+    let (left, right) = (set_aside(left, &keys, name)?, set_aside(right, &keys, name)?);
     let (mut on, mut values) = (Vec::new(), Vec::new());
     for key in &keys {
         let (l, r) = (Expr::Column(column(&left, key)?), Expr::Column(column(&right, key)?));
@@ -171,15 +172,41 @@ fn merging(
     // What was merged before is merged again: its name stands for the same column.
     for column in left.schema().columns().into_iter().chain(right.schema().columns()) {
         let key = keys.iter().position(|key| *key == column.name);
-        let is_merged = |table: &TableReference| table.table().starts_with(USING_PREFIX);
-        merged.push(match (key, column.relation.clone().filter(is_merged)) {
-            (Some(key), Some(relation)) => named(key, relation),
+        let before = column.relation.as_ref().and_then(|table| table.table().strip_suffix(name));
+        merged.push(match (key, before) {
+            (Some(key), Some(before)) => named(key, TableReference::bare(before)),
             _ => Expr::Column(column),
         });
     }
     let join = LogicalPlanBuilder::from(left).join_on(right, kind, on)?.build()?;
     let plan = LogicalPlan::Projection(Projection::try_new(merged, Arc::new(join))?);
     marked(plan, &keys)
+}
+
+/// An input whose merged columns among the keys have the name of this join behind that of theirs:
+/// under the same name they would be other columns below the join than above it.
+fn set_aside(input: LogicalPlan, keys: &[String], name: &str) -> Result<LogicalPlan> {
+    let is_merged = |column: &Column| {
+        let relation = column.relation.as_ref();
+        relation.is_some_and(|table| table.table().starts_with(USING_PREFIX))
+            && keys.contains(&column.name)
+    };
+    let columns = input.schema().columns();
+    let again: Vec<String> =
+        columns.iter().filter(|column| is_merged(column)).map(|c| c.name.clone()).collect();
+    if again.is_empty() {
+        return Ok(input);
+    }
+    let exprs = columns.into_iter().map(|column| match &column.relation {
+        Some(table) if is_merged(&column) => {
+            let aside = TableReference::bare(format!("{}{name}", table.table()));
+            let key = column.name.clone();
+            Expr::Column(column).alias_qualified(Some(aside), key)
+        }
+        _ => Expr::Column(column),
+    });
+    let plan = Projection::try_new(exprs.collect(), Arc::new(input))?;
+    marked(LogicalPlan::Projection(plan), &again)
 }
 
 /// The columns that both inputs have, in the order of the left one.
