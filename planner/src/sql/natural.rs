@@ -19,13 +19,16 @@ pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
 
 /// Writes the columns that NATURAL JOINs of a query merge.
 pub(super) fn write_columns(query: &mut Query, columns_of: ColumnsOf<'_>) {
-    let _ = VisitMut::visit(query, &mut Writing { columns_of, ctes: Vec::new() });
+    let _ =
+        VisitMut::visit(query, &mut Writing { columns_of, ctes: Vec::new(), is_written: false });
 }
 
 struct Writing<'a> {
     columns_of: ColumnsOf<'a>,
     /// The CTEs of the queries around, by their names, and the columns of those that are known.
     ctes: Vec<Vec<(String, Option<Vec<String>>)>>,
+    /// Whether a join got columns, by which those of the SELECTs around are qualified.
+    is_written: bool,
 }
 
 impl Writing<'_> {
@@ -111,7 +114,9 @@ impl VisitorMut for Writing<'_> {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         self.ctes.pop();
-        qualify_in_order(query);
+        if self.is_written {
+            qualify_in_order(query);
+        }
         ControlFlow::Continue(())
     }
 
@@ -137,12 +142,15 @@ impl VisitorMut for Writing<'_> {
             let names = common.into_iter().map(|name| Ident::with_quote('"', name));
             let names = names.map(|name| ObjectName::from(vec![name]));
             *constraint = JoinConstraint::Using(names.collect());
+            self.is_written = true;
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        qualify_in_select(select);
+        if self.is_written {
+            qualify_in_select(select);
+        }
         ControlFlow::Continue(())
     }
 }

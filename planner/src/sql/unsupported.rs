@@ -13,6 +13,7 @@ use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
 use super::elements::is_series;
+use super::using::constraint;
 use super::{file_calls, refused_calls, row_values, windows};
 
 /// Refuses a statement that asks for what cannot be planned. `position` is where it begins, for
@@ -76,7 +77,7 @@ impl Visitor for Search {
             let what = match &join.join_operator {
                 JoinOperator::AsOf { .. } => "ASOF JOIN",
                 JoinOperator::CrossApply | JoinOperator::OuterApply => "APPLY",
-                other if has_no_condition(other) => {
+                _ if matches!(constraint(join), Some(JoinConstraint::None)) => {
                     let what = "JOIN needs ON or USING; every row of one with every row of the \
                                 other is CROSS JOIN";
                     return wrong(what.to_string(), join.relation.span());
@@ -133,21 +134,6 @@ impl Visitor for Search {
             },
         }
     }
-}
-
-/// Whether rows are joined, and nothing says which.
-fn has_no_condition(join: &JoinOperator) -> bool {
-    use JoinOperator::{FullOuter, Inner, Join, Left, LeftOuter, Right, RightOuter};
-    matches!(
-        join,
-        Join(JoinConstraint::None)
-            | Inner(JoinConstraint::None)
-            | Left(JoinConstraint::None)
-            | LeftOuter(JoinConstraint::None)
-            | Right(JoinConstraint::None)
-            | RightOuter(JoinConstraint::None)
-            | FullOuter(JoinConstraint::None)
-    )
 }
 
 fn has_offset(query: &Query) -> bool {

@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use super::counted_rows;
-use super::lists::{Lists, words_of};
+use super::lists::{Lists, each_state};
 use crate::batch::{Column, KeyHasher, to_physical};
 use crate::error::{Error, Result};
 use crate::expr::function::GroupStates;
@@ -138,15 +138,7 @@ impl GroupStates for DistinctStates {
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[u32], group_count: usize) -> Result<()> {
         self.lists.reach(group_count);
-        let states = states.first().and_then(|states| states.as_binary_view_opt());
-        let states = states.ok_or_else(|| Error::internal("states that are no binary values"))?;
-        let mut words = Vec::new();
-        for (state, &group) in states.iter().zip(groups) {
-            words.clear();
-            words.extend(words_of(state.unwrap_or_default()));
-            self.merge_one(group as usize, &words);
-        }
-        Ok(())
+        each_state(states, groups, |group, words| self.merge_one(group, words))
     }
 
     fn state(&mut self) -> Result<Vec<ArrayRef>> {

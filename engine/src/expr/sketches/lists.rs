@@ -10,10 +10,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryViewArray};
+use arrow::array::{ArrayRef, AsArray, BinaryViewArray};
 use arrow::buffer::{Buffer, ScalarBuffer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();
@@ -204,8 +204,28 @@ impl Lists {
     }
 }
 
+/// Gives the words of each state, a value that was a list, with its group.
+///
+/// # Errors
+/// `Internal` when the states are no binary values.
+pub(super) fn each_state(
+    states: &[ArrayRef],
+    groups: &[u32],
+    mut merge: impl FnMut(usize, &[u64]),
+) -> Result<()> {
+    let states = states.first().and_then(|states| states.as_binary_view_opt());
+    let states = states.ok_or_else(|| Error::internal("states that are no binary values"))?;
+    let mut words = Vec::new();
+    for (state, &group) in states.iter().zip(groups) {
+        words.clear();
+        words.extend(words_of(state.unwrap_or_default()));
+        merge(group as usize, &words);
+    }
+    Ok(())
+}
+
 /// The words of a value that was a list.
-pub(super) fn words_of(value: &[u8]) -> impl Iterator<Item = u64> {
+fn words_of(value: &[u8]) -> impl Iterator<Item = u64> {
     let (words, _) = value.as_chunks::<WORD>();
     words.iter().map(|word| u64::from_le_bytes(*word))
 }

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::counted_rows;
 use super::digest::{Gathered, HEAD, MARK, greater, lesser, percentile_of, words_of_digest};
-use super::lists::{Lists, words_of};
+use super::lists::{Lists, each_state};
 use crate::error::{Error, Result};
 use crate::expr::function::GroupStates;
 
@@ -177,15 +177,7 @@ impl GroupStates for QuantileStates {
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[u32], group_count: usize) -> Result<()> {
         self.lists.reach(group_count);
-        let states = states.first().and_then(|states| states.as_binary_view_opt());
-        let states = states.ok_or_else(|| Error::internal("states that are no binary values"))?;
-        let mut words = Vec::new();
-        for (state, &group) in states.iter().zip(groups) {
-            words.clear();
-            words.extend(words_of(state.unwrap_or_default()));
-            self.merge_one(group as usize, &words);
-        }
-        Ok(())
+        each_state(states, groups, |group, words| self.merge_one(group, words))
     }
 
     fn state(&mut self) -> Result<Vec<ArrayRef>> {
