@@ -212,6 +212,25 @@ fn columns_of_a_set_go_by_name_and_must_agree() {
     assert!(error.contains("the partitions k"), "{error}");
 }
 
+/// Names of columns are the same in any case, but for a file that has both.
+#[test]
+fn columns_of_a_set_are_spelled_in_any_case() {
+    let directory = tempfile::tempdir().expect("directory");
+    let root = directory.path();
+    let session = session();
+    write(root, "1.csv", "Id,v\n1,a\n");
+    write(root, "2.csv", "V,ID\nb,2.5\n");
+    let all = |pattern: &str, columns: &str| {
+        let pattern = root.join(pattern).display().to_string();
+        rows(&session, &format!("select {columns} from '{pattern}'"))
+    };
+    assert_eq!(all("*.csv", "*"), ["1.0,a", "2.5,b"]);
+    write(root, "3.csv", "ID,Id,v\n7,8,c\n");
+    assert_eq!(all("[13].csv", "id, id_1, v"), ["1,,a", "8,7,c"]);
+    write(root, "h/yr=1/1.csv", "Yr,k\n5,6\n");
+    assert_eq!(all("h/*/*.csv", "*"), ["6,1"]);
+}
+
 #[test]
 fn new_and_changed_files_of_a_set_are_seen() {
     let directory = tempfile::tempdir().expect("directory");

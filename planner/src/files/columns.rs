@@ -1,6 +1,7 @@
-//! The columns of a set of files: those of all files, by name, in the order in which they are met,
-//! and the partitions of their paths behind them. Types must agree; a file that lacks a column has
-//! NULL there.
+//! The columns of a set of files: those of all files, by name in any case, in the order in which
+//! they are met, and the partitions of their paths behind them. Types must agree; a file that lacks
+//! a column has NULL there. Where names of one file differ in their case alone, each goes to the
+//! column that is spelled like it.
 //!
 //! Types that were found from samples of text files are guesses, so one that holds the values of
 //! all files is taken: doubles for integers and doubles, timestamps for dates and timestamps, text
@@ -18,7 +19,7 @@ use gristmill_engine::{Error, Result};
 use super::one::Read;
 use super::partitions::Partitions;
 use crate::catalog::Reading;
-use crate::sql::type_name;
+use crate::sql::{folded, type_name};
 
 /// How the files of a set are read.
 pub(super) struct Columns {
@@ -41,16 +42,17 @@ pub(super) fn agree(files: &mut [Read], reading: &Reading) -> Result<()> {
         columns.filter(|(_, without_values)| !**without_values).map(|(column, _)| column)
     });
     for column in columns {
-        let known = types.get(&column.name);
+        let name = folded(&column.name);
+        let known = types.get(&name);
         let both = known.map_or(column.data_type.clone(), |known| wider(known, &column.data_type));
-        types.insert(column.name.clone(), both);
+        types.insert(name, both);
     }
     let mut json: Vec<&mut JsonFacts> = Vec::new();
     for file in files {
         match file {
             Read::Csv(facts) => {
                 for column in facts.columns.iter_mut().filter(|column| column.detected) {
-                    if let Some(data_type) = types.get(&column.name) {
+                    if let Some(data_type) = types.get(&folded(&column.name)) {
                         column.data_type.clone_from(data_type);
                     }
                 }
@@ -92,40 +94,14 @@ fn wider(a: &DataType, b: &DataType) -> DataType {
 /// # Errors
 /// `Input` naming a column that has several types, and two files.
 pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> {
-    let is_partition = |name: &str| partitions.columns.iter().position(|(key, _)| key == name);
+    let partition_names: Vec<String> =
+        partitions.columns.iter().map(|(key, _)| folded(key)).collect();
     let mut columns: Vec<TableColumn> = Vec::new();
-    let mut found: HashMap<String, (usize, &Path)> = HashMap::new();
-    let mut places = Vec::with_capacity(files.len());
-    for file in files {
-        let path = file.file().path.as_path();
-        let mut own = Vec::new();
-        for field in file.schema().fields() {
-            if is_partition(field.name()).is_some() {
-                own.push(None);
-                continue;
-            }
-            let (name, data_type) = (field.name().clone(), field.data_type().clone());
-            let &mut (place, first) = found.entry(name.clone()).or_insert_with(|| {
-                columns.push(TableColumn { name, data_type, nullable: field.is_nullable() });
-                (columns.len() - 1, path)
-            });
-            let column = &mut columns[place];
-            if column.data_type != *field.data_type() {
-                return Err(Error::input(format!(
-                    "column `{}` is {} in {}, but {} in {}; columns of files that are read \
-                     together have one type",
-                    field.name(),
-                    type_name(&column.data_type),
-                    first.display(),
-                    type_name(field.data_type()),
-                    path.display()
-                )));
-            }
-            column.nullable |= field.is_nullable();
-            own.push(Some(place));
-        }
-        places.push(own);
-    }
+    let mut found = Vec::new();
+    let places = files
+        .iter()
+        .map(|file| place(file, &partition_names, &mut columns, &mut found))
+        .collect::<Result<Vec<_>>>()?;
     let stored = columns.len();
     for (name, data_type) in &partitions.columns {
         columns.push(TableColumn {
@@ -140,6 +116,73 @@ pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> 
         united.reader_of.push(reader);
     }
     Ok(united)
+}
+
+/// Where the columns of a file are in the table, which gets those that it has not. `found` are the
+/// folded names of the table's columns, each with the file where it was met first.
+fn place<'a>(
+    file: &'a Read,
+    partition_names: &[String],
+    columns: &mut Vec<TableColumn>,
+    found: &mut Vec<(String, &'a Path)>,
+) -> Result<Vec<Option<usize>>> {
+    let path = file.file().path.as_path();
+    let schema = file.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let known = known_places(&names, columns, found);
+    let mut places = Vec::new();
+    for (field, known) in schema.fields().iter().zip(known) {
+        let name = folded(field.name());
+        if partition_names.contains(&name) {
+            places.push(None);
+            continue;
+        }
+        let place = known.unwrap_or_else(|| {
+            let (name, data_type) = (field.name().clone(), field.data_type().clone());
+            columns.push(TableColumn { name, data_type, nullable: field.is_nullable() });
+            columns.len() - 1
+        });
+        if place == found.len() {
+            found.push((name, path));
+        }
+        let column = &mut columns[place];
+        if column.data_type != *field.data_type() {
+            return Err(Error::input(format!(
+                "column `{}` is {} in {}, but {} in {}; columns of files that are read together \
+                 have one type",
+                field.name(),
+                type_name(&column.data_type),
+                found[place].1.display(),
+                type_name(field.data_type()),
+                path.display()
+            )));
+        }
+        column.nullable |= field.is_nullable();
+        places.push(Some(place));
+    }
+    Ok(places)
+}
+
+/// Where the columns of a file are among those that are known: the one that is spelled alike,
+/// else the first of that name that no other of the file's is.
+fn known_places(
+    names: &[&str],
+    columns: &[TableColumn],
+    found: &[(String, &Path)],
+) -> Vec<Option<usize>> {
+    let spelled: HashMap<&str, usize> =
+        columns.iter().enumerate().map(|(place, column)| (column.name.as_str(), place)).collect();
+    let mut places: Vec<Option<usize>> =
+        names.iter().map(|name| spelled.get(name).copied()).collect();
+    for at in 0..names.len() {
+        if places[at].is_none() {
+            let name = folded(names[at]);
+            let is_free = |place: &usize| !places.contains(&Some(*place));
+            let same = found.iter().enumerate().filter(|(_, (known, _))| *known == name);
+            places[at] = same.map(|(place, _)| place).find(is_free);
+        }
+    }
+    places
 }
 
 impl Columns {

@@ -21,6 +21,7 @@ use super::fold::{fold, shown_plan, told_apart, with_replaced_left_out};
 use super::grouping::ResolveGrouping;
 use super::missing::Missing;
 use super::natural;
+use super::paths;
 use super::placeholders::fill_plan;
 use super::relations::finished;
 use super::script::{Statement, statements};
@@ -39,6 +40,7 @@ pub(crate) fn bind_query(
 ) -> Result<LogicalPlan> {
     windows::refuse_scalars(&query, &|name| binder.is_scalar(name))?;
     let spelled = fold(&mut query);
+    paths::write_parts(&mut query);
     natural::write_columns(&mut query, &|name| binder.columns_of(name));
     let readers = self_readers(&query);
     let bound_as_written = |query| {

@@ -8,19 +8,17 @@
 //! Sound: `"!enclosing".b.k` can only be the column of a table, and the binder compares the schema
 //! with nothing where the table has none.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr as Bound, ExprSchemable, LogicalPlan};
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SetExpr, TableAlias, TableFactor, TableWithJoins, Visit, VisitMut,
-    Visitor, VisitorMut,
+    Expr, Ident, Query, Select, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::renewed::{any_expression, schema_below};
-use super::using::plain;
+use super::scopes::Scopes;
 
 /// The schema that makes the name of a column of three parts.
 const ENCLOSING: &str = "!enclosing";
@@ -64,60 +62,9 @@ fn takes_no_field(node: &LogicalPlan) -> bool {
     any_expression(node, |expr| expr.exists(|e| Ok(is_wrong(e))).unwrap_or(true))
 }
 
-/// The names of tables by query, the innermost last.
-#[derive(Default)]
-struct Scopes(Vec<HashSet<String>>);
-
-impl Scopes {
-    fn enter(&mut self, select: &Select) {
-        let mut names = HashSet::new();
-        select.from.iter().for_each(|tables| add_tables(tables, &mut names));
-        self.0.push(names);
-    }
-
-    /// ORDER BY stands behind the SELECT whose tables it may name.
-    fn enter_query(&mut self, query: &Query) {
-        match query.body.as_ref() {
-            SetExpr::Select(select) => self.enter(select),
-            _ => self.0.push(HashSet::new()),
-        }
-    }
-
-    fn leave(&mut self) {
-        self.0.pop();
-    }
-
-    /// Whether a name is that of a column of a table around.
-    fn reads_around(&self, name: &[Ident]) -> bool {
-        let ([table, _], Some((own, around))) = (name, self.0.split_last()) else { return false };
-        let table = plain(table);
-        !own.contains(&table) && around.iter().any(|names| names.contains(&table))
-    }
-}
-
-fn add_tables(tables: &TableWithJoins, names: &mut HashSet<String>) {
-    let joined = tables.joins.iter().map(|join| &join.relation);
-    for table in std::iter::once(&tables.relation).chain(joined) {
-        let name = match table {
-            TableFactor::NestedJoin { table_with_joins, alias } => {
-                add_tables(table_with_joins, names);
-                alias.as_ref().map(named)
-            }
-            TableFactor::Table { alias: Some(alias), .. }
-            | TableFactor::Derived { alias: Some(alias), .. }
-            | TableFactor::UNNEST { alias: Some(alias), .. }
-            | TableFactor::Function { alias: Some(alias), .. } => Some(named(alias)),
-            TableFactor::Table { name, .. } => {
-                name.0.last().and_then(|part| part.as_ident()).map(plain)
-            }
-            _ => None,
-        };
-        names.extend(name);
-    }
-}
-
-fn named(alias: &TableAlias) -> String {
-    plain(&alias.name)
+/// Whether a name is that of a column of a table around.
+fn reads_around(name: &[Ident], scopes: &Scopes) -> bool {
+    matches!(name, [table, _] if scopes.is_around(table))
 }
 
 struct Search(Scopes);
@@ -147,7 +94,7 @@ impl Visitor for Search {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::CompoundIdentifier(name) if self.0.reads_around(name) => ControlFlow::Break(()),
+            Expr::CompoundIdentifier(name) if reads_around(name, &self.0) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -180,7 +127,7 @@ impl VisitorMut for Naming {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::CompoundIdentifier(name) = expr
-            && self.0.reads_around(name)
+            && reads_around(name, &self.0)
         {
             name.insert(0, Ident::with_quote('"', ENCLOSING));
         }

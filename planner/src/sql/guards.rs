@@ -5,12 +5,15 @@
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
 //! * Conditions that stay in place do so even when they read no column.
+//! * Conditions of joins compare a column with a constant, in this order. The borrowed rule takes
+//!   `x = 1 AND 1 = x` for two values of one column, which is false, and of `x >= 5 AND 5 < x` it
+//!   keeps the first.
 
 use std::fmt;
 
-use datafusion_common::tree_node::Transformed;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{NullEquality, Result};
-use datafusion_expr::LogicalPlan;
+use datafusion_expr::{BinaryExpr, Expr, LogicalPlan};
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -56,8 +59,35 @@ pub(super) fn conditions_to_relations() -> Rule {
             })
         }
         LogicalPlan::Filter(filter) if is_barrier(&filter.input) => Ok(Transformed::no(plan)),
-        _ => rule.rewrite(plan, config),
+        _ => rule.rewrite(constants_last(plan)?, config),
     })
+}
+
+/// A join whose condition compares columns with constants, and no constant with a column.
+/// Conditions of filters are simplified to that by the time they are moved.
+fn constants_last(mut plan: LogicalPlan) -> Result<LogicalPlan> {
+    if let LogicalPlan::Join(join) = &mut plan
+        && let Some(condition) = join.filter.take()
+    {
+        join.filter = Some(condition.transform_up(|expr| Ok(constant_last(expr)))?.data);
+    }
+    Ok(plan)
+}
+
+fn constant_last(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if left.as_literal().is_some() && right.as_literal().is_none() =>
+        {
+            match op.swap() {
+                Some(op) => {
+                    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left: right, op, right: left }))
+                }
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            }
+        }
+        _ => Transformed::no(expr),
+    }
 }
 
 impl<R: fmt::Debug, F> fmt::Debug for Guarded<R, F> {

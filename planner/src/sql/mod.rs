@@ -19,9 +19,10 @@
 //!   values; `inserted`: VALUES of INSERT; `concatenation`: the rank of `||`; `intervals`:
 //!   intervals that are multiplied and divided; `structs`: structures and maps.
 //! * `bind`: names; `fold`: those in any case; `missing`: those that were not found; `apart`: equal
-//!   ones; `aliases`: those that a SELECT gives; `enclosing`: tables of queries around; `order`:
-//!   names in ORDER BY, `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and
-//!   FETCH; `grouping`: grouping(); `grouping_items`: what stands in grouping sets.
+//!   ones; `aliases`: those that a SELECT gives; `scopes`: those of tables, by query; `enclosing`:
+//!   tables of queries around; `paths`: parts of columns; `order`: names in ORDER BY,
+//!   `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`:
+//!   grouping(); `grouping_items`: what stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -81,12 +82,14 @@ mod operators;
 mod optimize;
 mod order;
 mod passes;
+mod paths;
 mod placeholders;
 mod query_ends;
 mod refused_calls;
 mod relations;
 mod renewed;
 mod row_values;
+mod scopes;
 mod script;
 mod self_reading;
 mod simpler;
