@@ -71,7 +71,7 @@ fn options_are_checked_by_name_and_value() {
     let session = session();
     let cases = [
         ("(COMPRESION snappy)", "did you mean compression?"),
-        ("(partition_by a)", "there are compression, row_group_size, row_group_size_bytes"),
+        ("(partition a)", "there are compression, row_group_size, row_group_size_bytes"),
         ("(COMPRESSION rar)", "none, snappy, zstd, lz4, gzip, brotli"),
         ("(ROW_GROUP_SIZE 0)", "a number above 0"),
         ("(FORMAT avro)", "there is no format avro"),
@@ -82,6 +82,29 @@ fn options_are_checked_by_name_and_value() {
         assert!(message.contains(expected), "{options}: {message}");
     }
     assert_eq!(entries(directory.path()), 0);
+}
+
+/// As DuckDB and PostgreSQL write them.
+#[test]
+fn options_stand_without_values_and_name_partitions() {
+    let directory = tempfile::tempdir().expect("directory");
+    let session = session();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let copy = |to: &str, options: &str| {
+        run(&session, &format!("copy (select 7 as yr, 8 as \"B b\") to '{}' {options}", path(to)))
+            .expect("writes");
+    };
+    let text = |name: &str| std::fs::read_to_string(path(name)).expect("reads");
+    copy("1.csv", "(header, delimiter '|')");
+    copy("2.csv", "with (delimiter ';', header)");
+    assert_eq!((text("1.csv"), text("2.csv")), ("yr|B b\n7|8\n".into(), "yr;B b\n7;8\n".into()));
+    copy("d", "(format csv, partition_by (YR))");
+    copy("d", "(format csv, overwrite_or_ignore, partition_by yr)");
+    copy("e", "(partition_by (\"yr\"), format csv, header)");
+    copy("f", "stored as csv partitioned by (\"yr\")");
+    for name in ["d", "e", "f"] {
+        assert_eq!(text(&format!("{name}/yr=7/data_0.csv")), "B b\n8\n", "{name}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use super::diagnose::at;
 use super::missing::Missing;
 use super::structs::PART;
 use super::syntax::{call, nested, plain_name, text};
-use super::using::plain;
+use super::using::{USING_PREFIX, plain, qualify_around};
 
 /// Names that are replaced, at most.
 const NAMES_MAX: usize = 256;
@@ -48,7 +48,7 @@ pub(super) fn bound_with_aliases(
     let bound_once = |query| bound(query).map_err(|error| told(&error));
     let mut names = Names::default();
     let _ = Visit::visit(&query, &mut names);
-    if names.given.is_disjoint(&names.read) {
+    if !names.has_merged && names.given.is_disjoint(&names.read) {
         return bound_once(query);
     }
     for _ in 0..NAMES_MAX {
@@ -61,9 +61,11 @@ pub(super) fn bound_with_aliases(
         };
         let only = || only_place(&mut query, &name.name).filter(|_| name.relation.is_none());
         let Some(place) = place.or_else(only) else { return Err(told(&error)) };
-        let mut writing = Writing { place, is_random, outcome: Ok(false) };
+        let mut writing = Writing { place: place.clone(), is_random, outcome: Ok(false) };
         let _ = VisitMut::visit(&mut query, &mut writing);
-        if !writing.outcome? {
+        let is_written =
+            writing.outcome? || qualify_around(&mut query, &|name| place_of(name) == place);
+        if !is_written {
             return Err(told(&error));
         }
     }
@@ -106,6 +108,8 @@ impl VisitorMut for Reading<'_> {
 struct Names {
     given: HashSet<String>,
     read: HashSet<String>,
+    /// Whether joins merge columns: subqueries may read those, too (see `using`).
+    has_merged: bool,
 }
 
 impl Visitor for Names {
@@ -113,6 +117,13 @@ impl Visitor for Names {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         self.given.extend(select.projection.iter().filter_map(|item| Some(alias_of(item)?.0)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        if let TableFactor::NestedJoin { alias: Some(alias), .. } = table {
+            self.has_merged |= alias.name.value.starts_with(USING_PREFIX);
+        }
         ControlFlow::Continue(())
     }
 

@@ -8,7 +8,8 @@
 //! Sound: only queries are read so that had no meaning. A column that gets another name belongs to
 //! a SELECT that was found to be refused, by binding the query with an error before and behind it,
 //! and the first column of the old name keeps it: no reference to that name finds another column,
-//! in this query or in one around it. ORDER BY follows an alias to its other name.
+//! in this query or in one around it. Of the outermost SELECT, whose columns nobody refers to, the
+//! first one is shown by the name. ORDER BY follows an alias to its other name.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 use gristmill_engine::{Error, Result};
 
+use super::fold::FIRST_PREFIX;
 use super::names::{column_name, follow_in_order, given_name, other_name};
 use super::syntax::{call, name_query, number, select_from_one_row};
 use crate::functions::NAMED_CAST;
@@ -269,15 +271,19 @@ fn fail_behind(part: &mut SetExpr) {
 /// Gives another name to the last column that is called so; returns that of an alias.
 fn rename_beside_all(select: &mut Select, name: &str) -> Option<String> {
     let mut taken: HashSet<String> = select.projection.iter().filter_map(given_name).collect();
-    let is_so = |item: &&mut SelectItem| given_name(item).is_some_and(|given| given == name);
-    let item = select.projection.iter_mut().rfind(is_so)?;
+    let is_so = |item: &SelectItem| given_name(item).is_some_and(|given| given == name);
+    let all = select.projection.iter().position(is_all)?;
+    let (at, item) = select.projection.iter_mut().enumerate().rfind(|(_, item)| is_so(item))?;
     let (expr, is_alias) = match item {
         SelectItem::UnnamedExpr(expr) if column_name(expr).is_some() => (expr, false),
         SelectItem::ExprWithAlias { expr, .. } => (expr, true),
         _ => return None,
     };
     let expr = std::mem::replace(expr, Expr::value(Value::Null));
-    let other = other_name(name, &mut taken);
+    let other = match at < all {
+        true => format!("{FIRST_PREFIX}{name}"),
+        false => other_name(name, &mut taken),
+    };
     *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', &other) };
     is_alias.then_some(other)
 }

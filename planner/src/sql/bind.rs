@@ -17,8 +17,10 @@ use super::arithmetic::CheckArithmetic;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::enclosing::{is_senseless, second_reading};
+use super::excluded;
 use super::fold::{fold, shown_plan, told_apart, with_replaced_left_out};
 use super::grouping::ResolveGrouping;
+use super::having;
 use super::missing::Missing;
 use super::natural;
 use super::paths;
@@ -42,6 +44,8 @@ pub(crate) fn bind_query(
     let spelled = fold(&mut query);
     paths::write_parts(&mut query);
     natural::write_columns(&mut query, &|name| binder.columns_of(name));
+    excluded::write_rest(&mut query, &|name| binder.columns_of(name));
+    having::write_aliases(&mut query, &|name| binder.is_aggregate(name));
     let readers = self_readers(&query);
     let bound_as_written = |query| {
         SqlToRel::new(binder)

@@ -163,6 +163,11 @@ impl<'a> Binder<'a> {
         self.functions.scalar(name).is_some()
     }
 
+    /// Whether a name is that of an aggregate.
+    pub(super) fn is_aggregate(&self, name: &str) -> bool {
+        self.functions.aggregate(name).is_some()
+    }
+
     /// Whether a call by this name may give another value each time.
     pub(super) fn is_random(&self, name: &str) -> bool {
         let call = |function| Expr::ScalarFunction(ScalarFunction::new_udf(function, Vec::new()));

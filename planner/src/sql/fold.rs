@@ -27,6 +27,9 @@ use super::structs::PART;
 /// The key of a field's metadata that tells how its name is spelled.
 const SPELLED: &str = "gristmill.spelled";
 
+/// Begins the name of a column that is shown without it, as the first of that name (see `apart`).
+pub(super) const FIRST_PREFIX: &str = "!first_";
+
 /// A name as the binder knows it.
 pub(crate) fn folded(name: &str) -> String {
     name.to_lowercase()
@@ -112,13 +115,23 @@ pub(super) fn shown_plan(
     aliases: &Spelled,
 ) -> datafusion_common::Result<LogicalPlan> {
     let shown = |(at, field): (usize, &Arc<Field>)| {
+        if let Some(name) = field.name().strip_prefix(FIRST_PREFIX) {
+            let below = field.metadata().get(SPELLED).filter(|spelled| folded(spelled) == name);
+            let shown = aliases.own.get(name).or(below);
+            return Some(shown.cloned().unwrap_or_else(|| name.to_string()));
+        }
         let own = aliases.own.get(field.name()).cloned();
         let inner = || aliases.inner.get(field.name()).cloned();
         let shown = own.or_else(|| spelled_at(&plan, at)).or_else(inner);
         shown.filter(|name| name != field.name())
     };
     let fields = plan.schema().fields().iter().enumerate();
-    let shown: Vec<Option<String>> = fields.map(shown).collect();
+    let mut shown: Vec<Option<String>> = fields.map(shown).collect();
+    let own = || plan.schema().fields().iter().map(|field| field.name());
+    if own().any(|name| name.starts_with(FIRST_PREFIX)) {
+        let names = own().zip(&shown).map(|(own, shown)| shown.as_ref().unwrap_or(own));
+        shown = told_apart(names).into_iter().map(Some).collect();
+    }
     if shown.iter().all(Option::is_none) {
         return Ok(plan);
     }

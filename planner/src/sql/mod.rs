@@ -3,15 +3,16 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
-//!   are written by themselves; `digits`: numbers with underscores; `from_first`: queries that
-//!   begin with FROM; `dialect`: how texts are parsed; `operators`: those that the parser does not
-//!   know.
+//!   are written by themselves; `digits`: numbers with underscores; `texts`: those of several
+//!   lines; `written_options`: those of COPY; `from_first`: queries that begin with FROM;
+//!   `dialect`: how texts are parsed; `operators`: those that the parser does not know.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
-//!   tree, `natural`: those whose columns tables tell; `elements`: UNNEST in FROM; `file_calls`:
+//!   tree, `natural`: those whose columns tables tell, `excluded`: columns that `*` leaves out;
+//!   `known_columns`: how both know them; `elements`: UNNEST in FROM; `file_calls`:
 //!   files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `moment_patterns`: how those are written, `refused_calls`: those that mean
@@ -20,7 +21,8 @@
 //!   intervals that are multiplied and divided; `structs`: structures and maps.
 //! * `bind`: names; `fold`: those in any case; `missing`: those that were not found; `apart`: equal
 //!   ones; `aliases`: those that a SELECT gives; `scopes`: those of tables, by query; `enclosing`:
-//!   tables of queries around; `paths`: parts of columns; `order`: names in ORDER BY,
+//!   tables of queries around; `paths`: parts of columns; `having`: those in HAVING;
+//!   `order`: names in ORDER BY, `hidden_keys`: those of columns that it alone sees,
 //!   `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`:
 //!   grouping(); `grouping_items`: what stands in grouping sets.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
@@ -52,6 +54,7 @@ mod digits;
 mod elements;
 mod empty_unions;
 mod enclosing;
+mod excluded;
 mod explain;
 mod file_calls;
 mod fold;
@@ -62,10 +65,13 @@ mod functions;
 mod grouping;
 mod grouping_items;
 mod guards;
+mod having;
+mod hidden_keys;
 mod information;
 mod inner_names;
 mod inserted;
 mod intervals;
+mod known_columns;
 mod lengths;
 mod lists;
 mod map_types;
@@ -99,6 +105,7 @@ mod structs;
 mod synonyms;
 mod syntax;
 mod text_constants;
+mod texts;
 mod type_names;
 mod type_tokens;
 mod typing;
@@ -107,6 +114,7 @@ mod using;
 mod view;
 mod whole;
 mod windows;
+mod written_options;
 mod written_types;
 
 pub(crate) use bind::{all_of, analyze, as_query, bind_query, query_of, renamed, shaped};

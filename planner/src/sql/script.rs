@@ -20,8 +20,10 @@ use super::placeholders::{fill_syntax, fill_tokens};
 use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
 use super::syntax;
+use super::texts::join_texts;
 use super::type_tokens::name_structures;
 use super::unsupported;
+use super::written_options::write_options;
 use super::written_types::name_stamps;
 use crate::parameters::Parameters;
 
@@ -102,7 +104,7 @@ pub(super) fn tokens_of(text: &str) -> Result<Vec<TokenWithSpan>> {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
     })?;
-    Ok(join_digits(tokens)?.into_iter().filter(|token| !is_space(token)).collect())
+    Ok(join_texts(join_digits(tokens)?).into_iter().filter(|token| !is_space(token)).collect())
 }
 
 impl Statement {
@@ -234,7 +236,7 @@ impl Statement {
         name_structures(&mut tokens);
         operators::cut_materialized(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
-        syntax::name_copy_options(&mut tokens);
+        write_options(&mut tokens);
         let header_row = syntax::cut_header_row(&mut tokens);
         let end = self.tokens.last().map_or(Location::empty(), |t| t.span.end);
         tokens.push(TokenWithSpan::at(Token::EOF, end, end));

@@ -45,6 +45,7 @@ use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::beside_written::read_texts;
 use super::elements::is_series;
+use super::hidden_keys::write_keys;
 use super::inserted::is_only_values;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns, write_places};
@@ -59,39 +60,6 @@ pub(super) const CTE_ALIAS: &str = "__cte";
 
 /// Chains up to this many levels stay as they were written.
 const CHAIN_MAX: usize = 32;
-
-/// Names the options of a COPY, as the parser wants it: `TO 'path' (…)`, also with WITH before the
-/// parenthesis, becomes `TO 'path' OPTIONS (…)`.
-pub(super) fn name_copy_options(tokens: &mut Vec<TokenWithSpan>) {
-    if !tokens.first().is_some_and(|token| is_word(token, Keyword::COPY)) {
-        return;
-    }
-    let mut depth = 0usize;
-    for at in 0..tokens.len() {
-        match tokens[at].token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        let [to, Some(path), Some(next)] = [tokens.get(at), tokens.get(at + 1), tokens.get(at + 2)]
-        else {
-            return;
-        };
-        let ends = to.is_some_and(|to| is_word(to, Keyword::TO))
-            && matches!(path.token, Token::SingleQuotedString(_));
-        if depth > 0 || !ends {
-            continue;
-        }
-        let options = TokenWithSpan::new(Token::make_keyword("OPTIONS"), next.span);
-        let opens = |token: Option<&TokenWithSpan>| token.is_some_and(|t| t.token == Token::LParen);
-        if opens(tokens.get(at + 2)) {
-            tokens.insert(at + 2, options);
-        } else if is_word(next, Keyword::WITH) && opens(tokens.get(at + 3)) {
-            tokens[at + 2] = options;
-        }
-        return;
-    }
-}
 
 /// Takes WITH HEADER ROW out of a CREATE EXTERNAL TABLE; whether it was there.
 pub(super) fn cut_header_row(tokens: &mut Vec<TokenWithSpan>) -> bool {
@@ -270,6 +238,7 @@ impl VisitorMut for Rewriter {
         write_places(query);
         windows::resolve_in_order(query);
         using::qualify_in_order(query);
+        write_keys(query);
         if self.looks_up_rows {
             row_values::look_up_in(&mut query.order_by);
         }

@@ -6,8 +6,9 @@
 //! WHERE. So the join becomes `(a FULL JOIN b USING (x)) "!using_0"`, which `relations` binds with
 //! a column more, and `x` in the same SELECT becomes `"!using_0".x`.
 //!
-//! Sound: subqueries are left alone, where `x` may be a column of their own; so is a name that the
-//! SELECT list gives to something else, in the clauses that see it.
+//! Sound: subqueries are left alone, where `x` may be a column of their own, until the binder has
+//! found none there; so is a name that the SELECT list gives to something else, in the clauses that
+//! see it.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -133,6 +134,57 @@ pub(super) fn qualify_in_order(query: &mut Query) {
     }
 }
 
+/// Qualifies a name in a subquery, where the binder found no column of it, as one that a SELECT
+/// around has merged; whether there is one.
+pub(super) fn qualify_around(query: &mut Query, is_name: &dyn Fn(&Ident) -> bool) -> bool {
+    let mut around = Around { merged: Vec::new(), is_name, is_found: false };
+    let _ = VisitMut::visit(query, &mut around);
+    around.is_found
+}
+
+/// Looks for a name, with what the SELECTs around it merge, the innermost last.
+struct Around<'a> {
+    merged: Vec<Merged>,
+    is_name: &'a dyn Fn(&Ident) -> bool,
+    is_found: bool,
+}
+
+impl VisitorMut for Around<'_> {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.merged.push(merged_in(&select.from));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
+        self.merged.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(column) = expr
+            && (self.is_name)(column)
+        {
+            let name = plain(column);
+            let merged = self.merged.iter().rev().find_map(|merged| merged.get(&name));
+            if let Some(Some(relation)) = merged {
+                *expr = column_of(relation, column);
+                self.is_found = true;
+            }
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A merged column by the name of its join.
+fn column_of(relation: &str, column: &Ident) -> Expr {
+    let mut relation = Ident::with_quote('"', relation);
+    relation.span = column.span;
+    Expr::CompoundIdentifier(vec![relation, column.clone()])
+}
+
 /// Leaves out what the SELECT list gives the name of a merged column to.
 fn hide(merged: &mut Merged, select: &Select) {
     for item in &select.projection {
@@ -205,9 +257,7 @@ impl VisitorMut for Qualifier<'_> {
             && self.depth == 0
             && let Some(Some(name)) = self.merged.get(&plain(column))
         {
-            let mut relation = Ident::with_quote('"', name);
-            relation.span = column.span;
-            *expr = Expr::CompoundIdentifier(vec![relation, column.clone()]);
+            *expr = column_of(name, column);
         }
         ControlFlow::Continue(())
     }

@@ -45,6 +45,14 @@ impl Planner<'_> {
     }
 }
 
+/// A name without the quotes that it was written in.
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => name.to_string(),
+    }
+}
+
 /// What one COPY comes to.
 pub(super) struct Copied {
     pub(super) plan: Plan,
@@ -82,6 +90,6 @@ fn copy_target(copy: &CopyToStatement, position: &Position) -> Result<CopyTarget
         };
         Error::input_at(message, position.clone())
     })?;
-    let partition_by = copy.partitioned_by.clone();
+    let partition_by = copy.partitioned_by.iter().map(|name| unquoted(name)).collect();
     Ok(CopyTarget { path, format, partition_by, options })
 }

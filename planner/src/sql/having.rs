@@ -1,0 +1,156 @@
+//! `SELECT k, sum(a) AS a … GROUP BY k HAVING a > 1`: names in HAVING that are those of an
+//! aggregate of the SELECT list and of a column that it reads. The binder takes the column, which
+//! is no key, and refuses it; what is meant is the aggregate.
+//!
+//! Sound: a column that is read outside of aggregates has to be a key, and names of keys are left
+//! alone. So are those in aggregates and in subqueries.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    Expr, Function, GroupByExpr, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::names::column_name;
+use super::syntax::{nested, plain_name};
+use super::using::plain;
+
+/// Writes the aggregates that are meant into the HAVING of the SELECTs of a query.
+pub(super) fn write_aliases(query: &mut Query, is_aggregate: &dyn Fn(&str) -> bool) {
+    let _ = VisitMut::visit(query, &mut Selects { is_aggregate });
+}
+
+struct Selects<'a> {
+    is_aggregate: &'a dyn Fn(&str) -> bool,
+}
+
+impl VisitorMut for Selects<'_> {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let Some(having) = select.having.as_mut() else { return ControlFlow::Continue(()) };
+        let mut meant = HashMap::new();
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { expr, alias } = item {
+                let name = plain(alias);
+                let about = self.about(expr, &name);
+                if about.has_aggregate && about.reads_name {
+                    meant.insert(name, nested(expr.clone()));
+                }
+            }
+        }
+        meant.retain(|name, _| !is_key(&select.group_by, &select.projection, name));
+        if !meant.is_empty() {
+            let is_aggregate = self.is_aggregate;
+            let _ = VisitMut::visit(having, &mut Writing { is_aggregate, meant, inside: 0 });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Selects<'_> {
+    fn about<'b>(&'b self, expr: &Expr, name: &'b str) -> About<'b> {
+        let is_aggregate = self.is_aggregate;
+        let mut about = About { is_aggregate, name, has_aggregate: false, reads_name: false };
+        let _ = Visit::visit(expr, &mut about);
+        about
+    }
+}
+
+/// What is to know of a column of a SELECT list.
+struct About<'a> {
+    is_aggregate: &'a dyn Fn(&str) -> bool,
+    name: &'a str,
+    has_aggregate: bool,
+    reads_name: bool,
+}
+
+impl Visitor for About<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.has_aggregate |= is_call(expr, self.is_aggregate);
+        self.reads_name |= column_name(expr).as_deref() == Some(self.name);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a name may be that of a key.
+fn is_key(group_by: &GroupByExpr, projection: &[SelectItem], name: &str) -> bool {
+    let is_name = |expr: &Expr| column_name(expr).as_deref() == Some(name);
+    let is_item = || {
+        projection.iter().any(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => is_name(expr),
+            _ => true,
+        })
+    };
+    let GroupByExpr::Expressions(keys, _) = group_by else { return is_item() };
+    // A number is one of the columns of the list.
+    let has_number = keys.iter().any(|key| matches!(key, Expr::Value(_)));
+    let mut reading = Reading { name, is_found: false };
+    let _ = keys.visit(&mut reading);
+    reading.is_found || (has_number && is_item())
+}
+
+struct Reading<'a> {
+    name: &'a str,
+    is_found: bool,
+}
+
+impl Visitor for Reading<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.is_found |= column_name(expr).as_deref() == Some(self.name);
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_call(expr: &Expr, is_aggregate: &dyn Fn(&str) -> bool) -> bool {
+    match expr {
+        Expr::Function(Function { name, over: None, .. }) => {
+            plain_name(name).is_some_and(|name| is_aggregate(&name.to_lowercase()))
+        }
+        _ => false,
+    }
+}
+
+/// Writes what names mean, but not in aggregates and subqueries.
+struct Writing<'a> {
+    is_aggregate: &'a dyn Fn(&str) -> bool,
+    meant: HashMap<String, Expr>,
+    /// Aggregates and queries around.
+    inside: usize,
+}
+
+impl VisitorMut for Writing<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.inside += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.inside -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.inside += usize::from(is_call(expr, self.is_aggregate));
+        ControlFlow::Continue(())
+    }
+
+    /// What is written is not gone through again.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.inside -= usize::from(is_call(expr, self.is_aggregate));
+        if let Expr::Identifier(name) = expr
+            && self.inside == 0
+            && let Some(meant) = self.meant.get(&plain(name))
+        {
+            *expr = meant.clone();
+        }
+        ControlFlow::Continue(())
+    }
+}

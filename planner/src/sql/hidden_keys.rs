@@ -1,0 +1,109 @@
+//! `SELECT -a AS a FROM t ORDER BY t.a`: keys of ORDER BY over columns of tables whose names the
+//! SELECT list gives to something else. The binder would put the key beside the column that it
+//! cannot tell it from. So the keys get columns of the SELECT, which a query around it leaves out:
+//! `SELECT a FROM (SELECT -a AS a, t.a AS "!key_0" FROM t) ORDER BY "!key_0"`.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, visit_expressions,
+};
+
+use super::names::{column_name, given_name};
+use super::syntax::{inner_query, select_from_one_row};
+use super::using::plain;
+
+/// Begins the names of keys.
+const KEY_PREFIX: &str = "!key_";
+
+/// The name of the query with the keys.
+const SORTED: &str = "\"!sorted\"";
+
+/// Gives the keys of a query columns, where they need them and can have them.
+pub(super) fn write_keys(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let Some(names) = names_of(select) else { return };
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
+    else {
+        return;
+    };
+    let given = taken_names(select);
+    if !keys.iter().any(|key| reads_taken(&key.expr, &given)) {
+        return;
+    }
+    let is_kept = |key: &Expr| match key {
+        Expr::Identifier(name) => names.contains(&plain(name)),
+        Expr::Value(_) => true,
+        _ => false,
+    };
+    // What a name alone means in an expression, the binder knows.
+    if !keys.iter().all(|key| is_kept(&key.expr) || reads_tables_alone(&key.expr)) {
+        return;
+    }
+    let mut added = Vec::new();
+    for key in keys.iter_mut().filter(|key| !is_kept(&key.expr)) {
+        let alias = Ident::with_quote('"', format!("{KEY_PREFIX}{}", added.len()));
+        let expr = std::mem::replace(&mut key.expr, Expr::Identifier(alias.clone()));
+        added.push(SelectItem::ExprWithAlias { expr, alias });
+    }
+    enclose(query, names, added);
+}
+
+/// Writes a query around the SELECT that gives these columns of it, but not those that are added.
+fn enclose(query: &mut Query, names: Vec<String>, mut added: Vec<SelectItem>) {
+    let Some(mut named) = select_from_one_row(SORTED) else { return };
+    let Some(inner) = inner_query(&mut named) else { return };
+    std::mem::swap(&mut inner.body, &mut query.body);
+    if let SetExpr::Select(select) = inner.body.as_mut() {
+        select.projection.append(&mut added);
+    }
+    let column = |name| SelectItem::UnnamedExpr(Expr::Identifier(Ident::with_quote('"', name)));
+    if let SetExpr::Select(around) = named.body.as_mut() {
+        around.projection = names.into_iter().map(column).collect();
+    }
+    query.body = named.body;
+}
+
+/// The names of the columns, if all have one, and each another.
+fn names_of(select: &Select) -> Option<Vec<String>> {
+    let names = select.projection.iter().map(given_name).collect::<Option<Vec<_>>>()?;
+    let different: HashSet<&String> = names.iter().collect();
+    (select.distinct.is_none() && different.len() == names.len()).then_some(names)
+}
+
+/// Names that the SELECT list gives to what is no column of that name.
+fn taken_names(select: &Select) -> HashSet<String> {
+    let taken = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } => {
+            let name = plain(alias);
+            (column_name(expr).as_ref() != Some(&name)).then_some(name)
+        }
+        _ => None,
+    });
+    taken.collect()
+}
+
+/// Whether a key reads a column of a table that is called by one of the names.
+fn reads_taken(key: &Expr, taken: &HashSet<String>) -> bool {
+    let is_taken = |expr: &Expr| match expr {
+        Expr::CompoundIdentifier(names) => {
+            names[1..].iter().any(|name| taken.contains(&plain(name)))
+        }
+        _ => false,
+    };
+    any(key, &is_taken)
+}
+
+/// Whether a key reads columns by the names of their tables, and nothing else.
+fn reads_tables_alone(key: &Expr) -> bool {
+    !any(key, &|expr| matches!(expr, Expr::Identifier(_) | Expr::Subquery(_) | Expr::Exists { .. }))
+}
+
+fn any(expr: &Expr, is_wanted: &dyn Fn(&Expr) -> bool) -> bool {
+    let found = visit_expressions(expr, |expr| match is_wanted(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
