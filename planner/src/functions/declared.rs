@@ -59,6 +59,15 @@ impl Declared {
         }
     }
 
+    /// Whether this percentile, which is of such a type, may be between two values; the median of
+    /// texts is one of them.
+    pub(crate) fn is_between(self, data_type: &DataType) -> bool {
+        match self {
+            Declared::Median => between(data_type).as_ref() == Some(data_type),
+            _ => self == Declared::PercentileCont,
+        }
+    }
+
     fn arguments(self) -> TypeSignature {
         match self {
             Declared::Median | Declared::PercentileCont => TypeSignature::UserDefined,
@@ -125,7 +134,8 @@ impl AggregateUDFImpl for DeclaredAggregate {
             return plan_err!("{} needs an argument", self.name());
         };
         Ok(match self.which {
-            Declared::Median | Declared::PercentileCont => match between(first) {
+            Declared::Median => between(first).unwrap_or_else(|| first.clone()),
+            Declared::PercentileCont => match between(first) {
                 Some(data_type) => data_type,
                 None => return plan_err!("{} is not defined for {first}", self.name()),
             },

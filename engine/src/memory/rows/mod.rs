@@ -69,7 +69,7 @@ pub use marks::RowMarks;
 pub use pages::{
     DEFAULT_PAGE_BYTES, FIRST_PAGE_BYTES, PAGE_BYTES_MAX, PageImage, Pages, RowPages, RowRef,
 };
-pub use sort_key::SortKey;
+pub use sort_key::{SortKey, longest};
 pub use taped::{BESIDE_MAX, PageReader, PageSpan, PageWriter, TapedPage};
 
 #[cfg(test)]

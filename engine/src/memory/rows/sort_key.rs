@@ -4,8 +4,10 @@
 //! [`compare_rows`] does, as far as they go. Every key column gives a byte that places NULL (when
 //! there may be some) and its value as bytes in big-endian order, inverted for descending. A string
 //! gives as many bytes as there is room for and a byte that tells how long it is, so that words of
-//! strings that fit are never equal unless the strings are. What comes after a string, and columns
-//! that no longer fit, are left to [`SortKey::compare_rest`].
+//! strings that fit are never equal unless the strings are. Where it is known how long strings
+//! usually are, they give no more, and columns follow behind them; a row whose string is longer
+//! gives nothing of those, so that its words decide nothing that its string has not. What the words
+//! leave open is left to [`SortKey::compare_rest`].
 
 use std::cmp::Ordering;
 
@@ -23,7 +25,7 @@ use crate::error::{Error, Result};
 const PREFIX_BYTES_MIN: usize = 4;
 
 /// How rows of one layout become words; see the module documentation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SortKey {
     order: Vec<RowOrder>,
     parts: Vec<Part>,
@@ -33,13 +35,27 @@ pub struct SortKey {
 }
 
 /// One key column in the words.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Part {
     order: RowOrder,
     /// Byte of the key where it begins.
     offset: usize,
     /// Bytes of the value, the NULL byte not counted.
     width: usize,
+    /// Whether the value may have more bytes.
+    is_prefix: bool,
+}
+
+impl Part {
+    fn end(&self) -> usize {
+        self.offset + usize::from(self.order.nullable) + self.width
+    }
+
+    /// The last byte of a key where the value has more bytes than there are, or as many.
+    fn is_longer(&self, tail: u8) -> bool {
+        let tail = if self.order.descending { !tail } else { tail };
+        tail == length_byte(self.width, usize::MAX)
+    }
 }
 
 impl SortKey {
@@ -48,31 +64,49 @@ impl SortKey {
     /// # Errors
     /// `Internal` when a column is not in the layout.
     pub fn new(layout: &RowLayout, order: &[RowOrder], words_max: usize) -> Result<Self> {
-        let mut parts = Vec::new();
-        let mut rest = None;
+        SortKey::with_lengths(layout, order, words_max, &[])
+    }
+
+    /// The same for strings that usually have at most so many bytes, by the columns of `order`;
+    /// `None` where that is not known.
+    ///
+    /// # Errors
+    /// As [`SortKey::new`].
+    pub fn with_lengths(
+        layout: &RowLayout,
+        order: &[RowOrder],
+        words_max: usize,
+        lengths: &[Option<usize>],
+    ) -> Result<Self> {
+        let mut parts: Vec<Part> = Vec::new();
         let (mut end, room) = (0, words_max * 8);
         for (number, &by) in order.iter().enumerate() {
             let Some(column) = layout.columns.get(by.column) else {
                 return Err(Error::internal(format!("no column {} in rows", by.column)));
             };
-            let offset = end;
-            let value = offset + usize::from(by.nullable);
+            let value = end + usize::from(by.nullable);
+            let left = room.saturating_sub(value).min(usize::from(u8::MAX));
+            let usual = lengths.get(number).copied().flatten().map(|bytes| bytes + 1);
             let is_prefix = column.kind.has_heap();
-            let width = match is_prefix {
-                true => room.saturating_sub(value).min(usize::from(u8::MAX)),
-                false => column.width,
+            let (width, is_whole) = match (is_prefix, usual) {
+                (true, Some(usual)) if usual <= left => (usual, true),
+                (true, _) => (left, false),
+                (false, _) => (column.width, true),
             };
-            let fits = value + width <= room && (!is_prefix || width > PREFIX_BYTES_MIN);
+            let fits = value + width <= room && (is_whole || width > PREFIX_BYTES_MIN);
             if fits {
-                parts.push(Part { order: by, offset, width });
+                parts.push(Part { order: by, offset: end, width, is_prefix });
                 end = value + width;
             }
-            if !fits || is_prefix {
-                rest = Some(number);
+            if !fits || !is_whole {
                 break;
             }
         }
-        Ok(SortKey { order: order.to_vec(), parts, words: end.div_ceil(8).max(1), rest })
+        give_rest(&mut parts, room - end);
+        let open = parts.iter().position(|part| part.is_prefix);
+        let rest = open.or((parts.len() < order.len()).then_some(parts.len()));
+        let words = parts.last().map_or(0, Part::end).div_ceil(8).max(1);
+        Ok(SortKey { order: order.to_vec(), parts, words, rest })
     }
 
     /// Words per row.
@@ -94,21 +128,16 @@ impl SortKey {
     /// Whether two rows that both have these words may differ: then ask
     /// [`SortKey::compare_rest`].
     pub fn may_differ(&self, words: &[u64]) -> bool {
-        let Some(rest) = self.rest else { return false };
-        match self.parts.get(rest) {
-            // The last key column is a string: strings that fit are decided.
-            Some(part) if rest + 1 == self.order.len() => {
-                let last = part.offset + usize::from(part.order.nullable) + part.width - 1;
-                let word = words.get(last / 8).copied().unwrap_or_default();
-                let tail = word.to_be_bytes()[last % 8];
-                let tail = if part.order.descending { !tail } else { tail };
-                tail == length_byte(part.width, usize::MAX)
-            }
-            _ => true,
-        }
+        let is_longer = |part: &Part| {
+            let last = part.end() - 1;
+            let word = words.get(last / 8).copied().unwrap_or_default();
+            part.is_longer(word.to_be_bytes()[last % 8])
+        };
+        self.parts.len() < self.order.len()
+            || self.parts.iter().any(|part| part.is_prefix && is_longer(part))
     }
 
-    /// The key columns that the words do not decide.
+    /// The key columns from the first on that the words may not decide.
     pub fn rest(&self) -> &[RowOrder] {
         self.rest.and_then(|rest| self.order.get(rest..)).unwrap_or(&[])
     }
@@ -135,19 +164,45 @@ impl SortKey {
         let rows = keys.first().map_or(0, Picked::len);
         let stride = self.words * 8;
         let mut bytes = vec![0; rows * stride];
-        for (part, picked) in self.parts.iter().zip(keys) {
+        // Rows whose words end with a string that is longer.
+        let mut ended = Vec::new();
+        for (number, (part, picked)) in self.parts.iter().zip(keys).enumerate() {
             let unexpected = picked.has_nulls() && !part.order.nullable;
             if unexpected && (0..rows).any(|row| picked.is_null(row)) {
                 return Err(Error::internal("NULL in a sort key that is never NULL"));
             }
             let kind = layout.columns.get(part.order.column).map(|column| &column.kind);
             let kind = kind.ok_or_else(|| Error::internal("a sort key of another layout"))?;
-            Encode { part, picked, bytes: &mut bytes, stride }.run(kind)?;
+            Encode { part, picked, bytes: &mut bytes, stride, ended: &ended }.run(kind)?;
+            if part.is_prefix && number + 1 < self.parts.len() {
+                ended.resize(rows, false);
+                let tails = bytes.iter().skip(part.end() - 1).step_by(stride);
+                ended
+                    .iter_mut()
+                    .zip(tails)
+                    .for_each(|(ended, &tail)| *ended |= part.is_longer(tail));
+            }
         }
         let (eights, _) = bytes.as_chunks::<8>();
         words.extend(eights.iter().map(|eight| u64::from_be_bytes(*eight)));
         Ok(())
     }
+}
+
+/// Bytes of the longest of these strings; `None` for other values.
+pub fn longest(picked: &Picked<'_>) -> Option<usize> {
+    let Typed::Views(views, _) = Typed::of(picked.array()) else { return None };
+    let length = |&at: &u32| views[at as usize] as u32 as usize;
+    let valid = picked.at().iter().enumerate().filter(|&(row, _)| !picked.is_null(row));
+    Some(valid.map(|(_, at)| length(at)).max().unwrap_or(0))
+}
+
+/// Gives the last string bytes that are left: others may be longer.
+fn give_rest(parts: &mut [Part], bytes: usize) {
+    let Some(last) = parts.iter().rposition(|part| part.is_prefix) else { return };
+    let given = bytes.min(usize::from(u8::MAX) - parts[last].width);
+    parts[last].width += given;
+    parts[last + 1..].iter_mut().for_each(|part| part.offset += given);
 }
 
 /// The byte behind a string prefix: the length, or that the string is longer than the prefix.
@@ -161,6 +216,8 @@ struct Encode<'a> {
     picked: &'a Picked<'a>,
     bytes: &'a mut [u8],
     stride: usize,
+    /// Rows that give nothing more; none when empty.
+    ended: &'a [bool],
 }
 
 impl Encode<'_> {
@@ -215,9 +272,12 @@ impl Encode<'_> {
 
     /// Calls `put` with the value's bytes and the number of the row, where it is not NULL.
     fn each(&mut self, put: impl Fn(&mut [u8], usize)) {
-        let Part { order, offset, width } = *self.part;
+        let Part { order, offset, width, .. } = *self.part;
         let value = offset + usize::from(order.nullable);
         for (row, key) in self.bytes.chunks_exact_mut(self.stride).enumerate() {
+            if self.ended.get(row).is_some_and(|ended| *ended) {
+                continue;
+            }
             let null = order.nullable && self.picked.is_null(row);
             if order.nullable {
                 key[offset] = u8::from(null != order.nulls_first);

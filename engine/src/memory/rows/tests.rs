@@ -381,9 +381,16 @@ fn sort_keys_and_rows_are_in_the_order_that_arrow_has() {
                 RowOrder { column, descending, nulls_first, nullable: true }
             })
             .collect();
-        let key = SortKey::new(&layout, &order, 1 + random.below(6) as usize).expect("a key");
-        let mut words = Vec::new();
         let picked = pick(columns.iter().copied(), all_rows(rows));
+        // Texts are as long as is said, or longer.
+        let usual = |picked| longest(picked).map(|bytes| bytes.min(random.below(12) as usize));
+        let lengths: Vec<Option<usize>> = picked.iter().map(usual).collect();
+        let words_max = 1 + random.below(6) as usize;
+        let key = match random.below(3) {
+            0 => SortKey::new(&layout, &order, words_max),
+            _ => SortKey::with_lengths(&layout, &order, words_max, &lengths),
+        };
+        let (key, mut words) = (key.expect("a key"), Vec::new());
         key.encode(&layout, &picked, &mut words).expect("encodes");
         let comparators: Vec<_> = order
             .iter()

@@ -1,15 +1,15 @@
 //! What all runs of one sort have in common: the form of rows and of keys.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
-use crate::batch::{Column, pick};
+use crate::batch::{Column, Picked, pick};
 use crate::error::Result;
 use crate::memory::rows::packed::{PackedLayout, PackedRow, Unpacker};
-use crate::memory::rows::{RowOrder, SortKey};
+use crate::memory::rows::{RowOrder, SortKey, longest};
 
 /// The front of a row's normalised key: 16 bytes whose order as a number is the order of the keys
 /// as far as they go.
@@ -19,11 +19,17 @@ pub(super) type Words = u128;
 #[derive(Debug)]
 pub struct RunShape {
     layout: Arc<PackedLayout>,
-    key: SortKey,
     order: Vec<RowOrder>,
-    /// The bits of the words that the keys which make groups decide alone.
-    groups: Words,
+    /// Keys of the order that make groups.
+    keys: usize,
+    /// How keys become words where nothing is known of the values.
+    plain: SortKey,
+    /// How they do: chosen for the first rows, the same for all that come.
+    chosen: OnceLock<SortKey>,
 }
+
+/// Words of a key.
+const WORDS: usize = size_of::<Words>() / 8;
 
 impl RunShape {
     /// For rows of these logical types, sorted by `order`.
@@ -41,10 +47,23 @@ impl RunShape {
     pub fn grouped(columns: &[DataType], order: &[RowOrder], keys: usize) -> Result<Arc<Self>> {
         let first: Vec<usize> = order.iter().map(|by| by.column).collect();
         let layout = Arc::new(PackedLayout::new(columns, &first)?);
-        let key = SortKey::new(layout.rows(), order, 2)?;
-        let free = Words::BITS as usize - 8 * key.prefix_bytes(keys).min(size_of::<Words>());
-        let groups = Words::MAX.checked_shl(free as u32).unwrap_or(0);
-        Ok(Arc::new(RunShape { layout, key, order: order.to_vec(), groups }))
+        let plain = SortKey::new(layout.rows(), order, WORDS)?;
+        let chosen = OnceLock::new();
+        Ok(Arc::new(RunShape { layout, order: order.to_vec(), keys, plain, chosen }))
+    }
+
+    fn key(&self) -> &SortKey {
+        self.chosen.get_or_init(|| self.plain.clone())
+    }
+
+    /// The same for rows like these: texts that are short leave room for what comes behind them.
+    fn key_for(&self, keys: &[Picked<'_>]) -> Result<&SortKey> {
+        if let Some(chosen) = self.chosen.get() {
+            return Ok(chosen);
+        }
+        let lengths: Vec<Option<usize>> = keys.iter().map(longest).collect();
+        let key = SortKey::with_lengths(self.layout.rows(), &self.order, WORDS, &lengths)?;
+        Ok(self.chosen.get_or_init(|| key))
     }
 
     /// The form of the rows.
@@ -64,11 +83,15 @@ impl RunShape {
         rows: &[u32],
         words: &mut Vec<Words>,
     ) -> Result<()> {
+        words.clear();
+        if rows.is_empty() {
+            return Ok(());
+        }
         let keys = pick(self.order.iter().filter_map(|by| columns.get(by.column)), rows);
         let mut halves = Vec::with_capacity(2 * rows.len());
-        self.key.encode(self.layout.rows(), &keys, &mut halves)?;
-        words.clear();
-        match self.key.words() {
+        let key = self.key_for(&keys)?;
+        key.encode(self.layout.rows(), &keys, &mut halves)?;
+        match key.words() {
             2 => words.extend(halves.as_chunks::<2>().0.iter().map(|&[a, b]| join(a, b))),
             _ => words.extend(halves.iter().map(|&a| join(a, 0))),
         }
@@ -78,7 +101,9 @@ impl RunShape {
 
     /// The first words that rows of a group can have, of which a row has these.
     pub(super) fn first_of_group(&self, words: Words) -> Words {
-        words & self.groups
+        let decided = self.key().prefix_bytes(self.keys).min(size_of::<Words>());
+        let free = Words::BITS as usize - 8 * decided;
+        words & Words::MAX.checked_shl(free as u32).unwrap_or(0)
     }
 
     /// The value of the first key of a row, an array of one row.
@@ -92,12 +117,13 @@ impl RunShape {
     /// Whether two rows that both have these words may be in some order all the same.
     #[inline]
     pub(super) fn may_differ(&self, words: Words) -> bool {
-        !self.key.is_exact() && self.key.may_differ(&[(words >> 64) as u64, words as u64])
+        let key = self.key();
+        !key.is_exact() && key.may_differ(&[(words >> 64) as u64, words as u64])
     }
 
     /// The order of two rows that have the same words.
     pub(super) fn compare_rest(&self, a: &PackedRow<'_>, b: &PackedRow<'_>) -> Ordering {
-        a.compare(b, &self.layout, self.key.rest())
+        a.compare(b, &self.layout, self.key().rest())
     }
 }
 

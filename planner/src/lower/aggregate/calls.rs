@@ -229,12 +229,14 @@ impl Parts<'_> {
         columns: &mut Columns,
     ) -> Result<Call> {
         match which {
-            Declared::Median => self.percentile(Some(0.5), data_type, columns),
-            Declared::PercentileCont => {
-                let fraction = self.fraction()?;
-                self.percentile(Some(fraction), data_type, columns)
+            Declared::Median | Declared::PercentileCont | Declared::PercentileDisc => {
+                let fraction = if which == Declared::Median { 0.5 } else { self.fraction()? };
+                let kind = match which.is_between(data_type) {
+                    true => OrderedKind::PercentileCont { fraction },
+                    false => OrderedKind::PercentileDisc { fraction },
+                };
+                self.percentile(kind, data_type, columns)
             }
-            Declared::PercentileDisc => self.percentile(None, data_type, columns),
             Declared::Mode => {
                 // Of distinct values each is there once: the least of them.
                 let kind = match (self.distinct, self.lengths()?) {
@@ -272,20 +274,16 @@ impl Parts<'_> {
         }
     }
 
-    /// A percentile between two values, or one of the values when no fraction is given here.
+    /// A percentile: between two values, or one of them.
     fn percentile(
         &mut self,
-        between: Option<f64>,
+        kind: OrderedKind,
         data_type: &DataType,
         columns: &mut Columns,
     ) -> Result<Call> {
-        let kind = match between {
-            Some(fraction) => {
-                self.args.iter_mut().take(1).for_each(|arg| cast(arg, data_type));
-                OrderedKind::PercentileCont { fraction }
-            }
-            None => OrderedKind::PercentileDisc { fraction: self.fraction()? },
-        };
+        if let OrderedKind::PercentileCont { .. } = kind {
+            self.args.iter_mut().take(1).for_each(|arg| cast(arg, data_type));
+        }
         let descending = self.order.first().is_some_and(|(_, descending, _)| *descending);
         self.args.truncate(1);
         let lengths = self.lengths()?;

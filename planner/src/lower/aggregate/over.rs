@@ -95,19 +95,19 @@ fn declared_over(
     data_type: &DataType,
 ) -> Result<AggregateKind> {
     match (which, args.first_mut()) {
-        (Declared::Median, Some(value)) => {
-            cast(value, data_type);
-            Ok(of_sorted(SortedValues::PercentileCont(0.5), args))
-        }
-        (Declared::PercentileCont | Declared::PercentileDisc, Some(value)) => {
-            if which == Declared::PercentileCont {
+        (Declared::Median | Declared::PercentileCont | Declared::PercentileDisc, Some(value)) => {
+            let is_between = which.is_between(data_type);
+            if is_between {
                 cast(value, data_type);
             }
             let wrong = || Error::input(format!("{name} {FRACTION}"));
-            let part = fraction(args.get(1)).ok_or_else(wrong)?;
-            Ok(match which {
-                Declared::PercentileCont => of_sorted(SortedValues::PercentileCont(part), args),
-                _ => of_sorted(SortedValues::PercentileDisc(part), args),
+            let part = match which {
+                Declared::Median => 0.5,
+                _ => fraction(args.get(1)).ok_or_else(wrong)?,
+            };
+            Ok(match is_between {
+                true => of_sorted(SortedValues::PercentileCont(part), args),
+                false => of_sorted(SortedValues::PercentileDisc(part), args),
             })
         }
         (Declared::Mode, Some(_)) => Ok(of_sorted(SortedValues::Mode, args)),
