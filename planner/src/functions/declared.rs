@@ -137,7 +137,10 @@ impl AggregateUDFImpl for DeclaredAggregate {
             Declared::Median => between(first).unwrap_or_else(|| first.clone()),
             Declared::PercentileCont => match between(first) {
                 Some(data_type) => data_type,
-                None => return plan_err!("{} is not defined for {first}", self.name()),
+                None => {
+                    let other = "quantile_disc gives one of the values";
+                    return plan_err!("{} is not defined for {first}; {other}", self.name());
+                }
             },
             Declared::CountIf => DataType::Int64,
             Declared::StringAgg => DataType::Utf8View,
