@@ -5,6 +5,7 @@
 //! neither is evaluated to a column of Booleans.
 
 use arrow::array::{Array, BooleanArray};
+use arrow::buffer::BooleanBuffer;
 
 use super::compile::{Kind, Node};
 use super::evaluate::as_boolean;
@@ -111,34 +112,49 @@ pub(super) fn passing(column: &Column, view: &View<'_>) -> Result<Option<Selecti
             match view.selection() {
                 None => return Ok(some_of(Selection::from_mask(mask), view)),
                 Some(live) => {
-                    let passes = passes(mask);
-                    keep(live.as_slice(), |row| passes(row as usize))
+                    let passes = true_only(mask);
+                    keep(live.as_slice(), |row| passes.value(row as usize))
                 }
             }
         }
         Form::Indexed(indexed) => {
-            let values = as_boolean(&indexed.base)?;
-            let passes = passes(values);
+            let passes = true_only(as_boolean(&indexed.base)?);
             let indices = indexed.indices.as_slice();
-            // NULL_INDEX is beyond the end.
-            let holds = |row: u32| {
-                let at = indices[row as usize] as usize;
-                at < values.len() && passes(at)
-            };
-            match view.selection() {
-                Some(live) => keep(live.as_slice(), holds),
-                None => keep_of_all(view.rows() as u32, holds),
+            if passes.len() <= indices.len() {
+                let passes: Vec<u8> = passes.iter().map(u8::from).collect();
+                // NULL_INDEX is beyond the end.
+                keep_at(indices, view, |at| passes.get(at).is_some_and(|&passes| passes == 1))
+            } else {
+                keep_at(indices, view, |at| at < passes.len() && passes.value(at))
             }
         }
     };
     Ok(some_of(Selection::new(rows), view))
 }
 
-/// Whether a row is true, by its position in an array of Booleans.
-fn passes(mask: &BooleanArray) -> impl Fn(usize) -> bool + '_ {
-    let nulls = mask.nulls();
-    let values = mask.values();
-    move |row| values.value(row) && nulls.is_none_or(|nulls| nulls.is_valid(row))
+/// Where values are true and not NULL.
+fn true_only(mask: &BooleanArray) -> BooleanBuffer {
+    match mask.nulls() {
+        Some(nulls) => mask.values() & nulls.inner(),
+        None => mask.values().clone(),
+    }
+}
+
+/// The live rows of which the value that their index leads to holds.
+fn keep_at(indices: &[u32], view: &View<'_>, holds: impl Fn(usize) -> bool) -> Vec<u32> {
+    match view.selection() {
+        Some(live) => keep(live.as_slice(), |row| holds(indices[row as usize] as usize)),
+        None => {
+            let mut kept = vec![0; view.rows()];
+            let mut count = 0;
+            for (row, &at) in (0..view.rows() as u32).zip(indices) {
+                kept[count] = row;
+                count += usize::from(holds(at as usize));
+            }
+            kept.truncate(count);
+            kept
+        }
+    }
 }
 
 fn some_of(selection: Selection, view: &View<'_>) -> Option<Selection> {
@@ -150,17 +166,6 @@ fn keep(rows: &[u32], holds: impl Fn(u32) -> bool) -> Vec<u32> {
     let mut kept = vec![0; rows.len()];
     let mut count = 0;
     for &row in rows {
-        kept[count] = row;
-        count += usize::from(holds(row));
-    }
-    kept.truncate(count);
-    kept
-}
-
-fn keep_of_all(rows: u32, holds: impl Fn(u32) -> bool) -> Vec<u32> {
-    let mut kept = vec![0; rows as usize];
-    let mut count = 0;
-    for row in 0..rows {
         kept[count] = row;
         count += usize::from(holds(row));
     }
