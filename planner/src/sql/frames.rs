@@ -1,31 +1,51 @@
-//! Frames over keys that nothing is added to.
+//! Frames of RANGE: those over keys that nothing is added to, and offsets with more digits behind
+//! the point than keys.
 //!
 //! The borrowed coercion wants a type for the offsets of every RANGE frame, those without offsets
 //! too, and fails for keys such as times, intervals and binaries. Without offsets a frame of RANGE
 //! reaches as far as one of GROUPS: to whole groups of peers. So it becomes that.
 //!
 //! Sound: both take the first key's peers, which ORDER BY alone decides. Names stay what they were.
+//!
+//! An offset gets the digits that keys have, so that the same keys are in the frame: it is made less
+//! where the frame reaches as far as it, and greater where it begins behind it.
 
-use arrow::datatypes::DataType;
-use datafusion_common::{DFSchema, Result, plan_err};
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
+use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::{Expr, ExprSchemable, WindowFrameBound, WindowFrameUnits};
 
 /// See the module documentation.
 ///
 /// # Errors
 /// For offsets from keys that have none.
-pub(super) fn by_peers(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
+pub(super) fn settled(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let Expr::WindowFunction(function) = &mut expr else { return Ok(expr) };
     let frame = &mut function.params.window_frame;
     let Some(key) = function.params.order_by.first() else { return Ok(expr) };
-    if frame.units != WindowFrameUnits::Range || has_offsets(&key.expr.get_type(schema)?) {
+    if frame.units != WindowFrameUnits::Range {
+        return Ok(expr);
+    }
+    let data_type = key.expr.get_type(schema)?;
+    if has_offsets(&data_type) {
+        if let Some(digits) = digits_of(&data_type) {
+            use WindowFrameBound::{Following, Preceding};
+            match &mut frame.start_bound {
+                Preceding(offset) => cut(offset, digits, false),
+                Following(offset) => cut(offset, digits, true),
+                _ => {}
+            }
+            match &mut frame.end_bound {
+                Preceding(offset) => cut(offset, digits, true),
+                Following(offset) => cut(offset, digits, false),
+                _ => {}
+            }
+        }
         return Ok(expr);
     }
     for bound in [&frame.start_bound, &frame.end_bound] {
         if let WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) = bound
             && !offset.is_null()
         {
-            let data_type = key.expr.get_type(schema)?;
             return plan_err!("a RANGE frame with an offset cannot be over keys of {data_type}");
         }
     }
@@ -42,4 +62,33 @@ fn has_offsets(key: &DataType) -> bool {
         T::List(_) | T::LargeList(_) | T::FixedSizeList(_, _) => true,
         other => other.is_numeric() || other.is_string() || other.is_null(),
     }
+}
+
+/// Digits behind the point of keys of a type that has as many of them in all values.
+fn digits_of(key: &DataType) -> Option<u32> {
+    match key {
+        DataType::Dictionary(_, values) => digits_of(values),
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => u32::try_from(*scale).ok(),
+        other => other.is_integer().then_some(0),
+    }
+}
+
+/// Digits behind the point that offsets are read with.
+const DIGITS_MAX: u32 = 18;
+
+/// Leaves an offset, which is a text here, no more digits behind the point than these. What is no
+/// number stays as it is, to be refused.
+fn cut(offset: &mut ScalarValue, digits: u32, up: bool) {
+    let exact = DataType::Decimal128(38, DIGITS_MAX as i8);
+    let Ok(ScalarValue::Decimal128(Some(value), ..)) = offset.cast_to(&exact) else { return };
+    let unit = 10i128.pow(DIGITS_MAX.saturating_sub(digits));
+    if value % unit == 0 {
+        return;
+    }
+    let kept = value.div_euclid(unit) + i128::from(up);
+    let text = Decimal128Type::format_decimal(kept, 38, digits as i8);
+    *offset = ScalarValue::Utf8(Some(text));
 }

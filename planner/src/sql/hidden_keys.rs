@@ -1,7 +1,8 @@
 //! `SELECT -a AS a FROM t ORDER BY t.a`: keys of ORDER BY over columns of tables whose names the
 //! SELECT list gives to something else. The binder would put the key beside the column that it
 //! cannot tell it from. So the keys get columns of the SELECT, which a query around it leaves out:
-//! `SELECT a FROM (SELECT -a AS a, t.a AS "!key_0" FROM t) ORDER BY "!key_0"`.
+//! `SELECT a FROM (SELECT -a AS a, t.a AS "!key_0" FROM t) ORDER BY "!key_0"`. So do keys beside
+//! UNNEST in the list, behind which there are no columns but those of the list.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -11,7 +12,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::names::{column_name, given_name};
-use super::syntax::{inner_query, select_from_one_row};
+use super::syntax::{inner_query, plain_name, select_from_one_row};
 use super::using::plain;
 
 /// Begins the names of keys.
@@ -28,17 +29,18 @@ pub(super) fn write_keys(query: &mut Query) {
     else {
         return;
     };
-    let given = taken_names(select);
-    if !keys.iter().any(|key| reads_taken(&key.expr, &given)) {
-        return;
-    }
+    let taken = taken_names(select);
+    let unnests = select.projection.iter().any(unnests);
     let is_kept = |key: &Expr| match key {
         Expr::Identifier(name) => names.contains(&plain(name)),
         Expr::Value(_) => true,
         _ => false,
     };
-    // What a name alone means in an expression, the binder knows.
-    if !keys.iter().all(|key| is_kept(&key.expr) || reads_tables_alone(&key.expr)) {
+    let is_hidden = |key: &Expr| !is_kept(key) && (unnests || reads_taken(key, &taken));
+    // What a name of the list means in an expression, the binder knows.
+    let is_movable = |key: &Expr| is_kept(key) || reads_tables_alone(key, &names);
+    let mut exprs = keys.iter().map(|key| &key.expr);
+    if !exprs.clone().any(is_hidden) || !exprs.all(is_movable) {
         return;
     }
     let mut added = Vec::new();
@@ -95,9 +97,29 @@ fn reads_taken(key: &Expr, taken: &HashSet<String>) -> bool {
     any(key, &is_taken)
 }
 
-/// Whether a key reads columns by the names of their tables, and nothing else.
-fn reads_tables_alone(key: &Expr) -> bool {
-    !any(key, &|expr| matches!(expr, Expr::Identifier(_) | Expr::Subquery(_) | Expr::Exists { .. }))
+/// Whether a key reads columns of tables, and none of the list.
+fn reads_tables_alone(key: &Expr, list: &[String]) -> bool {
+    let is_other = |expr: &Expr| match expr {
+        Expr::Identifier(name) => list.contains(&plain(name)),
+        Expr::Subquery(_) | Expr::Exists { .. } => true,
+        _ => false,
+    };
+    !any(key, &is_other)
+}
+
+fn unnests(item: &SelectItem) -> bool {
+    let is_unnest = |expr: &Expr| match expr {
+        Expr::Function(call) => {
+            plain_name(&call.name).is_some_and(|name| name.eq_ignore_ascii_case("unnest"))
+        }
+        _ => false,
+    };
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            any(expr, &is_unnest)
+        }
+        _ => false,
+    }
 }
 
 fn any(expr: &Expr, is_wanted: &dyn Fn(&Expr) -> bool) -> bool {

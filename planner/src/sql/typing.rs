@@ -24,7 +24,7 @@ use datafusion_expr::expr_rewriter::NamePreserver;
 use datafusion_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, Subquery, Union};
 use datafusion_optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
-use super::frames::by_peers;
+use super::frames;
 use super::grouping_items::in_sets;
 use super::lengths::{by_length, keys_by_length, window_by_length};
 use super::lists::by_key;
@@ -183,7 +183,7 @@ impl Typing {
             Expr::OuterReferenceColumn(..) => Ok(Transformed::yes(self.retyped(expr))),
             Expr::WindowFunction(_) => {
                 let window = window_by_length(widened(expr, schema)?, schema);
-                let typed = rewriter.f_up(by_peers(window, schema)?)?;
+                let typed = rewriter.f_up(frames::settled(window, schema)?)?;
                 typed.map_data(|expr| as_cast(expr, schema))
             }
             expr => {

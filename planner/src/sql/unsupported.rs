@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, Statement};
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, Query, Select, Spanned,
-    TableFactor, Visit, Visitor,
+    Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, Query, Select, SetExpr,
+    Spanned, TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -125,6 +125,11 @@ impl Visitor for Search {
             Expr::Exists { subquery, .. } if has_offset(subquery) => {
                 found("OFFSET in EXISTS", expr.span())
             }
+            Expr::Subquery(query) | Expr::InSubquery { subquery: query, .. }
+                if gives_no_column(&query.body) =>
+            {
+                wrong("the subquery gives no column, and has to give one".to_string(), query.span())
+            }
             Expr::Struct { .. } | Expr::Dictionary(_) => {
                 found("this way to write a struct; use {'name': value}", expr.span())
             }
@@ -133,6 +138,15 @@ impl Visitor for Search {
                 None => ControlFlow::Continue(()),
             },
         }
+    }
+}
+
+/// Whether a SELECT has nothing in its list.
+fn gives_no_column(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.projection.is_empty(),
+        SetExpr::Query(query) => gives_no_column(&query.body),
+        _ => false,
     }
 }
 
@@ -169,6 +183,8 @@ mod tests {
             ("select (random(), 1) in ((2, 3))", "line 1, column", "random()"),
             ("select (a, 1) < (uuid(), 2) from t", "line 1, column", "uuid()"),
             ("select struct<a int>(1)", "line 1, column", "this way to write a struct"),
+            ("select (select from t)", "line 1, column", "gives no column"),
+            ("select 1 in (select from t)", "line 1, column", "gives no column"),
             ("select {}", "line 1, column", "this way to write a struct"),
         ];
         for (text, place, what) in refused {

@@ -135,10 +135,21 @@ impl Unnesting<'_> {
 pub(super) fn chosen(marker: Option<&Expr>, output: Expr, absent: Expr) -> Expr {
     let is_null = matches!(&absent, Expr::Literal(value, _) if value.is_null());
     match marker {
-        Some(marker) if !(is_null && matches!(output, Expr::Column(_))) => {
+        Some(marker) if !(is_null && is_beside(marker, &output)) => {
             case(vec![(marker.clone().is_not_null(), output)], Some(absent))
         }
         _ => output,
+    }
+}
+
+/// Whether an output is a column beside the marker, and NULL with it. One of the query around is
+/// a column, too, and is not.
+pub(super) fn is_beside(marker: &Expr, output: &Expr) -> bool {
+    match (marker, output) {
+        (Expr::Column(marker), Expr::Column(output)) => {
+            marker.relation.is_some() && marker.relation == output.relation
+        }
+        _ => false,
     }
 }
 

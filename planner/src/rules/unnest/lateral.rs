@@ -16,20 +16,19 @@ use super::lift::Use;
 use super::lifted::{Lifted, Pending, translated};
 use super::place::place_in;
 use super::scope::Scope;
-use super::{Unnesting, column_exprs};
+use super::{Unnesting, column_exprs, free_references};
 
-/// The columns of a join's left input that subqueries in FROM of its right input refer to.
+/// The columns of a join's left input that subqueries in FROM of its right input refer to, and
+/// those in their expressions.
 pub(super) fn references(join: &Join) -> Vec<Column> {
     let mut columns = Vec::new();
     let _ = join.right.apply(|node| {
         if let LogicalPlan::Subquery(subquery) = node {
-            for reference in &subquery.outer_ref_columns {
-                if let Expr::OuterReferenceColumn(_, column) = reference
-                    && join.left.schema().has_column(column)
-                {
-                    columns.push(column.clone());
-                }
-            }
+            let _ = subquery.subquery.apply_with_subqueries(|node| {
+                let names = free_references(node).into_iter();
+                columns.extend(names.filter(|column| join.left.schema().has_column(column)));
+                Ok(TreeNodeRecursion::Continue)
+            });
         }
         Ok(TreeNodeRecursion::Continue)
     });

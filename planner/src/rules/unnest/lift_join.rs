@@ -13,7 +13,7 @@ use datafusion_expr::logical_plan::{Join, LogicalPlan};
 use datafusion_expr::utils::split_conjunction_owned;
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
-use super::domain::Unmatched;
+use super::domain::{Unmatched, is_beside};
 use super::join::{joined, mark_of, single_joined};
 use super::lift::Use;
 use super::lifted::{Key, Lifted, Pending, translated};
@@ -258,7 +258,7 @@ impl Unnesting<'_> {
         let conditions = conditions.into_iter().map(|c| between(c, &of_left, &of_right));
         let conditions = conditions.chain(right.pending).collect();
         let wraps = |output: Expr| match &marker {
-            Some(marker) if is_computed(&output) => {
+            Some(marker) if !is_beside(marker, &output) => {
                 case(vec![(marker.clone().is_not_null(), output)], None)
             }
             _ => output,
