@@ -1,7 +1,6 @@
-//! The columns of a set of files: those of all files, by name in any case, in the order in which
+//! The columns of a set of files: those of all files, by name (see `places`), in the order in which
 //! they are met, and the partitions of their paths behind them. Types must agree; a file that lacks
-//! a column has NULL there. Where names of one file differ in their case alone, each goes to the
-//! column that is spelled like it.
+//! a column has NULL there.
 //!
 //! Types that were found from samples of text files are guesses, so one that holds the values of
 //! all files is taken: doubles for integers and doubles, timestamps for dates and timestamps, text
@@ -18,6 +17,7 @@ use gristmill_engine::{Error, Result};
 
 use super::one::Read;
 use super::partitions::Partitions;
+use super::places::Places;
 use crate::catalog::Reading;
 use crate::sql::{folded, type_name};
 
@@ -36,23 +36,28 @@ pub(super) struct Columns {
 /// # Errors
 /// `Input` when a type is declared of a column that no file has.
 pub(super) fn agree(files: &mut [Read], reading: &Reading) -> Result<()> {
-    let mut types: HashMap<String, DataType> = HashMap::new();
-    let columns = files.iter().filter_map(csv_facts).flat_map(|facts| {
-        let columns = facts.columns.iter().zip(&facts.without_values);
-        columns.filter(|(_, without_values)| !**without_values).map(|(column, _)| column)
-    });
-    for column in columns {
-        let name = folded(&column.name);
-        let known = types.get(&name);
-        let both = known.map_or(column.data_type.clone(), |known| wider(known, &column.data_type));
-        types.insert(name, both);
+    let mut places = Places::default();
+    let place = |facts: &CsvFacts| places.of(facts.columns.iter().map(|c| c.name.as_str()));
+    let place_of: Vec<Vec<usize>> = files.iter().filter_map(csv_facts).map(place).collect();
+    let mut types: HashMap<usize, DataType> = HashMap::new();
+    for (facts, places) in files.iter().filter_map(csv_facts).zip(&place_of) {
+        let columns = facts.columns.iter().zip(&facts.without_values).zip(places);
+        for ((column, _), place) in columns.filter(|((_, without_values), _)| !**without_values) {
+            let known = types.get(place);
+            let both =
+                known.map_or(column.data_type.clone(), |known| wider(known, &column.data_type));
+            types.insert(*place, both);
+        }
     }
     let mut json: Vec<&mut JsonFacts> = Vec::new();
+    let mut place_of = place_of.into_iter();
     for file in files {
         match file {
             Read::Csv(facts) => {
-                for column in facts.columns.iter_mut().filter(|column| column.detected) {
-                    if let Some(data_type) = types.get(&folded(&column.name)) {
+                let places = place_of.next().unwrap_or_default();
+                let columns = facts.columns.iter_mut().zip(places);
+                for (column, place) in columns.filter(|(column, _)| column.detected) {
+                    if let Some(data_type) = types.get(&place) {
                         column.data_type.clone_from(data_type);
                     }
                 }
@@ -97,11 +102,15 @@ pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> 
     let partition_names: Vec<String> =
         partitions.columns.iter().map(|(key, _)| folded(key)).collect();
     let mut columns: Vec<TableColumn> = Vec::new();
-    let mut found = Vec::new();
-    let places = files
-        .iter()
-        .map(|file| place(file, &partition_names, &mut columns, &mut found))
-        .collect::<Result<Vec<_>>>()?;
+    let (mut found, mut names) = (Vec::new(), Places::default());
+    let mut places = Vec::with_capacity(files.len());
+    for file in files {
+        let schema = file.schema();
+        let is_stored = |name: &&str| !partition_names.contains(&folded(name));
+        let own = schema.fields().iter().map(|field| field.name().as_str());
+        let known = names.of(own.filter(is_stored));
+        places.push(place(file, &partition_names, known, &mut columns, &mut found)?);
+    }
     let stored = columns.len();
     for (name, data_type) in &partitions.columns {
         columns.push(TableColumn {
@@ -118,32 +127,28 @@ pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> 
     Ok(united)
 }
 
-/// Where the columns of a file are in the table, which gets those that it has not. `found` are the
-/// folded names of the table's columns, each with the file where it was met first.
+/// Where the columns of a file are in the table, which gets those that it has not; `places` are
+/// those of columns that no partition hides. `found` are the files in which the table's columns
+/// were met first.
 fn place<'a>(
     file: &'a Read,
     partition_names: &[String],
+    places: Vec<usize>,
     columns: &mut Vec<TableColumn>,
-    found: &mut Vec<(String, &'a Path)>,
+    found: &mut Vec<&'a Path>,
 ) -> Result<Vec<Option<usize>>> {
     let path = file.file().path.as_path();
-    let schema = file.schema();
-    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let known = known_places(&names, columns, found);
-    let mut places = Vec::new();
-    for (field, known) in schema.fields().iter().zip(known) {
-        let name = folded(field.name());
-        if partition_names.contains(&name) {
-            places.push(None);
+    let (mut places, mut own) = (places.into_iter().peekable(), Vec::new());
+    for field in file.schema().fields() {
+        let is_hidden = partition_names.contains(&folded(field.name()));
+        let Some(place) = places.next_if(|_| !is_hidden) else {
+            own.push(None);
             continue;
-        }
-        let place = known.unwrap_or_else(|| {
+        };
+        if place == columns.len() {
             let (name, data_type) = (field.name().clone(), field.data_type().clone());
             columns.push(TableColumn { name, data_type, nullable: field.is_nullable() });
-            columns.len() - 1
-        });
-        if place == found.len() {
-            found.push((name, path));
+            found.push(path);
         }
         let column = &mut columns[place];
         if column.data_type != *field.data_type() {
@@ -152,37 +157,15 @@ fn place<'a>(
                  have one type",
                 field.name(),
                 type_name(&column.data_type),
-                found[place].1.display(),
+                found[place].display(),
                 type_name(field.data_type()),
                 path.display()
             )));
         }
         column.nullable |= field.is_nullable();
-        places.push(Some(place));
+        own.push(Some(place));
     }
-    Ok(places)
-}
-
-/// Where the columns of a file are among those that are known: the one that is spelled alike,
-/// else the first of that name that no other of the file's is.
-fn known_places(
-    names: &[&str],
-    columns: &[TableColumn],
-    found: &[(String, &Path)],
-) -> Vec<Option<usize>> {
-    let spelled: HashMap<&str, usize> =
-        columns.iter().enumerate().map(|(place, column)| (column.name.as_str(), place)).collect();
-    let mut places: Vec<Option<usize>> =
-        names.iter().map(|name| spelled.get(name).copied()).collect();
-    for at in 0..names.len() {
-        if places[at].is_none() {
-            let name = folded(names[at]);
-            let is_free = |place: &usize| !places.contains(&Some(*place));
-            let same = found.iter().enumerate().filter(|(_, (known, _))| *known == name);
-            places[at] = same.map(|(place, _)| place).find(is_free);
-        }
-    }
-    places
+    Ok(own)
 }
 
 impl Columns {

@@ -2,12 +2,14 @@
 //!
 //! * `one`: one file; `set`: many files as one table.
 //! * `pattern`: files by patterns of their names; `partitions`: columns in their paths.
-//! * `columns`: the columns of a set; `statistics`: what is known about its rows.
+//! * `columns`: the columns of a set, `places`: by their names; `statistics`: what is known about
+//!   its rows.
 
 mod columns;
 mod one;
 mod partitions;
 mod pattern;
+mod places;
 mod set;
 mod statistics;
 

@@ -134,9 +134,9 @@ impl AggregateUDFImpl for DeclaredAggregate {
             return plan_err!("{} needs an argument", self.name());
         };
         Ok(match self.which {
-            Declared::Median => between(first).unwrap_or_else(|| first.clone()),
-            Declared::PercentileCont => match between(first) {
+            Declared::Median | Declared::PercentileCont => match between(first) {
                 Some(data_type) => data_type,
+                None if self.which == Declared::Median && !has_distances(first) => first.clone(),
                 None => {
                     let other = "quantile_disc gives one of the values";
                     return plan_err!("{} is not defined for {first}; {other}", self.name());
@@ -160,6 +160,15 @@ impl AggregateUDFImpl for DeclaredAggregate {
 
     fn accumulator(&self, _: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         internal_err!("{} is computed by the engine", self.name())
+    }
+}
+
+/// Whether something lies between values that cannot be told here.
+fn has_distances(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => has_distances(values),
+        DataType::Time32(_) | DataType::Time64(_) | DataType::Interval(_) => true,
+        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion_common::DataFusionError;
+use datafusion_common::{DataFusionError, TableReference};
 use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, Ident, Query, Select, SelectItem, TableFactor, TableWithJoins, Visit, VisitMut,
@@ -51,6 +51,7 @@ pub(super) fn bound_with_aliases(
     if !names.has_merged && names.given.is_disjoint(&names.read) {
         return bound_once(query);
     }
+    let mut before: Option<DataFusionError> = None;
     for _ in 0..NAMES_MAX {
         let error = match bound(query.clone()) {
             Err(error) => error,
@@ -59,6 +60,13 @@ pub(super) fn bound_with_aliases(
         let Some(Missing { name, place }) = Missing::of(&error) else {
             return Err(told(&error));
         };
+        let is_merged = |table: &TableReference| table.table().starts_with(USING_PREFIX);
+        if let Some(before) =
+            before.as_ref().filter(|_| name.relation.as_ref().is_some_and(is_merged))
+        {
+            // A join around does not stand where this could be its column.
+            return Err(told(before));
+        }
         let only = || only_place(&mut query, &name.name).filter(|_| name.relation.is_none());
         let Some(place) = place.or_else(only) else { return Err(told(&error)) };
         let mut writing = Writing { place: place.clone(), is_random, outcome: Ok(false) };
@@ -68,6 +76,7 @@ pub(super) fn bound_with_aliases(
         if !is_written {
             return Err(told(&error));
         }
+        before = Some(error);
     }
     bound_once(query)
 }

@@ -5,12 +5,12 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select,
-    SelectItem, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, ObjectName, Query, Select, SelectItem,
+    TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::known_columns::{ColumnsOf, KnownColumns};
-use super::using::{USING_PREFIX, constraint, plain};
+use super::using::{USING_PREFIX, constraint, gives_both, plain};
 
 /// Writes out what is left of `*` in the SELECTs of a query.
 pub(super) fn write_rest(query: &mut Query, columns_of: ColumnsOf<'_>) {
@@ -120,12 +120,9 @@ impl Writing<'_> {
     fn listed(&self, tables: &TableWithJoins) -> Option<Vec<Named>> {
         let mut columns = self.listed_of(&tables.relation)?;
         for join in &tables.joins {
-            let gives_both = constraint(join).is_some()
-                || matches!(join.join_operator, JoinOperator::CrossJoin(_));
-            if !gives_both {
-                return None;
+            if gives_both(join) {
+                columns.extend(self.listed_of(&join.relation)?);
             }
-            columns.extend(self.listed_of(&join.relation)?);
         }
         Some(columns)
     }

@@ -11,10 +11,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Fields};
-use datafusion_common::Column;
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion_common::metadata::FieldMetadata;
-use datafusion_expr::{Distinct, Expr as Bound, LogicalPlan, Projection};
+use datafusion_common::{Column, DFSchema};
+use datafusion_expr::{Distinct, Expr as Bound, ExprSchemable, LogicalPlan, Projection};
 use datafusion_sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
     OneOrManyWithParens, PipeOperator, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
@@ -158,16 +158,25 @@ fn spelled_at(plan: &LogicalPlan, at: usize) -> Option<String> {
         LogicalPlan::Sort(sort) => &sort.input,
         LogicalPlan::Limit(limit) => &limit.input,
         LogicalPlan::Distinct(Distinct::All(input)) => input,
-        LogicalPlan::Projection(projection) => match projection.expr.get(at)? {
-            Bound::ScalarFunction(call) if call.name() == PART => match call.args.last()? {
-                Bound::Literal(name, _) => return name.try_as_str()?.map(str::to_string),
-                _ => return None,
-            },
-            _ => return None,
-        },
+        LogicalPlan::Projection(projection) => {
+            let below = projection.input.schema();
+            return spelled_part(projection.expr.get(at)?, below)
+                .filter(|part| folded(part) == *field.name());
+        }
         _ => return None,
     };
     (below.schema().field(at).name() == field.name()).then(|| spelled_at(below, at))?
+}
+
+/// How a part of a structure is spelled there.
+fn spelled_part(expr: &Bound, below: &DFSchema) -> Option<String> {
+    let Bound::ScalarFunction(call) = expr.clone().unalias() else { return None };
+    let ([base, Bound::Literal(name, _)], true) = (&call.args[..], call.name() == PART) else {
+        return None;
+    };
+    let DataType::Struct(fields) = base.get_type(below).ok()? else { return None };
+    let names = fields.iter().map(|field| field.name().as_str());
+    in_any_case(names, name.try_as_str()??).map(str::to_string)
 }
 
 /// Folds the names in a query; returns how its aliases are spelled.

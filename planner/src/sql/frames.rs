@@ -7,8 +7,8 @@
 //!
 //! Sound: both take the first key's peers, which ORDER BY alone decides. Names stay what they were.
 //!
-//! An offset gets the digits that keys have, so that the same keys are in the frame: it is made less
-//! where the frame reaches as far as it, and greater where it begins behind it.
+//! An offset gets the digits that keys have, so that the same keys are in the frame: it is made
+//! less where the frame reaches as far as it, and greater where it begins behind it.
 
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
 use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};

@@ -2,77 +2,134 @@
 //! that name theirs, and of joins of those.
 
 use datafusion_sql::sqlparser::ast::{
-    ObjectName, Query, SelectItem, SetExpr, SetQuantifier, TableAlias, TableFactor,
+    Ident, ObjectName, Query, SelectItem, SetExpr, SetQuantifier, TableAlias, TableFactor,
+    TableWithJoins,
 };
 
 use super::names::given_name;
-use super::using::plain;
+use super::using::{gives_both, plain};
 
 /// The columns of a table that is named, where there is one.
 pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
 
-/// Tells columns in a walk over a query.
+/// Tells columns in a walk over a query, which goes through the CTEs of a query before its body.
+#[derive(Clone)]
 pub(super) struct KnownColumns<'a> {
     columns_of: ColumnsOf<'a>,
-    /// The CTEs of the queries around, by their names, and the columns of those that are known.
-    ctes: Vec<Vec<(String, Option<Vec<String>>)>>,
+    /// Of the queries around, the innermost last.
+    queries: Vec<Ctes>,
+}
+
+/// The CTEs of a query.
+#[derive(Clone, Default)]
+struct Ctes {
+    /// Their names, and the columns of those that are known.
+    all: Vec<(String, Option<Vec<String>>)>,
+    /// Those that the walk has gone into, the last of which it may be in. It sees those before.
+    entered: usize,
+    is_inside: bool,
+}
+
+impl Ctes {
+    fn visible(&self) -> &[(String, Option<Vec<String>>)] {
+        match self.is_inside {
+            true => &self.all[..self.entered - 1],
+            false => &self.all,
+        }
+    }
 }
 
 impl<'a> KnownColumns<'a> {
     pub(super) fn new(columns_of: ColumnsOf<'a>) -> Self {
-        KnownColumns { columns_of, ctes: Vec::new() }
+        KnownColumns { columns_of, queries: Vec::new() }
     }
 
     /// The walk goes into a query.
     pub(super) fn enter(&mut self, query: &Query) {
-        self.ctes.push(Vec::new());
+        if let Some(around) = self.queries.last_mut()
+            && !around.is_inside
+            && around.entered < around.all.len()
+        {
+            around.entered += 1;
+            around.is_inside = true;
+        }
+        self.queries.push(Ctes::default());
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let columns = renamed(self.of_query(&cte.query.body), Some(&cte.alias));
-            if let Some(ctes) = self.ctes.last_mut() {
-                ctes.push((plain(&cte.alias.name), columns));
+            let columns = renamed(self.of_query(&cte.query), Some(&cte.alias));
+            if let Some(own) = self.queries.last_mut() {
+                own.all.push((plain(&cte.alias.name), columns));
             }
         }
     }
 
     /// The walk leaves a query.
     pub(super) fn leave(&mut self) {
-        self.ctes.pop();
+        self.queries.pop();
+        if let Some(around) = self.queries.last_mut() {
+            around.is_inside = false;
+        }
     }
 
     /// The columns of what stands in FROM.
     pub(super) fn of_table(&self, table: &TableFactor) -> Option<Vec<String>> {
         match table {
             TableFactor::Table { name, args: None, alias, .. } => {
-                let own = plain(name.0.last()?.as_ident()?);
-                let cte = self.ctes.iter().flatten().rev().find(|(cte, _)| *cte == own);
+                let cte = match &name.0[..] {
+                    [own] => self.cte(own.as_ident()?),
+                    _ => None,
+                };
                 let columns = match cte {
-                    Some((_, columns)) => columns.clone(),
+                    Some(columns) => columns.clone(),
                     None => (self.columns_of)(name),
                 };
                 renamed(columns, alias.as_ref())
             }
             TableFactor::Derived { subquery, alias, .. } => {
-                renamed(self.of_query(&subquery.body), alias.as_ref())
+                renamed(self.of_query(subquery), alias.as_ref())
             }
-            TableFactor::NestedJoin { table_with_joins, .. } => {
-                let mut columns = self.of_table(&table_with_joins.relation)?;
-                for join in &table_with_joins.joins {
-                    columns.extend(self.of_table(&join.relation)?);
-                }
-                Some(columns)
-            }
+            TableFactor::NestedJoin { table_with_joins, .. } => self.of_tables(table_with_joins),
             _ => None,
         }
     }
 
-    fn of_query(&self, query: &SetExpr) -> Option<Vec<String>> {
-        match query {
-            SetExpr::Query(query) => self.of_query(&query.body),
+    /// Those of a join.
+    pub(super) fn of_tables(&self, tables: &TableWithJoins) -> Option<Vec<String>> {
+        let mut columns = self.of_table(&tables.relation)?;
+        for join in tables.joins.iter().filter(|join| gives_both(join)) {
+            columns.extend(self.of_table(&join.relation)?);
+        }
+        Some(columns)
+    }
+
+    fn cte(&self, name: &Ident) -> Option<&Option<Vec<String>>> {
+        let name = plain(name);
+        let visible = self.queries.iter().rev().flat_map(|query| query.visible().iter().rev());
+        visible.into_iter().find(|(cte, _)| *cte == name).map(|(_, columns)| columns)
+    }
+
+    fn of_query(&self, query: &Query) -> Option<Vec<String>> {
+        if query.with.is_none() {
+            return self.of_body(&query.body);
+        }
+        let mut inside = self.clone();
+        inside.queries.push(Ctes::default());
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = renamed(inside.of_query(&cte.query), Some(&cte.alias));
+            if let Some(own) = inside.queries.last_mut() {
+                own.all.push((plain(&cte.alias.name), columns));
+            }
+        }
+        inside.of_body(&query.body)
+    }
+
+    fn of_body(&self, body: &SetExpr) -> Option<Vec<String>> {
+        match body {
+            SetExpr::Query(query) => self.of_query(query),
             SetExpr::SetOperation { left, set_quantifier, .. } => match set_quantifier {
                 SetQuantifier::ByName
                 | SetQuantifier::AllByName
                 | SetQuantifier::DistinctByName => None,
-                _ => self.of_query(left),
+                _ => self.of_body(left),
             },
             SetExpr::Values(values) => {
                 let width = values.rows.first()?.len();

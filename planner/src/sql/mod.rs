@@ -3,17 +3,17 @@
 //! * `script`: a text as statements, each with its place; `syntax`: rewrites of the syntax tree;
 //!   `statement_set`: several as one; `explain`: EXPLAIN in front of a statement; `names`: names
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
-//!   are written by themselves; `digits`: numbers with underscores; `texts`: those of several
-//!   lines; `written_options`: those of COPY; `from_first`: queries that begin with FROM;
+//!   are written by themselves; `digits`: numbers with underscores; `texts`: texts of several
+//!   lines; `written_options`: options of COPY; `from_first`: queries that begin with FROM;
 //!   `dialect`: how texts are parsed; `operators`: those that the parser does not know.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
-//!   tree, `natural`: those whose columns tables tell, `excluded`: columns that `*` leaves out;
-//!   `known_columns`: how both know them; `elements`: UNNEST in FROM; `file_calls`:
-//!   files by calls there.
+//!   tree, `natural`: those whose columns tables tell, `excluded`: columns that `*` leaves out,
+//!   `merged_around`: merged ones in subqueries; `known_columns`: how these know columns;
+//!   `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `moment_patterns`: how those are written, `refused_calls`: those that mean
 //!   nothing; `chains`: set operations and VALUES; `beside_written`: texts in those beside other
@@ -75,6 +75,7 @@ mod known_columns;
 mod lengths;
 mod lists;
 mod map_types;
+mod merged_around;
 mod missing;
 mod moment_names;
 mod moment_patterns;

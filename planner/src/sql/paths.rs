@@ -1,4 +1,4 @@
-//! Names of three parts and more, `t.s.a` and `s.a.b`: parts of columns, as calls.
+//! Names behind the names of columns, `t.s.a` and `s.a.b`: parts of columns, as calls.
 //!
 //! The binder would ask for schemas and catalogs first, though tables have none here, and finds the
 //! table whatever stands in front of its name: `s.s.a` is to it `a` of the table `s`, when it has
@@ -8,10 +8,10 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, Query, Select, VisitMut, VisitorMut,
+    AccessExpr, Expr, Ident, Query, Select, SelectItem, VisitMut, VisitorMut,
 };
 
-use super::information::MAIN_SCHEMA;
+use super::information::{INFORMATION_SCHEMA, MAIN_SCHEMA};
 use super::scopes::Scopes;
 use super::structs::PART;
 use super::syntax::{call, nested, text};
@@ -22,34 +22,49 @@ const MAIN_CATALOG: &str = "memory";
 
 /// Writes parts of columns as calls, in the whole query.
 pub(super) fn write_parts(query: &mut Query) {
-    let _ = VisitMut::visit(query, &mut Parts(Scopes::default(), 0));
+    let _ = VisitMut::visit(query, &mut Parts { tables: Scopes::default(), queries: 0 });
 }
 
-/// The tables in sight, and how many queries are around the expression at hand.
-struct Parts(Scopes, usize);
+struct Parts {
+    /// The tables in sight.
+    tables: Scopes,
+    /// Queries around the expression at hand.
+    queries: usize,
+}
 
 impl VisitorMut for Parts {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        self.0.enter_query(query);
-        self.1 += 1;
+        self.tables.enter_query(query);
+        self.queries += 1;
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.0.leave();
-        self.1 -= 1;
+        self.tables.leave();
+        self.queries -= 1;
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        self.0.enter(select);
+        self.tables.enter(select);
+        // A part is called by its own name.
+        for item in &mut select.projection {
+            let SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) = item else { continue };
+            let inside = self.without_schema(names);
+            let of_column = self.names_of_column(inside);
+            if let Some(last) = inside[of_column.min(inside.len())..].last() {
+                let (alias, names) = (last.clone(), std::mem::take(names));
+                let expr = Expr::CompoundIdentifier(names);
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
-        self.0.leave();
+        self.tables.leave();
         ControlFlow::Continue(())
     }
 
@@ -88,16 +103,12 @@ impl Parts {
     /// A name as parts of a column; `None` where the binder knows it.
     fn meant(&self, names: &[Ident]) -> Option<Expr> {
         let names = self.without_schema(names);
-        let is_hidden = names.first()?.value.starts_with('!');
-        if is_hidden || names.len() < 2 {
+        if names.len() < 2 {
             return None;
         }
-        let of_column = match self.0.is_table(&names[0]) {
-            true => 2,
-            false => 1,
-        };
+        let of_column = self.names_of_column(names);
         // Two names are a column of a table or a part of a column here, which the binder knows.
-        let is_known = names.len() == 2 && (of_column == 2 || self.1 == 1);
+        let is_known = names.len() == 2 && (of_column == 2 || self.queries == 1);
         if is_known {
             return None;
         }
@@ -110,13 +121,24 @@ impl Parts {
         Some(parts.iter().fold(column, part))
     }
 
-    /// The names behind the schema that all tables are in.
+    /// How many names are those of the column: with that of its table, or alone.
+    fn names_of_column(&self, names: &[Ident]) -> usize {
+        let is_table = |name: &Ident| name.value.starts_with('!') || self.tables.is_table(name);
+        if names.first().is_some_and(is_table) { 2 } else { 1 }
+    }
+
+    /// The names behind the schema that tables are in.
     fn without_schema<'a>(&self, names: &'a [Ident]) -> &'a [Ident] {
-        let is_main = |name: &Ident| plain(name) == MAIN_SCHEMA && !self.0.is_table(name);
+        let is_main = |name: &Ident| {
+            [MAIN_SCHEMA, INFORMATION_SCHEMA].contains(&&*plain(name))
+                && !self.tables.is_table(name)
+        };
         match names {
-            [main, table, _, ..] if is_main(main) && self.0.is_table(table) => &names[1..],
+            [main, table, _, ..] if is_main(main) && self.tables.is_table(table) => &names[1..],
             [catalog, main, table, _, ..]
-                if plain(catalog) == MAIN_CATALOG && is_main(main) && self.0.is_table(table) =>
+                if plain(catalog) == MAIN_CATALOG
+                    && is_main(main)
+                    && self.tables.is_table(table) =>
             {
                 &names[2..]
             }

@@ -12,7 +12,7 @@ use datafusion_common::metadata::FieldMetadata;
 use datafusion_common::tree_node::{Transformed, TransformedResult};
 use datafusion_common::{
     Column, DFSchema, ExprSchema, JoinConstraint, JoinType, NullEquality, Result, TableReference,
-    internal_err,
+    internal_err, plan_err,
 };
 use datafusion_expr::expr::Alias;
 use datafusion_expr::logical_plan::{EmptyRelation, Join, LogicalPlan, Projection};
@@ -140,7 +140,7 @@ fn merging(
     let right = context.plan(join.relation)?;
     let keys = if is_natural { common(&left, &right) } else { keys };
     if keys.is_empty() {
-        return LogicalPlanBuilder::from(left).join_on(right, kind, [])?.build();
+        return no_keys(is_natural);
     }
     let (left, right) = (set_aside(left, &keys, name)?, set_aside(right, &keys, name)?);
     let (mut on, mut values) = (Vec::new(), Vec::new());
@@ -181,6 +181,16 @@ fn merging(
     let join = LogicalPlanBuilder::from(left).join_on(right, kind, on)?.build()?;
     let plan = LogicalPlan::Projection(Projection::try_new(merged, Arc::new(join))?);
     marked(plan, &keys)
+}
+
+fn no_keys(is_natural: bool) -> Result<LogicalPlan> {
+    match is_natural {
+        true => plan_err!(
+            "NATURAL JOIN of tables without a column in common; every row of one with every row \
+             of the other is CROSS JOIN"
+        ),
+        false => plan_err!("USING takes the names of columns alone"),
+    }
 }
 
 /// An input whose merged columns among the keys have the name of this join behind that of theirs:

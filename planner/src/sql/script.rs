@@ -104,7 +104,7 @@ pub(super) fn tokens_of(text: &str) -> Result<Vec<TokenWithSpan>> {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
     })?;
-    Ok(join_texts(join_digits(tokens)?).into_iter().filter(|token| !is_space(token)).collect())
+    Ok(join_texts(join_digits(tokens)?)?.into_iter().filter(|token| !is_space(token)).collect())
 }
 
 impl Statement {

@@ -2,31 +2,39 @@
 
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+use gristmill_engine::{Error, Result};
 
+use super::diagnose::at;
 use super::syntax::is_word;
 
 /// Makes one text of its parts, but not of a name and a value: `OPTIONS ('header' 'true')`. The
 /// spaces of the text are still among the tokens.
-pub(super) fn join_texts(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+///
+/// # Errors
+/// `Input` where a text of another kind, `E'…'`, would go on so.
+pub(super) fn join_texts(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let mut joined: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut options = Options::default();
     for token in tokens {
         options.step(&token);
-        match (first_part(&joined), &token.token) {
-            (Some(first), Token::SingleQuotedString(more)) if !options.is_inside() => {
-                joined.truncate(first + 1);
-                let first = &mut joined[first];
-                if let Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) =
-                    &mut first.token
-                {
-                    text.push_str(more);
-                }
-                first.span = first.span.union(&token.span);
-            }
-            _ => joined.push(token),
-        }
+        let Token::SingleQuotedString(more) = &token.token else {
+            joined.push(token);
+            continue;
+        };
+        let Some(first) = first_part(&joined).filter(|_| !options.is_inside()) else {
+            joined.push(token);
+            continue;
+        };
+        let Token::SingleQuotedString(text) = &mut joined[first].token else {
+            let start = token.span.start;
+            let message = "the text above does not go on in another line; write it in one";
+            return Err(Error::input_at(message, at(start.line, start.column)));
+        };
+        text.push_str(more);
+        joined[first].span = joined[first].span.union(&token.span);
+        joined.truncate(first + 1);
     }
-    joined
+    Ok(joined)
 }
 
 /// The text that the next one would be more of: spaces with the end of a line are between.
@@ -38,19 +46,19 @@ fn first_part(tokens: &[TokenWithSpan]) -> Option<usize> {
                 ends_line = true;
             }
             Token::Whitespace(Whitespace::Space | Whitespace::Tab) => {}
-            Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => {
-                return ends_line.then_some(at);
-            }
+            Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::HexStringLiteral(_) => return ends_line.then_some(at),
             _ => return None,
         }
     }
     None
 }
 
-/// Whether OPTIONS (…) is around.
+/// Whether options are around: `OPTIONS (…)`, or the parentheses behind the path of a COPY.
 #[derive(Default)]
 struct Options {
-    is_named: bool,
+    may_begin: bool,
     depth: usize,
 }
 
@@ -58,11 +66,13 @@ impl Options {
     fn step(&mut self, token: &TokenWithSpan) {
         match &token.token {
             Token::Whitespace(_) => return,
-            Token::LParen if self.is_named || self.is_inside() => self.depth += 1,
+            Token::LParen if self.may_begin || self.is_inside() => self.depth += 1,
             Token::RParen => self.depth = self.depth.saturating_sub(1),
             _ => {}
         }
-        self.is_named = is_word(token, Keyword::OPTIONS);
+        self.may_begin = is_word(token, Keyword::OPTIONS)
+            || is_word(token, Keyword::WITH)
+            || matches!(token.token, Token::SingleQuotedString(_));
     }
 
     fn is_inside(&self) -> bool {

@@ -6,9 +6,9 @@
 //! WHERE. So the join becomes `(a FULL JOIN b USING (x)) "!using_0"`, which `relations` binds with
 //! a column more, and `x` in the same SELECT becomes `"!using_0".x`.
 //!
-//! Sound: subqueries are left alone, where `x` may be a column of their own, until the binder has
-//! found none there; so is a name that the SELECT list gives to something else, in the clauses that
-//! see it.
+//! Sound: subqueries are left alone, where `x` may be a column of their own, until it is known that
+//! it is none (see `merged_around`) or the binder has found none; so is a name that the SELECT list
+//! gives to something else, in the clauses that see it.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -27,7 +27,7 @@ pub(crate) const USING_PREFIX: &str = "!using_";
 const QUERY_PREFIX: &str = "!without_name_";
 
 /// Merged columns and the names of their joins; `None` for those of several.
-type Merged = HashMap<String, Option<String>>;
+pub(super) type Merged = HashMap<String, Option<String>>;
 
 /// Whether a join merges columns and keeps those of both inputs.
 pub(super) fn merges(join: &Join) -> bool {
@@ -46,6 +46,11 @@ pub(super) fn constraint(join: &Join) -> Option<&JoinConstraint> {
         | JoinOperator::FullOuter(on) => Some(on),
         _ => None,
     }
+}
+
+/// Whether a join has the columns of both inputs.
+pub(super) fn gives_both(join: &Join) -> bool {
+    constraint(join).is_some() || matches!(join.join_operator, JoinOperator::CrossJoin(_))
 }
 
 /// The same to be changed.
@@ -152,6 +157,16 @@ struct Around<'a> {
 impl VisitorMut for Around<'_> {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.merged.push(merged_by(query));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.merged.pop();
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.merged.push(merged_in(&select.from));
         ControlFlow::Continue(())
@@ -178,8 +193,16 @@ impl VisitorMut for Around<'_> {
     }
 }
 
+/// What ORDER BY of a query may read.
+pub(super) fn merged_by(query: &Query) -> Merged {
+    match query.body.as_ref() {
+        SetExpr::Select(select) => merged_in(&select.from),
+        _ => Merged::new(),
+    }
+}
+
 /// A merged column by the name of its join.
-fn column_of(relation: &str, column: &Ident) -> Expr {
+pub(super) fn column_of(relation: &str, column: &Ident) -> Expr {
     let mut relation = Ident::with_quote('"', relation);
     relation.span = column.span;
     Expr::CompoundIdentifier(vec![relation, column.clone()])
@@ -194,7 +217,7 @@ fn hide(merged: &mut Merged, select: &Select) {
     }
 }
 
-fn merged_in<'a>(from: impl IntoIterator<Item = &'a TableWithJoins>) -> Merged {
+pub(super) fn merged_in<'a>(from: impl IntoIterator<Item = &'a TableWithJoins>) -> Merged {
     let mut merged = Merged::new();
     for tables in from {
         let joined = tables.joins.iter().map(|join| &join.relation);

@@ -14,10 +14,9 @@ pub(super) fn write_options(tokens: &mut Vec<TokenWithSpan>) {
     if is_copy {
         name_options(tokens);
     }
-    let before = |word: Keyword| {
-        tokens.iter().take_while(move |t| !is_word(t, Keyword::AS) && !is_word(t, word))
-    };
-    let is_external = before(Keyword::TABLE).any(|token| is_word(token, Keyword::EXTERNAL));
+    let mut head = tokens.iter().take_while(|token| !is_word(token, Keyword::TABLE));
+    let is_external = head.next().is_some_and(|token| is_word(token, Keyword::CREATE))
+        && head.any(|token| is_word(token, Keyword::EXTERNAL));
     if (is_copy || is_external)
         && let Some((open, close)) = options(tokens)
     {
@@ -87,7 +86,9 @@ fn fill(tokens: &mut Vec<TokenWithSpan>, open: usize, close: usize, is_copy: boo
         entries.into_iter().partition(|entry| is_copy && columns_of(entry).is_some());
     let written = |token: Token| TokenWithSpan::new(token, end.span);
     for (at, mut entry) in entries.iter().cloned().enumerate() {
-        if matches!(&entry[..], [TokenWithSpan { token: Token::Word(_), .. }]) {
+        if let [TokenWithSpan { token: Token::Word(word), .. }] = &entry[..]
+            && word.keyword != Keyword::FORMAT
+        {
             entry.push(written(Token::make_keyword("TRUE")));
         }
         if at > 0 {
@@ -96,7 +97,7 @@ fn fill(tokens: &mut Vec<TokenWithSpan>, open: usize, close: usize, is_copy: boo
         tokens.append(&mut entry);
     }
     if entries.is_empty() && !partitions.is_empty() {
-        // There are options, or no word of them.
+        // The parser refuses OPTIONS without any.
         tokens.truncate(open - 1);
     } else {
         tokens.push(end.clone());
@@ -122,8 +123,7 @@ fn parted(tokens: &[TokenWithSpan]) -> Vec<Vec<TokenWithSpan>> {
         }
         depth == 0 && token.token == Token::Comma
     };
-    let parts = tokens.split(|token| is_comma(token)).map(<[TokenWithSpan]>::to_vec);
-    parts.filter(|part| !part.is_empty()).collect()
+    tokens.split(|token| is_comma(token)).map(<[TokenWithSpan]>::to_vec).collect()
 }
 
 /// The columns behind PARTITION_BY, if that is what an option is.

@@ -189,15 +189,15 @@ impl SortKey {
     }
 }
 
-/// Bytes of the longest of these strings; `None` for other values.
+/// Bytes of the longest of these strings; `None` where there are none.
 pub fn longest(picked: &Picked<'_>) -> Option<usize> {
     let Typed::Views(views, _) = Typed::of(picked.array()) else { return None };
     let length = |&at: &u32| views[at as usize] as u32 as usize;
     let valid = picked.at().iter().enumerate().filter(|&(row, _)| !picked.is_null(row));
-    Some(valid.map(|(_, at)| length(at)).max().unwrap_or(0))
+    valid.map(|(_, at)| length(at)).max()
 }
 
-/// Gives the last string bytes that are left: others may be longer.
+/// Gives the bytes that are left to the last string: others may be longer.
 fn give_rest(parts: &mut [Part], bytes: usize) {
     let Some(last) = parts.iter().rposition(|part| part.is_prefix) else { return };
     let given = bytes.min(usize::from(u8::MAX) - parts[last].width);
