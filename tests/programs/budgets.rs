@@ -146,6 +146,23 @@ fn functions_of_long_values_ask_for_what_they_give() {
 }
 
 #[test]
+fn long_values_are_charged_once_on_their_way_to_the_caller() {
+    let (unlimited, limited) = (bare_session(None, 2), bare_session(Some(20 << 20), 2));
+    let long = "from (select repeat('text ', 40) || x s, x from range(60000) r(x))";
+    for text in [
+        "select string_agg(s, ',' order by x) {long}",
+        "select string_agg(s, ',' order by x), 1 from (select * {long}) group by x > 100",
+        "select string_agg(s, ',' order by x), string_agg(s, '-' order by x) {long} \
+         where x < 25000",
+    ] {
+        let text = text.replace("{long}", long);
+        let expected = answer(&unlimited, &text).expect(&text);
+        assert!(answer(&limited, &text).expect(&text) == expected, "{text}");
+    }
+    assert_eq!(limited.engine().memory().reserved(), 0);
+}
+
+#[test]
 fn approximate_aggregates_of_many_groups_keep_to_the_budget() {
     let (unlimited, limited) = (bare_session(None, 2), bare_session(Some(20 << 20), 2));
     for call in [

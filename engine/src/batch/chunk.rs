@@ -185,10 +185,7 @@ impl Chunk {
     /// The live rows copied together: flat columns, no selection. Free when nothing is to be done.
     pub fn compact(self) -> Result<Chunk> {
         let live = self.live_rows();
-        let columns = self
-            .columns
-            .iter()
-            .map(|column| Ok(Column::flat(column.logical().clone(), self.live_values(column)?)));
+        let columns = self.columns.iter().map(|column| Ok(column.taken(self.live_values(column)?)));
         Ok(Chunk::new(columns.collect::<Result<_>>()?, live, self.place))
     }
 
@@ -198,7 +195,7 @@ impl Chunk {
         debug_assert!(self.selection.is_none());
         let columns = self.columns.iter().map(|column| match column.logical().is_nested() {
             true => Ok(column.clone()),
-            false => Ok(Column::flat(column.logical().clone(), column.to_array(self.rows)?)),
+            false => Ok(column.taken(column.to_array(self.rows)?)),
         });
         Ok(Chunk::new(columns.collect::<Result<_>>()?, self.rows, self.place))
     }

@@ -14,6 +14,7 @@
 //!    `Indices::has_nulls`.
 //! 3. Nothing stands under the NULLs of nested values (see [`super::settled`]).
 //! 4. Two columns with the same domain have the same base values at the same positions.
+//! 5. A column that holds on to the values of another has its charge (see [`super::charge`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
 
+use super::charge::{Charge, shares};
 use super::gather::gather;
 use super::physical::{is_physical, physical_type};
 use super::selection::Selection;
@@ -131,6 +133,7 @@ pub enum Form {
 pub struct Column {
     logical: DataType,
     form: Form,
+    charge: Option<Charge>,
 }
 
 /// Remembers compositions of index vectors by the identity of the inner one, so that the columns
@@ -191,7 +194,7 @@ impl Column {
     }
 
     fn of(logical: DataType, form: Form) -> Self {
-        let column = Column { logical, form };
+        let column = Column { logical, form, charge: None };
         debug_assert!(
             is_physical(column.values().data_type(), &column.logical),
             "{} cannot hold {}",
@@ -199,6 +202,33 @@ impl Column {
             column.logical
         );
         column
+    }
+
+    /// The same column, whose values are charged: see [`super::charge`].
+    pub fn charged(self, charge: Option<Charge>) -> Self {
+        Column { charge, ..self }
+    }
+
+    /// What the values are charged to, if they are.
+    pub fn charge(&self) -> Option<&Charge> {
+        self.charge.as_ref()
+    }
+
+    /// The charge of values that were taken out of this column as `array`, where that holds on to
+    /// them; `None` for a copy.
+    pub fn charge_of(&self, array: &ArrayRef) -> Option<&Charge> {
+        self.charge.as_ref().filter(|_| shares(array, self.values()))
+    }
+
+    /// A flat column of values that were taken out of this one.
+    pub(super) fn taken(&self, array: ArrayRef) -> Column {
+        let charge = self.charge_of(&array).cloned();
+        Column::flat(self.logical.clone(), array).charged(charge)
+    }
+
+    /// The same values in another form.
+    fn with_form(&self, form: Form) -> Column {
+        Column { logical: self.logical.clone(), form, charge: self.charge.clone() }
     }
 
     /// The type SQL knows.
@@ -260,14 +290,14 @@ impl Column {
     /// The values of the rows `indices` names, copied together into a flat column; a dictionary
     /// column copies its indices only and stays one, and so does one of lists, which may be long.
     pub fn copy_rows(&self, indices: &Indices) -> Result<Column> {
-        let logical = self.logical.clone();
         Ok(match &self.form {
             Form::Constant(_) if !indices.has_nulls() => self.clone(),
             Form::Indexed(i) if i.domain.is_some() || i.base.data_type().is_nested() => {
                 let indices = Arc::new(i.indices.compose(indices));
-                Column::indexed(logical, indices, i.base.clone(), i.domain)
+                let (base, domain) = (i.base.clone(), i.domain);
+                self.with_form(Form::Indexed(Indexed { indices, base, domain }))
             }
-            _ => Column::flat(logical, self.gather(indices)?),
+            _ => self.taken(self.gather(indices)?),
         })
     }
 
@@ -281,7 +311,7 @@ impl Column {
                 _ => new_null_array(i.base.data_type(), 1),
             },
         };
-        Column { logical: self.logical.clone(), form: Form::Constant(constant) }
+        self.with_form(Form::Constant(constant))
     }
 
     /// The column's rows in the order `composer`'s outer indices name; copies no value.
@@ -305,7 +335,7 @@ impl Column {
                 domain: i.domain,
             }),
         };
-        Column { logical: self.logical.clone(), form }
+        self.with_form(form)
     }
 
     /// Rows `[offset, offset + len)`; copies no value.
@@ -325,6 +355,6 @@ impl Column {
                 })
             }
         };
-        Column { logical: self.logical.clone(), form }
+        self.with_form(form)
     }
 }

@@ -7,6 +7,7 @@
 //! `RecordBatch` is the form at the edges only.
 //!
 //! * `chunk`: the chunk and its invariants.
+//! * `charge`: who holds the charge of long values, and when.
 //! * `column`: flat, constant and indexed columns; composing indices.
 //! * `selection`: live rows.
 //! * `physical`: which Arrow type holds a logical type.
@@ -19,6 +20,7 @@
 //! * `content`: bytes of values.
 //! * `gather`: the one place where values are copied, and its counter.
 
+mod charge;
 mod chunk;
 mod column;
 mod content;
@@ -33,6 +35,7 @@ mod selection;
 mod settled;
 mod typed;
 
+pub use charge::{Charge, SetAside};
 pub use chunk::{Chunk, Place};
 pub use column::{Column, Domain, Form, Indexed, Indices, NULL_INDEX};
 pub use content::{content_bytes, ends, view_length};

@@ -65,7 +65,10 @@ impl Evaluator {
             Ok(nodes) => nodes,
             Err(error) => return Err(error.clone()),
         };
-        self.pieces.run(chunk, from, |view| nodes.iter_mut().map(|n| n.evaluate(view)).collect())
+        let evaluated = |view: &View<'_>| nodes.iter_mut().map(|n| n.evaluate(view)).collect();
+        let mut piece: Piece<Vec<Column>> = self.pieces.run(chunk, from, evaluated)?;
+        piece.value = self.pieces.hand_over(piece.value);
+        Ok(piece)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::room::Room;
 use super::view::View;
-use crate::batch::{Chunk, MAX_CHUNK_ROWS, Selection};
+use crate::batch::{Chunk, Column, MAX_CHUNK_ROWS, Selection};
 use crate::error::{Error, Result};
 use crate::memory::Governor;
 
@@ -34,6 +34,11 @@ impl Pieces {
     /// Pieces that take their room out of a budget.
     pub(super) fn new(memory: &Governor) -> Pieces {
         Pieces { room: Room::new(memory), rows: usize::MAX }
+    }
+
+    /// The columns of the last piece, with the charges of those that are long.
+    pub(super) fn hand_over(&self, columns: Vec<Column>) -> Vec<Column> {
+        self.room.hand_over(columns)
     }
 
     /// Computes something over the live rows of `chunk` from number `from` on: over all, or over
@@ -88,7 +93,7 @@ mod tests {
     use arrow::datatypes::{DataType, Int64Type};
 
     use super::*;
-    use crate::batch::{Column, Domain, Indices, Place};
+    use crate::batch::{Domain, Indices, Place};
     use crate::expr::{
         Argument, CompareOp, Conjunction, Evaluator, Expr, FunctionRef, Literal, ScalarFunction,
     };
@@ -249,6 +254,20 @@ mod tests {
             evaluator.evaluate(&lengths(vec![Some(1); 100]), 0).expect("is made once");
             assert!(memory.reserved() >= LIMIT / 4, "it is remembered");
         }
+    }
+
+    #[test]
+    fn the_charge_of_a_long_text_goes_with_it() {
+        let memory = governor();
+        let mut evaluator = Evaluator::new(&[length(), swell(length(), true)], &memory);
+        let long = LIMIT as i64 / 4;
+        let piece = evaluator.evaluate(&lengths(vec![Some(long)]), 0).expect("has room");
+        let charge = piece.value[1].charge().expect("is long").bytes();
+        assert!(charge >= LIMIT / 4 && piece.value[0].charge().is_none());
+        drop(evaluator);
+        assert_eq!(memory.reserved(), charge);
+        drop(piece);
+        assert_eq!(memory.reserved(), 0);
     }
 
     #[test]

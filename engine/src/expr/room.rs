@@ -8,10 +8,13 @@
 //!
 //! Memory: results and everything between are counted together, as if nothing were freed before
 //! the evaluation is over; they stay charged until the next one begins, because they are in use
-//! until then. What is remembered for longer has a charge of its own ([`Room::keep`]).
+//! until then. Long columns take their part of the charge with them ([`Room::hand_over`]), and what
+//! is remembered for longer has a charge of its own ([`Room::keep`]).
 
 use std::cell::{Cell, RefCell};
 
+use super::sizes::is_fixed;
+use crate::batch::{Column, content_bytes};
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Governor, Reservation};
 
@@ -22,6 +25,8 @@ const CEILING_MIN: usize = 64 << 10;
 /// How often a value beyond the ceiling is there at once: as it is made, in its array, and as the
 /// argument of the next function.
 const COPIES: usize = 3;
+/// Bytes of a column from on which its charge goes with it.
+const LONG_BYTES: usize = 1 << 20;
 /// Which part of the budget an evaluation over several rows may take.
 const SHARE: usize = 64;
 
@@ -100,6 +105,24 @@ impl Room {
     /// Bytes that this evaluation has taken.
     pub(super) fn taken(&self) -> usize {
         self.taken.borrow().as_ref().map_or(0, Reservation::bytes)
+    }
+
+    /// The columns that an evaluation has made, with the charges of those that are long.
+    pub(super) fn hand_over(&self, columns: Vec<Column>) -> Vec<Column> {
+        let mut taken = self.taken.borrow_mut();
+        let Some(taken) = taken.as_mut().filter(|taken| taken.bytes() > LONG_BYTES) else {
+            return columns;
+        };
+        let columns = columns.into_iter().map(|column| {
+            if column.charge().is_some() || is_fixed(column.logical()) {
+                return column;
+            }
+            match content_bytes(column.values()) {
+                0..=LONG_BYTES => column,
+                bytes => column.charged(taken.hand_over(bytes)),
+            }
+        });
+        columns.collect()
     }
 
     /// A charge of its own for `bytes` that will be remembered, of `rows` rows. They are part of

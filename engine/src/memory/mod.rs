@@ -7,6 +7,9 @@
 //! Nobody waits for memory, but where it ends with a step of somebody who runs: with a turn
 //! ([`Turns`]), or with what another request has others write out just now.
 //!
+//! Long values that go from one operator to the next take their part of a reservation with them
+//! ([`Reservation::hand_over`]); [`crate::batch::Charge`] says who holds it when.
+//!
 //! * `governor`: the budget and the policy; `reservation`: one holder's share of it.
 //! * `spill`: state on disk, in checksummed blocks, and how it is read back.
 //! * `rows`: the one layout in which operators keep rows.

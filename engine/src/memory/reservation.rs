@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::governor::{Governor, Want};
 use super::lender::Lender;
+use crate::batch::{Charge, SetAside};
 use crate::error::{Error, Result};
 use crate::observe::{self, Meter};
 
@@ -289,6 +290,13 @@ impl Reservation {
         }
     }
 
+    /// A piece of `n` bytes in use (at most those beyond the minimum), for values that go to
+    /// whoever takes their column; `None` when there are none.
+    pub fn hand_over(&mut self, n: usize) -> Option<Charge> {
+        let n = n.min(self.used.saturating_sub(self.minimum));
+        (n > 0).then(|| Charge::new(self.split(n)))
+    }
+
     /// Takes over what another reservation holds, its minimum included, also what was lent to it.
     pub fn absorb(&mut self, mut other: Reservation) {
         other.lender = None;
@@ -390,6 +398,12 @@ impl Reservation {
         self.granted -= n;
         self.holder.sub(n);
         self.governor.give(n);
+    }
+}
+
+impl SetAside for Reservation {
+    fn bytes(&self) -> usize {
+        self.used
     }
 }
 

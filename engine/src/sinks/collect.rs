@@ -8,8 +8,10 @@
 //! therefore stops the query without holding a thread.
 //!
 //! Memory: both queues are bounded in batches and in bytes, each plus a batch per worker; batches
-//! are charged while they are here. When the budget refuses a batch, its worker waits as if the
-//! queues were full, if anything in them is sure to leave; otherwise the query fails.
+//! are charged while they are here, and the one that the caller took last until it asks for the
+//! next. A charge that a column brings is kept instead of asking for it. When the budget refuses a
+//! batch, its worker waits as if the queues were full, if anything in them or with the caller is
+//! sure to leave; otherwise the query fails.
 //! Concurrency: one lock around both queues; conversion to batches happens outside it. The caller
 //! waits for new batches and for the low mark, since either can make a batch ready.
 //!
@@ -24,7 +26,7 @@ use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch};
 use arrow::array::{RecordBatchOptions, types::ByteViewType};
 use arrow::datatypes::{DataType, SchemaRef};
 
-use crate::batch::{CHUNK_ROWS, Chunk, MORSEL_ROWS, Place};
+use crate::batch::{CHUNK_ROWS, Charge, Chunk, MORSEL_ROWS, Place};
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::pipeline::{Consumed, Context, Order, Query, Sink, SinkWorker};
@@ -60,6 +62,8 @@ struct Shared {
 struct Queues {
     window: Bounded<BTreeMap<Place, Charged>>,
     ready: Bounded<VecDeque<Charged>>,
+    /// Of the batch that the caller took last, until it asks for the next one.
+    given: Option<Charges>,
     /// The order of the pipelines that feed the result; `None` before they start, and when any
     /// order will do.
     order: Option<Order>,
@@ -77,7 +81,17 @@ struct Bounded<Q> {
 /// A batch and what it is charged to.
 struct Charged {
     batch: RecordBatch,
-    charge: Reservation,
+    /// What its rows take.
+    bytes: usize,
+    charges: Charges,
+}
+
+/// What a batch is charged to.
+struct Charges {
+    /// For what came without a charge.
+    _own: Reservation,
+    /// What came with the columns.
+    _brought: Vec<Charge>,
 }
 
 impl Collect {
@@ -92,18 +106,26 @@ impl Collect {
         &self.shared.schema
     }
 
-    /// The next batch, if one is ready.
+    /// The next batch, if one is ready. The one before is the caller's own from now on, who is
+    /// taken to be done with it.
     pub fn take(&self) -> Option<RecordBatch> {
-        let charged = {
+        let (given, next) = {
             let mut queues = self.shared.lock();
             let low = queues.low();
             queues.release(low);
-            let charged = queues.ready.queue.pop_front()?;
-            queues.ready.bytes -= charged.charge.bytes();
-            charged
+            let given = queues.given.take();
+            let next = queues.ready.queue.pop_front().map(|next| {
+                queues.ready.bytes -= next.bytes;
+                queues.given = Some(next.charges);
+                next.batch
+            });
+            (given, next)
         };
-        self.shared.taken.notify();
-        Some(charged.batch)
+        if given.is_some() || next.is_some() {
+            drop(given);
+            self.shared.taken.notify();
+        }
+        next
     }
 
     /// Tokens of which one goes stale when a batch may have become ready. Take them before
@@ -149,7 +171,7 @@ impl Queues {
                 break;
             }
             let charged = first.remove();
-            self.window.bytes -= charged.charge.bytes();
+            self.window.bytes -= charged.bytes;
             self.push_ready(charged);
             any = true;
         }
@@ -157,7 +179,7 @@ impl Queues {
     }
 
     fn push_ready(&mut self, charged: Charged) {
-        self.ready.bytes += charged.charge.bytes();
+        self.ready.bytes += charged.bytes;
         self.ready.queue.push_back(charged);
     }
 
@@ -219,14 +241,23 @@ struct CollectWorker {
 }
 
 impl CollectWorker {
-    /// Charges a batch; `None` when the budget refuses it and something will make room.
-    fn charge(&mut self, morsel: u64, batch: RecordBatch) -> Result<Result<Charged, Waiting>> {
-        let bytes = batch.columns().iter().map(held_bytes).sum();
+    /// Charges a batch, of which some came with the columns of `input`; what to wait for when the
+    /// budget refuses it and something will make room.
+    fn charge(&mut self, input: &Chunk, batch: RecordBatch) -> Result<Result<Charged, Waiting>> {
+        let morsel = input.place().morsel;
+        let (mut all, mut bytes, mut brought) = (0, 0, Vec::new());
+        for (column, array) in input.columns().iter().zip(batch.columns()) {
+            let (held, charge) = (held_bytes(array), column.charge_of(array));
+            all += held;
+            bytes += held.saturating_sub(charge.map_or(0, Charge::bytes));
+            brought.extend(charge.cloned());
+        }
         if !self.charge.try_grow(bytes) {
             let queues = self.shared.lock();
-            let (is_ahead, any_ready) = (queues.low() < morsel, !queues.ready.queue.is_empty());
+            let is_ahead = queues.low() < morsel;
+            let caller_has = !queues.ready.queue.is_empty() || queues.given.is_some();
             drop(queues);
-            if any_ready {
+            if caller_has {
                 return Ok(Err(Waiting::ForCaller));
             }
             if is_ahead {
@@ -234,7 +265,8 @@ impl CollectWorker {
             }
             self.charge.grow(bytes)?;
         }
-        Ok(Ok(Charged { batch, charge: self.charge.split(bytes) }))
+        let charges = Charges { _own: self.charge.split(bytes), _brought: brought };
+        Ok(Ok(Charged { batch, bytes: all, charges }))
     }
 
     fn insert(&self, place: Place, charged: Charged) -> Result<()> {
@@ -242,7 +274,7 @@ impl CollectWorker {
         let low = queues.low();
         let mut moved = queues.release(low);
         if low < place.morsel {
-            queues.window.bytes += charged.charge.bytes();
+            queues.window.bytes += charged.bytes;
             if queues.window.queue.insert(place, charged).is_some() {
                 return Err(Error::internal("two chunks of a result at the same place"));
             }
@@ -281,7 +313,7 @@ impl SinkWorker for CollectWorker {
             return blocked(waiting, input);
         }
         let batch = unpinned(input.to_batch(&self.shared.schema)?)?;
-        match self.charge(place.morsel, batch)? {
+        match self.charge(&input, batch)? {
             Ok(charged) => self.insert(place, charged)?,
             Err(waiting) => return blocked(waiting, input),
         }
@@ -322,3 +354,6 @@ fn held_bytes(array: &ArrayRef) -> usize {
     };
     fixed + buffers.iter().map(|buffer| buffer.capacity()).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests;

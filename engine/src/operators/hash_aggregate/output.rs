@@ -18,7 +18,9 @@ use super::reload::Reload;
 use super::sink::{Finished, FinishedLane, Shared};
 use super::spill::HOLDER;
 use super::stores::reference;
-use crate::batch::{CHUNK_ROWS, Chunk, Column, Indices, Place, gather, physical_type, to_physical};
+use crate::batch::{
+    CHUNK_ROWS, Charge, Chunk, Column, Indices, Place, gather, physical_type, to_physical,
+};
 use crate::error::{Error, Result};
 use crate::expr::moments::{Moments, PairMoments};
 use crate::expr::totals::{
@@ -65,7 +67,6 @@ impl Source for AggregateSource {
             rest: None,
             merging: None,
             reading: None,
-            given: None,
         }))
     }
 
@@ -100,8 +101,6 @@ struct AggregateReader {
     merging: Option<Reservation>,
     /// What is read from tapes.
     reading: Option<Reading>,
-    /// What the last chunk is charged to where one row of it is large, until it is done with.
-    given: Option<Reservation>,
 }
 
 /// Groups in memory: the number of their morsel, their lane, and which of it they are.
@@ -226,10 +225,9 @@ impl AggregateReader {
                 if !range.is_empty() {
                     let results = Results { plan, lane };
                     let range = results.within(range);
-                    self.given = results.charge(&range, cx)?;
                     *given = range.end;
                     let place = Place { morsel: reading.morsel, sequence: 0 };
-                    return Ok(Some(results.chunk(range, place)?));
+                    return Ok(Some(results.chunk(range, place, cx)?));
                 }
             }
             if let Some((lane, _)) = reading.lane.take() {
@@ -265,16 +263,14 @@ impl AggregateReader {
 
 impl SourceWorker for AggregateReader {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
-        self.given = None;
         loop {
             if let Some(groups) = &mut self.rest {
                 let results = Results { plan: &self.shared.plan, lane: &groups.lane };
                 let end = groups.range.end.min(groups.range.start + CHUNK_ROWS);
                 let range = results.within(groups.range.start..end);
-                self.given = results.charge(&range, cx)?;
                 groups.range.start = range.end;
                 let place = Place { morsel: groups.morsel, sequence: 0 };
-                let chunk = results.chunk(range, place)?;
+                let chunk = results.chunk(range, place, cx)?;
                 if let Some(read) = self.rest.take_if(|rest| rest.range.is_empty())
                     && read.is_own
                 {
@@ -329,36 +325,42 @@ impl Results<'_> {
         }
         let long = self.longs();
         // Where even the longest ones take little, no row is looked at.
-        let most: Option<usize> = long.iter().map(|long| self.most_bytes(long)).sum();
+        let most: Option<usize> = long.iter().map(|(_, long)| self.most_bytes(long)).sum();
         if most.is_some_and(|most| most.saturating_mul(range.len()) <= WRITTEN_BYTES_MAX) {
             return range;
         }
         let groups = self.lane.groups[range.clone()].iter();
-        let bytes = groups.map(|&group| long.iter().map(|long| self.bytes(long, group)).sum());
+        let bytes = groups.map(|&group| long.iter().map(|(_, long)| self.bytes(long, group)).sum());
         range.start..range.start + count_within(WRITTEN_BYTES_MAX, bytes).min(range.len())
     }
 
-    /// Charges a row that is large by itself, which is written out for whoever asked for it.
-    fn charge(&self, range: &Range<usize>, cx: &Context) -> Result<Option<Reservation>> {
+    /// Charges a row that is large by itself, which is written out for whoever asked for it, column
+    /// by column.
+    fn charge(&self, range: &Range<usize>, cx: &Context) -> Result<Vec<(usize, Charge)>> {
         if range.len() != 1 || self.lane.bytes() <= WRITTEN_BYTES_MAX {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let group = self.lane.groups[range.start];
-        let bytes: usize = self.longs().iter().map(|long| self.bytes(long, group)).sum();
-        match bytes > WRITTEN_BYTES_MAX {
-            true => Ok(Some(cx.memory().reserve(HOLDER, bytes)?)),
-            false => Ok(None),
+        let longs = self.longs().into_iter();
+        let bytes: Vec<_> = longs.map(|(at, long)| (at, self.bytes(&long, group))).collect();
+        let all: usize = bytes.iter().map(|(_, bytes)| bytes).sum();
+        if all <= WRITTEN_BYTES_MAX {
+            return Ok(Vec::new());
         }
+        let mut charge = cx.memory().reserve(HOLDER, 0)?;
+        charge.grow(all)?;
+        let bytes = bytes.into_iter();
+        Ok(bytes.filter_map(|(at, bytes)| Some((at, charge.hand_over(bytes)?))).collect())
     }
 
-    /// The columns whose values may be long.
-    fn longs(&self) -> Vec<Long<'_>> {
+    /// The columns whose values may be long, by number.
+    fn longs(&self) -> Vec<(usize, Long<'_>)> {
         let keys = self.plan.keys.len();
         let fields = self.plan.schema.fields().iter().enumerate();
         let long = fields.filter(|(_, field)| !is_fixed(field.data_type()));
         let long = long.filter_map(|(at, _)| match at.checked_sub(keys) {
-            None => Some(Long::Key(at)),
-            Some(aggregate) => self.long(aggregate),
+            None => Some((at, Long::Key(at))),
+            Some(aggregate) => Some((at, self.long(aggregate)?)),
         });
         long.collect()
     }
@@ -404,7 +406,8 @@ impl Results<'_> {
         }
     }
 
-    fn chunk(&self, range: Range<usize>, place: Place) -> Result<Chunk> {
+    fn chunk(&self, range: Range<usize>, place: Place, cx: &Context) -> Result<Chunk> {
+        let mut charges = self.charge(&range, cx)?.into_iter().peekable();
         let groups = &self.lane.groups[range];
         let mut columns = Vec::with_capacity(self.plan.schema.fields().len());
         for (number, field) in self.plan.schema.fields().iter().enumerate() {
@@ -412,7 +415,8 @@ impl Results<'_> {
                 None => self.lane.rows.gather(number, groups)?,
                 Some(aggregate) => self.result(aggregate, groups)?,
             };
-            columns.push(Column::flat(field.data_type().clone(), array));
+            let charge = charges.next_if(|(at, _)| *at == number).map(|(_, charge)| charge);
+            columns.push(Column::flat(field.data_type().clone(), array).charged(charge));
         }
         Ok(Chunk::new(columns, groups.len(), place))
     }

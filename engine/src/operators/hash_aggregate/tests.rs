@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 
 use super::plan::Tuning;
 use super::*;
-use crate::batch::{Chunk, Column, Place};
+use crate::batch::{Charge, Chunk, Column, Place};
 use crate::expr::{PairStatistic, Spread, WRITTEN_BYTES_MAX};
 use crate::memory::{Governor, GovernorOptions};
 use crate::pipeline::{Context, Order, Pull, Query, Sink, Source};
@@ -368,6 +368,33 @@ fn groups_with_long_values_come_out_a_few_at_a_time() {
         drop((reader, source));
         assert_eq!(memory.reserved(), 0);
     }
+}
+
+#[test]
+fn a_group_that_is_long_by_itself_takes_its_charge_with_it() {
+    let long = 2 * WRITTEN_BYTES_MAX;
+    let keys = ["x".repeat(long), "y".into(), "z".repeat(long)];
+    let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(keys));
+    let field = Field::new("k", DataType::Utf8View, false);
+    let (spec, input) = (spec(1, vec![]), Arc::new(Schema::new(vec![field])));
+    let chunk = Chunk::new(vec![Column::flat(DataType::Utf8View, keys)], 3, Place::default());
+    let memory = Governor::unlimited();
+    let (sink, cx) = feed(&spec, &input, &[chunk], 1, Tuning::default(), &memory).expect("fits");
+    for task in 0..sink.prepare(&cx).expect("merges") {
+        sink.finish(task, &cx).expect("merges");
+    }
+    let source = AggregateSource::new(sink.0);
+    let mut reader = source.worker(&cx).expect("reads");
+    let mut chunks = Vec::new();
+    while let Pull::Chunk(chunk) = reader.pull(&cx).expect("reads") {
+        chunks.push(chunk);
+    }
+    drop((reader, source));
+    let charges = chunks.iter().filter_map(|chunk| chunk.columns()[0].charge());
+    assert_eq!(charges.map(Charge::bytes).collect::<Vec<_>>(), [long; 2]);
+    assert_eq!(memory.reserved(), 2 * long);
+    drop(chunks);
+    assert_eq!(memory.reserved(), 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use arrow::datatypes::DataType;
 use super::SortAggregate;
 use super::folds::{Fold, Values};
 use super::picks::Picks;
-use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, physical_type, with_float_keys};
+use crate::batch::{CHUNK_ROWS, Charge, Chunk, Column, Place, physical_type, with_float_keys};
 use crate::error::{Error, Result};
 use crate::memory::runs::{Merged, Merger, SortReader, Sorting};
 use crate::memory::{Bytes, Reservation};
@@ -28,7 +28,7 @@ const ARRAYS_MAX: usize = 64;
 /// Bytes of text, the same.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes of results from on which they stay charged while they are in use.
+/// Bytes of a column of results from on which its charge goes with it.
 const LARGE_BYTES: usize = 1 << 20;
 
 /// What a worker may hold at any rate, so that groups of a few batches need not be read twice.
@@ -110,7 +110,9 @@ impl SourceWorker for GroupWorker {
             };
             if let Some((columns, rows)) = work.step(range, cx)? {
                 let columns = columns.into_iter().zip(&self.types);
-                let columns = columns.map(|(array, logical)| Column::flat(logical.clone(), array));
+                let columns = columns.map(|((array, charge), logical)| {
+                    Column::flat(logical.clone(), array).charged(charge)
+                });
                 let place = Place { morsel: range as u64, sequence: 0 };
                 return Ok(Pull::Chunk(Chunk::new(columns.collect(), rows, place)));
             }
@@ -120,8 +122,7 @@ impl SourceWorker for GroupWorker {
 
 impl Work {
     /// Folds the next rows of the range, or ends it; the results that are ready.
-    fn step(&mut self, range: usize, cx: &Context) -> Result<Option<(Vec<ArrayRef>, usize)>> {
-        self.groups.end_given();
+    fn step(&mut self, range: usize, cx: &Context) -> Result<Option<(Results, usize)>> {
         let merged = self.merger.next_rows()?;
         let is_end = merged.is_none();
         let taken = match merged {
@@ -138,6 +139,9 @@ impl Work {
         self.groups.results(is_end)
     }
 }
+
+/// Columns of results, and what they are charged to.
+type Results = Vec<(ArrayRef, Option<Charge>)>;
 
 /// What became of some rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,8 +182,6 @@ struct Groups {
     is_short: bool,
     /// What the arrays are charged to that an open group holds on to.
     memory: Reservation,
-    /// Bytes of it that are for results which were given out.
-    given: usize,
 }
 
 impl Groups {
@@ -201,7 +203,6 @@ impl Groups {
             last: Vec::new(),
             is_short: false,
             memory,
-            given: 0,
         })
     }
 
@@ -384,7 +385,7 @@ impl Groups {
     }
 
     /// The results so far, when they are enough, or all.
-    fn results(&mut self, all: bool) -> Result<Option<(Vec<ArrayRef>, usize)>> {
+    fn results(&mut self, all: bool) -> Result<Option<(Results, usize)>> {
         let text: usize = self.folds.iter().map(Fold::text_bytes).sum();
         let enough =
             self.rows >= CHUNK_ROWS || self.arrays() >= ARRAYS_MAX || text >= TEXT_BYTES_MAX;
@@ -397,15 +398,25 @@ impl Groups {
         let keys = self.keys.iter_mut().map(Picks::finish);
         let results = self.folds.iter_mut().map(Fold::finish);
         let columns = keys.chain(results).collect::<Result<Vec<_>>>()?;
-        let bytes: usize = columns.iter().map(|column| column.get_array_memory_size()).sum();
-        self.given = if bytes > LARGE_BYTES { bytes } else { 0 };
         // What the open group holds stays charged; what it was refused, it asks for with its next
-        // rows. Few results are their taker's.
+        // rows.
         let held: usize = self.folds.iter_mut().map(Fold::held_bytes).sum();
-        let kept = self.memory.bytes().min(held + self.given);
-        self.given = kept.saturating_sub(held);
-        self.memory.shrink(self.memory.bytes() - kept);
-        Ok(Some((columns, rows)))
+        let results = columns.into_iter().map(|column| {
+            let charge = self.hand_over(column.get_array_memory_size(), held);
+            (column, charge)
+        });
+        let results = results.collect();
+        self.memory.shrink(self.memory.bytes().saturating_sub(held));
+        Ok(Some((results, rows)))
+    }
+
+    /// The charge of a column of results, out of what is charged beyond what the open group holds.
+    /// Few results are their taker's.
+    fn hand_over(&mut self, bytes: usize, held: usize) -> Option<Charge> {
+        if bytes <= LARGE_BYTES {
+            return None;
+        }
+        self.memory.hand_over(bytes.min(self.memory.bytes().saturating_sub(held)))
     }
 
     /// Charges what making results of so many groups takes; that of one group must have room.
@@ -417,11 +428,6 @@ impl Groups {
             return Ok(());
         }
         self.memory.grow(more).map_err(|error| self.too_large(error))
-    }
-
-    /// Whoever got results has done with them.
-    fn end_given(&mut self) {
-        self.memory.shrink(std::mem::take(&mut self.given));
     }
 }
 

@@ -85,7 +85,7 @@ fn groups_are_the_same_whatever_the_batches_and_the_memory() {
                     (at, passes) = (0, passes + 1);
                     continue;
                 }
-                found.extend(groups.results(is_end).expect("gives"));
+                found.extend(groups.results(is_end).expect("gives").map(arrays));
                 if is_end {
                     break;
                 }
@@ -95,6 +95,11 @@ fn groups_are_the_same_whatever_the_batches_and_the_memory() {
             check(&found, &by_group);
         }
     }
+}
+
+/// Results without what they are charged to.
+fn arrays((columns, rows): (Results, usize)) -> (Vec<ArrayRef>, usize) {
+    (columns.into_iter().map(|(array, _)| array).collect(), rows)
 }
 
 /// Folds rows that are given to it in batches, in one range.
@@ -110,10 +115,10 @@ fn fold(rows: &[(i64, Option<i64>)], limit: usize) -> Result<Vec<(Vec<ArrayRef>,
     let mut found = Vec::new();
     for batch in batches(rows, 100) {
         assert_eq!(groups.take(batch)?, Taken::All);
-        found.extend(groups.results(false)?);
+        found.extend(groups.results(false)?.map(arrays));
     }
     assert_eq!(groups.end(true)?, Taken::All);
-    found.extend(groups.results(true)?);
+    found.extend(groups.results(true)?.map(arrays));
     Ok(found)
 }
 
@@ -191,11 +196,12 @@ fn check(found: &[(Vec<ArrayRef>, usize)], expected: &BTreeMap<i64, Vec<Option<i
 }
 
 #[test]
-fn a_large_result_stays_charged_until_more_is_asked_for() {
+fn the_charge_of_a_large_result_goes_with_it() {
     let rows: Vec<(i64, Option<i64>)> = (0..400_000).map(|n| (1, Some(n))).collect();
-    let run = |limit: usize| -> Result<(usize, usize)> {
+    let run = |limit: usize, minimum: usize| -> Result<(usize, usize)> {
         let options = GovernorOptions { limit_bytes: Some(limit), ..Default::default() };
-        let memory = Governor::new(options).reserve("test", 0).expect("fits");
+        let governor = Governor::new(options);
+        let memory = governor.reserve("test", minimum).expect("fits");
         let list = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
         let aggregates = vec![call(OrderedKind::Collect, 1, list)];
         let names = vec!["c0".into(), "c1".into()];
@@ -207,16 +213,27 @@ fn a_large_result_stays_charged_until_more_is_asked_for() {
         }
         assert_eq!(groups.end(true)?, Taken::All);
         let (columns, _) = groups.results(true)?.expect("has");
-        let bytes = columns[1].get_array_memory_size();
-        let charged = groups.memory.bytes();
-        assert!(charged >= bytes, "{charged} {bytes}");
-        groups.end_given();
-        assert!(groups.memory.bytes() < LARGE_BYTES);
+        assert!(columns[0].1.is_none(), "is small");
+        let (array, charge) = &columns[1];
+        let (bytes, charged) =
+            (array.get_array_memory_size(), charge.as_ref().expect("is").bytes());
+        assert!(groups.memory.bytes() < LARGE_BYTES, "{:?}", groups.memory);
+        assert!(charged + minimum >= bytes && governor.reserved() >= bytes, "{charged} {bytes}");
+        // The group's maker need not be there, and keeps what it can do with at any rate.
+        assert!(groups.memory.minimum() == minimum && governor.reserved() >= charged + minimum);
+        drop(groups);
+        assert!((charged..charged + LARGE_BYTES).contains(&governor.reserved()));
+        let other = charge.clone();
+        drop(columns);
+        assert!(governor.reserved() >= charged);
+        drop(other);
+        assert_eq!(governor.reserved(), 0);
         Ok((charged, bytes))
     };
-    let (charged, bytes) = run(usize::MAX).expect("fits");
+    run(usize::MAX, HELD_BYTES_MIN).expect("fits");
+    let (charged, bytes) = run(usize::MAX, 0).expect("fits");
     // Not twice: what is copied is freed.
     assert!(charged < bytes + bytes / 8, "{charged} {bytes}");
-    let refused = run(bytes / 2).expect_err("has no room").to_string();
+    let refused = run(bytes / 2, 0).expect_err("has no room").to_string();
     assert!(refused.contains("array_agg(#1) of one group takes"), "{refused}");
 }
