@@ -139,7 +139,7 @@ fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
         let moved = move_all(shared, &pages, &runs, lane_memory, cx)?;
         drop((pages, memory));
         let mut state = shared.state();
-        state.moved.absorb(moved);
+        state.moved.absorb(moved)?;
         state.moving -= 1;
         state.end_moving();
         return Ok(());
@@ -162,7 +162,7 @@ fn finish(shared: &Shared, task: usize, cx: &Context) -> Result<()> {
             let mut state = shared.state();
             state.building = None;
             drop((building, store, memory));
-            state.moved.absorb(moved);
+            state.moved.absorb(moved)?;
             state.end_moving();
         }
     }
@@ -312,7 +312,7 @@ impl BuildWorker {
         let runs = std::mem::take(&mut self.runs);
         let mut state = self.shared.state();
         if let Some(lanes) = lanes {
-            state.moved.absorb(lanes.0);
+            state.moved.absorb(lanes.0)?;
         }
         if let Some(memory) = self.memory.take().filter(|_| !pages.is_empty()) {
             state.parts.push(Part { pages, runs, memory, lane_memory });

@@ -93,7 +93,7 @@ impl ProbeRows {
             && (self.pages.is_empty() || memory.ensure(PAGE_ROOM))
         {
             let until = stretch.span.until;
-            reader.seek(&stretch.tape, self.position.unwrap_or(stretch.span.from), until)?;
+            reader.seek(stretch.tape, self.position.unwrap_or(stretch.span.from), until)?;
             // The rows, and the columns that are made of them.
             if let Some(page) = reader.next(|bytes| memory.grow(2 * bytes))? {
                 self.pages.push_taped(page)?;

@@ -123,7 +123,7 @@ impl LaneRows {
             return self.begin_blocks(blocks, probe()?);
         }
         let probe = probe()?;
-        if table_bytes(&build.stretches) <= self.workshop.share
+        if table_bytes(build.stretches.iter()) <= self.workshop.share
             && let Some(table) = blocks.next(&mut self.workshop, cx)?
             && blocks.is_done()
         {
@@ -149,7 +149,7 @@ impl LaneRows {
 
     /// Whether to write both sides once more, rather than to read the probe side several times.
     fn is_worth_dividing(&self, job: &Job, build: &Lane) -> bool {
-        let blocks = table_bytes(&build.stretches).div_ceil(self.workshop.share);
+        let blocks = table_bytes(build.stretches.iter()).div_ceil(self.workshop.share);
         let further = blocks.saturating_sub(1);
         let again = further.saturating_mul(job.probe.bytes());
         job.divides && job.level + 1 < LEVELS_MAX && again > build.bytes() + job.probe.bytes()
@@ -211,8 +211,8 @@ impl Workshop {
         let Workshop { reader, probe: memory, .. } = self;
         let mut pages = RowPages::new(layout.clone(), 0);
         let mut hashes = Vec::new();
-        for stretch in &lane.stretches {
-            reader.seek(&stretch.tape, stretch.span.from, stretch.span.until)?;
+        for stretch in lane.stretches.iter() {
+            reader.seek(stretch.tape, stretch.span.from, stretch.span.until)?;
             loop {
                 cx.check()?;
                 memory.shrink(memory.bytes());

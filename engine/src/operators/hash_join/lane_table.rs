@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::finish::{Begun, Building, Built, Making};
 use super::lane_reader::PROBE_BYTES;
-use super::lanes::{Lane, Stretch, WRITER_BYTES};
+use super::lanes::{Lane, WRITER_BYTES};
 use super::shape::{HOLDER, Shared};
 use super::store::{Part, Run};
+use super::stretches::Stretch;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, PageReader, RowPages, RowRef};
@@ -33,9 +34,8 @@ const LENT_BYTES: usize = WRITER_BYTES;
 pub(super) const READING_BYTES: usize = WINDOW_BYTES + PROBE_BYTES + LENT_BYTES;
 
 /// What a table of these rows takes, more or less.
-pub(super) fn table_bytes(stretches: &[Stretch]) -> usize {
-    let bytes = |stretch: &Stretch| stretch.span.bytes + stretch.span.rows * TABLE_ROW_BYTES;
-    stretches.iter().map(bytes).sum()
+pub(super) fn table_bytes<'a>(stretches: impl Iterator<Item = Stretch<'a>>) -> usize {
+    stretches.map(|stretch| stretch.span.bytes + stretch.span.rows * TABLE_ROW_BYTES).sum()
 }
 
 /// What a worker reads and makes tables with.
@@ -91,7 +91,7 @@ impl Blocks {
     /// `Internal` when the build side is not done.
     pub(super) fn all(shared: &Arc<Shared>) -> Result<Self> {
         match shared.lanes() {
-            Some(lanes) => Ok(Blocks::of(shared, Arc::new(lanes.all()))),
+            Some(lanes) => Ok(Blocks::of(shared, Arc::new(lanes.all()?))),
             None => {
                 let source = Source::Table(Some(shared.table()?));
                 Ok(Blocks { shared: shared.clone(), source })
@@ -125,43 +125,57 @@ impl Blocks {
             Source::Table(table) => return Ok(table.take()),
             Source::Lane(lane, at) => (lane, at),
         };
-        let rest = lane.stretches.get(*at..).unwrap_or(&[]);
-        if rest.is_empty() {
+        if *at >= lane.stretches.len() {
             return Ok(None);
         }
         let mut count = 0;
         let mut bytes = 0;
-        while let Some(stretch) = rest.get(count) {
-            bytes += table_bytes(std::slice::from_ref(stretch));
+        while let Some(stretch) = lane.stretches.get(*at + count) {
+            bytes += table_bytes(std::iter::once(stretch));
             if count > 0 && bytes > workshop.share {
                 break;
             }
             count += 1;
         }
         loop {
-            match table(&self.shared, &rest[..count], workshop, cx) {
+            let stored = Stored { lane, from: *at, until: *at + count };
+            match table(&self.shared, stored, workshop, cx) {
                 Ok(Some(table)) => {
                     *at += count;
                     return Ok(Some(table));
                 }
                 Ok(None) | Err(Error::OutOfMemory { .. }) if count > 1 => count /= 2,
-                Ok(None) => return Err(no_room(&rest[..count])),
+                Ok(None) => return Err(no_room(stored)),
                 Err(error) => return Err(error),
             }
         }
     }
 }
 
+/// Some stretches of a lane.
+#[derive(Clone, Copy)]
+struct Stored<'a> {
+    lane: &'a Lane,
+    from: usize,
+    until: usize,
+}
+
+impl<'a> Stored<'a> {
+    fn iter(self) -> impl Iterator<Item = Stretch<'a>> {
+        self.lane.stretches.between(self.from, self.until)
+    }
+}
+
 /// The table of these rows; `None` when there is no room for it, and they are several stretches.
 fn table(
     shared: &Arc<Shared>,
-    stored: &[Stretch],
+    stored: Stored<'_>,
     workshop: &mut Workshop,
     cx: &Context,
 ) -> Result<Option<Arc<Table>>> {
-    let may_fail = stored.len() > 1;
+    let may_fail = stored.until - stored.from > 1;
     let lender = &workshop.lender;
-    let needed = table_bytes(stored).max(LENT_BYTES);
+    let needed = table_bytes(stored.iter()).max(LENT_BYTES);
     let mut memory = match lender.try_lend(needed) {
         Some(memory) => memory,
         None if may_fail => return Ok(None),
@@ -187,19 +201,19 @@ fn table(
 /// The rows of stretches, which are charged for.
 fn read(
     shared: &Shared,
-    stored: &[Stretch],
+    stored: Stored<'_>,
     reader: &mut PageReader,
     cx: &Context,
 ) -> Result<(RowPages, Vec<Run>)> {
     let shape = &shared.shape;
     let mut pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
     let mut runs: Vec<Run> = Vec::new();
-    for stretch in stored {
+    for stretch in stored.iter() {
         cx.check()?;
-        if runs.last().is_none_or(|run| run.morsel() != stretch.morsel()) {
-            runs.push(Run::new(stretch.morsel(), shape.build_keys.len()));
+        if runs.last().is_none_or(|run| run.morsel() != stretch.morsel) {
+            runs.push(Run::new(stretch.morsel, shape.build_keys.len()));
         }
-        reader.seek(&stretch.tape, stretch.span.from, stretch.span.until)?;
+        reader.seek(stretch.tape, stretch.span.from, stretch.span.until)?;
         while let Some(page) = reader.next(|_| Ok(()))? {
             pages.push_taped(page)?;
             let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
@@ -212,8 +226,8 @@ fn read(
 }
 
 /// The error for the least number of rows that a table is made of.
-fn no_room(stored: &[Stretch]) -> Error {
+fn no_room(stored: Stored<'_>) -> Error {
     let rows: usize = stored.iter().map(|stretch| stretch.span.rows).sum();
     let detail = format!("a table of {rows} rows has no room; raise the limit (memory_limit)");
-    Error::OutOfMemory { who: HOLDER.to_string(), asked_bytes: table_bytes(stored), detail }
+    Error::OutOfMemory { who: HOLDER.to_string(), asked_bytes: table_bytes(stored.iter()), detail }
 }

@@ -7,17 +7,23 @@
 //! level takes the hash apart in its own way.
 //!
 //! Memory: a writer has [`WRITER_BYTES`] from the start, with which it can always go on; what it
-//! takes to find stretches again is charged with the [`LaneSet`].
+//! takes to find stretches again is charged with the [`LaneSet`]. Pages that are not written yet
+//! give way between two of the writer's steps: whoever cannot do without more memory, a scan on the
+//! same thread as well, writes them.
+//!
+//! Concurrency: the pages and the tape are behind a lock, which a writer takes when its step
+//! ([`Turns`]) has begun, and for no longer: who is alone finds the locks of all others free. A
+//! revocation writes with the lock held and only tries it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::stretches::Stretches;
 use crate::batch::{Column, hash_word, pick};
 use crate::error::{Error, Result};
 use crate::memory::rows::{
-    FIRST_PAGE_BYTES, LaneOrder, PageSpan, PageWriter, RowLayout, RowPages, RowRef, Slot,
+    FIRST_PAGE_BYTES, LaneOrder, PageWriter, RowLayout, RowPages, RowRef, Slot,
 };
-use crate::memory::spill::Tape;
-use crate::memory::{Reservation, Turns};
+use crate::memory::{Governor, Reservation, Revocable};
 use crate::pipeline::Context;
 use crate::scheduler::Cancel;
 
@@ -49,24 +55,10 @@ pub(super) fn lane_of(hash: u64, level: u32) -> usize {
     (mixed >> (u64::BITS - LANE_BITS)) as usize
 }
 
-/// Pages side by side on a tape, all of one morsel.
-#[derive(Clone)]
-pub(super) struct Stretch {
-    pub(super) tape: Arc<Tape>,
-    morsel: u64,
-    pub(super) span: PageSpan,
-}
-
-impl Stretch {
-    pub(super) fn morsel(&self) -> u64 {
-        self.morsel
-    }
-}
-
 /// The rows of one lane, in the order of the input.
 #[derive(Clone, Default)]
 pub(super) struct Lane {
-    pub(super) stretches: Vec<Stretch>,
+    pub(super) stretches: Stretches,
 }
 
 impl Lane {
@@ -92,31 +84,40 @@ pub(super) struct LaneSet {
 
 impl LaneSet {
     /// Takes over what one writer has written.
-    pub(super) fn absorb(&mut self, other: LaneSet) {
+    ///
+    /// # Errors
+    /// `Internal` when there are more writers than can be numbered.
+    pub(super) fn absorb(&mut self, other: LaneSet) -> Result<()> {
         self.lanes.resize_with(LANES, Lane::default);
         for (own, other) in self.lanes.iter_mut().zip(other.lanes) {
-            own.stretches.extend(other.stretches);
+            own.stretches.absorb(other.stretches)?;
         }
         match (&mut self.memory, other.memory) {
             (Some(own), Some(other)) => own.absorb(other),
             (own, other) => *own = own.take().or(other),
         }
+        Ok(())
     }
 
     /// Puts the rows in the order of the input: each morsel is one worker's.
     pub(super) fn sort(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.stretches.sort_by_key(Stretch::morsel));
+        self.lanes.iter_mut().for_each(|lane| lane.stretches.sort());
     }
 
     /// All rows as one lane.
-    pub(super) fn all(&self) -> Lane {
-        let stretches = self.lanes.iter().flat_map(|lane| lane.stretches.iter().cloned());
-        Lane { stretches: stretches.collect() }
+    ///
+    /// # Errors
+    /// As [`LaneSet::absorb`].
+    pub(super) fn all(&self) -> Result<Lane> {
+        let mut all = Lane::default();
+        let mut lanes = self.lanes.iter();
+        lanes.try_for_each(|lane| all.stretches.absorb(lane.stretches.clone()))?;
+        Ok(all)
     }
 
     /// Bytes of the largest stretch: a little more than [`STRETCH_BYTES`], or one large row.
     pub(super) fn largest_bytes(&self) -> usize {
-        let stretches = self.lanes.iter().flat_map(|lane| &lane.stretches);
+        let stretches = self.lanes.iter().flat_map(|lane| lane.stretches.iter());
         stretches.map(|stretch| stretch.span.bytes).max().unwrap_or(0)
     }
 
@@ -124,13 +125,6 @@ impl LaneSet {
     pub(super) fn into_parts(self) -> (Vec<Lane>, Option<Reservation>) {
         (self.lanes, self.memory)
     }
-}
-
-/// A stretch whose tape is not finished.
-struct Written {
-    lane: usize,
-    morsel: u64,
-    span: PageSpan,
 }
 
 /// Rows that go to lanes, in the order of those.
@@ -195,14 +189,82 @@ impl LaneRows for ColumnRows<'_> {
 
 /// Moves rows to tape; see the module documentation.
 pub(super) struct LaneWriter {
-    pages: RowPages,
-    writer: PageWriter,
-    written: Vec<Written>,
+    shelf: Arc<Shelf>,
+    governor: Governor,
+    layout: Arc<RowLayout>,
     morsel: u64,
     level: u32,
     order: LaneOrder,
     /// Of the query, which may be stopped while it waits for its turn.
     cancel: Cancel,
+}
+
+/// Where the pages are between two steps.
+struct Shelf(Mutex<Pages>);
+
+enum Pages {
+    Filling(Box<Filling>),
+    Finished,
+    /// They could not be written: what the writer meets at its next step.
+    Lost(Error),
+}
+
+/// Pages and the tape that they go to.
+struct Filling {
+    pages: RowPages,
+    writer: PageWriter,
+    morsel: u64,
+    written: Vec<Stretches>,
+    /// What these are charged to: what the writer has at any rate is for pages.
+    kept: Reservation,
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl Pages {
+    fn filling(&mut self) -> Result<&mut Filling> {
+        match self {
+            Pages::Filling(filling) => Ok(filling),
+            Pages::Finished => Err(Error::internal("rows for lanes that are finished")),
+            Pages::Lost(error) => Err(error.clone()),
+        }
+    }
+}
+
+impl Revocable for Shelf {
+    fn revocable_bytes(&self) -> usize {
+        match self.0.try_lock().as_deref_mut() {
+            Ok(Pages::Filling(filling)) => filling.revocable_bytes(),
+            _ => 0,
+        }
+    }
+
+    fn revoke(&self, _: usize) -> Result<usize> {
+        let Ok(mut pages) = self.0.try_lock() else { return Ok(0) };
+        let freed = pages.filling().map_or(0, Filling::revocable_bytes);
+        if freed == 0 {
+            return Ok(0);
+        }
+        // What it says should the writing panic.
+        let lost = Pages::Lost(Error::internal("rows were lost when they were written out"));
+        let Pages::Filling(mut filling) = std::mem::replace(&mut *pages, lost) else {
+            return Ok(0);
+        };
+        let written = filling.flush();
+        *pages = match &written {
+            Ok(_) => Pages::Filling(filling),
+            Err(error) => Pages::Lost(error.clone()),
+        };
+        written.map(|_| freed)
+    }
+
+    fn is_at_work(&self) -> bool {
+        true
+    }
 }
 
 impl LaneWriter {
@@ -216,10 +278,21 @@ impl LaneWriter {
         memory: Reservation,
         cx: &Context,
     ) -> Result<Self> {
-        Ok(LaneWriter {
+        let shelf = Arc::new(Shelf(Mutex::new(Pages::Finished)));
+        let state: Arc<dyn Revocable> = shelf.clone();
+        memory.offer(Arc::downgrade(&state));
+        let governor = memory.governor().clone();
+        *shelf.lock() = Pages::Filling(Box::new(Filling {
             pages: RowPages::with_lanes(layout.clone(), PAGE_BYTES, LANES),
+            kept: memory.child(0)?,
             writer: PageWriter::new(memory, TAPE_BYTES)?,
-            written: Vec::new(),
+            morsel: 0,
+            written: vec![Stretches::default(); LANES],
+        }));
+        Ok(LaneWriter {
+            shelf,
+            governor,
+            layout: layout.clone(),
             morsel: 0,
             level,
             order: LaneOrder::default(),
@@ -233,8 +306,11 @@ impl LaneWriter {
     /// `Io` or `OutOfMemory` when the tape cannot be written.
     pub(super) fn begin(&mut self, morsel: u64) -> Result<()> {
         if self.morsel != morsel {
-            self.flush()?;
             self.morsel = morsel;
+            let mut pages = self.shelf.lock();
+            let filling = pages.filling()?;
+            filling.flush()?;
+            filling.morsel = morsel;
         }
         Ok(())
     }
@@ -270,16 +346,13 @@ impl LaneWriter {
     ///
     /// # Errors
     /// As [`LaneWriter::begin`].
-    pub(super) fn finish(mut self) -> Result<(LaneSet, Reservation)> {
-        self.flush()?;
-        let (tape, mut memory) = self.writer.finish()?;
-        let mut lanes: Vec<Lane> = (0..LANES).map(|_| Lane::default()).collect();
-        let held = self.written.len() * size_of::<Stretch>();
-        for Written { lane, morsel, span } in self.written {
-            let tape = tape.clone();
-            lanes[lane].stretches.push(Stretch { tape, morsel, span });
+    pub(super) fn finish(self) -> Result<(LaneSet, Reservation)> {
+        let mut pages = self.shelf.lock();
+        pages.filling()?;
+        match std::mem::replace(&mut *pages, Pages::Finished) {
+            Pages::Filling(filling) => filling.finish(),
+            _ => Err(Error::internal("lanes that are finished twice")),
         }
-        Ok((LaneSet { lanes, memory: Some(memory.split(held)) }, memory))
     }
 
     fn sort(&mut self, hashes: &[u64]) {
@@ -289,51 +362,68 @@ impl LaneWriter {
 
     /// Stores rows in the order that was just made.
     fn store(&mut self, rows: &impl LaneRows) -> Result<()> {
-        let governor = self.writer.memory().governor().clone();
         let (mut start, count) = (0, self.order.order().len());
         let mut ends = self.order.ends().to_vec();
         while start < count {
             // Whoever is alone has what is free to itself.
-            let step = governor.turns().beside(&|| self.cancel.check())?;
-            let stored = rows.store(start, &ends, &mut self.pages, self.writer.memory())?;
-            drop(step);
+            let step = self.governor.turns().beside(&|| self.cancel.check())?;
+            let mut pages = self.shelf.lock();
+            let filling = pages.filling()?;
+            let Filling { pages: own, writer, .. } = filling;
+            let stored = rows.store(start, &ends, own, writer.memory())?;
             advance(&mut ends, stored);
             start += stored;
-            if start < count && self.flush()? == 0 {
+            let has_more = start < count;
+            let is_full = has_more || filling.is_to_write();
+            let none_left = is_full && filling.flush()? == 0 && has_more;
+            drop((pages, step));
+            if none_left {
                 // Not even a page could be had, but by asking for it by all means.
                 let lane = ends.partition_point(|&end| end == 0);
-                self.store_one(rows, start, lane, governor.turns())?;
+                self.store_one(rows, start, lane)?;
                 advance(&mut ends, 1);
                 start += 1;
             }
-        }
-        if self.pages.bytes() >= HELD_BYTES_MAX {
-            self.flush()?;
         }
         Ok(())
     }
 
     /// Stores and writes one row, which gets its room whoever else asks for memory. The turn ends
     /// when the row is on tape: not before that is its room free for the next.
-    fn store_one(
-        &mut self,
-        rows: &impl LaneRows,
-        row: usize,
-        lane: usize,
-        turns: &Turns,
-    ) -> Result<()> {
-        let mut turn = turns.beside(&|| self.cancel.check())?;
+    fn store_one(&self, rows: &impl LaneRows, row: usize, lane: usize) -> Result<()> {
+        let mut turn = self.governor.turns().beside(&|| self.cancel.check())?;
         loop {
-            let mut alone = RowPages::new(self.pages.layout().clone(), PAGE_BYTES).strict();
-            match rows.store(row, &[1], &mut alone, self.writer.memory()) {
-                Ok(_) => return self.write(&alone, Some(lane)),
+            let mut alone = RowPages::new(self.layout.clone(), PAGE_BYTES).strict();
+            let mut pages = self.shelf.lock();
+            let filling = pages.filling()?;
+            match rows.store(row, &[1], &mut alone, filling.writer.memory()) {
+                Ok(_) => return filling.write(&alone, Some(lane)),
                 // Others may be about to give as much back.
                 Err(Error::OutOfMemory { .. }) if !turn.is_alone() => {
+                    drop(pages);
                     turn.be_alone(&|| self.cancel.check())?;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Filling {
+    /// Whether the pages are to be written though there is room for more: they are many, or others
+    /// have been refused their room, another writer for one, which could do with pages of few rows
+    /// only.
+    fn is_to_write(&mut self) -> bool {
+        self.pages.bytes() >= HELD_BYTES_MAX || self.writer.memory().pressed()
+    }
+
+    /// What writing the pages would give to others: not what the writer has at any rate, and
+    /// nothing where where they are would take more.
+    fn revocable_bytes(&mut self) -> usize {
+        let memory = self.writer.memory();
+        let beyond = memory.bytes().saturating_sub(memory.minimum()).min(self.pages.bytes());
+        let places: usize = self.written.iter().map(Stretches::next_bytes).sum();
+        beyond.saturating_sub(2 * places)
     }
 
     /// Writes all pages; the bytes that they had.
@@ -347,27 +437,39 @@ impl LaneWriter {
     /// Writes pages as pages of `lane`, or of the lanes that they have, and gives back what they
     /// are charged with.
     fn write(&mut self, pages: &RowPages, lane: Option<usize>) -> Result<()> {
-        let (first, morsel) = (self.written.len(), self.morsel);
         // The pages of a lane side by side, as they are read.
         let mut order: Vec<usize> = (0..pages.pages()).collect();
         order.sort_by_key(|&page| pages.page_lane(page));
+        let mut last = None;
         for page in order {
             let Some(span) = self.writer.append(pages, page, None)? else { continue };
             let lane = lane.unwrap_or_else(|| pages.page_lane(page));
-            match self.written[first..].last_mut() {
-                Some(last)
-                    if last.lane == lane && last.span.bytes + span.bytes <= STRETCH_BYTES =>
-                {
-                    last.span.until = span.until;
-                    last.span.rows += span.rows;
-                    last.span.bytes += span.bytes;
-                }
-                _ => self.written.push(Written { lane, morsel, span }),
+            let written = &mut self.written[lane];
+            if last != Some(lane) || !written.extend_last(span, STRETCH_BYTES)? {
+                written.push(self.morsel, span)?;
             }
+            last = Some(lane);
         }
+        // Where they are takes a part of what they had, which is not free in between.
+        let held: usize = self.written.iter().map(Stretches::held_bytes).sum();
+        let more = held.saturating_sub(self.kept.bytes());
         let memory = self.writer.memory();
-        memory.shrink(pages.bytes());
-        memory.grow((self.written.len() - first) * size_of::<Stretch>())
+        let own = more.min(memory.bytes().saturating_sub(memory.minimum())).min(pages.bytes());
+        self.kept.absorb(memory.split(own));
+        memory.shrink(pages.bytes() - own);
+        memory.has_shed();
+        self.kept.grow(more - own)
+    }
+
+    /// What has been written, as lanes, and the memory that is left.
+    fn finish(mut self) -> Result<(LaneSet, Reservation)> {
+        self.flush()?;
+        let (tape, memory) = self.writer.finish()?;
+        let lanes = self.written.into_iter().map(|mut stretches| {
+            stretches.end(&tape);
+            Lane { stretches }
+        });
+        Ok((LaneSet { lanes: lanes.collect(), memory: Some(self.kept) }, memory))
     }
 }
 

@@ -16,7 +16,8 @@
 //! probe side ────────────────────────────────────────► ProbeTransform ─► …
 //! ```
 //!
-//! When memory is short the build rows are moved to tape in lanes by hash (`lanes`), all of them.
+//! When memory is short the build rows are moved to tape in lanes by hash (`lanes`), all of them,
+//! and found again by `stretches`.
 //! The probe then stores its rows in the same way (`probe_store`), and a source that comes after
 //! it joins lane by lane (`lane_rows`), each with a table of its own (`lane_table`) that its probe
 //! rows, read back by `lane_reader`, pass through (`lane_join`).
@@ -68,6 +69,7 @@ mod probe;
 mod probe_store;
 mod shape;
 mod store;
+mod stretches;
 mod table;
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ impl TransformWorker for StoreProbe {
     fn flush(&mut self, _: &Context) -> Result<Step> {
         if let Some(writer) = self.writer.take() {
             let (lanes, _) = writer.finish()?;
-            self.shared.state().probe.absorb(lanes);
+            self.shared.state().probe.absorb(lanes)?;
         }
         Ok(Step::Exhausted)
     }

@@ -1,6 +1,7 @@
 //! Hash joins against nested loops over the same rows, row by row and in order.
 
 mod data;
+mod lanes;
 mod spilled;
 
 use std::sync::Arc;
