@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use super::governor::{Governor, Want};
 use super::lender::Lender;
+use super::turns::Check;
 use crate::batch::{Charge, SetAside};
 use crate::error::{Error, Result};
 use crate::observe::{self, Meter};
@@ -195,6 +196,22 @@ impl Reservation {
             return Ok(());
         }
         Err(self.refusal(n))
+    }
+
+    /// The same for a holder that has nothing to give up and is not in a step: what it is refused
+    /// because others are in the middle of theirs, where nobody can have what they hold written, it
+    /// asks for again when they are between two (see [`super::turns`]).
+    ///
+    /// # Errors
+    /// As [`Reservation::grow`], and what `check` reports while it waits.
+    pub fn grow_between_steps(&mut self, n: usize, check: Check<'_>) -> Result<()> {
+        if self.grow_by(n, false) {
+            return Ok(());
+        }
+        let governor = self.governor.clone();
+        let mut turn = governor.turns().beside(check)?;
+        turn.be_alone(check)?;
+        self.grow(n)
     }
 
     /// Gives `n` bytes back; more than in use counts as all.

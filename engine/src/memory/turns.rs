@@ -5,6 +5,9 @@
 //! and not for two. Who is refused gives up what it can, and waits until it is the only one in a
 //! step: what the others needed for theirs is free then.
 //!
+//! A scan that has a page to decode takes a turn alone as well when it is refused: the state that
+//! it could have written out otherwise is in the steps of others.
+//!
 //! Concurrency: a lock that many have at once, or one alone. Who waits for it keeps its thread,
 //! which is why a step should be short: some rows copied, or one row on its way to tape. A step of
 //! a sort is a chunk on its way into its buffer, with what is written for it: a run at most as a
@@ -20,7 +23,7 @@ use std::time::Duration;
 use crate::error::Result;
 
 /// Asked by who waits: `Err` ends it.
-type Check<'a> = &'a dyn Fn() -> Result<()>;
+pub(super) type Check<'a> = &'a dyn Fn() -> Result<()>;
 
 /// How long who waits does not ask.
 const ASK_EVERY: Duration = Duration::from_millis(5);

@@ -356,3 +356,29 @@ fn sizes_have_binary_units() {
         assert_eq!(bytes(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn who_has_nothing_to_give_up_gets_what_is_in_the_step_of_others() {
+    let governor = governor(100_000);
+    let state = Idle::new(&governor, "state", 80_000, false);
+    let check = || Ok(());
+    let mut asking = governor.reserve("asking", 0).expect("fits");
+    let begun = std::sync::Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _step = governor.turns().beside(&check).expect("nobody stops");
+            let _taken = state.reservation.lock().expect("free");
+            begun.wait();
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        });
+        begun.wait();
+        assert!(asking.grow(50_000).is_err(), "is in a step");
+        asking.grow_between_steps(50_000, &check).expect("gives way behind it");
+        // What nobody has is refused all the same, and so is who is stopped.
+        assert!(asking.grow_between_steps(60_000, &check).is_err());
+        let _step = governor.turns().beside(&check).expect("is over");
+        let stopped = || Err(Error::internal("stopped"));
+        let refused = asking.grow_between_steps(60_000, &stopped).expect_err("is stopped");
+        assert!(matches!(refused, Error::Internal(_)), "{refused}");
+    });
+}

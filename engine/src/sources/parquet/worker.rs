@@ -5,6 +5,7 @@
 //! What pages of text take is reserved before a block is read, and for the next row group before a
 //! worker begins: where pages are so large that there is no room for all workers, and for
 //! [`SPARE_TIMES`] as much beside the last, fewer read.
+//! A worker that is refused while others are in the middle of a chunk asks again between two.
 //! What a column takes more is reserved before the next one is read, and everything held is looked
 //! at again after each block: at no time more than a page and [`OWED_BYTES_MAX`] is not reserved.
 
@@ -54,6 +55,7 @@ struct NextRows<'a> {
     held: &'a mut Reservation,
     /// Bytes that could not be reserved yet.
     owed: usize,
+    cx: &'a Context,
 }
 
 impl BlockColumns for NextRows<'_> {
@@ -74,7 +76,7 @@ impl BlockColumns for NextRows<'_> {
             // Others may give back as much before the block is read; if not, that is refused.
             self.owed += more;
             if self.owed > OWED_BYTES_MAX {
-                self.held.grow(self.owed)?;
+                self.held.grow_between_steps(self.owed, &|| self.cx.check())?;
                 self.owed = 0;
             }
         }
@@ -214,14 +216,15 @@ impl SourceWorker for ScanWorker {
             }
             open.readers.iter_mut().try_for_each(|reader| reader.skip(gap))?;
             // The chunk that was given last is its taker's.
-            charge(&mut self.held, &open.readers, &self.blocks)?;
+            charge(&mut self.held, &open.readers, &self.blocks, cx)?;
             let (readers, held) = (&mut open.readers[..], &mut self.held);
-            let mut columns = NextRows { rows, readers, reads: &self.shared.reads, held, owed: 0 };
+            let mut columns =
+                NextRows { rows, readers, reads: &self.shared.reads, held, owed: 0, cx };
             self.blocks.read(&self.shared.plan, &mut columns, rows)?;
             if self.blocks.held_bytes() > BLOCK_TEXT_BYTES {
                 self.blocks.flush()?;
             }
-            charge(&mut self.held, &open.readers, &self.blocks)?;
+            charge(&mut self.held, &open.readers, &self.blocks, cx)?;
         }
     }
 }
@@ -231,10 +234,13 @@ fn charge(
     held: &mut Reservation,
     readers: &[Box<dyn ColumnReader>],
     blocks: &BlockReader,
+    cx: &Context,
 ) -> Result<()> {
     let readers: usize = readers.iter().map(|reader| reader.held_bytes()).sum();
     let bytes = readers + blocks.held_bytes();
-    held.resize_to(bytes).map_err(|error| no_room(error, readers))
+    held.shrink(held.bytes().saturating_sub(bytes));
+    let grown = held.grow_between_steps(bytes - held.bytes(), &|| cx.check());
+    grown.map_err(|error| no_room(error, readers))
 }
 
 /// The error for pages that have no room.
