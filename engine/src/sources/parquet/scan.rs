@@ -79,7 +79,7 @@ pub(super) struct Shared {
     sizes: Mutex<HashMap<(usize, usize, usize), Weak<Sizes>>>,
     /// What the workers' reservations are children of.
     pub reservation: Reservation,
-    /// Workers that have begun.
+    /// Workers that have begun, without those that have given way.
     pub begun: Mutex<usize>,
 }
 

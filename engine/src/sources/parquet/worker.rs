@@ -6,6 +6,9 @@
 //! worker begins: where pages are so large that there is no room for all workers, and for
 //! [`SPARE_TIMES`] as much beside the last, fewer read.
 //! A worker that is refused while others are in the middle of a chunk asks again between two.
+//! One that had to have memory of others, though these leave some to it, gives its own up at the
+//! end of its morsel, unless it is the last: what is done with the rows would be written again and
+//! again for a page, and with less memory for itself. Fewer workers are faster then.
 //! What a column takes more is reserved before the next one is read, and everything held is looked
 //! at again after each block: at no time more than a page and [`OWED_BYTES_MAX`] is not reserved.
 
@@ -55,6 +58,7 @@ struct NextRows<'a> {
     held: &'a mut Reservation,
     /// Bytes that could not be reserved yet.
     owed: usize,
+    is_short: &'a mut bool,
     cx: &'a Context,
 }
 
@@ -76,7 +80,7 @@ impl BlockColumns for NextRows<'_> {
             // Others may give back as much before the block is read; if not, that is refused.
             self.owed += more;
             if self.owed > OWED_BYTES_MAX {
-                self.held.grow_between_steps(self.owed, &|| self.cx.check())?;
+                grow(self.held, self.owed, self.is_short, self.cx)?;
                 self.owed = 0;
             }
         }
@@ -97,6 +101,8 @@ pub(super) struct ScanWorker {
     /// need not look again at what they have found out about its pages.
     ahead: Vec<Box<dyn ColumnReader>>,
     held: Reservation,
+    /// Whether it had to have memory of others.
+    is_short: bool,
     /// What key filters that have been found say about their keys' ranges.
     ranges: Vec<Option<Vec<Expr>>>,
 }
@@ -122,6 +128,7 @@ impl ScanWorker {
         Ok(ScanWorker {
             blocks: BlockReader::new(&shared.plan, shared.reservation.governor()),
             held,
+            is_short: false,
             ranges: vec![None; shared.key_filters.len()],
             morsel: None,
             ahead,
@@ -134,7 +141,7 @@ impl ScanWorker {
         // The old readers stay until the new ones are there: a row group's dictionaries live as
         // long as somebody reads from it.
         let old = self.morsel.take();
-        let over = self.nothing_can_match();
+        let over = self.nothing_can_match() || self.gives_way();
         let next = if over { None } else { self.shared.morsels.take() };
         let Some((number, morsel)) = next else {
             drop(old);
@@ -170,6 +177,14 @@ impl ScanWorker {
         self.blocks.start(&self.shared.plan, |slot| self.shared.column_bytes(morsel, slot));
         self.morsel = Some(Open { number, file, readers, at: 0, left: left.into() });
         Ok(Pull::Morsel(number))
+    }
+
+    /// Whether the worker is to end because memory is short: others go on with what is left.
+    fn gives_way(&mut self) -> bool {
+        let mut begun = self.shared.begun.lock().unwrap_or_else(|e| e.into_inner());
+        let gives_way = std::mem::take(&mut self.is_short) && *begun > 1;
+        *begun -= usize::from(gives_way);
+        gives_way
     }
 
     /// Looks for key filters that have been published; true when one says that no row matches.
@@ -216,15 +231,15 @@ impl SourceWorker for ScanWorker {
             }
             open.readers.iter_mut().try_for_each(|reader| reader.skip(gap))?;
             // The chunk that was given last is its taker's.
-            charge(&mut self.held, &open.readers, &self.blocks, cx)?;
+            charge(&mut self.held, &open.readers, &self.blocks, &mut self.is_short, cx)?;
             let (readers, held) = (&mut open.readers[..], &mut self.held);
-            let mut columns =
-                NextRows { rows, readers, reads: &self.shared.reads, held, owed: 0, cx };
+            let (reads, is_short) = (&self.shared.reads, &mut self.is_short);
+            let mut columns = NextRows { rows, readers, reads, held, owed: 0, is_short, cx };
             self.blocks.read(&self.shared.plan, &mut columns, rows)?;
             if self.blocks.held_bytes() > BLOCK_TEXT_BYTES {
                 self.blocks.flush()?;
             }
-            charge(&mut self.held, &open.readers, &self.blocks, cx)?;
+            charge(&mut self.held, &open.readers, &self.blocks, &mut self.is_short, cx)?;
         }
     }
 }
@@ -234,13 +249,21 @@ fn charge(
     held: &mut Reservation,
     readers: &[Box<dyn ColumnReader>],
     blocks: &BlockReader,
+    is_short: &mut bool,
     cx: &Context,
 ) -> Result<()> {
     let readers: usize = readers.iter().map(|reader| reader.held_bytes()).sum();
     let bytes = readers + blocks.held_bytes();
     held.shrink(held.bytes().saturating_sub(bytes));
-    let grown = held.grow_between_steps(bytes - held.bytes(), &|| cx.check());
+    let grown = grow(held, bytes - held.bytes(), is_short, cx);
     grown.map_err(|error| no_room(error, readers))
+}
+
+/// Reserves so many bytes more, and notes where others have to give them.
+fn grow(held: &mut Reservation, bytes: usize, is_short: &mut bool, cx: &Context) -> Result<()> {
+    let memory = held.governor();
+    *is_short |= bytes > memory.limit().saturating_sub(memory.reserved());
+    held.grow_between_steps(bytes, &|| cx.check())
 }
 
 /// The error for pages that have no room.

@@ -1,8 +1,10 @@
 //! Texts of all lengths: blocks are cut by what they take, and pages have room before they are
 //! read.
 
+use std::sync::Mutex;
+
 use super::*;
-use crate::memory::GovernorOptions;
+use crate::memory::{GovernorOptions, Reservation, Revocable};
 
 /// Row `i` has a number, and a text of one of several lengths that go on for many rows.
 fn texts(rows: usize) -> RecordBatch {
@@ -99,4 +101,73 @@ fn a_page_has_room_before_it_is_read_and_workers_that_have_none_do_not_begin() {
     assert_eq!(left, 0);
     let (first, both, _) = begin(60 << 20);
     first.and(both).expect("room for two");
+}
+
+/// Rows that somebody works on, who takes what memory there is.
+struct AtWork(Mutex<Reservation>);
+
+impl AtWork {
+    /// Takes all but so many bytes.
+    fn take_all_but(&self, left: usize) {
+        let mut held = self.0.lock().expect("free");
+        let memory = held.governor().clone();
+        let free = memory.limit() - memory.reserved();
+        let _ = held.grow(free.saturating_sub(left));
+    }
+}
+
+impl Revocable for AtWork {
+    fn revocable_bytes(&self) -> usize {
+        self.0.try_lock().map_or(0, |held| held.bytes())
+    }
+
+    fn revoke(&self, wanted: usize) -> Result<usize> {
+        let Ok(mut held) = self.0.try_lock() else { return Ok(0) };
+        let freed = wanted.min(held.bytes());
+        held.shrink(freed);
+        held.settle();
+        Ok(freed)
+    }
+
+    fn is_at_work(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn all_workers_but_one_give_way_where_pages_take_the_memory_of_others() {
+    let directory = tempfile::tempdir().expect("directory");
+    let batch = texts(30_000);
+    let file = write(&directory.path().join("f"), &[batch], properties(200_000));
+    let scan = scan_of(&file);
+    for (left, enough) in [(16 << 10, false), (8 << 20, true)] {
+        let options = GovernorOptions { limit_bytes: Some(60 << 20), ..Default::default() };
+        let query = Arc::new(Query::alone(Governor::new(options), 3));
+        let cx = Context { query: query.clone(), order: Order::new(), worker: 0 };
+        let source = Scan::open(&scan, &mut Build::new(query)).expect("opens");
+        let workers: Result<Vec<_>> = (0..3).map(|_| source.worker(&cx)).collect();
+        let mut workers: Vec<_> = workers.expect("have room").into_iter().map(Some).collect();
+        let held = cx.memory().reserve("rows", 0).expect("asks for nothing");
+        let at_work = Arc::new(AtWork(Mutex::new(held)));
+        let state: Arc<dyn Revocable> = at_work.clone();
+        at_work.0.lock().expect("free").offer(Arc::downgrade(&state));
+        let (mut rows, mut alone) = (0, 0);
+        while workers.iter().any(Option::is_some) {
+            for worker in 0..workers.len() {
+                let is_alone = workers.iter().flatten().count() == 1;
+                let Some(own) = &mut workers[worker] else { continue };
+                at_work.take_all_but(left);
+                match own.pull(&cx).expect("others give way") {
+                    Pull::Finished => workers[worker] = None,
+                    Pull::Chunk(chunk) => {
+                        rows += chunk.live_rows();
+                        alone += usize::from(is_alone) * chunk.live_rows();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(rows, 30_000);
+        assert_eq!(alone < 10_000, enough, "{alone} rows by one alone");
+    }
 }
