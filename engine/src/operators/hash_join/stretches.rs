@@ -25,9 +25,10 @@ pub(super) struct Stretch<'a> {
 /// A stretch as it is kept.
 #[derive(Clone, Copy)]
 struct Packed {
-    /// The position on the tape, and the number of that.
-    place: u64,
-    morsel: u32,
+    /// The position on the tape, and the number of that; in halves, as there are many stretches.
+    place: [u32; 2],
+    /// Each arm of a union has numbers of its own, far from those of the others.
+    morsel: [u32; 2],
     /// Bytes on the tape.
     len: u32,
     rows: u32,
@@ -49,8 +50,8 @@ impl Packed {
             return Err(beyond());
         }
         Ok(Packed {
-            place: span.from << TAPE_BITS | tape as u64,
-            morsel: narrow(morsel)?,
+            place: halves(span.from << TAPE_BITS | tape as u64),
+            morsel: halves(morsel),
             len: narrow(span.until - span.from)?,
             rows: narrow(span.rows as u64)?,
             bytes: narrow(span.bytes as u64)?,
@@ -58,14 +59,26 @@ impl Packed {
     }
 
     fn span(&self) -> PageSpan {
-        let from = self.place >> TAPE_BITS;
+        let from = whole(self.place) >> TAPE_BITS;
         let until = from + u64::from(self.len);
         PageSpan { from, until, rows: self.rows as usize, bytes: self.bytes as usize }
     }
 
     fn tape(&self) -> usize {
-        (self.place & ((1 << TAPE_BITS) - 1)) as usize
+        (whole(self.place) & ((1 << TAPE_BITS) - 1)) as usize
     }
+
+    fn morsel(&self) -> u64 {
+        whole(self.morsel)
+    }
+}
+
+fn halves(number: u64) -> [u32; 2] {
+    [(number >> 32) as u32, number as u32]
+}
+
+fn whole([high, low]: [u32; 2]) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
 }
 
 impl Stretches {
@@ -121,7 +134,7 @@ impl Stretches {
         own.until = span.until;
         own.rows += span.rows;
         own.bytes += span.bytes;
-        *last = Packed::new(u64::from(last.morsel), own, last.tape())?;
+        *last = Packed::new(last.morsel(), own, last.tape())?;
         Ok(true)
     }
 
@@ -144,7 +157,7 @@ impl Stretches {
         self.packed.reserve_exact(other.packed.len());
         for packed in other.packed {
             let tape = before + packed.tape();
-            self.packed.push(Packed::new(u64::from(packed.morsel), packed.span(), tape)?);
+            self.packed.push(Packed::new(packed.morsel(), packed.span(), tape)?);
         }
         Ok(())
     }
@@ -157,7 +170,7 @@ impl Stretches {
     pub(super) fn get(&self, at: usize) -> Option<Stretch<'_>> {
         let packed = self.packed.get(at)?;
         let tape = self.tapes.get(packed.tape())?;
-        Some(Stretch { tape, morsel: u64::from(packed.morsel), span: packed.span() })
+        Some(Stretch { tape, morsel: packed.morsel(), span: packed.span() })
     }
 
     /// Those from number `from` on, before `until`.
@@ -167,5 +180,24 @@ impl Stretches {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Stretch<'_>> {
         self.between(0, self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_of_any_arm_and_place_are_kept_as_they_are() {
+        let spans = [(0, 3, 0), (7, 1 << 43, 5), ((2 << 40) + 9, 1, u64::from(u32::MAX))];
+        for (morsel, from, len) in spans {
+            let span = PageSpan { from, until: from + len, rows: 3, bytes: 17 };
+            let packed = Packed::new(morsel, span, 12).expect("is within bounds");
+            let kept = packed.span();
+            assert_eq!((packed.morsel(), packed.tape()), (morsel, 12));
+            assert_eq!((kept.from, kept.until, kept.rows, kept.bytes), (from, from + len, 3, 17));
+        }
+        let span = PageSpan { from: 1 << 44, until: (1 << 44) + 1, rows: 1, bytes: 1 };
+        assert!(Packed::new(0, span, 0).is_err());
     }
 }
