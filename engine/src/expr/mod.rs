@@ -53,7 +53,9 @@ pub use filter::Conjunction;
 pub use function::{
     AggregateFunction, AggregateRef, Argument, FunctionRef, Functions, GroupStates, ScalarFunction,
 };
-pub use kernels::{in_units, is_time, nearest_double, nearest_float, not_a_time, with_seconds};
+pub use kernels::{
+    in_coarser_unit, in_units, is_time, nearest_double, nearest_float, not_a_time, with_seconds,
+};
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;

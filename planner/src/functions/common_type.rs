@@ -10,6 +10,8 @@
 //! * **A date meets a timestamp** as one of its precision, and so does a text where it is compared;
 //!   the coercion makes nanoseconds of them and of the timestamps: those hold the years from 1677
 //!   to 2262 only.
+//! * **Times of a day** that count different units meet in the finest one; the coercion knows no
+//!   type for seconds and nanoseconds.
 //! * **A date meets no integer**: the coercion would count days since 1970.
 //!
 //! Sound: every decimal has a nearest double, every date is a timestamp.
@@ -72,6 +74,7 @@ pub(crate) fn targets(
     }
     Ok(match meeting {
         Meeting::Other => vec![None; types.len()],
+        _ if known.iter().any(|t| time_unit(t).is_some()) => times(types),
         meeting => moments(types, matches!(meeting, Meeting::Compared | Meeting::Chosen)),
     })
 }
@@ -206,6 +209,28 @@ fn moments(types: &[Option<DataType>], compared: bool) -> Vec<Option<DataType>> 
     types.iter().map(target).collect()
 }
 
+/// The unit that times of a day count.
+fn time_unit(data_type: &DataType) -> Option<TimeUnit> {
+    match data_type {
+        DataType::Time32(unit) | DataType::Time64(unit) => Some(*unit),
+        _ => None,
+    }
+}
+
+/// What times of a day are cast to, which are the only moments among others of these types.
+fn times(types: &[Option<DataType>]) -> Vec<Option<DataType>> {
+    let units = types.iter().flatten().filter_map(time_unit);
+    let common = units.max().map(|finest| match finest {
+        TimeUnit::Second | TimeUnit::Millisecond => DataType::Time32(finest),
+        TimeUnit::Microsecond | TimeUnit::Nanosecond => DataType::Time64(finest),
+    });
+    let target = |data_type: &Option<DataType>| {
+        let unit = time_unit(data_type.as_ref()?);
+        common.clone().filter(|common| unit.is_some() && data_type.as_ref() != Some(common))
+    };
+    types.iter().map(target).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,5 +285,17 @@ mod tests {
             targets(&lists, meeting).expect_err("no common type of elements");
         }
         assert_eq!(targets(&types, Meeting::Added).expect("days"), [None, None]);
+    }
+
+    #[test]
+    fn times_of_a_day_meet_in_the_finest_unit() {
+        use TimeUnit::{Microsecond, Millisecond, Second};
+        let (seconds, micros) = (DataType::Time32(Second), DataType::Time64(Microsecond));
+        let types = [Some(seconds.clone()), Some(micros.clone()), Some(DataType::Null)];
+        let met = targets(&types, Meeting::Compared).expect("times");
+        assert_eq!(met, [Some(micros), None, None]);
+        let types = [Some(seconds), Some(DataType::Time32(Millisecond))];
+        let met = targets(&types, Meeting::United).expect("times");
+        assert_eq!(met, [Some(DataType::Time32(Millisecond)), None]);
     }
 }

@@ -21,6 +21,7 @@ use gristmill_engine::batch::with_float_keys;
 use super::each::{each, is_constant, results};
 use super::identical_intervals::{Taken, identical_intervals, sought_intervals};
 use super::interval_order::has_interval;
+use super::list_sets::has_elements;
 use super::user::to_front_end;
 
 /// A function with arguments that are lists, by their places.
@@ -62,6 +63,10 @@ pub(super) fn of_sets(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "array_remove_n" | "array_replace_n" => (&[], &[], Identical::Sought(Taken::Said)),
         "array_remove_all" | "array_replace_all" => (&[], &[], Identical::Sought(Taken::All)),
         _ => return inner,
+    };
+    let inner = match inner.name() {
+        "array_has_all" | "array_has_any" => has_elements(inner),
+        _ => inner,
     };
     Arc::new(ScalarUDF::from(ListNulls { inner, strict, sets, identical }))
 }

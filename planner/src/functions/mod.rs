@@ -1,12 +1,14 @@
 //! Functions of ours that the front end knows by name. The adapters that let the engine call
 //! DataFusion's are in `lower`.
 //!
-//! * `declared`: aggregates, and `adjusted` ones; `grouping`: grouping(); `counts`: counts with a
-//!   sign.
+//! * `declared`: aggregates, and `adjusted` ones; `product`: product(); `grouping`: grouping();
+//!   `counts`: counts with a sign.
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
 //!   interval several times, or a part of it; `interval_order`: the lengths of intervals;
-//!   `age`: age().
+//!   `age`: age(); `formatted`: texts of moments in forms, and to_date();
+//!   `epochs`: epoch_ms() and its kin.
+//! * `coarser`: timestamps that lose digits of their seconds.
 //! * `common_type`: what values of several types are cast to where they meet.
 //! * `named_cast`: casts with names of their own; `opaque`: marks around expressions that borrowed
 //!   rules must not look into.
@@ -19,15 +21,18 @@
 //! * `list_search`: values in lists, `search`: how they are found; `list_element`: elements by
 //!   their index; `list_sort`: elements in order, `list_extreme`: the first and last of them;
 //!   `greatest` and `list_order`: lists in order; `list_sum`: sums of elements;
-//!   `list_append`: one more element; `with_texts`: texts among their elements.
+//!   `list_append`: one more element; `list_sets`: lists in others; `list_where`: some of their
+//!   elements; `with_texts`: texts among these.
 //! * `lambdas`: functions of lists that take a lambda; `maps`: keys of maps; `part`: parts of
 //!   structures.
 //! * `formats`: format() and printf(); `type_of`: typeof(); `version`: version().
 //! * `divisor`: what decimals are divided by; `digests`: md5() and sha256(); `length`: length();
-//!   `substring`: substr(); `sign`: sign() and bit_count(); `bits`: operators of bits;
+//!   `substring`: substr(); `text_position`: strpos(); `text_split`: string_split();
+//!   `levenshtein`: levenshtein(); `sign`: sign() and bit_count(); `bits`: operators of bits;
 //!   `operations`: what functions in place of operators are called; `to_whole`: numbers that become
-//!   integers; `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns find
-//!   in texts.
+//!   integers; `whole_part`: ceil(), floor() and trunc(); `finite`: isfinite() and isinf();
+//!   `hex`: hex(); `equals_any`: `= ANY` of a list; `null_if`: nullif(); `regexp`: what patterns
+//!   find in texts.
 //! * `user`: functions of the program's own.
 //! * `as_borrowed`: what functions that stand before borrowed ones say as they do.
 
@@ -37,6 +42,7 @@ mod as_borrowed;
 mod adjusted;
 mod age;
 mod bits;
+mod coarser;
 mod common_type;
 mod counts;
 mod date_bin;
@@ -45,23 +51,30 @@ mod declared;
 mod digests;
 mod divisor;
 mod each;
+mod epochs;
 mod equals_any;
+mod finite;
 mod formats;
+mod formatted;
 mod greatest;
 mod grouping;
+mod hex;
 mod identical_intervals;
 mod interval_order;
 mod lambdas;
 mod length;
+mod levenshtein;
 mod list_append;
 mod list_element;
 mod list_extreme;
 mod list_nulls;
 mod list_order;
 mod list_search;
+mod list_sets;
 mod list_sort;
 mod list_sum;
 mod list_text;
+mod list_where;
 mod maps;
 mod named_cast;
 mod now;
@@ -70,6 +83,7 @@ mod opaque;
 mod operations;
 mod part;
 mod positions;
+mod product;
 mod regexp;
 mod search;
 mod seconds;
@@ -79,23 +93,28 @@ mod sign;
 mod sizes;
 mod stamps;
 mod substring;
+mod text_position;
+mod text_split;
 mod timezone;
 mod to_timestamp;
 mod to_whole;
 mod type_of;
 mod user;
 mod version;
+mod whole_part;
 mod window;
 mod with_texts;
 
 use std::sync::Arc;
 
-use datafusion_expr::ScalarUDF;
+use datafusion_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use adjusted::adjusted;
 pub(crate) use bits::{TOTAL_OF_BITS, is_of_bits, of_bits};
+pub(crate) use coarser::{coarser, finer_unit};
 pub(crate) use common_type::{Meeting, common_type, targets};
-pub(crate) use declared::{Declared, declared, declared_aggregates};
+use declared::declared_aggregates;
+pub(crate) use declared::{Declared, declared};
 pub(crate) use divisor::divide_exact;
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
@@ -123,6 +142,7 @@ pub(crate) use series::{called, is_random, is_random_call, series_of};
 pub(crate) use several::{SEVERAL, divided, times};
 pub(crate) use sizes::{result_bytes, writes_constants};
 pub(crate) use substring::SubstringPlanner;
+pub(crate) use text_position::PositionPlanner;
 pub(crate) use timezone::{UTC, is_utc};
 pub(crate) use to_whole::{is_whole, to_nearest, to_whole, whole_type};
 pub use user::{
@@ -147,9 +167,17 @@ pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
         version::version(),
         sign::sign(),
         sign::bit_count(),
+        hex::hex(),
+        list_where::list_where(),
     ];
+    let others = others.into_iter().chain(epochs::epochs()).chain(finite::finite());
     let formats = formats::formats();
     digests.chain(regexp::regexp_functions()).chain(others).chain(formats).collect()
+}
+
+/// Aggregates that are not among the borrowed ones.
+pub(crate) fn added_aggregates() -> impl Iterator<Item = AggregateUDF> {
+    declared_aggregates().into_iter().chain(product::product())
 }
 
 /// The function that a name of a borrowed one stands for.
@@ -157,7 +185,9 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match borrowed.name() {
         "date_bin" => Arc::new(ScalarUDF::from(date_bin::DateBin::new(borrowed))),
         "date_trunc" => Arc::new(ScalarUDF::from(date_trunc::DateTrunc::new(borrowed))),
+        "to_date" => formatted::to_date(borrowed),
         "to_timestamp" => Arc::new(ScalarUDF::from(to_timestamp::ToTimestamp::new(borrowed))),
+        "ceil" | "floor" | "trunc" => whole_part::whole_part(borrowed),
         "nullif" => null_if::null_if(borrowed),
         "now" => Arc::new(ScalarUDF::from(now::Now::new(borrowed.aliases()))),
         "get_field" => part::part(borrowed),
@@ -165,6 +195,9 @@ pub(crate) fn ours(borrowed: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         "least" => with_texts::with_texts(greatest::least(borrowed)),
         "array_max" | "array_min" => list_extreme::list_extreme(borrowed),
         "array_sort" => list_sort::list_sort(borrowed),
+        "string_to_array" => text_split::text_split(borrowed),
+        "strpos" => text_position::text_position(borrowed),
+        "levenshtein" => levenshtein::levenshtein(borrowed),
         "substr" => substring::substring(borrowed),
         "array_sum" => list_sum::list_sum(borrowed),
         "array_element" => list_element::list_element(borrowed),

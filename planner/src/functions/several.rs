@@ -28,6 +28,7 @@ const DAYS_PER_MONTH: f64 = 30.0;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 const PER_SECOND: f64 = 1e6;
 const NANOSECONDS: f64 = 1e3;
+const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
 
 /// An interval times a number, or divided by it.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -119,8 +120,15 @@ impl Several {
 fn multiplied((interval, times): (IntervalMonthDayNano, i64)) -> Result<IntervalMonthDayNano> {
     let small = |part: i32| i64::from(part).checked_mul(times).and_then(|p| p.try_into().ok());
     let product = || {
-        let nanoseconds = interval.nanoseconds.checked_mul(times)?;
-        Some(IntervalMonthDayNano::new(small(interval.months)?, small(interval.days)?, nanoseconds))
+        let (months, days) = (small(interval.months)?, small(interval.days)?);
+        if let Some(nanoseconds) = interval.nanoseconds.checked_mul(times) {
+            return Some(IntervalMonthDayNano::new(months, days, nanoseconds));
+        }
+        // Time that is longer than nanoseconds count is one of days.
+        let time = i128::from(interval.nanoseconds) * i128::from(times);
+        let more_days = i32::try_from(time / NANOSECONDS_PER_DAY).ok()?;
+        let nanoseconds = (time % NANOSECONDS_PER_DAY) as i64;
+        Some(IntervalMonthDayNano::new(months, days.checked_add(more_days)?, nanoseconds))
     };
     product().ok_or_else(|| exec_datafusion_err!("an interval {times} times is too long"))
 }
@@ -149,6 +157,15 @@ fn scaled(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_beyond_nanoseconds_is_one_of_days() {
+        let hour = IntervalMonthDayNano::new(0, 1, 3_600_000_000_000);
+        let found = multiplied((hour, 25_000_000)).expect("fits");
+        let wanted = IntervalMonthDayNano::new(0, 26_041_666, 16 * 3_600_000_000_000);
+        assert_eq!(found, wanted);
+        multiplied((hour, i64::MAX)).expect_err("too long");
+    }
 
     #[test]
     fn what_is_left_of_a_part_becomes_the_next_one() {

@@ -1,19 +1,20 @@
 //! to_timestamp(), in microseconds: the borrowed one counts nanoseconds, which end in 2262, and
 //! takes numbers that are none for the last or the first of them.
 //!
-//! A number is one of seconds. Texts in forms that are given are left to the borrowed one.
+//! A number is one of seconds.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, TimeUnit, TimestampMicrosecondType};
 use datafusion_common::{Result, exec_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::each::each;
+use super::each::{each, is_constant, results};
+use super::formatted::moments;
 use super::seconds::seconds_type;
 
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
@@ -44,11 +45,10 @@ impl ScalarUDFImpl for ToTimestamp {
         Ok(MICROS)
     }
 
-    fn invoke_with_args(&self, mut call: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, call: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if call.args.len() > 1 {
-            let nanos = DataType::Timestamp(TimeUnit::Nanosecond, None);
-            call.return_field = Arc::new(Field::new(self.name(), nanos, true));
-            return self.borrowed.invoke_with_args(call)?.cast_to(&MICROS, None);
+            let stamps = moments(&call.args)?.reinterpret_cast::<TimestampMicrosecondType>();
+            return results(Arc::new(stamps), is_constant(&call.args));
         }
         match call.args.first() {
             Some(values) => each(values, stamps),

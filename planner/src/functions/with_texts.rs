@@ -36,13 +36,35 @@ fn beside_texts(types: &[&DataType]) -> Result<Option<DataType>> {
     common_type(&others, Meeting::Chosen)
 }
 
+impl WithTexts {
+    /// The types of arguments for which the borrowed function knows none.
+    fn met(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        if arguments.is_empty() {
+            return plan_err!("{} takes one value or more", self.name());
+        }
+        let types: Vec<&DataType> = arguments.iter().collect();
+        if let Some(common) = common_type(&types, Meeting::Chosen)? {
+            return Ok(vec![common; arguments.len()]);
+        }
+        let mut names: Vec<String> = Vec::new();
+        for data_type in types.into_iter().filter(|t| !t.is_null()) {
+            let name = type_name(data_type).to_string();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let names = names.join(" and ");
+        plan_err!("{} takes values of one type, not {names}; cast some of them", self.name())
+    }
+}
+
 impl ScalarUDFImpl for WithTexts {
     as_borrowed!(name, aliases, signature, return_type);
 
     /// Texts stay, for the types do not say which are constants.
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let Some(wanted) = beside_texts(&arguments.iter().collect::<Vec<_>>())? else {
-            return self.borrowed.coerce_types(arguments);
+            return self.borrowed.coerce_types(arguments).or_else(|_| self.met(arguments));
         };
         let met = |t: &DataType| if t.is_string() { t.clone() } else { wanted.clone() };
         Ok(arguments.iter().map(met).collect())

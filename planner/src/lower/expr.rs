@@ -15,7 +15,7 @@ use gristmill_engine::expr::{
 };
 use gristmill_engine::{Error, Result};
 
-use super::literal::{call_of_constant, lower_literal};
+use super::literal::{call_of_constant, lower_literal, text_of_wide_decimal};
 use super::scalar_function::{StringConcat, UdfFunction};
 use crate::functions::{BoundScalar, called, is_opaque, list_operator};
 
@@ -105,10 +105,11 @@ impl ExprLowering<'_> {
     }
 
     fn constant(&self, value: &ScalarValue) -> Result<Expr> {
-        let Some(call) = call_of_constant(value)? else {
-            return Ok(Expr::Literal(lower_literal(value)?));
+        let made = match (call_of_constant(value)?, text_of_wide_decimal(value)) {
+            (Some(call), _) => self.lower(&call)?,
+            (None, Some(text)) => Expr::Literal(text),
+            (None, None) => return Ok(Expr::Literal(lower_literal(value)?)),
         };
-        let made = self.lower(&call)?;
         let data_type = value.data_type();
         // A list without elements does not say what it is a list of.
         Ok(match made.data_type() == data_type {

@@ -2,7 +2,7 @@
 //! maps as the calls that make them.
 
 use arrow::array::{Array, ArrayRef, StructArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Decimal256Type, DecimalType};
 use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, lit};
 use datafusion_functions::core::named_struct;
@@ -48,10 +48,17 @@ fn constant(values: &ArrayRef, at: usize) -> Result<Expr> {
     Ok(Expr::Literal(value.map_err(|e| Error::internal(e.to_string()))?, None))
 }
 
+/// The text of a decimal of 256 bits, which is cast to it.
+pub(crate) fn text_of_wide_decimal(scalar: &ScalarValue) -> Option<Literal> {
+    let ScalarValue::Decimal256(Some(value), precision, scale) = scalar else { return None };
+    let text = Decimal256Type::format_decimal(*value, *precision, *scale);
+    Some(Literal { data_type: DataType::Utf8View, value: Value::Text(text) })
+}
+
 /// The literal for a scalar value.
 ///
 /// # Errors
-/// `Input`, by name, for types that have no constants (256-bit decimals).
+/// `Input`, by name, for types that have no constants.
 pub(crate) fn lower_literal(scalar: &ScalarValue) -> Result<Literal> {
     if let ScalarValue::Dictionary(_, value) = scalar {
         return lower_literal(value);
@@ -89,6 +96,7 @@ fn number(scalar: &ScalarValue) -> Option<Value> {
         ScalarValue::UInt16(v) => Value::UInt(u64::from((*v)?)),
         ScalarValue::UInt32(v) => Value::UInt(u64::from((*v)?)),
         ScalarValue::UInt64(v) => Value::UInt((*v)?),
+        ScalarValue::Float16(v) => Value::Float(f64::from((*v)?)),
         ScalarValue::Float32(v) => Value::Float(f64::from((*v)?)),
         ScalarValue::Float64(v) => Value::Float((*v)?),
         ScalarValue::Decimal32(v, ..) => Value::Decimal(i128::from((*v)?)),

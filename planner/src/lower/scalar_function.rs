@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringViewBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
@@ -119,7 +119,7 @@ fn columnar(arg: &Argument) -> Result<ColumnarValue> {
     })
 }
 
-/// SQL's `||` on strings: NULL when either side is.
+/// SQL's `||` on strings, of texts or of bytes: NULL when either side is.
 pub(crate) struct StringConcat;
 
 impl ScalarFunction for StringConcat {
@@ -139,6 +139,10 @@ impl ScalarFunction for StringConcat {
         let [left, right] = args else {
             return Err(Error::internal("|| takes two strings"));
         };
+        // What texts have are bytes too: those of the two need not be texts.
+        if returns.is_binary() || matches!(returns, DataType::FixedSizeBinary(_)) {
+            return bytes_of_both(left, right, rows, returns);
+        }
         let (left, right) = (Texts::new(left)?, Texts::new(right)?);
         let mut out = StringViewBuilder::with_capacity(rows);
         let mut text = String::new();
@@ -153,8 +157,39 @@ impl ScalarFunction for StringConcat {
                 _ => out.append_null(),
             }
         }
-        Ok(arrow::compute::cast(&out.finish(), returns)?)
+        Ok(cast(&out.finish(), returns)?)
     }
+}
+
+/// The bytes of one argument and of another behind them.
+fn bytes_of_both(
+    left: &Argument,
+    right: &Argument,
+    rows: usize,
+    returns: &DataType,
+) -> Result<ArrayRef> {
+    let bytes = |arg: &Argument| -> Result<(ArrayRef, bool)> {
+        let (Argument::Array(array) | Argument::Constant(array)) = arg;
+        let is_constant = matches!(arg, Argument::Constant(_));
+        Ok((cast(array, &DataType::Binary)?, is_constant))
+    };
+    let ((left, left_constant), (right, right_constant)) = (bytes(left)?, bytes(right)?);
+    let (left, right) = (left.as_binary::<i32>(), right.as_binary::<i32>());
+    let mut out = BinaryBuilder::with_capacity(rows, 0);
+    let mut both = Vec::new();
+    for row in 0..rows {
+        let left_row = if left_constant { 0 } else { row };
+        let right_row = if right_constant { 0 } else { row };
+        if left.is_null(left_row) || right.is_null(right_row) {
+            out.append_null();
+            continue;
+        }
+        both.clear();
+        both.extend_from_slice(left.value(left_row));
+        both.extend_from_slice(right.value(right_row));
+        out.append_value(&both);
+    }
+    Ok(cast(&out.finish(), returns)?)
 }
 
 /// The strings of an argument, one per row.
@@ -169,7 +204,7 @@ impl Texts {
             Argument::Array(array) => (array, false),
             Argument::Constant(array) => (array, true),
         };
-        Ok(Texts { array: arrow::compute::cast(array, &DataType::Utf8View)?, constant })
+        Ok(Texts { array: cast(array, &DataType::Utf8View)?, constant })
     }
 
     fn get(&self, row: usize) -> Option<&str> {

@@ -13,7 +13,6 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, Ty
 use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
-use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
 use datafusion_functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion_sql::sqlparser::ast::{Ident, ObjectName};
 use gristmill_engine::Error;
@@ -34,8 +33,8 @@ use super::written_types::WrittenTypes;
 use crate::catalog::{Catalog, Format, PlannedTable, Relation};
 use crate::files::{self, is_pattern};
 use crate::functions::{
-    CountWindowPlanner, Parts, SubstringPlanner, WINDOW_FUNCTIONS, is_random_call, lambda_function,
-    lambda_functions, window_function,
+    CountWindowPlanner, Parts, PositionPlanner, SubstringPlanner, WINDOW_FUNCTIONS, is_random_call,
+    lambda_function, lambda_functions, window_function,
 };
 use crate::parameters::Parameters;
 
@@ -77,7 +76,7 @@ impl<'a> Binder<'a> {
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(SubstringPlanner),
-            Arc::new(UnicodeFunctionPlanner),
+            Arc::new(PositionPlanner),
             Arc::new(AggregateFunctionPlanner),
             Arc::new(CountWindowPlanner),
         ];

@@ -6,6 +6,7 @@ use arrow::error::ArrowError;
 use datafusion_common::{Column, DataFusionError, SchemaError, Span};
 use gristmill_engine::{Error, Position};
 
+use super::argument_counts::{said_of_count, takes};
 use super::type_names::{with_type_names, with_types_spelled_out};
 
 /// A place in the program text.
@@ -45,13 +46,19 @@ fn convert(error: &DataFusionError, place: Option<Position>, statement: &Positio
         DataFusionError::NotImplemented(what) if what.contains("in sqltorel: Lambda(") => {
             input("a lambda is an argument of list_transform or list_filter".to_string())
         }
+        DataFusionError::NotImplemented(what) if what.starts_with("Unnest should be") => {
+            let place = "in the SELECT list or in FROM, not inside of an aggregate or a condition";
+            input(format!("unnest stands {place}; unnest in a subquery and read its column"))
+        }
         DataFusionError::NotImplemented(what) => {
             input(format!("not supported: {}", with_type_names(&without_tree(what))))
         }
-        DataFusionError::Plan(message) | DataFusionError::Internal(message)
-            if said_of_argument(message).is_some() =>
+        DataFusionError::Plan(message)
+        | DataFusionError::Internal(message)
+        | DataFusionError::Execution(message)
+            if said_of_call(message).is_some() =>
         {
-            input(said_of_argument(message).unwrap_or_default())
+            input(said_of_call(message).unwrap_or_default())
         }
         DataFusionError::Plan(message)
         | DataFusionError::Configuration(message)
@@ -86,6 +93,11 @@ fn of_front_end(message: &str) -> String {
     said_of_operands(said).unwrap_or_else(|| with_type_names(said).replace(".\n", "; "))
 }
 
+/// What is said of a call whose arguments are too many, too few or of other types.
+fn said_of_call(message: &str) -> Option<String> {
+    said_of_count(message).or_else(|| said_of_argument(message))
+}
+
 /// What is said of a function or an operator that takes no values of these types.
 fn said_of_operands(said: &str) -> Option<String> {
     if let Some(rest) = said.strip_prefix("Function '") {
@@ -109,7 +121,11 @@ fn said_of_operands(said: &str) -> Option<String> {
         let (name, rest) = rest.split_once('\'')?;
         let (_, types) = rest.split_once("coercion from ")?;
         let (types, _) = types.split_once(" to the signature")?;
-        return Some(format!("{name} takes no {}", with_type_names(types)));
+        let types = with_type_names(types);
+        return Some(match takes(name) {
+            Some(takes) => format!("{name} takes {takes}, not {types}"),
+            None => format!("{name} takes no {types}"),
+        });
     }
     let operation = said
         .strip_prefix("Cannot get result type for temporal operation ")

@@ -89,7 +89,7 @@ fn parse(tokens: &[TokenWithSpan], part: Part) -> Result<usize> {
     syntax::name_comparisons(&mut tokens);
     grouping_items::enclose(&mut tokens);
     name_stamps(&mut tokens);
-    operators::cut_materialized(&mut tokens);
+    operators::cut_needless(&mut tokens);
     tokens.push(TokenWithSpan::at(Token::EOF, end, end));
     let builder =
         DFParserBuilder::new(tokens).with_dialect(&Ours).with_recursion_limit(NESTING_MAX);

@@ -14,7 +14,7 @@ use gristmill_engine::{Error, Result};
 
 use super::synonyms::is_synonym;
 use crate::functions::{
-    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, adjusted, declared_aggregates, is_opaque,
+    BoundAggregate, BoundScalar, WINDOW_FUNCTIONS, added, added_aggregates, adjusted, is_opaque,
     lambda_function, ours,
 };
 
@@ -39,12 +39,13 @@ const SCALAR_ALIASES: &[(&str, &str)] = &[
     ("datepart", "date_part"),
     ("datetrunc", "date_trunc"),
     ("gen_random_uuid", "uuid"),
-    ("hex", "to_hex"),
     ("lcase", "lower"),
     ("list_max", "array_max"),
     ("list_min", "array_min"),
     ("list_pack", "make_array"),
     ("list_value", "make_array"),
+    ("make_timestamp_ms", "to_timestamp_millis"),
+    ("make_timestamp_ns", "to_timestamp_nanos"),
     ("ord", "ascii"),
     ("prefix", "starts_with"),
     ("regexp_matches", "regexp_like"),
@@ -169,7 +170,7 @@ impl FunctionTable {
                 }
             }
             let borrowed = datafusion_functions_aggregate::all_default_aggregate_functions();
-            let ours = declared_aggregates().into_iter().map(Arc::new);
+            let ours = added_aggregates().map(Arc::new);
             for function in borrowed.into_iter().map(adjusted).chain(ours) {
                 let names = function.aliases().iter().cloned().chain([function.name().into()]);
                 for name in names.collect::<Vec<String>>() {

@@ -2,6 +2,8 @@
 //! aggregate of the SELECT list and of a column that it reads. The binder takes the column, which
 //! is no key, and refuses it; what is meant is the aggregate.
 //!
+//! Of constants, without GROUP BY and aggregates, HAVING makes one group of all rows.
+//!
 //! Sound: a column that is read outside of aggregates has to be a key, and names of keys are left
 //! alone. So are those in aggregates and in subqueries.
 
@@ -9,11 +11,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Function, GroupByExpr, Query, Select, SelectItem, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::names::column_name;
-use super::syntax::{nested, plain_name};
+use super::syntax::{binary, call, nested, number, plain_name};
 use super::using::plain;
 
 /// Writes the aggregates that are meant into the HAVING of the SELECTs of a query.
@@ -30,6 +33,18 @@ impl VisitorMut for Selects<'_> {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let Some(having) = select.having.as_mut() else { return ControlFlow::Continue(()) };
+        if has_no_keys(&select.group_by) {
+            let in_list: Option<Vec<&Expr>> = select.projection.iter().map(of_item).collect();
+            let is_constant = |expr: &Expr| !self.about(expr, "").has_aggregate && !has_name(expr);
+            if is_constant(having) && in_list.is_some_and(|list| list.into_iter().all(is_constant))
+            {
+                // All rows are one group, as an aggregate says.
+                let rows = call("count", vec![number("1")]);
+                let all = binary(rows, BinaryOperator::GtEq, number("0"));
+                let condition = nested(std::mem::replace(having, Expr::value(Value::Null)));
+                *having = binary(all, BinaryOperator::And, condition);
+            }
+        }
         let mut meant = HashMap::new();
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { expr, alias } = item {
@@ -56,6 +71,35 @@ impl Selects<'_> {
         let _ = Visit::visit(expr, &mut about);
         about
     }
+}
+
+fn has_no_keys(group_by: &GroupByExpr) -> bool {
+    matches!(group_by, GroupByExpr::Expressions(keys, modifiers)
+        if keys.is_empty() && modifiers.is_empty())
+}
+
+/// The expression of a column of a SELECT list.
+fn of_item(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// Whether an expression reads a column.
+fn has_name(expr: &Expr) -> bool {
+    struct Names;
+    impl Visitor for Names {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(expr, &mut Names).is_break()
 }
 
 /// What is to know of a column of a SELECT list.

@@ -88,8 +88,8 @@ fn scaled_difference(expr: &RawBinaryExpr, schema: &DFSchema) -> Option<Bound> {
     Some(cast(cast(scaled, DataType::Int64), DataType::Duration(unit)))
 }
 
-/// Writes `INTERVAL (n) DAY` as a call, times of a day in units and quarters in months; leaves
-/// others.
+/// Writes `INTERVAL (n) DAY` as a call, times of a day in units, quarters in months, and units that
+/// are repeated once; leaves others.
 pub(super) fn write_out(expr: &mut Expr) {
     if let Expr::Interval(Interval { value, leading_field: Some(unit), .. }) = expr
         && let DateTimeField::Quarter = unit
@@ -101,8 +101,9 @@ pub(super) fn write_out(expr: &mut Expr) {
     | Expr::Interval(Interval { value: of, leading_field: None, .. }) = expr
         && let Some(written) = written(of)
     {
-        let in_months = in_months(written);
-        if let Some(units) = in_units(in_months.as_deref().unwrap_or(written)).or(in_months) {
+        let once = in_months(written)
+            .map_or_else(|| units_once(written), |months| units_once(&months).or(Some(months)));
+        if let Some(units) = in_units(once.as_deref().unwrap_or(written)).or(once) {
             **of = text(&units);
         }
     }
@@ -144,6 +145,28 @@ fn in_months(text: &str) -> Option<String> {
         }
     }
     has_quarters.then(|| parts.join(" "))
+}
+
+/// An interval that has each unit once, if it has one several times: `1 day 2 days` is `3 days`.
+fn units_once(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    let mut sums: Vec<(String, i64)> = Vec::with_capacity(parts.len() / 2);
+    let mut is_repeated = false;
+    for pair in parts.chunks(2) {
+        let [number, unit] = pair else { return None };
+        let unit = unit.to_ascii_lowercase();
+        let unit = unit.strip_suffix('s').unwrap_or(&unit);
+        let number: i64 = number.parse().ok()?;
+        match sums.iter_mut().find(|(known, _)| known == unit) {
+            Some((_, sum)) => {
+                *sum = sum.checked_add(number)?;
+                is_repeated = true;
+            }
+            None => sums.push((unit.to_string(), number)),
+        }
+    }
+    let written: Vec<String> = sums.iter().map(|(unit, sum)| format!("{sum} {unit}")).collect();
+    is_repeated.then(|| written.join(" "))
 }
 
 /// A constant such as `1 month`.

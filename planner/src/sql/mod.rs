@@ -35,12 +35,14 @@
 //!   unions; `days`: dates that are compared with timestamps.
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves; `inner_names`: CTEs that hide others.
-//! * `diagnose`: the front end's errors as ours; `stack`: planning deep expressions.
+//! * `diagnose`: the front end's errors as ours, `argument_counts`: those of calls with others than
+//!   they take; `stack`: planning deep expressions.
 //! * `type_names`: what SQL calls the types; `written_types`: what it means by some names;
 //!   `map_types`: those of maps; `type_tokens`: how those of structures are written.
 
 mod aliases;
 mod apart;
+mod argument_counts;
 mod arithmetic;
 mod beside_written;
 mod bind;

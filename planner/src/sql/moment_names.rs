@@ -6,11 +6,11 @@
 use datafusion_sql::sqlparser::ast::{BinaryOperator, DataType, Expr, TimezoneInfo};
 
 use super::intervals;
-use super::syntax::{binary, call, cast, joined, nested, number, text, written};
+use super::syntax::{binary, call, case, cast, joined, nested, number, text, written};
 use crate::functions::SEVERAL;
 
 /// The units that date_diff counts.
-pub(super) const UNITS: [&str; 13] = [
+pub(super) const UNITS: [&str; 14] = [
     "millennium",
     "century",
     "decade",
@@ -24,6 +24,7 @@ pub(super) const UNITS: [&str; 13] = [
     "minute",
     "second",
     "millisecond",
+    "microsecond",
 ];
 
 /// What a call means; nothing when it is none of these.
@@ -53,10 +54,24 @@ pub(super) fn meaning(name: &str, args: &[Expr]) -> Option<Expr> {
         ("monthname", [moment]) => call("to_char", vec![moment.clone(), text("%B")]),
         ("dayname", [moment]) => call("to_char", vec![moment.clone(), text("%A")]),
         ("date_add", [moment, by]) => joined(moment, BinaryOperator::Plus, by),
-        ("epoch_ms", [moment]) => {
-            let seconds = part_in("epoch", moment);
-            let thousands = binary(seconds, BinaryOperator::Multiply, number("1000"));
-            cast(call("round", vec![thousands]), DataType::BigInt(None))
+        ("era", [moment]) => {
+            let is_ours = binary(part_in("year", moment), BinaryOperator::Gt, number("0"));
+            cast(nested(is_ours), DataType::BigInt(None))
+        }
+        ("make_timestamp", [micros]) => call("to_timestamp_micros", vec![micros.clone()]),
+        ("make_timestamp", [year, month, day, hour, minute, second]) => {
+            let date = call("make_date", vec![year.clone(), month.clone(), day.clone()]);
+            // A minute may end with its sixtieth second, and seconds have fractions.
+            let is_end = binary(nested(second.clone()), BinaryOperator::Eq, number("60"));
+            let whole = case(vec![(is_end, number("59"))], call("floor", vec![second.clone()]));
+            let whole = cast(whole, DataType::Integer(None));
+            let time = call("make_time", vec![hour.clone(), minute.clone(), whole.clone()]);
+            let begin = binary(date, BinaryOperator::Plus, time);
+            let rest = nested(binary(nested(second.clone()), BinaryOperator::Minus, whole));
+            let micros = binary(rest, BinaryOperator::Multiply, number("1000000"));
+            let micros = cast(call("round", vec![micros]), DataType::BigInt(None));
+            let rest = call(SEVERAL, vec![intervals::of_text("1 microsecond"), micros]);
+            nested(binary(nested(begin), BinaryOperator::Plus, rest))
         }
         ("yearweek", [moment]) => {
             let years = binary(part_in("isoyear", moment), BinaryOperator::Multiply, number("100"));
@@ -92,8 +107,12 @@ fn part_of(name: &str) -> Option<&'static str> {
         "hour" => "hour",
         "isodow" => "isodow",
         "isoyear" => "isoyear",
+        "microsecond" => "microsecond",
+        "millennium" => "millennium",
+        "millisecond" => "millisecond",
         "minute" => "minute",
         "month" => "month",
+        "nanosecond" => "nanosecond",
         "quarter" => "quarter",
         "second" => "second",
         "week" | "weekofyear" => "week",
@@ -123,11 +142,10 @@ fn boundaries(part: &str, start: &Expr, end: &Expr) -> Option<Expr> {
         "hour" | "hours" => &|moment| seconds(start_of("hour", moment)),
         "minute" | "minutes" => &|moment| seconds(start_of("minute", moment)),
         "second" | "seconds" => &|moment| seconds(start_of("second", moment)),
-        "millisecond" | "milliseconds" => &|moment| {
-            let seconds = part_in("epoch", &start_of("millisecond", moment));
-            let counted = binary(seconds, BinaryOperator::Multiply, number("1000"));
-            cast(call("round", vec![counted]), DataType::BigInt(None))
-        },
+        "millisecond" | "milliseconds" => {
+            &|moment| call("epoch_ms", vec![start_of("millisecond", moment)])
+        }
+        "microsecond" | "microseconds" => &|moment| call("epoch_us", vec![moment.clone()]),
         _ => return None,
     };
     let difference = binary(number_of(end), BinaryOperator::Minus, number_of(start));

@@ -11,11 +11,12 @@ use std::borrow::Cow;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::expr::{InList, ScalarFunction};
-use datafusion_expr::{Expr, ExprSchemable, cast, lit, try_cast, when};
+use datafusion_expr::{Expr, ExprSchemable, Operator, cast, lit, try_cast, when};
 use gristmill_engine::expr::{is_time, not_a_time, with_seconds};
 
 use crate::functions::{
-    UTC, from_seconds, interval_order, is_utc, per_second, seconds_type, to_seconds,
+    UTC, coarser, finer_unit, from_seconds, interval_order, is_utc, per_second, seconds_type,
+    to_seconds,
 };
 
 /// A timestamp of another zone than UTC by the clock of UTC. Says whether it was one.
@@ -118,6 +119,38 @@ pub(super) fn meet_time(date: &mut Expr, time: &mut Expr, schema: &DFSchema) -> 
         *time = cast(cast(micros, DataType::Int64), DataType::Duration(TimeUnit::Microsecond));
     }
     is_date && is_time
+}
+
+/// Whether one is what is between two timestamps, and the other an interval.
+pub(super) fn are_lengths(left: &Expr, right: &Expr, schema: &DFSchema) -> bool {
+    use DataType::{Duration, Interval};
+    let types = (left.get_type(schema), right.get_type(schema));
+    matches!(types, (Ok(Duration(_)), Ok(Interval(_))) | (Ok(Interval(_)), Ok(Duration(_))))
+}
+
+/// What is between two timestamps is compared with an interval by its length: as an interval it
+/// would be one of nanoseconds, which end after 292 years. Says whether it is.
+pub(super) fn meet_lengths(
+    left: &mut Expr,
+    op: Operator,
+    right: &mut Expr,
+    schema: &DFSchema,
+) -> bool {
+    if !op.supports_propagation() || !are_lengths(left, right, schema) {
+        return false;
+    }
+    for operand in [left, right] {
+        let length = std::mem::take(operand);
+        *operand = match length.get_type(schema) {
+            Ok(DataType::Duration(unit)) => {
+                let each = i128::from(per_second(TimeUnit::Nanosecond) / per_second(unit));
+                let count = cast(cast(length, DataType::Int64), DataType::Decimal128(20, 0));
+                count * lit(ScalarValue::Decimal128(Some(each), 10, 0))
+            }
+            _ => interval_order(length),
+        };
+    }
+    true
 }
 
 /// The parts of moments and intervals that are made of others, or have another name there.
@@ -243,12 +276,36 @@ fn count_seconds(expr: &mut Expr, schema: &DFSchema) -> bool {
     true
 }
 
+/// Casts to timestamps of a coarser unit, which are the nearest ones. Says whether there is one.
+fn round_moment(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let (operand, field, lenient) = match expr {
+        Expr::Cast(cast) => (&mut cast.expr, &cast.field, false),
+        Expr::TryCast(cast) => (&mut cast.expr, &cast.field, true),
+        _ => return false,
+    };
+    let Ok(from) = operand.get_type(schema) else { return false };
+    let DataType::Timestamp(unit, zone) = field.data_type() else { return false };
+    let Some(finer) = finer_unit(&from, field.data_type()) else { return false };
+    let moments = std::mem::take(operand.as_mut());
+    // What is no timestamp yet becomes one as the cast says.
+    let moments = match (from.is_string(), DataType::Timestamp(finer, zone.clone())) {
+        (true, fine) if lenient => try_cast(moments, fine),
+        (true, fine) => cast(moments, fine),
+        (false, _) => moments,
+    };
+    **operand = coarser(moments, *unit);
+    true
+}
+
 /// Casts to and from moments that mean more than the borrowed ones. Says whether there is one.
 ///
 /// # Errors
 /// As [`read_constant`].
 pub(super) fn cast_moment(expr: &mut Expr, schema: &DFSchema) -> Result<bool> {
-    Ok(read_constant(expr)? || count_seconds(expr, schema) || cast_by_utc(expr, schema))
+    Ok(read_constant(expr)?
+        || count_seconds(expr, schema)
+        || cast_by_utc(expr, schema)
+        || round_moment(expr, schema))
 }
 
 /// Casts of constants that are texts to moments, which the borrowed rules would read as arrow does.

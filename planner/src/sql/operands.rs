@@ -85,7 +85,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::BinaryExpr(binary) if !binary.op.is_logic_operator() => {
             meet_in_operation(&mut binary.left, binary.op, &mut binary.right, schema)?
         }
-        Expr::Between(between) if has_far_bound(between, schema) => {
+        Expr::Between(between) if has_bounds_apart(between, schema) => {
             let (low, high) = (between.low.as_ref().clone(), between.high.as_ref().clone());
             let value = between.expr.as_ref().clone();
             let bounds = [value.clone().gt_eq(low), value.lt_eq(high)];
@@ -156,6 +156,7 @@ fn meet_in_operation(
         || move_date(right, left, schema)
         || moments::meet_time(left, right, schema)
         || moments::meet_time(right, left, schema)
+        || moments::meet_lengths(left, op, right, schema)
         || meet(&mut [left, right], schema, meeting_of(op))?;
     Ok(changed)
 }
@@ -188,10 +189,12 @@ fn check_united(expr: &Expr, schema: &DFSchema) -> Result<()> {
 }
 
 /// Whether the bounds have to be compared with one by one.
-fn has_far_bound(between: &Between, schema: &DFSchema) -> bool {
-    let mut bounds = [&between.low, &between.high].into_iter();
-    let has_far = bounds.any(|bound| moments::is_far_constant(bound, schema));
-    has_far && moments::is_fine(&between.expr, schema) && !between.expr.is_volatile()
+fn has_bounds_apart(between: &Between, schema: &DFSchema) -> bool {
+    let bounds = || [&between.low, &between.high].into_iter();
+    let has_far = || bounds().any(|bound| moments::is_far_constant(bound, schema));
+    let is_apart = moments::is_fine(&between.expr, schema) && has_far()
+        || bounds().any(|bound| moments::are_lengths(&between.expr, bound, schema));
+    is_apart && !between.expr.is_volatile()
 }
 
 /// Makes a timestamp of a text or a bare NULL, and of a date unless that `is_date_fine`.

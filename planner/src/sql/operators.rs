@@ -5,7 +5,9 @@
 //! * `a GLOB pattern` and `a NOT GLOB pattern`: the whole text has to fit the pattern (see
 //!   `functions/regexp/glob`).
 //! * `a SIMILAR TO pattern`: the whole text has to fit the regular expression.
-//! * `WITH x AS [NOT] MATERIALIZED (query)` means what it means without the word.
+//! * `text ^@ begin` is starts_with().
+//! * `WITH x AS [NOT] MATERIALIZED (query)` means what it means without the word, and so does
+//!   `trim(BOTH FROM text)` without FROM.
 
 use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 use datafusion_sql::sqlparser::dialect::{Dialect, Precedence};
@@ -27,8 +29,31 @@ const FULL_MATCH: &str = "regexp_full_match";
 /// How much AT TIME ZONE binds.
 pub(super) const AT_TIME_ZONE: u8 = POWER + 1;
 
+/// Takes words out that say nothing: see the module documentation.
+pub(super) fn cut_needless(tokens: &mut Vec<TokenWithSpan>) {
+    cut_materialized(tokens);
+    cut_from_of_trim(tokens);
+}
+
+/// Takes FROM out of `trim([BOTH | LEADING | TRAILING] FROM text)`.
+fn cut_from_of_trim(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let is = |offset: usize, word| tokens.get(at + offset).is_some_and(|t| is_word(t, word));
+        let opens = tokens.get(at + 1).is_some_and(|t| t.token == Token::LParen);
+        if is(0, Keyword::TRIM) && opens {
+            let sides = [Keyword::BOTH, Keyword::LEADING, Keyword::TRAILING];
+            let side = usize::from(sides.into_iter().any(|side| is(2, side)));
+            if is(2 + side, Keyword::FROM) {
+                tokens.remove(at + 2 + side);
+            }
+        }
+        at += 1;
+    }
+}
+
 /// Takes the words out of `AS [NOT] MATERIALIZED (`.
-pub(super) fn cut_materialized(tokens: &mut Vec<TokenWithSpan>) {
+fn cut_materialized(tokens: &mut Vec<TokenWithSpan>) {
     let mut at = 0;
     while at < tokens.len() {
         let is = |offset: usize, word| tokens.get(at + offset).is_some_and(|t| is_word(t, word));
@@ -121,6 +146,9 @@ pub(super) fn operation(parser: &mut Parser, left: &Expr) -> Option<Result<Expr,
 pub(super) fn write_out(expr: &mut Expr) {
     let take = |e: &mut Expr| std::mem::replace(e, Expr::value(Value::Null));
     match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            *expr = call("starts_with", vec![take(left), take(right)]);
+        }
         Expr::BinaryOp { left, op: BinaryOperator::Custom(name), right } => {
             if POWERS.contains(&name.as_str()) {
                 *expr = call("power", vec![take(left), take(right)]);

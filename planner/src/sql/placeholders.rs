@@ -161,8 +161,14 @@ fn has_placeholders(plan: &LogicalPlan) -> DfResult<bool> {
 
 /// The constant for a parameter whose value is a text.
 fn constant(place: &Placeholder, counts: bool, parameters: &Parameters) -> DfResult<Expr> {
-    let Some(Parameter::Text(text)) = parameters.get(name_of(&place.id)) else {
-        return Err(external(Error::internal(format!("the parameter {} has no text", place.id))));
+    let text = match parameters.get(name_of(&place.id)) {
+        Some(Parameter::Text(text)) => text,
+        // Those that are written with a colon are no tokens of their own.
+        None => return Err(external(Error::input(missing(&place.id, Some(parameters))))),
+        Some(_) => {
+            let message = format!("the parameter {} has no text", place.id);
+            return Err(external(Error::internal(message)));
+        }
     };
     let wanted = place.field.as_ref().map(|field| field.data_type());
     let no = |what: &str| {

@@ -95,7 +95,10 @@ fn takes(name: &str) -> Option<&'static str> {
         "regexp_full_match" => "a text and a pattern",
         "regexp_extract" => "a text, a pattern and perhaps the number of a group",
         "mod" | "xor" => "two integers",
-        "isinf" | "isfinite" | "geomean" => "one number",
+        "geomean" => "one number",
+        "make_timestamp" => {
+            "a year, a month, a day, an hour, a minute and a second, or one number of microseconds"
+        }
         "strftime" => "a moment and a form",
         "strptime" => "a text and a form",
         "date_diff" | "datediff" => "a unit, a start and an end",

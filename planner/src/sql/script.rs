@@ -234,7 +234,7 @@ impl Statement {
         grouping_items::enclose(&mut tokens);
         name_stamps(&mut tokens);
         name_structures(&mut tokens);
-        operators::cut_materialized(&mut tokens);
+        operators::cut_needless(&mut tokens);
         fill_tokens(&mut tokens, parameters)?;
         write_options(&mut tokens);
         let header_row = syntax::cut_header_row(&mut tokens);

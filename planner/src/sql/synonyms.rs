@@ -3,15 +3,14 @@
 //! They exist in the syntax tree alone. Those of moments are in `moment_names`.
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, UnaryOperator,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator,
 };
 
-use super::syntax::{binary, call, case, cast, joined, nested, number, plain_name, text, written};
+use super::syntax::{binary, call, case, joined, nested, number, plain_name, text, written};
 use super::{moment_names, moment_patterns};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 58] = [
+const NAMES: [&str; 61] = [
     "age",
     "array_sort",
     "base64",
@@ -26,14 +25,12 @@ const NAMES: [&str; 58] = [
     "dayofyear",
     "decade",
     "epoch",
-    "epoch_ms",
+    "era",
     "from_base64",
     "geomean",
     "hour",
     "if",
     "ifnull",
-    "isfinite",
-    "isinf",
     "isodow",
     "isoyear",
     "last_day",
@@ -43,10 +40,15 @@ const NAMES: [&str; 58] = [
     "list_reverse_sort",
     "list_sort",
     "list_unique",
+    "make_timestamp",
+    "microsecond",
+    "millennium",
+    "millisecond",
     "minute",
     "mod",
     "month",
     "monthname",
+    "nanosecond",
     "nvl",
     "nvl2",
     "quarter",
@@ -160,22 +162,11 @@ fn meaning(name: &str, mut args: Vec<Expr>) -> Option<Expr> {
             };
             call(name, vec![list.clone()])
         }
-        ("isinf", [value]) => {
-            binary(call("abs", vec![value.clone()]), BinaryOperator::Eq, infinity())
-        }
-        // Of NaN it is false: NaN is above all numbers.
-        ("isfinite", [value]) => {
-            binary(call("abs", vec![value.clone()]), BinaryOperator::Lt, infinity())
-        }
         ("geomean", [value]) => {
             call("exp", vec![call("avg", vec![call("ln", vec![value.clone()])])])
         }
         (name, args) => return moment_names::meaning(name, args),
     })
-}
-
-fn infinity() -> Expr {
-    cast(text("inf"), DataType::Double(ExactNumberInfo::None))
 }
 
 fn wrapped(before: &str, pattern: &Expr, behind: &str) -> Expr {

@@ -30,6 +30,7 @@ impl ExprPlanner for TextConstants {
         };
         if matches!(expr.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
             read_beside(&mut [&mut expr.left, &mut expr.right], schema, false)?;
+            meet_times([&mut expr.left, &mut expr.right], schema)?;
         }
         if matches!(expr.op, Plus | Minus | Multiply | Divide | Modulo) {
             read_number(&mut expr.left, &expr.right, schema);
@@ -37,6 +38,24 @@ impl ExprPlanner for TextConstants {
         }
         Ok(PlannerResult::Original(expr))
     }
+}
+
+/// Times of a day that count different units in one of them: the binder has no type for seconds and
+/// nanoseconds.
+fn meet_times(operands: [&mut Expr; 2], schema: &DFSchema) -> Result<()> {
+    let mut types = Vec::with_capacity(operands.len());
+    for operand in &operands {
+        match operand.get_type(schema) {
+            Ok(time @ (DataType::Time32(_) | DataType::Time64(_))) => types.push(time),
+            _ => return Ok(()),
+        }
+    }
+    let types: Vec<&DataType> = types.iter().collect();
+    let Some(common) = common_type(&types, Meeting::Compared)? else { return Ok(()) };
+    for (operand, _) in operands.into_iter().zip(types).filter(|(_, own)| **own != common) {
+        *operand = cast(std::mem::take(operand), common.clone());
+    }
+    Ok(())
 }
 
 /// Makes a number of a text that is a constant, if it is computed with one: the number that it

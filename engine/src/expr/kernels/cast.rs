@@ -1,6 +1,6 @@
 //! Conversions between types. They mean what arrow's casts mean; the frequent ones between numbers
-//! have loops of their own, and decimals are converted by value whatever precision their physical
-//! array claims.
+//! have loops of their own, decimals are converted by value whatever precision their physical
+//! array claims, and timestamps are rounded as all numbers are.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use super::decimal::{
 use super::moment_text::read_as;
 use super::native::{Native, native};
 use super::rows::Values;
+use super::temporal::in_coarser_unit;
 use crate::batch::{physical_type, settled};
 use crate::error::{Error, Result};
 use crate::moment_format;
@@ -94,6 +95,9 @@ pub(in crate::expr) fn cast(
                 _ => return arrow_cast(array, &physical, lenient),
             };
             Ok(Arc::new(Float32Array::new(values.into(), nulls)))
+        }
+        (DataType::Timestamp(from, _), DataType::Timestamp(unit, _)) if from > unit => {
+            arrow_cast(&in_coarser_unit(array, *unit)?, &physical, lenient)
         }
         _ => arrow_cast(array, &physical, lenient),
     }

@@ -35,6 +35,7 @@ use arrow::datatypes::DataType;
 
 pub use decimal::{nearest_double, nearest_float};
 pub use moment_text::{in_units, is_time, not_a_time, with_seconds};
+pub use temporal::in_coarser_unit;
 
 /// A kernel's input: one value a row, or one for all rows.
 #[derive(Debug, Clone)]

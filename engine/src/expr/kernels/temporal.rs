@@ -1,11 +1,13 @@
 //! Arithmetic on dates and times that arrow's kernels lack or define otherwise: the difference of
-//! two dates is a number of days, and a time of day wraps around at midnight.
+//! two dates is a number of days, a time of day wraps around at midnight, and a timestamp that
+//! loses digits of its seconds becomes the nearest one.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray};
+use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    ArrowPrimitiveType, DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
 };
 
@@ -87,4 +89,53 @@ where
     let values = map(rows, times, intervals, add);
     let array = PrimitiveArray::<T>::new(values.into(), union_nulls(time, interval));
     Ok(Arc::new(array))
+}
+
+/// Timestamps in a coarser unit: the nearest ones, of two the one that is farther from 1970. Those
+/// that count no finer unit stay as they are.
+///
+/// # Errors
+/// `Internal` when they cannot be what they count.
+pub fn in_coarser_unit(moments: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
+    let DataType::Timestamp(from, zone) = moments.data_type() else {
+        return Ok(moments.clone());
+    };
+    if *from <= unit {
+        return Ok(moments.clone());
+    }
+    let each = per_second(*from) / per_second(unit);
+    let nearest = |counted: i64| {
+        let (whole, rest) = (counted / each, counted % each);
+        if rest.abs() >= each / 2 { whole + counted.signum() } else { whole }
+    };
+    let counted = cast(moments, &DataType::Int64)?;
+    let counted: Int64Array = counted.as_primitive::<Int64Type>().unary(nearest);
+    Ok(cast(&counted, &DataType::Timestamp(unit, zone.clone()))?)
+}
+
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{TimestampMicrosecondArray, TimestampMillisecondArray};
+
+    use super::*;
+
+    #[test]
+    fn coarser_timestamps_are_the_nearest() {
+        let counted = [1_499, 1_500, 999, 400, -400, -1_499, -1_500, -1_501];
+        let micros: ArrayRef = Arc::new(TimestampMicrosecondArray::from(counted.to_vec()));
+        let found = in_coarser_unit(&micros, TimeUnit::Millisecond).expect("timestamps");
+        let wanted = TimestampMillisecondArray::from(vec![1, 2, 1, 0, 0, -1, -2, -2]);
+        assert_eq!(found.to_data(), wanted.to_data());
+        let same = in_coarser_unit(&micros, TimeUnit::Nanosecond).expect("timestamps");
+        assert_eq!(same.data_type(), micros.data_type());
+    }
 }

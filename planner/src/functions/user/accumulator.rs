@@ -82,9 +82,9 @@ type Make = dyn Fn() -> Box<dyn Accumulator> + Send + Sync;
 /// # fn main() -> Result<()> {
 /// let session = Session::new(Config::default())?;
 /// let double = DataType::Float64;
-/// let product = AggregateDef::new("product", [double.clone()], double, || Product(1.0));
+/// let product = AggregateDef::new("product_of", [double.clone()], double, || Product(1.0));
 /// session.register_aggregate(product)?;
-/// let rows = session.collect("select product(n) as p from (values (2), (3), (7)) t(n)")?;
+/// let rows = session.collect("select product_of(n) as p from (values (2), (3), (7)) t(n)")?;
 /// assert_eq!(rows[0].column(0).as_primitive::<Float64Type>().value(0), 42.0);
 /// # Ok(())
 /// # }
