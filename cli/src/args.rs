@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -152,6 +153,22 @@ pub enum Level {
     Trace,
 }
 
+/// The arguments, of which one that begins with a comment of SQL is no option.
+pub fn with_comments(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> impl Iterator<Item = OsString> {
+    arguments.into_iter().map(|argument| match argument.to_str() {
+        Some(text) if is_commented(text) => format!(" {text}").into(),
+        _ => argument,
+    })
+}
+
+fn is_commented(text: &str) -> bool {
+    text.strip_prefix("--").is_some_and(|rest| {
+        rest.contains('\n') || rest.starts_with(|first: char| first.is_whitespace())
+    })
+}
+
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     pair(text).ok_or_else(|| "expected NAME=PATH, e.g. flights=data/flights.parquet".to_string())
 }
@@ -195,6 +212,23 @@ mod tests {
         assert_eq!(parse_pair("day="), pair("day", ""));
         assert!(parse_pair("flights").is_err());
         assert!(parse_pair("=x").is_err());
+    }
+
+    #[test]
+    fn a_program_may_begin_with_a_comment() {
+        let sql = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|argument| OsString::from(*argument));
+            match Cli::try_parse_from(with_comments(arguments)).map(|cli| cli.command) {
+                Ok(Command::Query { sql, .. }) => Some(sql.trim_start().to_string()),
+                _ => None,
+            }
+        };
+        for text in ["-- note\nselect 1", "--note\nselect 1", "select 1 -- note"] {
+            assert_eq!(sql(&["gristmill", "query", text]).as_deref(), Some(text));
+        }
+        let found = sql(&["gristmill", "query", "--timing", "-- note\nselect 1"]);
+        assert_eq!(found.as_deref(), Some("-- note\nselect 1"));
+        assert_eq!(sql(&["gristmill", "query", "--timin", "select 1"]), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use clap::Parser;
 
 fn main() {
     gristmill::tell_uncaught_panics_only();
-    let command = args::Cli::parse().command;
+    let command = args::Cli::parse_from(args::with_comments(std::env::args_os())).command;
     if let Some(options) = command.options() {
         if let Some(limit) = options.memory {
             allocator::keep_little(limit);
