@@ -20,6 +20,9 @@ use super::each::{is_constant, results};
 /// Rows of the table in a word.
 const BITS: usize = 64;
 
+/// The numbers of characters of ASCII: theirs and one more, from 1 on.
+const ASCII_NUMBERS: usize = 129;
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Levenshtein {
     borrowed: Arc<ScalarUDF>,
@@ -50,8 +53,8 @@ impl ScalarUDFImpl for Levenshtein {
 /// Distances between texts, and what is kept from one pair to the next.
 #[derive(Default)]
 struct Between {
-    /// The characters of the shorter text and of the longer one, as numbers from 1 on; 0 is one
-    /// that the shorter text has not.
+    /// The characters of the shorter text and of the longer one, as numbers from 1 on; 0 may be
+    /// one that the shorter text has not.
     rows: Vec<u32>,
     columns: Vec<u32>,
     numbers: HashMap<char, u32>,
@@ -67,17 +70,24 @@ impl Between {
         self.columns.clear();
         self.numbers.clear();
         let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
-        for character in short.chars() {
-            let next = self.numbers.len() as u32 + 1;
-            self.rows.push(*self.numbers.entry(character).or_insert(next));
+        if short.is_ascii() && long.is_ascii() {
+            let number = |byte| u32::from(byte) + 1;
+            self.rows.extend(short.bytes().map(number));
+            self.columns.extend(long.bytes().map(number));
+        } else {
+            for character in short.chars() {
+                let next = self.numbers.len() as u32 + 1;
+                self.rows.push(*self.numbers.entry(character).or_insert(next));
+            }
+            let number = |character| self.numbers.get(&character).copied().unwrap_or(0);
+            self.columns.extend(long.chars().map(number));
         }
-        let number = |character| self.numbers.get(&character).copied().unwrap_or(0);
-        self.columns.extend(long.chars().map(number));
         let alike = self.rows.iter().zip(&self.columns).take_while(|(row, column)| row == column);
         let alike = alike.count();
         let (rows, columns) = (&self.rows[alike..], &self.columns[alike..]);
-        self.places.clear();
-        self.places.resize(self.numbers.len() + 1, 0);
+        // All of them are zeros between two texts.
+        let numbers = (self.numbers.len() + 1).max(ASCII_NUMBERS);
+        self.places.resize(numbers.max(self.places.len()), 0);
         // Each character of the longer text is one more to insert into none.
         self.steps.clear();
         self.steps.resize(columns.len(), 1);
