@@ -35,8 +35,7 @@ impl JsonText {
         JsonText { line_end: false, ..self }
     }
 
-    /// Appends an object per row of these columns, which have `rows` rows. NULL is `null`, and so
-    /// are NaN and the infinities, for which JSON has no numbers.
+    /// Appends an object per row of these columns, which have `rows` rows. NULL is `null`.
     ///
     /// # Errors
     /// `Input` for values that have no text.
@@ -275,8 +274,10 @@ impl<'a> Cells<'a> {
             Cells::UInt(values) => integer(values[row].into(), 0, out),
             Cells::Narrow(values, scale) => integer(values[row].into(), *scale, out),
             Cells::Wide(values, scale) => integer(values[row], *scale, out),
-            Cells::Float(values) if !values[row].is_finite() => out.extend_from_slice(b"null"),
-            Cells::Single(values) if !values[row].is_finite() => out.extend_from_slice(b"null"),
+            Cells::Float(values) if !values[row].is_finite() => not_finite(values[row], out),
+            Cells::Single(values) if !values[row].is_finite() => {
+                not_finite(values[row].into(), out);
+            }
             // The debug form is the shortest that reads back as the same number, with an exponent
             // where it would be long.
             Cells::Float(values) => display(format_args!("{:?}", values[row]), out),
@@ -308,4 +309,14 @@ impl<'a> Cells<'a> {
         }
         Ok(())
     }
+}
+
+/// What is no number of JSON, as others write it.
+fn not_finite(value: f64, out: &mut Vec<u8>) {
+    let text: &[u8] = match value {
+        f64::INFINITY => b"Infinity",
+        f64::NEG_INFINITY => b"-Infinity",
+        _ => b"NaN",
+    };
+    out.extend_from_slice(text);
 }

@@ -3,8 +3,9 @@
 //!
 //! Keys are the names of the columns; NULL is written as `null`, so that every row has all keys.
 //! Numbers are exact: doubles have the fewest digits that read back as the same number, decimals
-//! all of theirs. JSON has no NaN and no infinities: they are written as `null`. Dates and
-//! timestamps are strings in the form of ISO 8601, timestamps of a time zone in UTC with a `Z`.
+//! all of theirs. JSON has no NaN and no infinities: `NaN`, `Infinity` and `-Infinity` are written,
+//! which this engine and others read. Dates and timestamps are strings in the form of ISO 8601,
+//! timestamps of a time zone in UTC with a `Z`.
 //! Lists are arrays, structs and maps are objects, binary values are strings of hexadecimal digits.
 
 mod format;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, DictionaryArray,
-    FixedSizeListArray, Float64Array, Int8Array, Int64Array, Int64Builder, LargeListArray,
-    ListArray, MapBuilder, NullArray, RecordBatch, StringArray, StringBuilder, StructArray,
-    TimestampMillisecondArray, UInt64Array,
+    FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int64Array, Int64Builder,
+    LargeListArray, ListArray, MapBuilder, NullArray, RecordBatch, StringArray, StringBuilder,
+    StructArray, TimestampMillisecondArray, UInt64Array,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Int8Type, Int64Type, i256};
@@ -71,8 +71,6 @@ fn plain_values_are_exact() {
         (Arc::new(UInt64Array::from(vec![Some(u64::MAX), None])), "18446744073709551615"),
         (Arc::new(Float64Array::from(vec![Some(0.1), None])), "0.1"),
         (Arc::new(Float64Array::from(vec![Some(-1e300), None])), "-1e300"),
-        (Arc::new(Float64Array::from(vec![Some(f64::NAN), None])), "null"),
-        (Arc::new(Float64Array::from(vec![Some(f64::NEG_INFINITY), None])), "null"),
         (wide(vec![Some(-5), None], 2), "-0.05"),
         (wide(vec![Some(i128::MAX / 10), None], 0), "17014118346046923173168730371588410572"),
         (Arc::new(large.expect("fits")), "1234567890123456789012345678901234567890.12"),
@@ -87,6 +85,18 @@ fn plain_values_are_exact() {
     }
     let nulls = batch(vec![("a", Arc::new(NullArray::new(1)))]);
     assert_eq!(write(&[nulls], false), "{\"a\":null}\n");
+}
+
+#[test]
+fn what_is_no_number_of_json_has_a_name() {
+    let doubles = vec![Some(f64::NAN), Some(f64::NEG_INFINITY), None];
+    let singles = vec![Some(f32::INFINITY), Some(-f32::NAN), Some(0.5)];
+    let doubles: ArrayRef = Arc::new(Float64Array::from(doubles));
+    let singles: ArrayRef = Arc::new(Float32Array::from(singles));
+    let lines = write(&[batch(vec![("a", doubles), ("b", singles)])], false);
+    let wanted =
+        ["{\"a\":NaN,\"b\":Infinity}", "{\"a\":-Infinity,\"b\":NaN}", "{\"a\":null,\"b\":0.5}"];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), wanted);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Finds where JSON values end, and that they are well formed (RFC 8259), eight bytes at a time
-//! inside strings.
+//! inside strings. `NaN`, `Infinity` and `-Infinity` are numbers, which JSON has not, but others
+//! write.
 //!
 //! Positions are into bytes with zeros behind them (see `text::window`), so that nothing is read
 //! beyond the end: a zero is no part of any value.
@@ -83,7 +84,8 @@ fn other<const ONE_LINE: bool>(bytes: &[u8], at: usize, depth: usize) -> Result<
         b'[' => items::<ONE_LINE>(bytes, at, depth + 1),
         b'"' => string(bytes, at),
         b'-' | b'0'..=b'9' => number(bytes, at),
-        b'N' | b'I' => Err(Fault::malformed(at, "JSON has neither NaN nor infinities")),
+        b'N' => word(bytes, at, b"NaN"),
+        b'I' => word(bytes, at, b"Infinity"),
         _ => Err(Fault::malformed(at, "a value is missing here")),
     }
 }
@@ -238,6 +240,9 @@ fn number(bytes: &[u8], at: usize) -> Result<usize, Fault> {
     let begin = at + usize::from(byte(bytes, at) == b'-');
     let mut end = digits(bytes, begin);
     if end == begin {
+        if byte(bytes, begin) == b'I' {
+            return word(bytes, begin, b"Infinity");
+        }
         return Err(Fault::malformed(at, "a number without digits"));
     }
     if byte(bytes, begin) == b'0' && end > begin + 1 {
@@ -303,6 +308,9 @@ mod tests {
             "[ ]",
             "[1]",
             "[1, [2,\n3], {}]",
+            "NaN",
+            "-Infinity",
+            "[Infinity,NaN]",
             "{}",
             "{ \"a\" : 1 }",
             "{\"a\":{\"b\":[null,true]},\"c\":\"}\"}",
@@ -320,7 +328,9 @@ mod tests {
             ("", 0, "value is missing"),
             ("x", 0, "value is missing"),
             ("nul", 0, "value is missing"),
-            ("NaN", 0, "NaN"),
+            ("Nan", 0, "value is missing"),
+            ("-NaN", 0, "without digits"),
+            ("-Inf", 1, "value is missing"),
             ("-", 0, "without digits"),
             ("01", 0, "zeros before"),
             ("-00", 0, "zeros before"),
