@@ -6,6 +6,8 @@ use arrow::array::RecordBatch;
 use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::WriterBuilder;
 
+use super::json_value::{name, value};
+use super::long::{Part, parts};
 use super::{Failure, Printer};
 
 /// Prints objects.
@@ -27,22 +29,60 @@ impl Json {
     }
 }
 
-impl Printer for Json {
-    fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+impl Json {
+    /// What stands before an object.
+    fn before(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
+        if self.in_array {
+            out.write_all(if std::mem::replace(&mut self.begun, true) { b",\n " } else { b"[" })?;
+        }
+        Ok(())
+    }
+
+    /// What stands behind it.
+    fn after(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        if !self.in_array {
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, rows: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
         let mut text = Vec::new();
         let builder = WriterBuilder::new().with_explicit_nulls(true);
         let mut writer: LineDelimitedWriter<_> = builder.build(&mut text);
-        writer.write(batch)?;
+        writer.write(rows)?;
         writer.finish()?;
         if !self.in_array {
             out.write_all(&text)?;
             return Ok(());
         }
         for object in text.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-            out.write_all(if std::mem::replace(&mut self.begun, true) { b",\n " } else { b"[" })?;
+            self.before(out)?;
             out.write_all(object)?;
         }
         Ok(())
+    }
+
+    /// A row with long values.
+    fn long(&mut self, row: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+        self.before(out)?;
+        let schema = row.schema();
+        for (at, (field, column)) in schema.fields().iter().zip(row.columns()).enumerate() {
+            out.write_all(if at > 0 { b"," } else { b"{" })?;
+            name(field, out)?;
+            value(field, column, 0, out)?;
+        }
+        out.write_all(b"}")?;
+        self.after(out)
+    }
+}
+
+impl Printer for Json {
+    fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+        parts(batch, &mut |part| match part {
+            Part::Rows(rows) => self.rows(&rows, out),
+            Part::Long(row) => self.long(&row, out),
+        })
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Failure> {

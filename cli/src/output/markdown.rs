@@ -5,6 +5,8 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::long::{Part, parts, write_value};
+use super::screen::one_line;
 use super::table::{is_number, texts};
 use super::{Failure, Printer};
 
@@ -34,8 +36,12 @@ impl Markdown {
 impl Printer for Markdown {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
         self.begin(out)?;
-        let escaped = |cell: String| cell.replace('\\', "\\\\").replace('|', "\\|");
-        texts(batch, 0..batch.num_rows(), |row| line(row.into_iter().map(escaped), out))
+        parts(batch, &mut |part| match part {
+            Part::Rows(rows) => texts(&rows, 0..rows.num_rows(), usize::MAX, |row| {
+                line(row.into_iter().map(|cell| escaped(&cell)), out)
+            }),
+            Part::Long(row) => long(&row, out),
+        })
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
@@ -47,4 +53,21 @@ fn line(cells: impl Iterator<Item = String>, out: &mut dyn Write) -> Result<(), 
     let cells: Vec<String> = cells.collect();
     writeln!(out, "| {} |", cells.join(" | "))?;
     Ok(())
+}
+
+fn escaped(cell: &str) -> String {
+    cell.replace('\\', "\\\\").replace('|', "\\|")
+}
+
+/// A row with long values.
+fn long(row: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+    for column in row.columns() {
+        out.write_all(b"| ")?;
+        write_value(column, 0, |piece| {
+            let piece = escaped(&one_line(piece.to_string()));
+            Ok(out.write_all(piece.as_bytes())?)
+        })?;
+        out.write_all(b" ")?;
+    }
+    Ok(out.write_all(b"|\n")?)
 }

@@ -1,7 +1,8 @@
 //! Prints results in the format the user chose, batch by batch.
 //!
 //! * `destination`: where results go; `screen`: what a terminal has room for.
-//! * `table`, `markdown`, `csv`, `json`: one format each, in text.
+//! * `table`, `markdown`, `csv`, `json`: one format each, in text; `long`: rows with long values,
+//!   whose text is made piece by piece; `json_value`: such a value in JSON.
 //! * `arrow_stream`, `arrow_file`, `parquet_file`: bytes for programs; `handed_on`: where their
 //!   writers write to.
 
@@ -11,6 +12,8 @@ mod csv;
 mod destination;
 mod handed_on;
 mod json;
+mod json_value;
+mod long;
 mod markdown;
 mod parquet_file;
 mod screen;

@@ -12,15 +12,20 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::ops::Range;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
+use arrow::util::display::ArrayFormatter;
 use gristmill::formatter;
 
+use super::long::{PART_BYTES, Part, front, is_long, parts, write_value};
 use super::screen::{Screen, cut, one_line, width};
 use super::{Failure, Printer};
 
 /// Rows that decide the widths.
 const SAMPLE_ROWS: usize = 1_000;
+
+/// Bytes of their text: rows behind them do not decide.
+const SAMPLE_BYTES: usize = 4 * PART_BYTES;
 
 /// Widest a column is made for; longer cells are printed whole.
 const WIDTH_MAX: usize = 60;
@@ -31,17 +36,24 @@ const NARROWEST: usize = 12;
 /// Between two columns.
 const GAP: usize = 2;
 
-/// Hands the cells of rows to `row`, one row after the other.
+/// Hands the cells of rows to `row`, one row after the other; of each the first `most` bytes.
 pub fn texts(
     batch: &RecordBatch,
     rows: Range<usize>,
+    most: usize,
     mut row: impl FnMut(Vec<String>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let columns = batch.columns().iter().map(|c| formatter(c));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     for number in rows {
-        let cells = columns.iter().map(|c| c.value(number).try_to_string().map(one_line));
-        row(cells.collect::<Result<Vec<_>, _>>()?)?;
+        let cell = |(formatter, column): (&ArrayFormatter<'_>, &ArrayRef)| {
+            Ok(one_line(match is_long(column, number) {
+                true => front(column, number, most)?,
+                false => formatter.value(number).try_to_string()?,
+            }))
+        };
+        let cells = columns.iter().zip(batch.columns()).map(cell);
+        row(cells.collect::<Result<Vec<_>, Failure>>()?)?;
     }
     Ok(())
 }
@@ -79,6 +91,34 @@ fn line(
     Ok(())
 }
 
+/// The same of a row with long values, which come without a text here and are not padded.
+fn long_line(
+    row: &RecordBatch,
+    cells: &[Option<String>],
+    (widths, right): (&[usize], &[bool]),
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut text = String::new();
+    for (c, (cell, column)) in cells.iter().zip(row.columns()).enumerate() {
+        if c > 0 {
+            text.push_str("  ");
+        }
+        let Some(cell) = cell else {
+            out.write_all(text.as_bytes())?;
+            text.clear();
+            write_value(column, 0, |piece| {
+                Ok(out.write_all(one_line(piece.to_string()).as_bytes())?)
+            })?;
+            continue;
+        };
+        let pad = " ".repeat(widths[c].saturating_sub(width(cell)));
+        let (before, behind) = if right[c] { (pad.as_str(), "") } else { ("", pad.as_str()) };
+        text.extend([before, cell, behind]);
+    }
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(())
+}
+
 fn rule(widths: &[usize], out: &mut dyn Write) -> Result<(), Failure> {
     let rule: Vec<String> = widths.iter().map(|&w| "─".repeat(w)).collect();
     writeln!(out, "{}", rule.join("  "))?;
@@ -91,6 +131,7 @@ pub struct Whole {
     right: Vec<bool>,
     /// The first rows, until the widths are known.
     sample: Vec<Vec<String>>,
+    sample_bytes: usize,
     widths: Option<Vec<usize>>,
     rows: u64,
 }
@@ -99,15 +140,18 @@ impl Whole {
     /// A printer for results of this schema.
     pub fn new(schema: SchemaRef) -> Self {
         let right = schema.fields().iter().map(|field| is_number(field.data_type())).collect();
-        Whole { schema, right, sample: Vec::new(), widths: None, rows: 0 }
+        Whole { schema, right, sample: Vec::new(), sample_bytes: 0, widths: None, rows: 0 }
     }
 
-    /// Decides the widths, prints the header and the rows held.
-    fn begin(&mut self, out: &mut dyn Write) -> Result<(), Failure> {
+    /// Decides the widths, prints the header and the rows held. `next` are the cells of the row
+    /// behind them, if that has long values.
+    fn begin(&mut self, next: &[Option<String>], out: &mut dyn Write) -> Result<(), Failure> {
         let names = names(&self.schema);
         let widest = |c: usize| {
             let cells = self.sample.iter().map(|row| &row[c]).chain([&names[c]]);
-            cells.map(|cell| width(cell)).max().unwrap_or(0).min(WIDTH_MAX)
+            let widest = cells.map(|cell| width(cell)).max().unwrap_or(0);
+            let next = next.get(c).map(|cell| cell.as_deref().map_or(WIDTH_MAX, width));
+            widest.max(next.unwrap_or(0)).min(WIDTH_MAX)
         };
         let widths: Vec<usize> = (0..names.len()).map(widest).collect();
         line(&names, &widths, &self.right, out)?;
@@ -118,20 +162,44 @@ impl Whole {
         self.widths = Some(widths);
         Ok(())
     }
+
+    fn short(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+        texts(batch, 0..batch.num_rows(), usize::MAX, |cells| {
+            match &self.widths {
+                Some(widths) => line(&cells, widths, &self.right, out)?,
+                None => {
+                    self.sample_bytes += cells.iter().map(String::len).sum::<usize>();
+                    self.sample.push(cells);
+                }
+            }
+            let is_sample = self.sample.len() == SAMPLE_ROWS || self.sample_bytes > SAMPLE_BYTES;
+            if self.widths.is_none() && is_sample {
+                self.begin(&[], out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn long(&mut self, row: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+        let short = |column: &ArrayRef| match is_long(column, 0) {
+            true => Ok(None),
+            false => front(column, 0, usize::MAX).map(|text| Some(one_line(text))),
+        };
+        let cells = row.columns().iter().map(short).collect::<Result<Vec<_>, _>>()?;
+        if self.widths.is_none() {
+            self.begin(&cells, out)?;
+        }
+        let widths = self.widths.as_deref().unwrap_or_default();
+        long_line(row, &cells, (widths, &self.right), out)
+    }
 }
 
 impl Printer for Whole {
     fn batch(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
         self.rows += batch.num_rows() as u64;
-        texts(batch, 0..batch.num_rows(), |cells| {
-            match &self.widths {
-                Some(widths) => line(&cells, widths, &self.right, out)?,
-                None => self.sample.push(cells),
-            }
-            if self.widths.is_none() && self.sample.len() == SAMPLE_ROWS {
-                self.begin(out)?;
-            }
-            Ok(())
+        parts(batch, &mut |part| match part {
+            Part::Rows(rows) => self.short(&rows, out),
+            Part::Long(row) => self.long(&row, out),
         })
     }
 
@@ -140,7 +208,7 @@ impl Printer for Whole {
             return Ok(());
         }
         if self.widths.is_none() {
-            self.begin(out)?;
+            self.begin(&[], out)?;
         }
         writeln!(out, "({})", counted(self.rows, "row"))?;
         Ok(())
@@ -169,6 +237,11 @@ impl Bounded {
         if self.screen.rows == 0 { usize::MAX } else { self.screen.rows.div_ceil(2) }
     }
 
+    /// Bytes of a long cell that are more than a line shows.
+    fn cell_max(&self) -> usize {
+        self.screen.width * 8
+    }
+
     fn tail_max(&self) -> usize {
         self.screen.rows / 2
     }
@@ -181,7 +254,7 @@ impl Bounded {
         for batch in &self.tail {
             let from = skip.min(batch.num_rows());
             skip -= from;
-            texts(batch, from..batch.num_rows(), |cells| {
+            texts(batch, from..batch.num_rows(), self.cell_max(), |cells| {
                 rows.push(cells);
                 Ok(())
             })?;
@@ -195,7 +268,8 @@ impl Printer for Bounded {
     fn batch(&mut self, batch: &RecordBatch, _: &mut dyn Write) -> Result<(), Failure> {
         self.rows += batch.num_rows() as u64;
         let head = batch.num_rows().min(self.head_max() - self.head.len());
-        texts(batch, 0..head, |cells| {
+        let most = self.cell_max();
+        texts(batch, 0..head, most, |cells| {
             self.head.push(cells);
             Ok(())
         })?;
@@ -382,7 +456,7 @@ mod tests {
         let apart: ArrayRef = Arc::new(DurationSecondArray::from(vec![97_440, -1]));
         let batch = RecordBatch::try_from_iter([("a", stamps), ("b", apart)]).expect("a batch");
         let mut rows = Vec::new();
-        texts(&batch, 0..2, |cells| {
+        texts(&batch, 0..2, usize::MAX, |cells| {
             rows.push(cells.join(", "));
             Ok(())
         })

@@ -83,10 +83,14 @@ impl CsvText {
         Ok(())
     }
 
+    /// Whether a text with these bytes would be read as something else without quotes.
+    pub fn needs_quotes(&self, text: &[u8]) -> bool {
+        text.iter().any(|&b| b == self.delimiter || is_special(b))
+    }
+
     /// Appends a text, in quotes when it would be read as something else without them.
     fn text(&self, text: &[u8], out: &mut Vec<u8>) {
-        let plain = !text.iter().any(|&b| b == self.delimiter || is_special(b));
-        if plain && text != self.null && !text.is_empty() {
+        if !self.needs_quotes(text) && text != self.null && !text.is_empty() {
             out.extend_from_slice(text);
             return;
         }
