@@ -8,6 +8,8 @@
 //! first run are distributed instead (see `distribution`), and the pages are only where a chunk's
 //! rows are put together; when that ends, what comes next is as before.
 //!
+//! Where memory is so short that runs become many, some are merged as soon as the buffer is empty.
+//!
 //! The memory of a builder is its pages, its entries (which are charged with their capacity), what
 //! it distributes, and [`SPILL_BYTES`], charged from the start so that shedding never asks for
 //! memory.
@@ -20,6 +22,7 @@ use super::blocks::Blocks;
 use super::bound::Bound;
 use super::distribution::{Distributed, Distribution};
 use super::order::sort_entries;
+use super::pool::merge_smallest;
 use super::run::{Body, Entry, MemoryRun, Run};
 use super::shape::{RunShape, Words};
 use super::splitters::DistributionPlan;
@@ -42,6 +45,16 @@ pub const RUN_BYTES_MAX: usize = 32 << 20;
 /// A page of rows; a few rows of any usual width, and a small part of a run.
 const PAGE_BYTES: usize = 256 << 10;
 
+/// Runs on tape that a builder may have in any case before some of them are merged.
+const RUNS_MAX: usize = 256;
+
+/// How much of the budget there is for one more: what a run on tape keeps in memory, one or two KB,
+/// is to be a small part of it. At the end so many would be merged all the same.
+const BYTES_PER_RUN: usize = 128 << 10;
+
+/// How many of them are merged at once.
+const RUNS_MERGED: usize = 64;
+
 /// Marks are 64 bits, but cost a byte of every row for each 8: a builder ends a run rather than
 /// let a mark grow beyond this.
 const MARK_MAX: u64 = u32::MAX as u64;
@@ -60,6 +73,8 @@ pub struct RunBuilder {
     pages: PackedPages,
     entries: Vec<Entry>,
     runs: Vec<Run>,
+    /// Some are merged when they are more.
+    pub(super) runs_max: usize,
     limit: Option<Limit>,
     plan: DistributionPlan,
     /// Whether rows may yet be distributed, which is done once at most.
@@ -86,6 +101,7 @@ impl RunBuilder {
     /// `OutOfMemory` when the minimum is not there.
     pub fn new(shape: Arc<RunShape>, number: u32, mut memory: Reservation) -> Result<Self> {
         memory.grow(SPILL_BYTES)?;
+        let runs_max = (memory.governor().limit() / BYTES_PER_RUN).max(RUNS_MAX);
         Ok(RunBuilder {
             space: memory.governor().spill().clone(),
             memory,
@@ -95,6 +111,7 @@ impl RunBuilder {
             shape,
             entries: Vec::new(),
             runs: Vec::new(),
+            runs_max,
             limit: None,
             plan: DistributionPlan::default(),
             may_distribute: false,
@@ -127,6 +144,7 @@ impl RunBuilder {
     /// value cannot be stored, and what `check` reports.
     pub fn push(&mut self, chunk: &Chunk, turn: &mut Turn<'_>, check: Check<'_>) -> Result<()> {
         let morsel = chunk.place().morsel;
+        self.merge_some(check)?;
         if self.entries.is_empty() {
             self.base = morsel;
         }
@@ -168,6 +186,7 @@ impl RunBuilder {
                 done = self.distribute(&picked, done, &words, morsel, check)?;
             } else if done < positions.len() {
                 insist = !self.shed(check)?;
+                self.merge_some(check)?;
             }
             if self.entries.is_empty() {
                 self.base = morsel;
@@ -517,6 +536,15 @@ impl RunBuilder {
         self.entries.clear();
         self.pages.clear(&mut self.memory);
         Ok(())
+    }
+
+    /// Merges some runs, where they are many and the buffer, whose memory that takes, is empty.
+    fn merge_some(&mut self, check: Check<'_>) -> Result<()> {
+        if self.runs.len() <= self.runs_max || !self.entries.is_empty() {
+            return Ok(());
+        }
+        self.free_buffer();
+        merge_smallest(&self.shape, &self.space, &mut self.runs, RUNS_MERGED, &self.memory, check)
     }
 
     fn free_buffer(&mut self) {

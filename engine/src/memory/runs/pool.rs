@@ -25,6 +25,9 @@ use crate::memory::spill::SpillSpace;
 /// Rows merged between two questions whether to go on.
 const CHECK_ROWS: usize = 8192;
 
+/// Runs that are worth merging into one, at least.
+const FEWEST: usize = 8;
+
 /// Runs and what is to become of them.
 pub struct RunPool {
     shape: Arc<RunShape>,
@@ -131,7 +134,12 @@ impl RunPool {
             let free = if is_long { memory.governor().free() / 2 } else { 0 };
             let fan_in = most_runs(free.max(free_for_windows(memory)), window);
             let surplus = slots.len().checked_sub(target).filter(|&surplus| surplus > 0)?;
-            let (from, count) = smallest_group(slots, (surplus + 1).min(fan_in))?;
+            let bytes = |slot: &Slot| match slot {
+                Slot::Run(run) => Some(run.bytes),
+                Slot::Busy(_) => None,
+            };
+            let bytes: Vec<_> = slots.iter().map(bytes).collect();
+            let (from, count) = smallest_group(&bytes, (surplus + 1).min(fan_in))?;
             let group = slots.splice(from..from + count, [Slot::Busy(ticket)]);
             let runs = group.filter_map(|slot| match slot {
                 Slot::Run(run) => Some(run),
@@ -143,43 +151,93 @@ impl RunPool {
 
     /// Merges runs into one on tape.
     fn merge(&self, runs: Vec<Run>, memory: &mut Reservation, check: Check<'_>) -> Result<Run> {
-        let base = runs.iter().map(|run| run.base).min().unwrap_or(0);
-        let number = runs.first().map_or(0, |run| run.number);
-        let layout = self.shape.layout();
-        let facts = facts_of(layout.columns(), runs.iter());
-        let form = TapeForm::of_runs(layout, &facts, &runs);
         let window = (free_for_windows(memory) / runs.len().max(1))
             .saturating_sub(cursor_bytes(0))
             .clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        let mut cursors = Vec::with_capacity(runs.len());
-        let mut heads = Vec::with_capacity(runs.len());
-        for run in runs {
-            let mut cursor = Cursor::new(Arc::new(run), window, memory.child(0)?)?;
-            heads.push(cursor.seek(None, None, (0, None))?);
-            cursors.push(cursor);
-        }
-        let mut state = State::default();
-        state.restart(&self.shape, &mut cursors, &heads, None);
-        let mut tournament = Tournament::new(&self.shape, &mut cursors, &mut state);
-        let mut writer =
-            RunWriter::new(number, &self.space, memory.who().clone(), layout.clone(), form);
-        let mut rows = 0usize;
-        while let Some(winner) = tournament.winner() {
-            if rows.is_multiple_of(CHECK_ROWS) {
-                check()?;
-            }
-            rows += 1;
-            let cursor = &tournament.cursors()[winner];
-            let (row, moved) = (cursor.row(), cursor.run().base - base);
-            writer.push(tournament.words(winner), &row, row.mark() + moved)?;
-            tournament.advance(winner, |_| Ok(()))?;
-        }
-        writer.finish(base, facts)
+        let who = memory.who().clone();
+        merge(&self.shape, &self.space, who, runs, window, &mut || memory.child(0), check)
     }
 
     fn slots<R>(&self, f: impl FnOnce(&mut Vec<Slot>) -> R) -> R {
         f(&mut self.slots.lock().unwrap_or_else(|e| e.into_inner()))
     }
+}
+
+/// Merges runs into one on tape, through windows of these bytes that are charged to what `charge`
+/// gives. The caller has reserved [`SPILL_BYTES`].
+fn merge(
+    shape: &RunShape,
+    space: &SpillSpace,
+    who: Arc<str>,
+    runs: Vec<Run>,
+    window: usize,
+    charge: &mut dyn FnMut() -> Result<Reservation>,
+    check: Check<'_>,
+) -> Result<Run> {
+    let base = runs.iter().map(|run| run.base).min().unwrap_or(0);
+    let number = runs.first().map_or(0, |run| run.number);
+    let layout = shape.layout();
+    let facts = facts_of(layout.columns(), runs.iter());
+    let form = TapeForm::of_runs(layout, &facts, &runs);
+    let mut cursors = Vec::with_capacity(runs.len());
+    let mut heads = Vec::with_capacity(runs.len());
+    for run in runs {
+        let mut cursor = Cursor::new(Arc::new(run), window, charge()?)?;
+        heads.push(cursor.seek(None, None, (0, None))?);
+        cursors.push(cursor);
+    }
+    let mut state = State::default();
+    state.restart(shape, &mut cursors, &heads, None);
+    let mut tournament = Tournament::new(shape, &mut cursors, &mut state);
+    let mut writer = RunWriter::new(number, space, who, layout.clone(), form);
+    let mut rows = 0usize;
+    while let Some(winner) = tournament.winner() {
+        if rows.is_multiple_of(CHECK_ROWS) {
+            check()?;
+        }
+        rows += 1;
+        let cursor = &tournament.cursors()[winner];
+        let (row, moved) = (cursor.row(), cursor.run().base - base);
+        writer.push(tournament.words(winner), &row, row.mark() + moved)?;
+        tournament.advance(winner, |_| Ok(()))?;
+    }
+    writer.finish(base, facts)
+}
+
+/// Merges neighbours among runs on tape into one, those with the fewest bytes, at most `fan_in` of
+/// them and as many as there is memory for; of few, or of runs of long rows, none. Runs are in the
+/// order of their numbers. `memory` has [`SPILL_BYTES`] in use.
+///
+/// # Errors
+/// `Io` and `OutOfMemory` when the disk does not suffice, and what `check` reports. Runs that were
+/// being merged are lost.
+pub(super) fn merge_smallest(
+    shape: &RunShape,
+    space: &SpillSpace,
+    runs: &mut Vec<Run>,
+    mut fan_in: usize,
+    memory: &Reservation,
+    check: Check<'_>,
+) -> Result<()> {
+    if widest(runs.iter()) > WINDOW_BYTES_MIN || !runs.iter().all(Run::is_spilled) {
+        return Ok(());
+    }
+    let mut windows = memory.child(0)?;
+    while !windows.try_grow(fan_in * cursor_bytes(WINDOW_BYTES_MIN)) {
+        fan_in /= 2;
+        if fan_in < FEWEST {
+            return Ok(());
+        }
+    }
+    let bytes: Vec<_> = runs.iter().map(|run| Some(run.bytes)).collect();
+    let Some((from, count)) = smallest_group(&bytes, fan_in) else { return Ok(()) };
+    let group: Vec<Run> = runs.drain(from..from + count).collect();
+    let who = memory.who().clone();
+    // They are there: a window that is ceded cannot be refused.
+    let mut window = || Ok(windows.cede(WINDOW_BYTES_MIN));
+    let merged = merge(shape, space, who, group, WINDOW_BYTES_MIN, &mut window, check)?;
+    runs.insert(from, merged);
+    Ok(())
 }
 
 /// By column, what is known of its values in all the runs.
@@ -210,17 +268,14 @@ pub(super) fn widest<'a>(runs: impl Iterator<Item = &'a Run>) -> usize {
 }
 
 /// Where the neighbours with the fewest bytes begin, and how many they are: `wanted`, or as many
-/// as are free side by side.
-fn smallest_group(slots: &[Slot], wanted: usize) -> Option<(usize, usize)> {
-    let bytes = |slot: &Slot| match slot {
-        Slot::Run(run) => Some(run.bytes),
-        Slot::Busy(_) => None,
-    };
-    let mut count = wanted.min(slots.len());
+/// as are free side by side. Those that are not free have no bytes.
+fn smallest_group(runs: &[Option<u64>], wanted: usize) -> Option<(usize, usize)> {
+    let mut count = wanted.min(runs.len());
     while count >= 2 {
-        let groups = slots.windows(count).enumerate().filter_map(|(from, group)| {
-            Some((group.iter().map(bytes).sum::<Option<u64>>()?, from))
-        });
+        let groups = runs
+            .windows(count)
+            .enumerate()
+            .filter_map(|(from, group)| Some((group.iter().copied().sum::<Option<u64>>()?, from)));
         if let Some((_, from)) = groups.min() {
             return Some((from, count));
         }

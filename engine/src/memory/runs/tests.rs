@@ -127,7 +127,18 @@ struct Case {
     target: usize,
     spill: bool,
     fan_in_bytes: usize,
+    /// Runs of a builder of which some are merged when they are more.
+    runs_max: usize,
 }
+
+const CASE: Case = Case {
+    limit: None,
+    builders: 2,
+    target: 8,
+    spill: false,
+    fan_in_bytes: 0,
+    runs_max: usize::MAX,
+};
 
 /// Sorts rows through builders, a pool and a set, and gives the ids in order with what happened.
 fn sort(rows: &[Row], order: &[RowOrder], case: &Case, seed: u64) -> Result<(Vec<Row>, usize)> {
@@ -139,7 +150,9 @@ fn sort(rows: &[Row], order: &[RowOrder], case: &Case, seed: u64) -> Result<(Vec
     let mut builders = Vec::new();
     for number in 0..case.builders {
         let memory = governor.reserve("sort", BUILDER_MINIMUM)?;
-        builders.push(RunBuilder::new(shape.clone(), number as u32, memory)?);
+        let mut builder = RunBuilder::new(shape.clone(), number as u32, memory)?;
+        builder.runs_max = case.runs_max;
+        builders.push(builder);
     }
     for (morsel, rows) in rows.chunks(700).enumerate() {
         let builder = random.below(case.builders as u64) as usize;
@@ -198,11 +211,11 @@ fn orders() -> Vec<Vec<RowOrder>> {
 
 #[test]
 fn rows_come_out_in_order_and_equal_ones_in_the_order_they_came() {
-    let memory = || Case { limit: None, builders: 3, target: 9, spill: false, fan_in_bytes: 0 };
+    let memory = || Case { builders: 3, target: 9, ..CASE };
     let cases = [
         memory(),
         Case { spill: true, ..memory() },
-        Case { limit: Some(6 << 20), builders: 2, target: 3, fan_in_bytes: 60 << 10, spill: true },
+        Case { limit: Some(6 << 20), target: 3, fan_in_bytes: 60 << 10, spill: true, ..CASE },
     ];
     let mut random = Random(5);
     for keys in [Keys::Few, Keys::Many, Keys::Equal, Keys::Sorted, Keys::LongPrefix] {
@@ -230,11 +243,15 @@ fn many_runs_are_merged_in_passes_and_ranges_follow_each_other() {
     let mut expected = rows.clone();
     expected.sort_by(|a, b| compare(a, b, order));
     let limit = 3 << 20;
-    let case =
-        Case { limit: Some(limit), builders: 2, target: 8, fan_in_bytes: 90 << 10, spill: true };
-    let (found, formed) = sort(&rows, order, &case, 1).expect("sorts");
+    let passes = Case { limit: Some(limit), fan_in_bytes: 90 << 10, spill: true, ..CASE };
+    let (found, formed) = sort(&rows, order, &passes, 1).expect("sorts");
     assert!(formed > 16, "{formed} runs");
     assert_eq!(found.len(), expected.len());
+    assert!(found.iter().zip(&expected).all(|(a, b)| a.id == b.id));
+    // Builders merge some as they go, and have no more in the end than these and one each.
+    let early = Case { runs_max: 4, ..passes };
+    let (found, formed) = sort(&rows, order, &early, 1).expect("sorts");
+    assert!(formed <= 2 * (4 + 1), "{formed} runs");
     assert!(found.iter().zip(&expected).all(|(a, b)| a.id == b.id));
 }
 
@@ -253,7 +270,7 @@ fn large_buffers_become_blocks_that_are_read_and_spilled_like_others() {
     let mut expected = rows.clone();
     expected.sort_by(|a, b| compare(a, b, &order));
     for (limit, spill) in [(None, false), (None, true), (Some(200 << 20), true)] {
-        let case = Case { limit, builders: 1, target: 64, spill, fan_in_bytes: 1 << 20 };
+        let case = Case { limit, builders: 1, target: 64, spill, fan_in_bytes: 1 << 20, ..CASE };
         let (found, formed) = sort(&rows, &order, &case, 5).expect("sorts");
         // Buffers that are used again are filled again before they are runs.
         assert!((3..=5).contains(&formed), "{formed} runs");

@@ -190,6 +190,7 @@ impl RunWriter {
             // A small run.
             tapes.samples.extend(tapes.first);
         }
+        tapes.samples.shrink_to_fit();
         let body = TapeRun {
             data: Arc::new(tapes.data.finish()?),
             index: Arc::new(tapes.index.finish()?),

@@ -153,6 +153,7 @@ impl TapeWriter {
     /// As [`TapeWriter::append`].
     pub fn finish(mut self) -> Result<Tape> {
         self.flush()?;
+        self.tape.pieces.shrink_to_fit();
         Ok(self.tape)
     }
 
