@@ -21,6 +21,7 @@ use super::excluded;
 use super::fold::{fold, shown_plan, told_apart, with_replaced_left_out};
 use super::grouping::ResolveGrouping;
 use super::having;
+use super::known_columns::are_asked_for;
 use super::merged_around;
 use super::missing::Missing;
 use super::natural;
@@ -45,11 +46,13 @@ pub(crate) fn bind_query(
     let spelled = fold(&mut query);
     // The parts of columns have names, by which joins and `*` know them.
     paths::write_parts(&mut query);
-    // Joins say what they merge before that is left out or looked for.
-    let columns_of = |name: &_| binder.columns_of(name);
-    natural::write_columns(&mut query, &columns_of);
-    excluded::write_rest(&mut query, &columns_of);
-    merged_around::qualify(&mut query, &columns_of);
+    if are_asked_for(&query) {
+        // Joins say what they merge before that is left out or looked for.
+        let columns_of = |name: &_| binder.columns_of(name);
+        natural::write_columns(&mut query, &columns_of);
+        excluded::write_rest(&mut query, &columns_of);
+        merged_around::qualify(&mut query, &columns_of);
+    }
     having::write_aliases(&mut query, &|name| binder.is_aggregate(name));
     let readers = self_readers(&query);
     let bound_as_written = |query| {

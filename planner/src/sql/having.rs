@@ -11,12 +11,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, GroupByExpr, Query, Select, SelectItem, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    BinaryOperator, Expr, Function, GroupByExpr, Query, Select, SelectItem, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::names::column_name;
-use super::syntax::{binary, call, nested, number, plain_name};
+use super::syntax::{any, binary, call, nested, number, plain_name};
 use super::using::plain;
 
 /// Writes the aggregates that are meant into the HAVING of the SELECTs of a query.
@@ -35,7 +35,7 @@ impl VisitorMut for Selects<'_> {
         let Some(having) = select.having.as_mut() else { return ControlFlow::Continue(()) };
         if has_no_keys(&select.group_by) {
             let in_list: Option<Vec<&Expr>> = select.projection.iter().map(of_item).collect();
-            let is_constant = |expr: &Expr| !self.about(expr, "").has_aggregate && !has_name(expr);
+            let is_constant = |expr: &Expr| !self.has_aggregate(expr) && !any(expr, &is_column);
             if is_constant(having) && in_list.is_some_and(|list| list.into_iter().all(is_constant))
             {
                 // All rows are one group, as an aggregate says.
@@ -49,8 +49,7 @@ impl VisitorMut for Selects<'_> {
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { expr, alias } = item {
                 let name = plain(alias);
-                let about = self.about(expr, &name);
-                if about.has_aggregate && about.reads_name {
+                if self.has_aggregate(expr) && reads(expr, &name) {
                     meant.insert(name, nested(expr.clone()));
                 }
             }
@@ -65,11 +64,8 @@ impl VisitorMut for Selects<'_> {
 }
 
 impl Selects<'_> {
-    fn about<'b>(&'b self, expr: &Expr, name: &'b str) -> About<'b> {
-        let is_aggregate = self.is_aggregate;
-        let mut about = About { is_aggregate, name, has_aggregate: false, reads_name: false };
-        let _ = Visit::visit(expr, &mut about);
-        about
+    fn has_aggregate(&self, expr: &Expr) -> bool {
+        any(expr, &|expr| is_call(expr, self.is_aggregate))
     }
 }
 
@@ -86,38 +82,13 @@ fn of_item(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
-/// Whether an expression reads a column.
-fn has_name(expr: &Expr) -> bool {
-    struct Names;
-    impl Visitor for Names {
-        type Break = ();
-
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    Visit::visit(expr, &mut Names).is_break()
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
-/// What is to know of a column of a SELECT list.
-struct About<'a> {
-    is_aggregate: &'a dyn Fn(&str) -> bool,
-    name: &'a str,
-    has_aggregate: bool,
-    reads_name: bool,
-}
-
-impl Visitor for About<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        self.has_aggregate |= is_call(expr, self.is_aggregate);
-        self.reads_name |= column_name(expr).as_deref() == Some(self.name);
-        ControlFlow::Continue(())
-    }
+/// Whether an expression reads a column of this name.
+fn reads(expr: &Expr, name: &str) -> bool {
+    any(expr, &|expr| column_name(expr).as_deref() == Some(name))
 }
 
 /// Whether a name may be that of a key.
@@ -132,23 +103,7 @@ fn is_key(group_by: &GroupByExpr, projection: &[SelectItem], name: &str) -> bool
     let GroupByExpr::Expressions(keys, _) = group_by else { return is_item() };
     // A number is one of the columns of the list.
     let has_number = keys.iter().any(|key| matches!(key, Expr::Value(_)));
-    let mut reading = Reading { name, is_found: false };
-    let _ = keys.visit(&mut reading);
-    reading.is_found || (has_number && is_item())
-}
-
-struct Reading<'a> {
-    name: &'a str,
-    is_found: bool,
-}
-
-impl Visitor for Reading<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        self.is_found |= column_name(expr).as_deref() == Some(self.name);
-        ControlFlow::Continue(())
-    }
+    keys.iter().any(|key| reads(key, name)) || (has_number && is_item())
 }
 
 fn is_call(expr: &Expr, is_aggregate: &dyn Fn(&str) -> bool) -> bool {

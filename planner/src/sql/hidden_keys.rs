@@ -5,14 +5,13 @@
 //! UNNEST in the list, behind which there are no columns but those of the list.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, visit_expressions,
+    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr,
 };
 
 use super::names::{column_name, given_name};
-use super::syntax::{inner_query, plain_name, select_from_one_row};
+use super::syntax::{any, inner_query, plain_name, select_from_one_row};
 use super::using::plain;
 
 /// Begins the names of keys.
@@ -120,12 +119,4 @@ fn unnests(item: &SelectItem) -> bool {
         }
         _ => false,
     }
-}
-
-fn any(expr: &Expr, is_wanted: &dyn Fn(&Expr) -> bool) -> bool {
-    let found = visit_expressions(expr, |expr| match is_wanted(expr) {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    });
-    found.is_break()
 }

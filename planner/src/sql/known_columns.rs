@@ -1,13 +1,15 @@
 //! Columns that are known before anything is bound: those of tables, views and files, of queries
 //! that name theirs, and of joins of those.
 
+use std::ops::ControlFlow;
+
 use datafusion_sql::sqlparser::ast::{
-    Ident, ObjectName, Query, SelectItem, SetExpr, SetQuantifier, TableAlias, TableFactor,
-    TableWithJoins,
+    Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetQuantifier, TableAlias, TableFactor,
+    TableWithJoins, Visit, Visitor,
 };
 
 use super::names::given_name;
-use super::using::{gives_both, plain};
+use super::using::{USING_PREFIX, gives_both, plain};
 
 /// The columns of a table that is named, where there is one.
 pub(super) type ColumnsOf<'a> = &'a dyn Fn(&ObjectName) -> Option<Vec<String>>;
@@ -161,4 +163,38 @@ fn renamed(columns: Option<Vec<String>>, alias: Option<&TableAlias>) -> Option<V
         *column = plain(&name.name);
     }
     Some(columns)
+}
+
+/// Whether a query has joins that merge columns, or leaves columns of `*` out: others need not know
+/// the columns of their tables before they are bound.
+pub(super) fn are_asked_for(query: &Query) -> bool {
+    query.visit(&mut Asking).is_break()
+}
+
+struct Asking;
+
+impl Visitor for Asking {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let leaves_out = |item: &SelectItem| match item {
+            SelectItem::Wildcard(options) => options.opt_exclude.is_some(),
+            _ => false,
+        };
+        match select.projection.iter().any(leaves_out) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        match table {
+            TableFactor::NestedJoin { alias: Some(alias), .. }
+                if alias.name.value.starts_with(USING_PREFIX) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }

@@ -436,6 +436,15 @@ pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
+/// Whether an expression or something in it is wanted.
+pub(super) fn any(expr: &Expr, is_wanted: &dyn Fn(&Expr) -> bool) -> bool {
+    let found = visit_expressions(expr, |expr| match is_wanted(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
 pub(super) fn nested(expr: Expr) -> Expr {
     Expr::Nested(Box::new(expr))
 }
