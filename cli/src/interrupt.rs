@@ -1,13 +1,21 @@
 //! Ctrl-C and SIGTERM: the first stops the running query, the second the process.
 //!
+//! Binding and planning cannot be stopped from outside. Where a query has not ended some seconds
+//! after the first signal, the process ends as after a second one.
+//!
 //! So that the prompt returns at once, what the process holds is left to an heir.
 
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use gristmill::{Cancel, Error, Result};
 
 use crate::ending;
 use crate::report::code;
+
+/// How long a query may go on that has been told to stop; what runs looks after every chunk.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The query that a signal stops. Clones are the same.
 #[derive(Clone)]
@@ -54,5 +62,10 @@ impl Interrupt {
         if let Some(query) = &state.query {
             query.interrupt();
         }
+        // Without it nothing but the grace is lost.
+        let _ = thread::Builder::new().spawn(|| {
+            thread::sleep(GRACE);
+            ending::end(code::INTERRUPTED);
+        });
     }
 }

@@ -1,7 +1,20 @@
-//! Days since 1970 as dates of the Gregorian calendar, which counts backwards as forwards.
+//! Days since 1970 as dates of the Gregorian calendar, which counts backwards as forwards, and the
+//! units of moments.
 //!
 //! Years are counted from March on, so that the leap day is their last; 400 of them are one era.
 //! Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2013).
+
+use arrow::datatypes::TimeUnit;
+
+/// How many of its units a second has.
+pub fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
 
 /// Days of 400 years.
 const ERA: i64 = 146_097;

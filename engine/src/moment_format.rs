@@ -12,15 +12,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, PrimitiveArray, StringViewBuilder};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Field, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
-};
+use arrow::datatypes::{DataType, Field, Int64Type, IntervalMonthDayNanoType, IntervalUnit};
 use arrow::error::ArrowError;
 use arrow::util::display::{
     ArrayFormatter, ArrayFormatterFactory, DisplayIndex, FormatOptions, FormatResult,
 };
 
-use crate::calendar::date_of;
+use crate::calendar::{date_of, per_second};
 
 const DAY: i64 = 86_400;
 const NANOS: i64 = 1_000_000_000;
@@ -171,15 +169,6 @@ impl Values {
 
 fn is_utc(zone: &str) -> bool {
     ["UTC", "Etc/UTC", "Z", "+00:00", "-00:00", "+00", "+0000"].contains(&zone)
-}
-
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => NANOS,
-    }
 }
 
 /// `YYYY-MM-DD`.

@@ -3,8 +3,8 @@
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use gristmill_engine::expr::{
-    AggregateKind, BitOp, Frame, FrameBound, FrameUnits, Literal, Over, PairStatistic, SortKey,
-    Value, WindowArgument, WindowCall, WindowKind,
+    AggregateKind, BitOp, Frame, FrameBound, FrameUnits, Literal, OrderedKind, Over, PairStatistic,
+    SortKey, Value, WindowArgument, WindowCall, WindowKind,
 };
 use gristmill_engine::operators::Window;
 
@@ -45,7 +45,7 @@ impl Generator<'_> {
         let of = self.types[column].clone();
         let value = || vec![WindowArgument::Column(column)];
         let int = || DataType::Int64;
-        let (function, arguments, data_type) = match self.random.below(22) {
+        let (function, arguments, data_type) = match self.random.below(25) {
             0 => (WindowKind::RowNumber, Vec::new(), int()),
             1 => (WindowKind::Rank, Vec::new(), int()),
             2 => (WindowKind::DenseRank, Vec::new(), int()),
@@ -80,6 +80,16 @@ impl Generator<'_> {
                 let data_type = average_of(&of).expect("just asked");
                 (WindowKind::Aggregate(AggregateKind::Average), value(), data_type)
             }
+            22 => (WindowKind::Mode, value(), of),
+            23 | 24 => {
+                let fraction = *self.random.pick(&[0.0, 0.25, 0.5, 0.9, 1.0]);
+                let has_between = matches!(of, DataType::Float64 | DataType::Decimal128(..));
+                let kind = match has_between && self.random.chance(60) {
+                    true => OrderedKind::PercentileCont { fraction },
+                    false => OrderedKind::PercentileDisc { fraction },
+                };
+                (WindowKind::Percentile(kind), value(), of)
+            }
             _ => match sum_of(&of) {
                 Some(sum) => (WindowKind::Aggregate(AggregateKind::Sum), value(), sum),
                 None => (WindowKind::Aggregate(AggregateKind::Count), value(), int()),
@@ -97,7 +107,10 @@ impl Generator<'_> {
         let filters: Vec<usize> = (0..self.types.len())
             .filter(|&column| self.types[column] == DataType::Boolean)
             .collect();
-        let is_aggregate = matches!(function, WindowKind::Aggregate(_));
+        let is_aggregate = matches!(
+            function,
+            WindowKind::Aggregate(_) | WindowKind::Percentile(_) | WindowKind::Mode
+        );
         let filter = (is_aggregate && !filters.is_empty() && self.random.chance(30))
             .then(|| *self.random.pick(&filters));
         let ignore_nulls = passes_over && !by_column && self.random.chance(40);

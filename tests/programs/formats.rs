@@ -212,6 +212,48 @@ fn columns_of_a_set_go_by_name_and_must_agree() {
     assert!(error.contains("the partitions k"), "{error}");
 }
 
+/// Numbers of several types become the least type that holds all of them, in rows, conditions and
+/// keys of joins; the same answers as from files of one type.
+#[test]
+fn columns_of_a_set_may_have_several_types() {
+    let directory = tempfile::tempdir().expect("directory");
+    let root = directory.path();
+    let session = session();
+    fs::create_dir_all(root.join("p")).expect("creates");
+    let files = [
+        "select i::integer as n, (i / 10)::decimal(5, 1) as d, date '2020-01-01' + i::integer as t",
+        "select i + 3000000000 as n, (i / 1000)::decimal(9, 3) as d,
+            timestamp '2021-01-01 12:00:00' as t",
+        "select i::smallint as n, i::integer as d, null::date as t",
+        "select null::bigint as n",
+    ];
+    for (number, columns) in files.iter().enumerate() {
+        let to = root.join(format!("p/{number}.parquet")).display().to_string();
+        let query = format!("{columns} from range({}) r(i)", 5000 * (3 - number) + 1);
+        run(&session, &format!("copy ({query}) to '{to}'")).expect("copies");
+    }
+    let set = format!("'{}'", root.join("p/*.parquet").display());
+    let each = files.iter().enumerate().map(|(number, _)| {
+        let file = root.join(format!("p/{number}.parquet")).display().to_string();
+        let others = if number == 3 { "null, null" } else { "d, t" };
+        format!("select n::bigint n, {others} from '{file}'")
+    });
+    let union = each.collect::<Vec<_>>().join(" union all ");
+    let typed = format!("(select n, d::decimal(13, 3) d, t::timestamp t from ({union}))");
+    for query in [
+        "select typeof(n), typeof(d), typeof(t) from {} limit 1",
+        "select count(*), sum(n), sum(d), count(t), min(t), max(t), min(n), max(n) from {}",
+        "select count(*), sum(d) from {} where n > 4000 and t < timestamp '2025-01-01'",
+        "select n, d, t from {} where n = 17 or n = 3000000017 or n is null order by n, d",
+        "select count(*) from {} a join {} b on a.n = b.n and a.d = b.d",
+        "select count(*) from {} a where n in (select i from range(100) r(i))",
+        "select count(distinct d), approx_count_distinct(t) > 0 from {}",
+    ] {
+        let of = |table: &str| rows(&session, &query.replace("{}", table));
+        assert_eq!(of(&set), of(&typed), "{query}");
+    }
+}
+
 /// Names of columns are the same in any case, but for a file that has both.
 #[test]
 fn columns_of_a_set_are_spelled_in_any_case() {

@@ -10,7 +10,8 @@
 //! * `node`: the expression tree.
 //! * `data_type`: data types as text, for plans.
 //! * `literal`: exact constants.
-//! * `calls`: sort keys and aggregate calls; `window`: window calls.
+//! * `calls`: sort keys and aggregate calls; `place`: which of sorted values some give; `window`:
+//!   window calls.
 //! * `totals`: results of aggregates as arrays; `moments`: variance, correlation and regression.
 //! * `function`: the traits for functions that are not built in; `sketches`: states of approximate
 //!   aggregates.
@@ -35,6 +36,7 @@ mod memo;
 pub mod moments;
 mod node;
 mod pieces;
+mod place;
 mod room;
 mod select;
 mod sizes;
@@ -59,6 +61,7 @@ pub use kernels::{
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
+pub use place::Place;
 pub use room::Growth;
 pub use sizes::{
     ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, count_within, is_fixed, rows_within,

@@ -10,7 +10,7 @@ use std::fmt;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-use super::calls::AggregateKind;
+use super::calls::{AggregateKind, OrderedKind};
 use super::literal::Literal;
 
 /// Which function.
@@ -41,6 +41,11 @@ pub enum WindowKind {
     NthValue,
     /// An aggregate of the frame.
     Aggregate(AggregateKind),
+    /// A percentile of the frame's values, in their own order.
+    Percentile(OrderedKind),
+    /// The value that is most often in the frame; of several the least. Values go by those of a
+    /// second column, where there is one.
+    Mode,
 }
 
 /// An argument of a window call.
@@ -146,6 +151,8 @@ impl WindowKind {
                 | WindowKind::LastValue
                 | WindowKind::NthValue
                 | WindowKind::Aggregate(_)
+                | WindowKind::Percentile(_)
+                | WindowKind::Mode
         )
     }
 
@@ -180,6 +187,10 @@ impl fmt::Display for WindowKind {
             WindowKind::LastValue => "last_value",
             WindowKind::NthValue => "nth_value",
             WindowKind::Aggregate(kind) => return kind.fmt(f),
+            WindowKind::Percentile(OrderedKind::PercentileCont { .. }) => "percentile_cont",
+            WindowKind::Percentile(OrderedKind::PercentileDisc { .. }) => "percentile_disc",
+            WindowKind::Percentile(_) => "percentile",
+            WindowKind::Mode => "mode",
         })
     }
 }
@@ -219,7 +230,13 @@ impl fmt::Display for Frame {
 /// The function with its arguments; the window is told with the keys of its operator.
 impl fmt::Display for WindowCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arguments: Vec<String> = self.arguments.iter().map(|a| a.to_string()).collect();
+        let mut arguments: Vec<String> = self.arguments.iter().map(|a| a.to_string()).collect();
+        if let WindowKind::Percentile(
+            OrderedKind::PercentileCont { fraction } | OrderedKind::PercentileDisc { fraction },
+        ) = &self.function
+        {
+            arguments.push(fraction.to_string());
+        }
         let arguments = match (&self.function, arguments.is_empty()) {
             (WindowKind::Aggregate(_), true) => "*".to_string(),
             _ => arguments.join(", "),

@@ -1,6 +1,7 @@
 //! The columns of a set of files: those of all files, by name (see `places`), in the order in which
-//! they are met, and the partitions of their paths behind them. Types must agree; a file that lacks
-//! a column has NULL there.
+//! they are met, and the partitions of their paths behind them. A file that lacks a column has NULL
+//! there. A column that has several types has one that holds the values of all files, such as
+//! BIGINT for INTEGER and BIGINT; what has none, such as numbers and texts, is an error.
 //!
 //! Types that were found from samples of text files are guesses, so one that holds the values of
 //! all files is taken: doubles for integers and doubles, timestamps for dates and timestamps, text
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use arrow::datatypes::DataType;
+use gristmill_engine::expr::widens;
 use gristmill_engine::sources::csv::CsvFacts;
 use gristmill_engine::sources::files::{FileScan, PartColumn, Reader, TableColumn};
 use gristmill_engine::sources::json::JsonFacts;
@@ -21,14 +23,15 @@ use super::places::Places;
 use crate::catalog::Reading;
 use crate::sql::{folded, type_name};
 
+/// Digits of the widest decimal.
+const MAX_DIGITS: u8 = 38;
+
 /// How the files of a set are read.
 pub(super) struct Columns {
     pub(super) columns: Vec<TableColumn>,
     pub(super) readers: Vec<Reader>,
     /// The reader of each file.
     pub(super) reader_of: Vec<usize>,
-    /// Where the columns of each file are in the table; `None` for those that a partition hides.
-    pub(super) places: Vec<Vec<Option<usize>>>,
 }
 
 /// Gives files of text the types that hold the values of all of them.
@@ -94,6 +97,32 @@ fn wider(a: &DataType, b: &DataType) -> DataType {
     }
 }
 
+/// The least type for the values of both.
+fn common(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType as T;
+    if a == b || widens(b, a) {
+        return Some(a.clone());
+    }
+    if widens(a, b) {
+        return Some(b.clone());
+    }
+    match (a, b) {
+        (T::Timestamp(one, zone), T::Timestamp(other, other_zone)) if zone == other_zone => {
+            Some(T::Timestamp(*one.max(other), zone.clone()))
+        }
+        (T::Date32, T::Timestamp(_, None)) => Some(b.clone()),
+        (T::Timestamp(_, None), T::Date32) => Some(a.clone()),
+        _ => {
+            let decimals = (1..=MAX_DIGITS).flat_map(|p| (0..=p as i8).map(move |s| (p, s)));
+            let decimals = decimals.map(|(p, s)| T::Decimal128(p, s));
+            let is_exact = |one: &T| one.is_integer() || one.is_decimal();
+            let integers = [T::Int16, T::Int32, T::Int64].into_iter();
+            let exact = integers.chain(decimals).filter(|_| is_exact(a) && is_exact(b));
+            exact.chain([T::Float64]).find(|wide| widens(a, wide) && widens(b, wide))
+        }
+    }
+}
+
 /// The columns of files that were made to agree.
 ///
 /// # Errors
@@ -119,8 +148,8 @@ pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> 
             nullable: true,
         });
     }
-    let mut united = Columns { columns, readers: Vec::new(), reader_of: Vec::new(), places };
-    for (file, own) in files.iter().zip(united.places.clone()) {
+    let mut united = Columns { columns, readers: Vec::new(), reader_of: Vec::new() };
+    for (file, own) in files.iter().zip(places) {
         let reader = united.reader(file, &own, stored);
         united.reader_of.push(reader);
     }
@@ -151,17 +180,17 @@ fn place<'a>(
             found.push(path);
         }
         let column = &mut columns[place];
-        if column.data_type != *field.data_type() {
-            return Err(Error::input(format!(
-                "column `{}` is {} in {}, but {} in {}; columns of files that are read together \
-                 have one type",
+        let both = common(&column.data_type, field.data_type());
+        column.data_type = both.ok_or_else(|| {
+            Error::input(format!(
+                "column `{}` is {} in {}, but {} in {}; no type holds the values of both",
                 field.name(),
                 type_name(&column.data_type),
                 found[place].display(),
                 type_name(field.data_type()),
                 path.display()
-            )));
-        }
+            ))
+        })?;
         column.nullable |= field.is_nullable();
         own.push(Some(place));
     }
@@ -172,10 +201,14 @@ impl Columns {
     /// The number of the reader of a file whose columns are at `own` in the table.
     fn reader(&mut self, file: &Read, own: &[Option<usize>], stored: usize) -> usize {
         let mut columns = vec![PartColumn::Missing; stored];
-        for (position, place) in own.iter().enumerate() {
-            if let Some(column) = place.and_then(|place| columns.get_mut(place)) {
-                *column = PartColumn::Stored(position);
-            }
+        let schema = file.schema();
+        let fields = schema.fields().iter().enumerate();
+        for ((position, field), place) in fields.zip(own) {
+            let Some(place) = place.filter(|place| *place < stored) else { continue };
+            columns[place] = match field.data_type() {
+                same if *same == self.columns[place].data_type => PartColumn::Stored(position),
+                other => PartColumn::Cast { position, data_type: other.clone() },
+            };
         }
         for (column, table) in columns.iter().zip(&mut self.columns) {
             table.nullable |= *column == PartColumn::Missing;

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use gristmill_engine::expr::{Literal, Value};
+use gristmill_engine::sources::files::PartColumn;
 
 use super::columns::Columns;
 use super::partitions::Partitions;
@@ -19,9 +20,17 @@ pub(super) fn unite(
     let stored = columns.columns.len() - partitions.columns.len();
     let mut all = vec![ColumnStatistics::default(); stored];
     for (number, column) in all.iter_mut().enumerate() {
-        let parts = files.iter().zip(&columns.places).map(|(file, places)| {
-            let position = places.iter().position(|place| *place == Some(number));
-            Part { rows: file.rows, column: position.and_then(|p| file.columns.get(p)) }
+        let parts = files.iter().zip(&columns.reader_of).map(|(file, &reader)| {
+            let column = match columns.readers[reader].columns[number] {
+                PartColumn::Stored(position) => file.columns.get(position).cloned(),
+                PartColumn::Cast { position, .. } => {
+                    // Bounds of another type.
+                    let own = file.columns.get(position).cloned();
+                    own.map(|own| ColumnStatistics { min: None, max: None, ..own })
+                }
+                PartColumn::Missing | PartColumn::Constant(_) => None,
+            };
+            Part { rows: file.rows, column }
         });
         *column = of_column(&parts.collect::<Vec<_>>());
     }
@@ -33,24 +42,24 @@ pub(super) fn unite(
 }
 
 /// A column in one file; `None` when it is not there.
-struct Part<'a> {
+struct Part {
     rows: Option<u64>,
-    column: Option<&'a ColumnStatistics>,
+    column: Option<ColumnStatistics>,
 }
 
-fn of_column(parts: &[Part<'_>]) -> ColumnStatistics {
-    let nulls = parts.iter().map(|part| match part.column {
+fn of_column(parts: &[Part]) -> ColumnStatistics {
+    let nulls = parts.iter().map(|part| match &part.column {
         Some(column) => column.nulls,
         None => part.rows,
     });
     // Files of NULLs alone have no bounds.
-    let filled = parts.iter().filter(|part| match part.column {
+    let filled = parts.iter().filter(|part| match &part.column {
         Some(column) => {
             part.rows != Some(0) && (column.nulls.is_none() || column.nulls != part.rows)
         }
         None => false,
     });
-    let known: Vec<&ColumnStatistics> = filled.filter_map(|part| part.column).collect();
+    let known: Vec<&ColumnStatistics> = filled.filter_map(|part| part.column.as_ref()).collect();
     let min = extreme(known.iter().map(|column| column.min.as_ref()), Ordering::Less);
     let max = extreme(known.iter().map(|column| column.max.as_ref()), Ordering::Greater);
     let counts: Option<Vec<u64>> = known.iter().map(|column| column.distinct).collect();
@@ -135,7 +144,10 @@ mod tests {
     }
 
     fn of(parts: &[(u64, Option<&ColumnStatistics>)]) -> ColumnStatistics {
-        let part = |&(rows, column): &(u64, _)| Part { rows: Some(rows), column };
+        let part = |(rows, column): &(u64, Option<&ColumnStatistics>)| Part {
+            rows: Some(*rows),
+            column: column.cloned(),
+        };
         of_column(&parts.iter().map(part).collect::<Vec<_>>())
     }
 

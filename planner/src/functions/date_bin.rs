@@ -18,10 +18,10 @@ use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use gristmill_engine::calendar::{add_months, date_of};
+use gristmill_engine::calendar::{add_months, date_of, per_second};
 
 use super::each::each;
-use super::seconds::{counted, per_second};
+use super::seconds::counted;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 const NANOS_PER_DAY: i128 = 86_400 * NANOS_PER_SECOND;

@@ -17,10 +17,9 @@ use datafusion_expr::{
     Coercion, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, TypeSignature, TypeSignatureClass, Volatility,
 };
-use gristmill_engine::calendar::{date_of, first_of};
+use gristmill_engine::calendar::{date_of, first_of, per_second};
 
 use super::each::each;
-use super::seconds::per_second;
 use super::timezone::is_utc;
 
 /// See the module documentation.

@@ -46,6 +46,11 @@ impl Declared {
         function.inner().downcast_ref::<DeclaredAggregate>().map(|declared| declared.which)
     }
 
+    /// Whether it is a value by its rank, or between two.
+    pub(crate) fn is_percentile(self) -> bool {
+        matches!(self, Declared::Median | Declared::PercentileCont | Declared::PercentileDisc)
+    }
+
     fn names(self) -> &'static [&'static str] {
         match self {
             Declared::Median => &["median"],

@@ -13,9 +13,9 @@ use datafusion_common::{Result, exec_datafusion_err, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use gristmill_engine::calendar::per_second;
 
 use super::each::each;
-use super::seconds::per_second;
 use crate::sql::type_name;
 
 const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);

@@ -126,7 +126,7 @@ fn measured_type(data_type: &DataType) -> DataType {
 }
 
 /// The values with the lengths of intervals in place of these, at any depth.
-pub(crate) fn measured(values: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn measured(values: &ArrayRef) -> Result<ArrayRef> {
     if !has_interval(values.data_type()) {
         return Ok(values.clone());
     }

@@ -119,7 +119,7 @@ pub(crate) use divisor::divide_exact;
 pub(crate) use equals_any::EQUALS_ANY;
 pub(crate) use grouping::grouping_bits;
 pub(crate) use interval_order::{
-    DRAWN_AGAIN, MEASURED_VALUE, has_interval, interval_order, measured, with_interval_order,
+    DRAWN_AGAIN, MEASURED_VALUE, has_interval, interval_order, with_interval_order,
 };
 pub(crate) use lambdas::{
     OfElements, lambda_arguments, lambda_function, lambda_functions, with_arguments, with_types,
@@ -136,7 +136,7 @@ pub(crate) use operations::{named_operation, shown_operation};
 pub(crate) use part::{Parts, with_spelled_parts};
 pub(crate) use positions::positions;
 pub(crate) use regexp::{GLOB_REGEX, regex_of};
-pub(crate) use seconds::{counted, from_seconds, per_second, seconds_type, to_seconds};
+pub(crate) use seconds::{counted, from_seconds, seconds_type, to_seconds};
 use series::unfolded;
 pub(crate) use series::{called, is_random, is_random_call, series_of};
 pub(crate) use several::{SEVERAL, divided, times};

@@ -11,16 +11,12 @@ use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use gristmill_engine::calendar::per_second;
 
 use super::each::each;
 
 /// Digits of 64 bits.
 const PRECISION: u8 = 19;
-
-/// How many of its units a second has.
-pub(crate) fn per_second(unit: TimeUnit) -> i64 {
-    10_i64.pow(digits(unit).unsigned_abs().into())
-}
 
 fn digits(unit: TimeUnit) -> i8 {
     match unit {

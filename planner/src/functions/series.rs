@@ -3,13 +3,15 @@
 //! are made.
 //!
 //! * Those of lists are never folded: to the borrowed rules they are volatile.
-//! * Those of texts are folded when their result is short.
+//! * Those of texts are folded when their result is short. lpad() and rpad() to less than no
+//!   letter give none.
 //! * A series of dates is one of timestamps: a step may be of hours.
 //! * The rows of a series of whole numbers between constants are no list at all: the engine counts.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, IntervalUnit, TimeUnit};
 use datafusion_common::tree_node::TreeNode;
 use datafusion_common::types::{NativeType, logical_date, logical_interval_mdn, logical_string};
 use datafusion_common::{Result, ScalarValue, exec_err};
@@ -149,6 +151,22 @@ pub(crate) fn is_random_call(expr: &Expr) -> bool {
     }
 }
 
+/// Lengths, of which those below zero are zero: the borrowed functions panic there.
+fn at_least_none(lengths: &ColumnarValue) -> Result<ColumnarValue> {
+    let lengths = lengths.cast_to(&DataType::Int64, None)?;
+    Ok(match lengths {
+        ColumnarValue::Scalar(ScalarValue::Int64(length)) => {
+            ColumnarValue::Scalar(ScalarValue::Int64(length.map(|length| length.max(0))))
+        }
+        ColumnarValue::Array(lengths) => {
+            let lengths = lengths.as_primitive::<Int64Type>();
+            let lengths: Int64Array = lengths.unary(|length| length.max(0));
+            ColumnarValue::Array(Arc::new(lengths))
+        }
+        other => other,
+    })
+}
+
 impl ScalarUDFImpl for Unfolded {
     fn name(&self) -> &str {
         self.inner.name()
@@ -182,6 +200,12 @@ impl ScalarUDFImpl for Unfolded {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let mut arguments = arguments;
+        if matches!(self.name(), "lpad" | "rpad")
+            && let Some(length) = arguments.args.get_mut(1)
+        {
+            *length = at_least_none(length)?;
+        }
         if let Some(most) = self.most {
             let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
             if constant_bytes(self.name(), &arrays) > most {

@@ -16,9 +16,9 @@ use arrow::error::ArrowError;
 use arrow::temporal_conversions::as_datetime_with_timezone;
 use datafusion_common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use gristmill_engine::calendar::per_second;
 
 use super::each::each;
-use super::seconds::per_second;
 
 /// The zone of moments.
 pub(crate) const UTC: &str = "+00:00";

@@ -12,7 +12,8 @@ use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{NullTreatment, WindowFunctionDefinition, WindowFunctionParams};
 use datafusion_expr::logical_plan as df;
 use datafusion_expr::{
-    Expr as Logical, LogicalPlan, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    Expr as Logical, ExprSchemable, LogicalPlan, SortExpr, WindowFrame, WindowFrameBound,
+    WindowFrameUnits,
 };
 use gristmill_engine::expr::{
     AggregateKind, Expr, Frame, FrameBound, FrameUnits, Over, SortKey, WindowArgument, WindowCall,
@@ -22,10 +23,11 @@ use gristmill_engine::operators::Window;
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
-use super::aggregate::{aggregate_over, distinct_over};
+use super::aggregate::over;
 use super::columns::Columns;
 use super::literal::lower_literal;
 use super::plan::{PlanLowering, all_columns, field_names};
+use crate::functions::{Declared, has_interval, interval_order};
 
 /// A call that has no order of the rows yet.
 struct Wanted {
@@ -116,8 +118,13 @@ impl PlanLowering {
         let function = match &window.fun {
             WindowFunctionDefinition::WindowUDF(function) => own_function(function.name())?,
             WindowFunctionDefinition::AggregateUDF(function) => {
-                let over = if params.distinct { distinct_over } else { aggregate_over };
-                WindowKind::Aggregate(over(function, &mut args, &mut filter, data_type)?)
+                if let (Some(Declared::Mode), [arg]) = (Declared::of(function), &params.args[..])
+                    && arg.get_type(schema).is_ok_and(|t| has_interval(&t))
+                {
+                    // Those that are equally long are one value, whatever they are made of.
+                    args.push(self.expr(&interval_order(arg.clone()), schema)?);
+                }
+                over((function, params.distinct), &mut args, &mut filter, data_type)?
             }
         };
         let ignore_nulls = ignores_nulls(&function, params)?;
@@ -168,7 +175,8 @@ fn own_function(name: &str) -> Result<WindowKind> {
 }
 
 fn ignores_nulls(function: &WindowKind, params: &WindowFunctionParams) -> Result<bool> {
-    let is_aggregate = matches!(function, WindowKind::Aggregate(_));
+    let is_aggregate =
+        matches!(function, WindowKind::Aggregate(_) | WindowKind::Percentile(_) | WindowKind::Mode);
     if params.distinct && !is_aggregate {
         return Err(Error::input(format!("DISTINCT in {function} OVER is not supported")));
     }

@@ -68,6 +68,8 @@ impl Dialect for Ours {
     fn prec_value(&self, of: Precedence) -> u8 {
         match of {
             Precedence::AtTz => operators::AT_TIME_ZONE,
+            // `a LIKE b = c` is `(a LIKE b) = c`.
+            Precedence::Like => self.prec_value(Precedence::Eq),
             // Operators of bits have one rank, from left to right.
             Precedence::Ampersand | Precedence::Caret => self.prec_value(Precedence::Pipe),
             of => GenericDialect.prec_value(of),

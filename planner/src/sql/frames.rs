@@ -27,6 +27,12 @@ pub(super) fn settled(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     }
     let data_type = key.expr.get_type(schema)?;
     if has_offsets(&data_type) {
+        for bound in [&mut frame.start_bound, &mut frame.end_bound] {
+            if let WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) = bound
+            {
+                with_unit(offset, &data_type)?;
+            }
+        }
         if let Some(digits) = digits_of(&data_type) {
             use WindowFrameBound::{Following, Preceding};
             match &mut frame.start_bound {
@@ -51,6 +57,23 @@ pub(super) fn settled(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     }
     frame.units = WindowFrameUnits::Groups;
     Ok(expr)
+}
+
+/// A number alone, which is a text here, is one of days beside dates. Beside timestamps it is none
+/// of anything.
+fn with_unit(offset: &mut ScalarValue, key: &DataType) -> Result<()> {
+    let text = offset.try_as_str().flatten().map(str::trim);
+    let Some(number) = text.filter(|text| text.parse::<f64>().is_ok()) else { return Ok(()) };
+    match key {
+        DataType::Date32 => *offset = ScalarValue::Utf8(Some(format!("{number} days"))),
+        DataType::Timestamp(..) | DataType::Date64 => {
+            return plan_err!(
+                "a RANGE frame over timestamps goes by intervals: write INTERVAL '{number} days'"
+            );
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Whether the borrowed coercion knows a type for offsets from keys of this one.

@@ -5,6 +5,9 @@
 //! * Conditions above a single join go to its left input if they read nothing else. The borrowed
 //!   rule would move those that read no column, `random() < 0.5`, to both inputs.
 //! * Conditions that stay in place do so even when they read no column.
+//! * An aggregate that gives a row for no rows, as `count(*)` without GROUP BY does, has conditions
+//!   without a column above it. The borrowed rule would move them below, where `false` leaves that
+//!   row.
 //! * Conditions of joins compare a column with a constant, in this order. The borrowed rule takes
 //!   `x = 1 AND 1 = x` for two values of one column, which is false, and of `x >= 5 AND 5 < x` it
 //!   keeps the first.
@@ -13,7 +16,8 @@ use std::fmt;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{NullEquality, Result};
-use datafusion_expr::{BinaryExpr, Expr, LogicalPlan};
+use datafusion_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion_expr::{BinaryExpr, Expr, Filter, LogicalPlan};
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion_optimizer::push_down_filter::PushDownFilter;
 use datafusion_optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -59,8 +63,30 @@ pub(super) fn conditions_to_relations() -> Rule {
             })
         }
         LogicalPlan::Filter(filter) if is_barrier(&filter.input) => Ok(Transformed::no(plan)),
+        LogicalPlan::Filter(filter) if gives_row_of_none(&filter.input) => {
+            let conditions = split_conjunction_owned(filter.predicate.clone());
+            let (reading, constant): (Vec<Expr>, Vec<Expr>) =
+                conditions.into_iter().partition(|c| !c.column_refs().is_empty());
+            let Some(constant) = conjunction(constant) else { return rule.rewrite(plan, config) };
+            let Some(reading) = conjunction(reading) else { return Ok(Transformed::no(plan)) };
+            let below = Filter::try_new(reading, filter.input.clone())?;
+            let below = rule.rewrite(LogicalPlan::Filter(below), config)?;
+            below
+                .map_data(|below| Ok(LogicalPlan::Filter(Filter::try_new(constant, below.into())?)))
+        }
         _ => rule.rewrite(constants_last(plan)?, config),
     })
+}
+
+/// Whether there is a row even of no input.
+fn gives_row_of_none(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            let keys = &aggregate.group_expr;
+            keys.is_empty() || keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)))
+        }
+        _ => false,
+    }
 }
 
 /// A join whose condition compares columns with constants, and no constant with a column.

@@ -3,11 +3,14 @@
 //! cannot tell it from. So the keys get columns of the SELECT, which a query around it leaves out:
 //! `SELECT a FROM (SELECT -a AS a, t.a AS "!key_0" FROM t) ORDER BY "!key_0"`. So do keys beside
 //! UNNEST in the list, behind which there are no columns but those of the list.
+//!
+//! Behind DISTINCT there are no others either: a key that is written as an item of the list is that
+//! item, `SELECT DISTINCT upper(a) … ORDER BY upper(a)`.
 
 use std::collections::HashSet;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
 };
 
 use super::names::{column_name, given_name};
@@ -23,6 +26,14 @@ const SORTED: &str = "\"!sorted\"";
 /// Gives the keys of a query columns, where they need them and can have them.
 pub(super) fn write_keys(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_ref() else { return };
+    if matches!(select.distinct, Some(Distinct::Distinct)) {
+        if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
+        {
+            let list = &select.projection;
+            keys.iter_mut().for_each(|key| number_of_item(&mut key.expr, list));
+        }
+        return;
+    }
     let Some(names) = names_of(select) else { return };
     let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
     else {
@@ -49,6 +60,21 @@ pub(super) fn write_keys(query: &mut Query) {
         added.push(SelectItem::ExprWithAlias { expr, alias });
     }
     enclose(query, names, added);
+}
+
+/// Makes a key that is written as an item of the list the number of the item.
+fn number_of_item(key: &mut Expr, list: &[SelectItem]) {
+    if matches!(key, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
+        return;
+    }
+    // Behind `*` items have other numbers.
+    let items = list.iter().map_while(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    });
+    if let Some(at) = items.into_iter().position(|item| item == key) {
+        *key = Expr::value(Value::Number((at + 1).to_string(), false));
+    }
 }
 
 /// Writes a query around the SELECT that gives these columns of it, but not those that are added.

@@ -126,9 +126,9 @@ pub(super) fn keys_by_length(plan: LogicalPlan) -> Result<LogicalPlan> {
             groups_by_length(aggregate)
         }
         LogicalPlan::Window(window)
-            if window.window_expr.iter().any(|e| is_extreme(e, window.input.schema())) =>
+            if window.window_expr.iter().any(|e| is_chosen(e, window.input.schema())) =>
         {
-            extremes_by_length(window)
+            chosen_by_length(window)
         }
         other => Ok(other),
     }
@@ -170,15 +170,15 @@ fn groups_by_length(aggregate: Aggregate) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(outputs, Arc::new(groups))?))
 }
 
-/// Windows with the least and the greatest interval of frames, found by their lengths: with each
-/// length its interval is carried along.
-fn extremes_by_length(window: Window) -> Result<LogicalPlan> {
+/// Windows with intervals that are chosen by their lengths, as the least of a frame or its median:
+/// with each length its interval is carried along.
+fn chosen_by_length(window: Window) -> Result<LogicalPlan> {
     let Window { input, window_expr: mut calls, schema } = window;
     let below = input.schema().clone();
     let width = below.fields().len();
     let mut found = Vec::new();
     for (number, call) in calls.iter_mut().enumerate() {
-        if is_extreme(call, &below) {
+        if is_chosen(call, &below) {
             *call = paired(std::mem::take(call).unalias()).alias(format!("__interval_{number}"));
             found.push(width + number);
         }
@@ -196,16 +196,17 @@ fn extremes_by_length(window: Window) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(windows))?))
 }
 
-/// Whether an expression is the least or the greatest interval of a frame.
-fn is_extreme(expr: &Expr, schema: &DFSchema) -> bool {
+/// Whether an expression is one of the intervals of a frame, chosen by their lengths.
+fn is_chosen(expr: &Expr, schema: &DFSchema) -> bool {
     match expr {
-        Expr::Alias(alias) => is_extreme(&alias.expr, schema),
+        Expr::Alias(alias) => is_chosen(&alias.expr, schema),
         Expr::WindowFunction(call) => {
-            let name = call.fun.name();
-            let is_aggregate = matches!(call.fun, WindowFunctionDefinition::AggregateUDF(_));
-            is_aggregate
-                && (name == "min" || name == "max")
-                && call.params.args.iter().any(|arg| is_interval(arg, schema))
+            let WindowFunctionDefinition::AggregateUDF(function) = &call.fun else { return false };
+            let chooses = match Declared::of(function) {
+                Some(which) => which.is_percentile(),
+                None => matches!(function.name(), "min" | "max"),
+            };
+            chooses && call.params.args.first().is_some_and(|arg| is_interval(arg, schema))
         }
         _ => false,
     }
@@ -214,10 +215,12 @@ fn is_extreme(expr: &Expr, schema: &DFSchema) -> bool {
 /// A call over pairs of a length and its interval.
 fn paired(expr: Expr) -> Expr {
     let Expr::WindowFunction(mut call) = expr else { return expr };
-    for arg in &mut call.params.args {
+    if let Some(arg) = call.params.args.first_mut() {
         *arg = with_interval_order(std::mem::take(arg));
     }
-    call.params.distinct = false;
+    if matches!(call.fun.name(), "min" | "max") {
+        call.params.distinct = false;
+    }
     Expr::WindowFunction(call)
 }
 

@@ -12,11 +12,11 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion_expr::expr::{InList, ScalarFunction};
 use datafusion_expr::{Expr, ExprSchemable, Operator, cast, lit, try_cast, when};
-use gristmill_engine::expr::{is_time, not_a_time, with_seconds};
+use gristmill_engine::calendar::per_second;
+use gristmill_engine::expr::{in_units, is_time, not_a_time, with_seconds};
 
 use crate::functions::{
-    UTC, coarser, finer_unit, from_seconds, interval_order, is_utc, per_second, seconds_type,
-    to_seconds,
+    UTC, coarser, finer_unit, from_seconds, interval_order, is_utc, seconds_type, to_seconds,
 };
 
 /// A timestamp of another zone than UTC by the clock of UTC. Says whether it was one.
@@ -327,6 +327,10 @@ pub(super) fn read_constant(expr: &mut Expr) -> Result<bool> {
         (Some(text), DataType::Timestamp(..)) => match with_seconds(text) {
             Cow::Owned(text) => **operand = lit(text),
             Cow::Borrowed(_) => return Ok(false),
+        },
+        (Some(text), DataType::Interval(_)) => match in_units(text) {
+            Some(units) => **operand = lit(units),
+            None => return Ok(false),
         },
         (Some(text), DataType::Time32(_) | DataType::Time64(_)) if !is_time(text) => {
             if !lenient {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion_common::tree_node::{Transformed, TreeNode};
-use datafusion_common::{Column, DFSchema, Result};
+use datafusion_common::{Column, DFSchema, Result, plan_err};
 use datafusion_expr::expr::{Between, InSubquery, SetComparison};
 use datafusion_expr::utils::merge_schema;
 use datafusion_expr::{
@@ -34,6 +34,7 @@ use datafusion_optimizer::analyzer::type_coercion::coerce_union_schema;
 use super::moments;
 use super::moved::move_date;
 use super::text_constants::read_beside;
+use super::type_names::type_name;
 use super::whole::{meet_bits, meet_whole, round_cast};
 use crate::functions::{Meeting, divide_exact, list_text, targets};
 
@@ -133,6 +134,7 @@ pub(super) fn widened(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
             meet_column(expr, subquery, schema)?
         }
         Expr::Cast(_) | Expr::TryCast(_) => {
+            refuse_as_list(&expr, schema)?;
             moments::cast_moment(&mut expr, schema)?
                 || write_list(&mut expr, schema)
                 || round_cast(&mut expr, schema)
@@ -292,6 +294,28 @@ pub(super) fn change_column(
     let column = change(Expr::Column(Column::from((table, field)))).alias(field.name());
     let projection = Projection::try_new(vec![column], subquery.subquery.clone())?;
     subquery.subquery = Arc::new(LogicalPlan::Projection(projection));
+    Ok(())
+}
+
+/// What is cast to a list has to be one: the borrowed cast makes lists of one element.
+///
+/// # Errors
+/// When it is none.
+fn refuse_as_list(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let (of, field) = match expr {
+        Expr::Cast(cast) => (&cast.expr, &cast.field),
+        Expr::TryCast(cast) => (&cast.expr, &cast.field),
+        _ => return Ok(()),
+    };
+    let is_list = |t: &DataType| {
+        use DataType as T;
+        matches!(t, T::List(_) | T::LargeList(_) | T::FixedSizeList(..) | T::ListView(_))
+    };
+    let from = of.get_type(schema)?;
+    if is_list(field.data_type()) && !is_list(&from) && !from.is_null() {
+        let (from, to) = (type_name(&from), type_name(field.data_type()));
+        return plan_err!("{from} cannot be cast to {to}; [{of}] is a list of one element");
+    }
     Ok(())
 }
 

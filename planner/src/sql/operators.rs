@@ -5,6 +5,7 @@
 //! * `a GLOB pattern` and `a NOT GLOB pattern`: the whole text has to fit the pattern (see
 //!   `functions/regexp/glob`).
 //! * `a SIMILAR TO pattern`: the whole text has to fit the regular expression.
+//! * `a ISNULL` and `a NOTNULL` are `a IS NULL` and `a IS NOT NULL`.
 //! * `text ^@ begin` is starts_with().
 //! * `WITH x AS [NOT] MATERIALIZED (query)` means what it means without the word, and so does
 //!   `trim(BOTH FROM text)` without FROM.
@@ -74,6 +75,10 @@ enum Found {
     Glob {
         negated: bool,
     },
+    /// `ISNULL`, or `NOTNULL`.
+    Null {
+        negated: bool,
+    },
 }
 
 fn found(parser: &Parser) -> Option<Found> {
@@ -82,6 +87,9 @@ fn found(parser: &Parser) -> Option<Found> {
         Token::Caret => Some(Found::Power("^")),
         Token::Mul if token(1).token == Token::Mul => {
             (token(0).span.end == token(1).span.start).then_some(Found::Power("**"))
+        }
+        Token::Word(word) if word.quote_style.is_none() && null_word(&word.value).is_some() => {
+            null_word(&word.value).map(|negated| Found::Null { negated })
         }
         Token::Word(word) => {
             let negated = word.keyword == Keyword::NOT;
@@ -103,11 +111,18 @@ fn found(parser: &Parser) -> Option<Found> {
     }
 }
 
+/// Whether a word is `NOTNULL`, or `ISNULL`; `None` for any other.
+fn null_word(word: &str) -> Option<bool> {
+    let is = |known: &str| word.eq_ignore_ascii_case(known);
+    (is("ISNULL") || is("NOTNULL")).then(|| is("NOTNULL"))
+}
+
 /// How much the operator that comes next binds, if it is one of ours.
 pub(super) fn precedence(parser: &Parser) -> Option<u8> {
     Some(match found(parser)? {
         Found::Power(_) => POWER,
         Found::Glob { .. } => Ours.prec_value(Precedence::Like),
+        Found::Null { .. } => Ours.prec_value(Precedence::Is),
     })
 }
 
@@ -128,6 +143,11 @@ pub(super) fn operation(parser: &mut Parser, left: &Expr) -> Option<Result<Expr,
     let (name, tokens) = match found {
         Found::Power(name) => (name, name.len()),
         Found::Glob { negated } => (GLOB, 1 + usize::from(negated)),
+        Found::Null { negated } => {
+            parser.advance_token();
+            let left = Box::new(left.clone());
+            return Some(Ok(if negated { Expr::IsNotNull(left) } else { Expr::IsNull(left) }));
+        }
     };
     let precedence = precedence(parser)?;
     (0..tokens).for_each(|_| parser.advance_token());

@@ -2,8 +2,8 @@
 
 use arrow::datatypes::DataType;
 use gristmill_engine::expr::{
-    AggregateKind, BitOp, Frame, FrameBound, FrameUnits, Literal, PairStatistic, SortKey,
-    Value as Exact, WindowArgument, WindowCall, WindowKind,
+    AggregateKind, BitOp, Frame, FrameBound, FrameUnits, Literal, OrderedKind, PairStatistic,
+    SortKey, Value as Exact, WindowArgument, WindowCall, WindowKind,
 };
 use gristmill_engine::operators::Window;
 
@@ -92,6 +92,8 @@ impl<'a> Place<'a> {
             WindowKind::LastValue => self.nth(Some(1), true)?,
             WindowKind::NthValue => self.nth(self.number(1), false)?,
             WindowKind::Aggregate(kind) => self.aggregate(kind, types)?,
+            WindowKind::Percentile(kind) => percentile(kind, &self.sorted_values()),
+            WindowKind::Mode => mode(&self.sorted_values()),
         })
     }
 
@@ -218,6 +220,22 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The values of the frame that count, in their own order.
+    fn sorted_values(&self) -> Vec<Value> {
+        let Some(WindowArgument::Column(column)) = self.call.arguments.first() else {
+            panic!("{} of no column", self.call.function)
+        };
+        let counts = |row: &Row| match self.call.filter {
+            Some(filter) => matches!(row[filter], Value::Bool(true)),
+            None => true,
+        };
+        let rows = self.frame().map(|row| &self.partition[row]).filter(|row| counts(row));
+        let mut values: Vec<Value> = rows.map(|row| row[*column].clone()).collect();
+        values.retain(|value| !value.is_null());
+        values.sort_by(Value::compare);
+        values
+    }
+
     /// The rows of the frame, in order.
     fn frame(&self) -> impl Iterator<Item = usize> + '_ {
         let Frame { start, end, .. } = &self.call.frame;
@@ -269,6 +287,38 @@ impl<'a> Place<'a> {
             }
         }
     }
+}
+
+fn percentile(kind: &OrderedKind, sorted: &[Value]) -> Value {
+    let Some(last) = sorted.len().checked_sub(1) else { return Value::Null };
+    match kind {
+        OrderedKind::PercentileCont { fraction } => {
+            let at = fraction * last as f64;
+            let (low, high) = (&sorted[at.floor() as usize], &sorted[at.ceil() as usize]);
+            let part = at.fract();
+            match (low, high) {
+                _ if low.same(high) || part == 0.0 => low.clone(),
+                (Value::Int(a), Value::Int(b)) => {
+                    Value::Int(a + ((b - a) as f64 * part).round() as i128)
+                }
+                (Value::Float(a), Value::Float(b)) => Value::Float(a + (b - a) * part),
+                other => panic!("nothing is between {other:?}"),
+            }
+        }
+        OrderedKind::PercentileDisc { fraction } => {
+            // The least value that so many are not greater than.
+            let wanted = fraction * sorted.len() as f64;
+            let is_enough = |rank: &usize| (rank + 1) as f64 >= wanted;
+            sorted[(0..=last).find(is_enough).unwrap_or(last)].clone()
+        }
+        other => panic!("no reference for {other:?}"),
+    }
+}
+
+fn mode(sorted: &[Value]) -> Value {
+    let count = |value: &Value| sorted.iter().filter(|other| other.same(value)).count();
+    let most = sorted.iter().map(count).max().unwrap_or(0);
+    sorted.iter().find(|value| count(value) == most).cloned().unwrap_or(Value::Null)
 }
 
 /// A key so much less or greater.

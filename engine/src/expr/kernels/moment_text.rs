@@ -67,9 +67,15 @@ pub fn not_a_time(text: &str) -> String {
     format!("'{text}' is no TIME: write hours and minutes, as in 12:30 or 12:30:45")
 }
 
-/// An interval whose last part is the time of a day, with that in units.
+/// An interval whose last part is the time of a day, with that in units; a number alone is one of
+/// seconds. `None` for any other.
 pub fn in_units(text: &str) -> Option<String> {
     let text = text.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_part = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    if digits.bytes().all(|byte| is_part(&byte)) && digits.parse::<f64>().is_ok() {
+        return Some(format!("{text} seconds"));
+    }
     let (front, time) = text.rsplit_once(char::is_whitespace).unwrap_or(("", text));
     // Each part in front is a number and a unit.
     if !front.split_whitespace().count().is_multiple_of(2) {
@@ -156,6 +162,8 @@ mod tests {
 
     #[test]
     fn intervals_are_read_as_they_are_written() {
+        assert_eq!(in_units(" -12.5 ").as_deref(), Some("-12.5 seconds"));
+        assert_eq!(in_units("5 days"), None);
         let texts = ["1 year 2 months 3 days 04:05:06.5", "-00:00:01", "-1 day 02:00:00"];
         let texts: ArrayRef = Arc::new(StringViewArray::from(texts.to_vec()));
         let interval = DataType::Interval(IntervalUnit::MonthDayNano);

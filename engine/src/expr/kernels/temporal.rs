@@ -14,6 +14,7 @@ use arrow::datatypes::{
 use super::native::{Native, native};
 use super::rows::{Values, map};
 use super::{Operand, union_nulls};
+use crate::calendar::per_second;
 use crate::error::{Error, Result};
 
 const DAY_MILLISECONDS: i64 = 86_400_000;
@@ -111,15 +112,6 @@ pub fn in_coarser_unit(moments: &ArrayRef, unit: TimeUnit) -> Result<ArrayRef> {
     let counted = cast(moments, &DataType::Int64)?;
     let counted: Int64Array = counted.as_primitive::<Int64Type>().unary(nearest);
     Ok(cast(&counted, &DataType::Timestamp(unit, zone.clone()))?)
-}
-
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
 }
 
 #[cfg(test)]

@@ -146,12 +146,14 @@ impl Fold {
         }
     }
 
-    /// Bytes held while results are made of what is held.
-    pub(super) fn finishing_bytes(&mut self) -> usize {
+    /// Bytes held while results are made of what is held. The allocator has what the pieces of a
+    /// list were in until those are gone that lie among them, which are the pieces of other lists:
+    /// only the last one's are given back as it is made.
+    pub(super) fn finishing_bytes(&mut self, is_last: bool) -> usize {
         match self {
             Fold::Collect(collect) => {
                 let rows = collect.ends.last().copied().unwrap_or(0);
-                finishing_bytes(rows, collect.bytes, collect.field.data_type())
+                finishing_bytes(rows, collect.bytes, collect.field.data_type(), is_last)
             }
             other => other.held_bytes(),
         }

@@ -422,7 +422,9 @@ impl Groups {
     /// Charges what making results of so many groups takes; that of one group must have room.
     fn make_room(&mut self, rows: usize) -> Result<()> {
         let keys: usize = self.keys.iter().map(Picks::bytes).sum();
-        let needed: usize = self.folds.iter_mut().map(Fold::finishing_bytes).sum();
+        let last = self.folds.len().saturating_sub(1);
+        let needed = self.folds.iter_mut().enumerate();
+        let needed: usize = needed.map(|(number, fold)| fold.finishing_bytes(number == last)).sum();
         let more = (keys + needed).saturating_sub(self.memory.bytes());
         if keys + needed <= LARGE_BYTES || self.memory.try_grow(more) || rows > 1 {
             return Ok(());

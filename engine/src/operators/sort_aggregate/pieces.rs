@@ -17,15 +17,23 @@ use crate::error::Result;
 /// Bytes up to which a text is in its view.
 const INLINE_BYTES: u32 = 12;
 
-/// Bytes that `rows` values of this type take while arrays of so many bytes are put together.
-pub(super) fn finishing_bytes(rows: usize, bytes: usize, logical: &DataType) -> usize {
-    match logical {
+/// Bytes that `rows` values of this type take while arrays of so many bytes are put together, of
+/// which each is freed as it is copied, if they are `given_back`.
+pub(super) fn finishing_bytes(
+    rows: usize,
+    bytes: usize,
+    logical: &DataType,
+    given_back: bool,
+) -> usize {
+    let width = match logical {
         // What they point to stays where it is.
-        DataType::Utf8View | DataType::BinaryView => bytes,
-        other => match other.primitive_width() {
-            Some(width) => bytes.max(rows.saturating_mul(width)),
-            None => bytes.saturating_mul(2),
-        },
+        DataType::Utf8View | DataType::BinaryView => Some(size_of::<u128>()),
+        other => other.primitive_width(),
+    };
+    match width.map(|width| rows.saturating_mul(width)) {
+        Some(copied) if given_back => bytes.max(copied),
+        Some(copied) => bytes.saturating_add(copied),
+        None => bytes.saturating_mul(2),
     }
 }
 

@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 use super::picks::Picks;
 use crate::batch::{Typed, physical_type};
 use crate::error::{Error, Result};
-use crate::expr::OrderedKind;
+use crate::expr::{OrderedKind, Place};
 
 /// See the module documentation.
 pub(super) struct Ranks {
@@ -43,13 +43,6 @@ struct Piece {
 
 /// One value of an array.
 type Found = (ArrayRef, usize);
-
-/// Between which ranks a result is, and how much nearer to the second.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Place {
-    ranks: [u64; 2],
-    part: f64,
-}
 
 enum Results {
     Picked(Picks),
@@ -106,7 +99,7 @@ impl Ranks {
 
     /// Begins the second pass over the open group.
     pub(super) fn begin_again(&mut self) {
-        self.wanted = place(&self.target, self.count);
+        self.wanted = Place::of(&self.target, self.count);
         self.seen = 0;
         self.found = [None, None];
     }
@@ -130,7 +123,7 @@ impl Ranks {
     /// # Errors
     /// `Internal` for values of a foreign type.
     pub(super) fn close(&mut self) -> Result<()> {
-        let place = place(&self.target, self.count);
+        let place = Place::of(&self.target, self.count);
         let found = match (&self.kept, place) {
             (_, None) => [None, None],
             (Some(kept), Some(place)) => place.ranks.map(|rank| find(kept, rank)),
@@ -216,31 +209,6 @@ impl Ranks {
     }
 }
 
-/// Which of `count` values are wanted; none of no values.
-fn place(target: &OrderedKind, count: u64) -> Option<Place> {
-    let last = count.checked_sub(1)?;
-    let exactly = |rank: u64| Place { ranks: [rank, rank], part: 0.0 };
-    match *target {
-        OrderedKind::PercentileCont { fraction } => {
-            let at = fraction * last as f64;
-            let (low, high) = (at.floor() as u64, at.ceil() as u64);
-            Some(Place { ranks: [low.min(last), high.min(last)], part: at - at.floor() })
-        }
-        OrderedKind::PercentileDisc { fraction } => {
-            let rank = (fraction * count as f64).ceil() as u64;
-            Some(exactly(rank.saturating_sub(1).min(last)))
-        }
-        OrderedKind::Nth { position } => {
-            let rank = match position {
-                1.. => position as u64 - 1,
-                _ => count.checked_sub(position.unsigned_abs())?,
-            };
-            (rank < count).then(|| exactly(rank))
-        }
-        OrderedKind::Collect | OrderedKind::Concat { .. } => None,
-    }
-}
-
 fn find(kept: &[Piece], mut rank: u64) -> Option<Found> {
     for piece in kept {
         if rank < piece.len as u64 {
@@ -281,21 +249,6 @@ fn foreign(array: &ArrayRef) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranks_of_percentiles_and_positions() {
-        let cont = |fraction, count| place(&OrderedKind::PercentileCont { fraction }, count);
-        assert_eq!(cont(0.5, 0), None);
-        assert_eq!(cont(0.5, 1), Some(Place { ranks: [0, 0], part: 0.0 }));
-        assert_eq!(cont(0.5, 4), Some(Place { ranks: [1, 2], part: 0.5 }));
-        assert_eq!(cont(1.0, 4), Some(Place { ranks: [3, 3], part: 0.0 }));
-        let rank = |target, count| place(&target, count).map(|place| place.ranks[0]);
-        let disc = |fraction, count| rank(OrderedKind::PercentileDisc { fraction }, count);
-        assert_eq!([disc(0.0, 4), disc(0.5, 4), disc(0.51, 4)], [Some(0), Some(1), Some(2)]);
-        let nth = |position, count| rank(OrderedKind::Nth { position }, count);
-        assert_eq!([nth(1, 3), nth(3, 3), nth(4, 3)], [Some(0), Some(2), None]);
-        assert_eq!([nth(-1, 3), nth(-3, 3), nth(-4, 3)], [Some(2), Some(0), None]);
-    }
 
     #[test]
     fn values_are_found_kept_or_in_a_second_pass() {

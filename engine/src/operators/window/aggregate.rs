@@ -6,18 +6,23 @@ use arrow::datatypes::{DataType, IntervalUnit};
 use super::custom::{Custom, CustomArgument, CustomCall};
 use super::distinct::Member;
 use super::evaluate::{Evaluate, Results, Span};
-use super::extremes::{FloatExtreme, IntegerExtreme, KeyExtreme};
+use super::extremes::Extreme;
+use super::forms::{ByOthers, Form, Keys, OfForm, with_form};
 use super::lane::{
-    KeyLane, Lane, Values, floats, integers, presence, small_integers, wide_integers,
+    KeyLane, Lane, MeasuredLane, Values, floats, integers, presence, small_integers, wide_integers,
 };
 use super::plan::{constant_array, grows};
+use super::sorted::{Mode, Percentile, Sorted};
 use super::statistics::{BitsOf, PairLane, PairsOf, SpreadOf};
 use super::store::Store;
 use super::totals::{Combine, Count, FloatSum, IntegerSum, Sum, Totals, WideSum};
 use crate::batch::physical_type;
 use crate::error::{Error, Result};
 use crate::expr::totals::Quotient;
-use crate::expr::{AggregateKind, AggregateRef, BitOp, Literal, WindowArgument, WindowCall};
+use crate::expr::{
+    AggregateKind, AggregateRef, BitOp, Literal, OrderedKind, WindowArgument, WindowCall,
+    WindowKind,
+};
 
 /// What aggregates are over.
 pub(super) struct Aggregates<'a> {
@@ -190,31 +195,67 @@ impl Aggregates<'_> {
     }
 
     fn extreme(&self, call: &WindowCall, greatest: bool) -> Result<Box<dyn Evaluate>> {
+        struct OfExtreme<'a>(&'a Aggregates<'a>, &'a WindowCall, bool);
+
+        impl OfForm for OfExtreme<'_> {
+            fn make<L, F>(self, lane: impl Fn() -> Result<L>, form: F) -> Result<Box<dyn Evaluate>>
+            where
+                L: Values<Value = F::Value> + 'static,
+                F: Form + 'static,
+            {
+                Ok(self.0.queueing(self.1, lane()?, Extreme { form, greatest: self.2 }))
+            }
+        }
+
         let column = column(call)?;
-        let data_type = call.data_type.clone();
-        let keys = |physical: DataType| -> Result<Box<dyn Evaluate>> {
-            let lane = KeyLane::new(column, call.filter, &physical)?;
-            Ok(self.queueing(call, lane, KeyExtreme::new(greatest, physical)?))
+        let argument = (column, self.column_type(column)?);
+        with_form(OfExtreme(self, call, greatest), argument, call.filter, &call.data_type)
+    }
+
+    /// A percentile or the mode; by a second column, where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::evaluator`].
+    pub(super) fn of_sorted(&self, call: &WindowCall) -> Result<Box<dyn Evaluate>> {
+        struct OfSorted<'a>(&'a WindowCall, Option<&'a OrderedKind>, usize);
+
+        impl OfForm for OfSorted<'_> {
+            fn make<L, F>(self, lane: impl Fn() -> Result<L>, form: F) -> Result<Box<dyn Evaluate>>
+            where
+                L: Values<Value = F::Value> + 'static,
+                F: Form + 'static,
+            {
+                let OfSorted(call, percentile, frame) = self;
+                let leaving = (!grows(&call.frame)).then(&lane).transpose()?;
+                let frames = (frame, call.over.partition);
+                Ok(match percentile {
+                    Some(kind) => {
+                        let percentile = Percentile::new(kind.clone());
+                        Box::new(Sorted::new(lane()?, leaving, (form, percentile), frames))
+                    }
+                    None => Box::new(Sorted::new(lane()?, leaving, (form, Mode::new()), frames)),
+                })
+            }
+        }
+
+        let column = column(call)?;
+        let argument = (column, self.column_type(column)?);
+        let percentile = match &call.function {
+            WindowKind::Mode => None,
+            WindowKind::Percentile(
+                kind @ (OrderedKind::PercentileCont { .. } | OrderedKind::PercentileDisc { .. }),
+            ) => Some(kind),
+            other => return Err(Error::input(format!("{other} OVER is no percentile"))),
         };
-        Ok(match physical_type(self.column_type(column)?) {
-            DataType::UInt64 | DataType::Decimal128(..) => {
-                let lane = Lane::new(column, call.filter, integers());
-                self.queueing(call, lane, IntegerExtreme::<i128>::new(greatest, data_type))
-            }
-            wide @ (DataType::Decimal256(..)
-            | DataType::Interval(IntervalUnit::DayTime | IntervalUnit::MonthDayNano)) => {
-                keys(wide)?
-            }
-            float if float.is_floating() => {
-                let lane = Lane::new(column, call.filter, floats());
-                self.queueing(call, lane, FloatExtreme { greatest, data_type })
-            }
-            small if small.is_primitive() || matches!(small, DataType::Boolean) => {
-                let lane = Lane::new(column, call.filter, small_integers());
-                self.queueing(call, lane, IntegerExtreme::<i64>::new(greatest, data_type))
-            }
-            other => keys(other)?,
-        })
+        let of = OfSorted(call, percentile, self.frame);
+        if let Some(WindowArgument::Column(by)) = call.arguments.get(1) {
+            let lane = |column: usize| {
+                KeyLane::new(column, call.filter, &physical_type(self.column_type(column)?))
+            };
+            let measured = || Ok(MeasuredLane { values: lane(column)?, by: lane(*by)? });
+            return of.make(measured, ByOthers(Keys::new(physical_type(argument.1))?));
+        }
+        with_form(of, argument, call.filter, &call.data_type)
     }
 
     fn custom(

@@ -11,6 +11,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, i256};
 use arrow::row::{RowConverter, Rows};
 
+use super::forms::Measured;
 use super::store::{Reader, Store};
 use crate::batch::{Typed, nested_converter, with_float_keys};
 use crate::error::{Error, Result};
@@ -144,6 +145,21 @@ impl Values for KeyLane {
         }
         let row = self.block.row(position).zip(self.rows.as_ref());
         Ok(row.map(|(row, rows)| rows.row(row).as_ref().into()))
+    }
+}
+
+/// Two such columns, the second one what the values of the first go by.
+pub(super) struct MeasuredLane {
+    pub(super) values: KeyLane,
+    pub(super) by: KeyLane,
+}
+
+impl Values for MeasuredLane {
+    type Value = Measured;
+
+    fn get(&mut self, store: &mut Store, position: u64) -> Result<Option<Measured>> {
+        let (value, by) = (self.values.get(store, position)?, self.by.get(store, position)?);
+        Ok(by.zip(value).map(|(by, value)| Measured { by, value }))
     }
 }
 

@@ -10,8 +10,8 @@
 //!    that a worker has all rows of a partition.
 //! 2. A worker takes merged rows block by block, marks where keys change (`changes`), finds the
 //!    frame of each row (`bounds`, `range`), and computes the calls (`rank`, `values`, `totals`,
-//!    `distinct`, `extremes`, `statistics`, `custom`; chosen in `plan` and `aggregate`). All of
-//!    them go through the rows once, forwards.
+//!    `distinct`, `extremes`, `statistics`, `sorted`, `custom`; chosen in `plan` and `aggregate`).
+//!    All of them go through the rows once, forwards.
 //! 3. Blocks that somebody still waits for or reaches back to are in a store (`store`), which puts
 //!    them on tape when memory is refused. A partition can be larger than the budget.
 //!
@@ -22,7 +22,7 @@
 //! results of a few rows where they are texts or lists. What is
 //! computed in memory proportional to a frame, and ends in `OutOfMemory` when there is none: moving
 //! sums, extremes and statistics of values that cannot be taken off again, aggregates of distinct
-//! values, and those that are not built in.
+//! values, percentiles and modes, and those that are not built in.
 //!
 //! Concurrency: a worker owns its merger, its store and its evaluators. One partition is one
 //! worker's.
@@ -34,11 +34,14 @@ mod custom;
 mod distinct;
 mod evaluate;
 mod extremes;
+mod forms;
 mod lane;
 mod plan;
 mod queue;
 mod range;
 mod rank;
+mod sorted;
+mod sorted_blocks;
 mod source;
 mod statistics;
 mod store;

@@ -184,6 +184,11 @@ impl Plan {
                     Aggregates { types: &self.types, nullable: &self.nullable, frame: frame(0)? };
                 aggregates.evaluator(call, kind)
             }
+            WindowKind::Percentile(_) | WindowKind::Mode => {
+                let aggregates =
+                    Aggregates { types: &self.types, nullable: &self.nullable, frame: frame(0)? };
+                aggregates.of_sorted(call)
+            }
             _ => {
                 let column = self.value_column(call)?;
                 let choice = self.choice(call, column)?;

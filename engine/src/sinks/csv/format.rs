@@ -4,10 +4,11 @@ use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal64Type, Decimal128Type, Float32Type, Float64Type, Int64Type,
-    TimeUnit, UInt64Type,
+    UInt64Type,
 };
 use arrow::util::display::ArrayFormatter;
 
+use crate::calendar::per_second;
 use crate::error::{Error, Result};
 use crate::moment_format::formatter;
 use crate::sinks::text::{date, display, integer, stamp};
@@ -156,13 +157,7 @@ impl<'a> Cells<'a> {
             T::Date32 => Cells::Date(array.as_primitive::<Date32Type>().values()),
             T::Timestamp(unit, zone) => {
                 let units = cast(array, &T::Int64)?.as_primitive::<Int64Type>().clone();
-                let per_second = match unit {
-                    TimeUnit::Second => 1,
-                    TimeUnit::Millisecond => 1_000,
-                    TimeUnit::Microsecond => 1_000_000,
-                    TimeUnit::Nanosecond => 1_000_000_000,
-                };
-                Cells::Stamp(units, per_second, zone.is_some())
+                Cells::Stamp(units, per_second(*unit), zone.is_some())
             }
             T::Boolean => Cells::Bool(array.as_boolean()),
             T::Utf8View => Cells::Text(array.as_string_view()),

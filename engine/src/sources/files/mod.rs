@@ -1,7 +1,8 @@
 //! Many files as one table: their rows one file after the other, columns by name.
 //!
-//! A file may lack columns of the table, which are NULL in its rows, and may have constants of its
-//! own, such as those that the path of a partition gives. Files are opened when a worker comes to
+//! A file may lack columns of the table, which are NULL in its rows, may have them in other types,
+//! from which they are cast, and may have constants of its own, such as those that the path of a
+//! partition gives. Files are opened when a worker comes to
 //! them, and closed behind the last one, so that the number of files does not show in memory.
 //!
 //! * `scan`: the source; `reader`: how the files are read.
@@ -127,7 +128,7 @@ impl Spec for FilesScan {
             let constants = part.constants.len();
             let is_there = |column: &PartColumn| match column {
                 PartColumn::Constant(number) => *number < constants,
-                PartColumn::Stored(_) | PartColumn::Missing => true,
+                PartColumn::Stored(_) | PartColumn::Cast { .. } | PartColumn::Missing => true,
             };
             if !self.reader(part)?.columns.iter().all(is_there) {
                 return Err(Error::internal("a file without the constants of its reader"));

@@ -1,11 +1,12 @@
 //! How files of a table are read: a scan for each way, and where the table's columns are in it.
 
+use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
 use super::{FilesScan, Part};
 use crate::batch::{Chunk, KeyFilterUse, Place};
 use crate::error::{Error, Result};
-use crate::expr::{Conjunction, Expr, Literal};
+use crate::expr::{Conjunction, Expr, Literal, data_type};
 use crate::memory::Governor;
 use crate::plan::Spec;
 use crate::sources::{ArrowScan, CsvScan, FileRef, JsonScan, ParquetScan};
@@ -20,11 +21,19 @@ pub struct Reader {
 }
 
 /// Where the values of a table's column come from, in the rows of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartColumn {
     /// From the column at this position of the file's.
     Stored(usize),
+    /// From a column of the file's that has another type.
+    Cast {
+        /// Its position.
+        position: usize,
+        /// Its logical type.
+        #[serde(rename = "type", with = "data_type")]
+        data_type: DataType,
+    },
     /// It is NULL.
     Missing,
     /// It is this one of the file's constants.
@@ -102,6 +111,8 @@ pub(super) struct PartScan {
 pub(super) enum OutputColumn {
     /// The column at this position of the part's chunks.
     Given(usize),
+    /// What is computed of the part's chunks.
+    Computed(Expr),
     /// A constant.
     Constant(Literal),
 }
@@ -143,17 +154,23 @@ impl FilesScan {
     pub(super) fn part_scan(&self, part: &Part) -> Result<PartScan> {
         let reader = self.reader(part)?;
         let mut projection: Vec<usize> = Vec::new();
+        let mut place_of = |stored: usize| {
+            projection.iter().position(|&p| p == stored).unwrap_or_else(|| {
+                projection.push(stored);
+                projection.len() - 1
+            })
+        };
         let mut output = Vec::with_capacity(self.projection.len());
         for &column in &self.projection {
             output.push(match reader.source_of(self, part, column)? {
-                Ok(stored) => {
-                    let known = projection.iter().position(|&p| p == stored);
-                    OutputColumn::Given(known.unwrap_or_else(|| {
-                        projection.push(stored);
-                        projection.len() - 1
-                    }))
+                Expr::Column { index, .. } => OutputColumn::Given(place_of(index)),
+                Expr::Literal(constant) => OutputColumn::Constant(constant),
+                computed => {
+                    let places: Vec<(usize, usize)> =
+                        computed.columns().into_iter().map(|c| (c, place_of(c))).collect();
+                    let place = |column| places.iter().find(|p| p.0 == column).map_or(0, |p| p.1);
+                    OutputColumn::Computed(computed.map_columns(&place))
                 }
-                Err(constant) => OutputColumn::Constant(constant),
             });
         }
         let mut predicates = Vec::with_capacity(self.predicates.len());
@@ -183,21 +200,20 @@ impl FilesScan {
 }
 
 impl Reader {
-    /// Where a column of the table is in the file, or its constant.
-    fn source_of(
-        &self,
-        scan: &FilesScan,
-        part: &Part,
-        column: usize,
-    ) -> Result<Result<usize, Literal>> {
+    /// A column of the table: one of the file, that in another type, or a constant.
+    fn source_of(&self, scan: &FilesScan, part: &Part, column: usize) -> Result<Expr> {
         let missing = || Error::internal(format!("no column {column} in a table of files"));
+        let wanted = scan.declared().column(column)?.data_type.clone();
         Ok(match self.columns.get(column).ok_or_else(missing)? {
-            PartColumn::Stored(position) => Ok(*position),
-            PartColumn::Missing => {
-                Err(Literal::null(scan.declared().column(column)?.data_type.clone()))
-            }
+            PartColumn::Stored(position) => Expr::Column { index: *position, data_type: wanted },
+            PartColumn::Cast { position, data_type } => Expr::Cast {
+                input: Box::new(Expr::Column { index: *position, data_type: data_type.clone() }),
+                data_type: wanted,
+                lenient: false,
+            },
+            PartColumn::Missing => Expr::Literal(Literal::null(wanted)),
             PartColumn::Constant(number) => {
-                Err(part.constants.get(*number).cloned().ok_or_else(missing)?)
+                Expr::Literal(part.constants.get(*number).cloned().ok_or_else(missing)?)
             }
         })
     }
@@ -205,10 +221,7 @@ impl Reader {
     /// Makes a condition over the table's columns one over the file's.
     fn localise(&self, scan: &FilesScan, part: &Part, expr: &mut Expr) -> Result<()> {
         if let Expr::Column { index, .. } = expr {
-            match self.source_of(scan, part, *index)? {
-                Ok(position) => *index = position,
-                Err(constant) => *expr = Expr::Literal(constant),
-            }
+            *expr = self.source_of(scan, part, *index)?;
             return Ok(());
         }
         let children = expr.children_mut();

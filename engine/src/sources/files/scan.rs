@@ -18,6 +18,7 @@ use super::reader::{OutputColumn, PartScan};
 use super::{FilesScan, Part};
 use crate::batch::{Chunk, Column, KeyFilterId, KeyFilterSlot, Place};
 use crate::error::{Error, Result};
+use crate::expr::{Evaluator, Expr, Piece};
 use crate::pipeline::{Context, Pull, Query, Source, SourceWorker};
 use crate::plan::{ARM_MORSELS, Build};
 
@@ -52,11 +53,15 @@ struct OpenPart {
     source: Arc<dyn Source>,
     /// What the output columns are.
     output: Vec<Output>,
+    /// What is computed of the file's columns.
+    computed: Vec<Expr>,
 }
 
 enum Output {
     Given(usize),
     Constant(Column),
+    /// The value of this number of those that are computed.
+    Computed(usize),
 }
 
 impl Scan {
@@ -131,12 +136,17 @@ impl Shared {
         let Some(arm) = stream.arms.into_iter().next() else {
             return Err(Error::internal("a scan without a source"));
         };
+        let mut computed = Vec::new();
         let output = output.into_iter().map(|column| match column {
             OutputColumn::Given(position) => Ok(Output::Given(position)),
             OutputColumn::Constant(literal) => Ok(Output::Constant(literal.to_column()?)),
+            OutputColumn::Computed(expr) => {
+                computed.push(expr);
+                Ok(Output::Computed(computed.len() - 1))
+            }
         });
         let output = output.collect::<Result<_>>()?;
-        Ok(OpenPart { number, source: arm.source, output })
+        Ok(OpenPart { number, source: arm.source, output, computed })
     }
 
     /// Notes that nothing is left of a file to be handed out.
@@ -159,32 +169,47 @@ struct ScanWorker {
     shared: Arc<Shared>,
     /// Files below are done.
     next: usize,
-    at: Option<(Arc<OpenPart>, Box<dyn SourceWorker>)>,
+    at: Option<Reading>,
+}
+
+/// A file that a worker reads.
+struct Reading {
+    part: Arc<OpenPart>,
+    worker: Box<dyn SourceWorker>,
+    evaluator: Evaluator,
+    /// A chunk of which not all live rows have been given, and how many have.
+    rest: Option<(Chunk, usize)>,
 }
 
 impl SourceWorker for ScanWorker {
     fn pull(&mut self, cx: &Context) -> Result<Pull> {
         loop {
             cx.check()?;
-            let Some((part, worker)) = &mut self.at else {
+            let Some(at) = &mut self.at else {
                 let Some(part) = self.shared.open(self.next)? else { return Ok(Pull::Finished) };
                 let worker = part.source.worker(cx)?;
-                self.at = Some((part, worker));
+                let evaluator = Evaluator::new(&part.computed, cx.memory());
+                self.at = Some(Reading { part, worker, evaluator, rest: None });
                 continue;
             };
-            match worker.pull(cx)? {
+            if let Some((chunk, from)) = at.rest.take() {
+                return Ok(Pull::Chunk(at.give(chunk, from)?));
+            }
+            let part = at.part.number;
+            match at.worker.pull(cx)? {
                 Pull::Chunk(chunk) => {
                     let Place { morsel, sequence } = chunk.place();
-                    let morsel = self.shared.morsel(part.number, morsel)?;
-                    return Ok(Pull::Chunk(part.give(chunk, Place { morsel, sequence })?));
+                    let morsel = self.shared.morsel(part, morsel)?;
+                    let chunk = chunk.with_place(Place { morsel, sequence });
+                    return Ok(Pull::Chunk(at.give(chunk, 0)?));
                 }
                 Pull::Morsel(morsel) => {
-                    return Ok(Pull::Morsel(self.shared.morsel(part.number, morsel)?));
+                    return Ok(Pull::Morsel(self.shared.morsel(part, morsel)?));
                 }
                 Pull::Blocked(token) => return Ok(Pull::Blocked(token)),
                 Pull::Finished => {
-                    self.next = part.number + 1;
-                    self.shared.done(part.number);
+                    self.next = part + 1;
+                    self.shared.done(part);
                     self.at = None;
                 }
             }
@@ -192,14 +217,31 @@ impl SourceWorker for ScanWorker {
     }
 }
 
+impl Reading {
+    /// The table's columns for the live rows of a chunk of the file's from number `from` on, or
+    /// for some of them; then the others are kept.
+    fn give(&mut self, chunk: Chunk, from: usize) -> Result<Chunk> {
+        if self.part.computed.is_empty() {
+            return self.part.give(&chunk, &[]);
+        }
+        let Piece { value: computed, rows, until } = self.evaluator.evaluate(&chunk, from)?;
+        let Some(rows) = rows else { return self.part.give(&chunk, &computed) };
+        if until < chunk.live_rows() {
+            self.rest = Some((chunk.clone(), until));
+        }
+        self.part.give(&chunk.select(rows), &computed)
+    }
+}
+
 impl OpenPart {
-    /// The table's columns for a chunk of the file's.
-    fn give(&self, chunk: Chunk, place: Place) -> Result<Chunk> {
+    /// The table's columns for a chunk of the file's and what was computed of it.
+    fn give(&self, chunk: &Chunk, computed: &[Column]) -> Result<Chunk> {
+        let none = || Error::internal("a column of a file that was not computed");
         let columns = self.output.iter().map(|column| match column {
             Output::Given(position) => chunk.column(*position).cloned(),
             Output::Constant(column) => Ok(column.clone()),
+            Output::Computed(number) => computed.get(*number).cloned().ok_or_else(none),
         });
-        let columns = columns.collect::<Result<_>>()?;
-        Ok(chunk.with_columns(columns).with_place(place))
+        Ok(chunk.clone().with_columns(columns.collect::<Result<_>>()?))
     }
 }

@@ -2,8 +2,6 @@
 //! `HH:MM`, `HH:MM:SS`, `HH:MM:SS.fff`, and a zone: `Z`, `UTC`, `GMT` or
 //! `±HH:MM`.
 
-use arrow::datatypes::TimeUnit;
-
 use super::number::{eight_digits, load};
 use crate::calendar::day_of;
 
@@ -137,16 +135,6 @@ impl Stamp {
         }
         let seconds = self.seconds - i64::from(self.zone.unwrap_or(0));
         seconds.checked_mul(per_second)?.checked_add(nanoseconds / unit_ns)
-    }
-}
-
-/// Units of a timestamp type in one second.
-pub(in crate::sources) fn units_per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
     }
 }
 

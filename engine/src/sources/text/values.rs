@@ -17,6 +17,7 @@ use arrow::datatypes::{
 
 use super::time::Stamp;
 use super::{number, time};
+use crate::calendar;
 use crate::error::Error;
 
 /// The texts of one column.
@@ -282,7 +283,7 @@ pub(in crate::sources) fn stamps<C: Cells>(
     zone: Option<Arc<str>>,
     read: impl Fn(&[u8]) -> Option<Stamp>,
 ) -> Result<ArrayRef, Stop<C::Fault>> {
-    let (per_second, has_zone) = (time::units_per_second(unit), zone.is_some());
+    let (per_second, has_zone) = (calendar::per_second(unit), zone.is_some());
     let read = |text: &[u8]| read(text)?.to_units(per_second, has_zone);
     let quick = |bytes: &[u8], begin: usize, end: usize| read(bytes.get(begin..end)?);
     let (values, nulls) = values(cells, rows, quick, read)?;

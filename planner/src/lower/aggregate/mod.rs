@@ -9,7 +9,7 @@
 //!
 //! * `calls`: from the front end's calls to those of the engine, over the projection's columns.
 //! * `borrowed`: aggregates of the front end that the engine calls.
-//! * `over`: aggregates OVER windows; `sorted_values`: those of sorted values.
+//! * `over`: aggregates OVER windows.
 //! * `sets`: grouping sets; those that are many are computed in one.
 //! * `branches`: what can be computed in one way is a branch: in one pass by hash, over distinct
 //!   values, or over rows in order. Each branch has a row for every key, so that those of several
@@ -22,7 +22,6 @@ mod branches;
 mod calls;
 mod over;
 mod sets;
-mod sorted_values;
 
 use datafusion_expr::Expr as Logical;
 use datafusion_expr::logical_plan as df;
@@ -34,7 +33,7 @@ use gristmill_engine::{Error, Result};
 use super::columns::Columns;
 use super::plan::{PlanLowering, field_names};
 
-pub(super) use over::{aggregate_over, distinct_over};
+pub(super) use over::over;
 
 impl PlanLowering {
     pub(super) fn aggregate(&mut self, aggregate: &df::Aggregate) -> Result<NodeId> {

@@ -5,24 +5,40 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion_expr::AggregateUDF;
 use datafusion_functions_aggregate::string_agg::string_agg_udaf;
-use gristmill_engine::expr::{AggregateKind, AggregateRef, BitOp, Expr, Literal, Value};
+use gristmill_engine::expr::{
+    AggregateKind, AggregateRef, BitOp, Expr, Literal, OrderedKind, Value, WindowKind,
+};
 use gristmill_engine::{Error, Result};
 
 use super::borrowed::BorrowedAggregate;
 use super::calls::{FRACTION, cast, fraction, split_constants, statistic, without_widening};
-use super::sorted_values::SortedValues;
 use crate::functions::{BoundAggregate, Declared};
 
-/// What a window computes for an aggregate of distinct values. Its arguments become those that it
-/// takes.
+/// What a window computes for an aggregate, of equal values once where it is `distinct`. Its
+/// arguments become those that are taken, and rows count where its filter is true.
 ///
 /// # Errors
 /// `Input`, by name, for what windows do not compute.
-pub(in crate::lower) fn distinct_over(
-    function: &Arc<AggregateUDF>,
+pub(in crate::lower) fn over(
+    (function, distinct): (&Arc<AggregateUDF>, bool),
     args: &mut Vec<Expr>,
     filter: &mut Option<Expr>,
     data_type: &DataType,
+) -> Result<WindowKind> {
+    if distinct {
+        return distinct_over(function, args, filter).map(WindowKind::Aggregate);
+    }
+    match sorted_over(function, args, data_type)? {
+        Some(sorted) => Ok(sorted),
+        None => aggregate_over(function, args, filter).map(WindowKind::Aggregate),
+    }
+}
+
+/// The aggregate of distinct values that a window computes for one.
+fn distinct_over(
+    function: &Arc<AggregateUDF>,
+    args: &mut Vec<Expr>,
+    filter: &mut Option<Expr>,
 ) -> Result<AggregateKind> {
     let is_own = BoundAggregate::of(function).is_some();
     match (function.name(), args.len()) {
@@ -31,29 +47,24 @@ pub(in crate::lower) fn distinct_over(
         ("sum" | "avg" | "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or", 1)
             if !is_own =>
         {
-            aggregate_over(function, args, filter, data_type)
+            aggregate_over(function, args, filter)
         }
         (name, _) => Err(Error::input(format!("{name}(DISTINCT …) OVER is not supported"))),
     }
 }
 
-/// What a window computes for an aggregate: its arguments become those that it takes, and rows
-/// count where its filter is true.
-///
-/// # Errors
-/// `Input`, by name, for what windows do not compute.
-pub(in crate::lower) fn aggregate_over(
+/// The aggregate that a window computes for one.
+fn aggregate_over(
     function: &Arc<AggregateUDF>,
     args: &mut Vec<Expr>,
     filter: &mut Option<Expr>,
-    data_type: &DataType,
 ) -> Result<AggregateKind> {
     if let Some(own) = BoundAggregate::of(function) {
         let function = AggregateRef::registered(Arc::new(own.clone()));
         return Ok(AggregateKind::Custom { function, parameters: Vec::new() });
     }
     if let Some(declared) = Declared::of(function) {
-        return declared_over(declared, function.name(), args, filter, data_type);
+        return declared_over(declared, function.name(), args, filter);
     }
     Ok(match (function.name(), args.as_slice()) {
         ("count", []) => AggregateKind::CountRows,
@@ -87,30 +98,44 @@ pub(in crate::lower) fn aggregate_over(
     })
 }
 
+/// The percentile or mode that a window computes for an aggregate; `None` for any other.
+///
+/// # Errors
+/// `Input` when the part of the way is no number from 0 to 1.
+fn sorted_over(
+    function: &Arc<AggregateUDF>,
+    args: &mut Vec<Expr>,
+    data_type: &DataType,
+) -> Result<Option<WindowKind>> {
+    let which = match Declared::of(function) {
+        Some(Declared::Mode) => return Ok(Some(WindowKind::Mode)),
+        Some(which @ (Declared::Median | Declared::PercentileCont | Declared::PercentileDisc)) => {
+            which
+        }
+        _ => return Ok(None),
+    };
+    let fraction = match which {
+        Declared::Median => 0.5,
+        _ => fraction(args.get(1))
+            .ok_or_else(|| Error::input(format!("{} {FRACTION}", function.name())))?,
+    };
+    args.truncate(1);
+    Ok(Some(WindowKind::Percentile(match which.is_between(data_type) {
+        true => {
+            args.iter_mut().for_each(|value| cast(value, data_type));
+            OrderedKind::PercentileCont { fraction }
+        }
+        false => OrderedKind::PercentileDisc { fraction },
+    })))
+}
+
 fn declared_over(
     which: Declared,
     name: &str,
     args: &mut Vec<Expr>,
     filter: &mut Option<Expr>,
-    data_type: &DataType,
 ) -> Result<AggregateKind> {
     match (which, args.first_mut()) {
-        (Declared::Median | Declared::PercentileCont | Declared::PercentileDisc, Some(value)) => {
-            let is_between = which.is_between(data_type);
-            if is_between {
-                cast(value, data_type);
-            }
-            let wrong = || Error::input(format!("{name} {FRACTION}"));
-            let part = match which {
-                Declared::Median => 0.5,
-                _ => fraction(args.get(1)).ok_or_else(wrong)?,
-            };
-            Ok(match is_between {
-                true => of_sorted(SortedValues::PercentileCont(part), args),
-                false => of_sorted(SortedValues::PercentileDisc(part), args),
-            })
-        }
-        (Declared::Mode, Some(_)) => Ok(of_sorted(SortedValues::Mode, args)),
         (Declared::StringAgg, Some(value)) => {
             cast(value, &DataType::Utf8View);
             if args.len() == 1 {
@@ -124,14 +149,6 @@ fn declared_over(
             Ok(AggregateKind::CountRows)
         }
         _ => Err(unsupported(name)),
-    }
-}
-
-fn of_sorted(wanted: SortedValues, args: &mut Vec<Expr>) -> AggregateKind {
-    args.truncate(1);
-    AggregateKind::Custom {
-        function: AggregateRef::registered(Arc::new(wanted)),
-        parameters: Vec::new(),
     }
 }
 

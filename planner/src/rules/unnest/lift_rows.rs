@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use datafusion_common::{Column, Result};
+use datafusion_common::{Column, Result, internal_err};
 use datafusion_expr::expr::WindowFunction;
 use datafusion_expr::logical_plan::{
     Distinct, Filter, Limit, LogicalPlan, Projection, Union, Unnest, Window,
 };
-use datafusion_expr::{Expr, FetchType, SkipType, lit};
+use datafusion_expr::utils::conjunction;
+use datafusion_expr::{Expr, FetchType, SkipType, WindowFunctionDefinition, lit};
 
 use super::domain::Unmatched;
 use super::lift::Use;
@@ -18,6 +19,7 @@ use super::rows::has_at_most_one_row;
 use super::scope::Scope;
 use super::{Unnesting, column_exprs};
 use crate::fallible::is_fallible;
+use crate::functions::window_function;
 
 impl Unnesting<'_> {
     /// Only keys are left pending, and `exprs`, over the plan's columns, read nothing else than it
@@ -121,7 +123,45 @@ impl Unnesting<'_> {
             lifted.plan = LogicalPlan::Filter(none);
             return Ok(lifted);
         }
-        Err(self.refuse("LIMIT in a subquery that refers to the query around it"))
+        self.numbered(lifted, skip, fetch, scope)
+    }
+
+    /// The rows from number `skip` on, `fetch` of them at most, of those for each row of the query
+    /// around, in their order: they are numbered, apart for what the keys equal.
+    fn numbered(
+        &mut self,
+        lifted: Lifted,
+        skip: usize,
+        fetch: Option<usize>,
+        scope: &mut Scope,
+    ) -> Result<Lifted> {
+        let order = lifted.order.iter().map(|key| key.expr.clone()).collect();
+        let (mut lifted, order) = self.keyed(lifted, order, scope)?;
+        for (key, expr) in lifted.order.iter_mut().zip(order) {
+            key.expr = expr;
+        }
+        let Some(row_number) = window_function("row_number") else {
+            return internal_err!("rows have no numbers");
+        };
+        let function = WindowFunctionDefinition::WindowUDF(row_number);
+        let mut number = WindowFunction::new(function, Vec::new());
+        let keys: Vec<Expr> = lifted.keys_mut().map(|key| key.inner.clone()).collect();
+        partition_further(&mut number, &keys);
+        number.params.order_by.clone_from(&lifted.order);
+        let name = self.fresh("number");
+        let number = Expr::from(number).alias(&name);
+        let window = Window::try_new(vec![number], Arc::new(lifted.plan))?;
+        let number = Expr::Column(Column::new_unqualified(name));
+        // Numbers begin with 1, and are 64-bit integers.
+        let bound = |rows: usize| lit(i64::try_from(rows).unwrap_or(i64::MAX));
+        let first = (skip > 0).then(|| number.clone().gt(bound(skip)));
+        let last = fetch.map(|fetch| number.lt_eq(bound(skip.saturating_add(fetch))));
+        let window = Arc::new(LogicalPlan::Window(window));
+        lifted.plan = match conjunction(first.into_iter().chain(last)) {
+            Some(condition) => LogicalPlan::Filter(Filter::try_new(condition, window)?),
+            None => Arc::unwrap_or_clone(window),
+        };
+        Ok(lifted)
     }
 
     pub(super) fn lift_unnest(&mut self, unnest: Unnest, scope: &mut Scope) -> Result<Lifted> {
