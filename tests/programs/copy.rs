@@ -65,6 +65,18 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn nested_values_are_texts_in_csv() {
+    let directory = tempfile::tempdir().expect("directory");
+    let session = session();
+    let path = directory.path().join("nested.csv").display().to_string();
+    let rows = "(values (2, [1, null]), (1, [3])) t(n, l) order by n";
+    run(&session, &format!("copy (select n, l, {{'a': n}} as s from {rows}) to '{path}'"))
+        .expect("copies");
+    let text = std::fs::read_to_string(&path).expect("reads");
+    assert_eq!(text, "n,l,s\n1,[3],{'a': 1}\n2,\"[1, NULL]\",{'a': 2}\n");
+}
+
+#[test]
 fn options_are_checked_by_name_and_value() {
     let directory = tempfile::tempdir().expect("directory");
     let path = directory.path().join("x.parquet").display().to_string();

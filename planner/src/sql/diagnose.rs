@@ -90,7 +90,20 @@ fn of_front_end(message: &str) -> String {
         return message.to_string();
     }
     let said = &*without_tree(without_ways(message));
+    if let Some(column) = ungrouped(said) {
+        return format!(
+            "the column {column} is neither in GROUP BY nor in an aggregate; add it to GROUP BY, \
+             or take one of its values with any_value({column})"
+        );
+    }
     said_of_operands(said).unwrap_or_else(|| with_type_names(said).replace(".\n", "; "))
+}
+
+/// The column that has no single value in a group, by its own name.
+fn ungrouped(said: &str) -> Option<&str> {
+    let (column, rest) = said.split_once("olumn \"")?.1.split_once('"')?;
+    let column = column.rsplit('.').next()?;
+    rest.contains("must appear in the GROUP BY clause").then_some(column)
 }
 
 /// What is said of a call whose arguments are too many, too few or of other types.

@@ -8,11 +8,12 @@
 //! Sound: both take the first key's peers, which ORDER BY alone decides. Names stay what they were.
 //!
 //! An offset gets the digits that keys have, so that the same keys are in the frame: it is made
-//! less where the frame reaches as far as it, and greater where it begins behind it.
+//! less where the frame reaches as far as it, and greater where it begins behind it. Keys whose
+//! type has no room for an offset get a wider one.
 
-use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType};
 use datafusion_common::{DFSchema, Result, ScalarValue, plan_err};
-use datafusion_expr::{Expr, ExprSchemable, WindowFrameBound, WindowFrameUnits};
+use datafusion_expr::{Expr, ExprSchemable, WindowFrameBound, WindowFrameUnits, cast};
 
 /// See the module documentation.
 ///
@@ -46,6 +47,11 @@ pub(super) fn settled(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
                 _ => {}
             }
         }
+        let offsets = [&frame.start_bound, &frame.end_bound].into_iter().filter_map(offset_of);
+        let wider = offsets.filter_map(|offset| wider(&data_type, offset)).next();
+        if let (Some(wider), Some(key)) = (wider, function.params.order_by.first_mut()) {
+            key.expr = cast(std::mem::take(&mut key.expr), wider);
+        }
         return Ok(expr);
     }
     for bound in [&frame.start_bound, &frame.end_bound] {
@@ -57,6 +63,36 @@ pub(super) fn settled(mut expr: Expr, schema: &DFSchema) -> Result<Expr> {
     }
     frame.units = WindowFrameUnits::Groups;
     Ok(expr)
+}
+
+fn offset_of(bound: &WindowFrameBound) -> Option<&ScalarValue> {
+    match bound {
+        WindowFrameBound::Preceding(offset) | WindowFrameBound::Following(offset) => Some(offset),
+        WindowFrameBound::CurrentRow => None,
+    }
+}
+
+/// The type for keys of this one beside an offset that is none of its values: the offset becomes
+/// one of the keys' type.
+fn wider(key: &DataType, offset: &ScalarValue) -> Option<DataType> {
+    let offset: f64 = offset.try_as_str().flatten()?.trim().parse().ok()?;
+    match key {
+        DataType::Dictionary(_, values) => wider(values, &ScalarValue::from(offset.to_string())),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => {
+            let digits = i32::from(*precision) - i32::from(*scale);
+            let fits = offset < 10_f64.powi(digits);
+            (!fits).then_some(DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale))
+        }
+        DataType::Int8 | DataType::UInt8 | DataType::Int16 | DataType::UInt16 => {
+            Some(DataType::Int64)
+        }
+        DataType::Int32 | DataType::UInt32 => {
+            (offset > f64::from(i32::MAX)).then_some(DataType::Int64)
+        }
+        _ => None,
+    }
 }
 
 /// A number alone, which is a text here, is one of days beside dates. Beside timestamps it is none

@@ -1,8 +1,11 @@
 //! SELECT, and COPY of its rows into a file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use datafusion_expr::LogicalPlan;
+use arrow::datatypes::DataType;
+use datafusion_expr::Expr;
+use datafusion_expr::logical_plan::{LogicalPlan, Projection};
 use datafusion_sql::parser::{CopyToSource, CopyToStatement};
 use datafusion_sql::sqlparser::ast::Query;
 use gristmill_engine::plan::Plan;
@@ -11,7 +14,8 @@ use gristmill_engine::{Error, Position, Result};
 use super::{Command, Lowered, Planner, Written};
 use crate::catalog::Format;
 use crate::copy::{self, CopyTarget};
-use crate::sql::all_of;
+use crate::functions::list_text;
+use crate::sql::{all_of, to_error};
 
 impl Planner<'_> {
     pub(super) fn query(&mut self, query: Box<Query>) -> Result<Command> {
@@ -37,12 +41,33 @@ impl Planner<'_> {
 
     /// The rows of a bound plan in a file, without key filters.
     pub(super) fn copied_to(&mut self, bound: LogicalPlan, target: CopyTarget) -> Result<Copied> {
+        let bound = match target.format {
+            Format::Csv => nested_as_texts(bound).map_err(|e| to_error(&e, self.position()))?,
+            _ => bound,
+        };
         let Lowered { mut plan, prepared } = self.lower_plainly(bound)?;
         let schema = plan.node(plan.root()?)?.schema.clone();
         copy::add_sink(&mut plan, &target, &prepared)?;
         let reads = copy::files_read(&prepared)?;
         Ok(Copied { plan, file: Written { path: target.path, schema }, reads })
     }
+}
+
+/// A query whose lists, structures and maps are texts, for files that have no others.
+fn nested_as_texts(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> {
+    let schema = plan.schema().clone();
+    if !schema.fields().iter().any(|field| field.data_type().is_nested()) {
+        return Ok(plan);
+    }
+    let columns = schema.columns().into_iter().zip(schema.fields()).map(|(column, field)| {
+        let (name, is_nested) = (column.name.clone(), field.data_type().is_nested());
+        match is_nested {
+            true => list_text(Expr::Column(column), DataType::Utf8View).alias(name),
+            false => Expr::Column(column),
+        }
+    });
+    let texts = Projection::try_new(columns.collect(), Arc::new(plan))?;
+    Ok(LogicalPlan::Projection(texts))
 }
 
 /// A name without the quotes that it was written in.
