@@ -61,7 +61,7 @@ pub use kernels::{
 pub use literal::{Literal, Value};
 pub use node::{ArithmeticOp, CompareOp, Expr, MatchKind};
 pub use pieces::Piece;
-pub use place::Place;
+pub use place::{Place, between};
 pub use room::Growth;
 pub use sizes::{
     ValueBytes, WRITTEN_BYTES_MAX, Written, bytes_taken, count_within, is_fixed, rows_within,

@@ -38,6 +38,13 @@ impl Place {
     }
 }
 
+/// What is at a part of the way from one number to a greater one.
+pub fn between(low: f64, high: f64, part: f64) -> f64 {
+    // From minus infinity no part of the way leads away, but to infinity.
+    let stays = part == 0.0 || low == high || low == f64::NEG_INFINITY && high.is_finite();
+    if stays { low } else { low + (high - low) * part }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,8 +68,10 @@ impl Dialect for Ours {
     fn prec_value(&self, of: Precedence) -> u8 {
         match of {
             Precedence::AtTz => operators::AT_TIME_ZONE,
-            // `a LIKE b = c` is `(a LIKE b) = c`.
-            Precedence::Like => self.prec_value(Precedence::Eq),
+            // LIKE, IN and BETWEEN bind more than comparisons, and those more than IS:
+            // `a = b IN (c)` is `a = (b IN (c))`, `a LIKE b = c` is `(a LIKE b) = c`.
+            Precedence::Like => self.prec_value(Precedence::Between),
+            Precedence::Eq => GenericDialect.prec_value(Precedence::Is) + 1,
             // Operators of bits have one rank, from left to right.
             Precedence::Ampersand | Precedence::Caret => self.prec_value(Precedence::Pipe),
             of => GenericDialect.prec_value(of),

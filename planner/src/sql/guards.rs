@@ -13,6 +13,7 @@
 //!   keeps the first.
 
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{NullEquality, Result};
@@ -63,30 +64,43 @@ pub(super) fn conditions_to_relations() -> Rule {
             })
         }
         LogicalPlan::Filter(filter) if is_barrier(&filter.input) => Ok(Transformed::no(plan)),
-        LogicalPlan::Filter(filter) if gives_row_of_none(&filter.input) => {
-            let conditions = split_conjunction_owned(filter.predicate.clone());
-            let (reading, constant): (Vec<Expr>, Vec<Expr>) =
-                conditions.into_iter().partition(|c| !c.column_refs().is_empty());
-            let Some(constant) = conjunction(constant) else { return rule.rewrite(plan, config) };
-            let Some(reading) = conjunction(reading) else { return Ok(Transformed::no(plan)) };
-            let below = Filter::try_new(reading, filter.input.clone())?;
-            let below = rule.rewrite(LogicalPlan::Filter(below), config)?;
-            below
-                .map_data(|below| Ok(LogicalPlan::Filter(Filter::try_new(constant, below.into())?)))
-        }
+        LogicalPlan::Filter(filter) => match above_row_of_none(filter) {
+            Some((conditions, input)) => apart(rule, config, plan, conditions, input),
+            None => rule.rewrite(plan, config),
+        },
         _ => rule.rewrite(constants_last(plan)?, config),
     })
 }
 
-/// Whether there is a row even of no input.
-fn gives_row_of_none(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => {
-            let keys = &aggregate.group_expr;
-            keys.is_empty() || keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)))
-        }
-        _ => false,
+/// The conditions of filters, one above the other, and what is below them, where that gives a row
+/// even of no input.
+fn above_row_of_none(filter: &Filter) -> Option<(Vec<Expr>, Arc<LogicalPlan>)> {
+    let mut conditions = split_conjunction_owned(filter.predicate.clone());
+    let mut input = &filter.input;
+    while let LogicalPlan::Filter(filter) = input.as_ref() {
+        conditions.extend(split_conjunction_owned(filter.predicate.clone()));
+        input = &filter.input;
     }
+    let LogicalPlan::Aggregate(aggregate) = input.as_ref() else { return None };
+    let keys = &aggregate.group_expr;
+    let gives = keys.is_empty() || keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
+    gives.then(|| (conditions, input.clone()))
+}
+
+/// Such filters, of which the rule gets those that read a column.
+fn apart(
+    rule: &PushDownFilter,
+    config: &dyn OptimizerConfig,
+    plan: LogicalPlan,
+    conditions: Vec<Expr>,
+    input: Arc<LogicalPlan>,
+) -> Result<Transformed<LogicalPlan>> {
+    let (reading, constant): (Vec<Expr>, Vec<Expr>) =
+        conditions.into_iter().partition(|condition| !condition.column_refs().is_empty());
+    let Some(constant) = conjunction(constant) else { return rule.rewrite(plan, config) };
+    let Some(reading) = conjunction(reading) else { return Ok(Transformed::no(plan)) };
+    let below = rule.rewrite(LogicalPlan::Filter(Filter::try_new(reading, input)?), config)?;
+    below.map_data(|below| Ok(LogicalPlan::Filter(Filter::try_new(constant, below.into())?)))
 }
 
 /// A join whose condition compares columns with constants, and no constant with a column.

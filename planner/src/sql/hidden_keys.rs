@@ -64,6 +64,9 @@ pub(super) fn write_keys(query: &mut Query) {
 
 /// Makes a key that is written as an item of the list the number of the item.
 fn number_of_item(key: &mut Expr, list: &[SelectItem]) {
+    while let Expr::Nested(inner) = key {
+        *key = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+    }
     if matches!(key, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_)) {
         return;
     }

@@ -301,6 +301,9 @@ fn percentile(kind: &OrderedKind, sorted: &[Value]) -> Value {
                 (Value::Int(a), Value::Int(b)) => {
                     Value::Int(a + ((b - a) as f64 * part).round() as i128)
                 }
+                (Value::Float(a), Value::Float(b)) if *a == f64::NEG_INFINITY && b.is_finite() => {
+                    low.clone()
+                }
                 (Value::Float(a), Value::Float(b)) => Value::Float(a + (b - a) * part),
                 other => panic!("nothing is between {other:?}"),
             }

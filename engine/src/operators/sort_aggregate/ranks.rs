@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 use super::picks::Picks;
 use crate::batch::{Typed, physical_type};
 use crate::error::{Error, Result};
-use crate::expr::{OrderedKind, Place};
+use crate::expr::{OrderedKind, Place, between};
 
 /// See the module documentation.
 pub(super) struct Ranks {
@@ -217,11 +217,6 @@ fn find(kept: &[Piece], mut rank: u64) -> Option<Found> {
         rank -= piece.len as u64;
     }
     None
-}
-
-/// A part of the way from one number to another.
-fn between(low: f64, high: f64, part: f64) -> f64 {
-    if part == 0.0 || low == high { low } else { low + (high - low) * part }
 }
 
 fn double((array, row): &Found) -> Result<f64> {

@@ -14,6 +14,7 @@ use super::evaluate::Evaluate;
 use super::lane::{self, KeyLane, Lane, Values, valid_where};
 use crate::batch::{float_key, nested_converter, physical_type};
 use crate::error::{Error, Result};
+use crate::expr::between;
 use crate::expr::totals::{floats, integers};
 
 /// See the module documentation.
@@ -147,10 +148,8 @@ impl Form for Floats {
     }
 
     fn between(&self, low: &i64, high: &i64, part: f64) -> Result<i64> {
-        let (from, to) = (number(*low), number(*high));
-        // Between equal infinities is infinity.
         let is_one = part == 0.0 || low == high;
-        Ok(if is_one { *low } else { self.key(from + (to - from) * part) })
+        Ok(if is_one { *low } else { self.key(between(number(*low), number(*high), part)) })
     }
 
     fn values(&self, keys: Vec<Option<i64>>) -> Result<ArrayRef> {
