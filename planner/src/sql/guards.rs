@@ -75,16 +75,17 @@ pub(super) fn conditions_to_relations() -> Rule {
 /// The conditions of filters, one above the other, and what is below them, where that gives a row
 /// even of no input.
 fn above_row_of_none(filter: &Filter) -> Option<(Vec<Expr>, Arc<LogicalPlan>)> {
-    let mut conditions = split_conjunction_owned(filter.predicate.clone());
+    let mut filters = vec![filter];
     let mut input = &filter.input;
     while let LogicalPlan::Filter(filter) = input.as_ref() {
-        conditions.extend(split_conjunction_owned(filter.predicate.clone()));
+        filters.push(filter);
         input = &filter.input;
     }
     let LogicalPlan::Aggregate(aggregate) = input.as_ref() else { return None };
     let keys = &aggregate.group_expr;
     let gives = keys.is_empty() || keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
-    gives.then(|| (conditions, input.clone()))
+    let each = filters.into_iter().map(|filter| filter.predicate.clone());
+    gives.then(|| (each.flat_map(split_conjunction_owned).collect(), input.clone()))
 }
 
 /// Such filters, of which the rule gets those that read a column.
