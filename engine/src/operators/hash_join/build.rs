@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use super::finish::{Begun, Building, Built, Making};
+use super::lane_key::LaneKeys;
 use super::lanes::{LaneSet, LaneWriter, WRITER_BYTES};
 use super::shape::{HOLDER, Shape, Shared, State};
 use super::store::{Part, Run};
@@ -58,6 +59,7 @@ struct BuildWorker {
     hasher: KeyHasher,
     hashes: Vec<u64>,
     refs: Vec<RowRef>,
+    lane_keys: LaneKeys,
     beyond_ordinals: bool,
 }
 
@@ -109,6 +111,7 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
     let making = Making {
         may_fail: shared.spills,
         ordinals: shared.shape.ordinals && !state.beyond_ordinals,
+        bands: None,
         filter: shared.filter_slot.is_some(),
         threads: cx.query.threads,
     };
@@ -181,26 +184,27 @@ fn move_all(
         Some(memory) => memory,
         None => cx.memory().reserve(HOLDER, WRITER_BYTES)?,
     };
-    let mut writer = LaneWriter::new(&shared.shape.layout, 0, memory, cx)?;
-    move_rows(&shared.shape, pages, runs, &mut writer, cx)?;
+    let mut writer = LaneWriter::new(&shared.shape.layout, memory, cx)?;
+    move_rows(shared, pages, runs, &mut writer, cx)?;
     Ok(writer.finish()?.0)
 }
 
 /// Copies rows of the build side into lanes.
 fn move_rows(
-    shape: &Shape,
+    shared: &Shared,
     pages: &RowPages,
     runs: &[Run],
     writer: &mut LaneWriter,
     cx: &Context,
 ) -> Result<()> {
-    let (mut hasher, mut hashes) = (KeyHasher::new(), Vec::new());
+    let by = shared.choose_lanes(pages, runs)?;
+    let (shape, mut keys) = (&shared.shape, LaneKeys::default());
     for run in runs {
         writer.begin(run.morsel())?;
         run.each_batch(shape.layout.width(), CHUNK_ROWS, |rows| {
             cx.check()?;
-            shape.hash(pages, rows, &mut hasher, &mut hashes)?;
-            writer.add(pages, rows, &hashes)
+            keys.of_stored(by, shape, pages, rows)?;
+            writer.add(pages, rows, keys.lanes())
         })?;
     }
     Ok(())
@@ -258,6 +262,7 @@ impl BuildWorker {
             hasher: KeyHasher::new(),
             hashes: Vec::new(),
             refs: Vec::new(),
+            lane_keys: LaneKeys::default(),
             beyond_ordinals: false,
         })
     }
@@ -283,12 +288,14 @@ impl BuildWorker {
         if stored < rows.len() {
             shared.spill();
             self.move_out(cx)?;
-            let (rest, mut hashes) = (&rows[stored..], std::mem::take(&mut self.hashes));
-            self.hasher.hash(&keys, rest, &mut hashes)?;
+            let by = shared.choose_lanes(&self.pages, &self.runs)?;
+            let (rest, mut lane_keys) = (&rows[stored..], std::mem::take(&mut self.lane_keys));
+            lane_keys.of_columns(by, &keys, rest)?;
+            let slot = shape.hash_slot.map(|slot| (slot, lane_keys.hashes()));
             let writer = self.writer(cx)?;
             writer.begin(input.place().morsel)?;
-            writer.add_columns(&columns, rest, &hashes, shape.hash_slot)?;
-            self.hashes = hashes;
+            writer.add_columns(&columns, rest, lane_keys.lanes(), slot)?;
+            self.lane_keys = lane_keys;
             return Ok(());
         }
         if shared.spills && !shared.is_spilling() {
@@ -330,7 +337,7 @@ impl BuildWorker {
         }
         let none = RowPages::new(shared.shape.layout.clone(), DEFAULT_PAGE_BYTES);
         let pages = std::mem::replace(&mut self.pages, none);
-        move_rows(&shared.shape, &pages, &runs, self.writer(cx)?, cx)?;
+        move_rows(&shared, &pages, &runs, self.writer(cx)?, cx)?;
         if let Some(memory) = &mut self.memory {
             memory.shrink(pages.bytes());
         }
@@ -342,7 +349,7 @@ impl BuildWorker {
         match (&mut self.lanes, self.lane_memory.take()) {
             (Some(writer), _) => Ok(writer),
             (none, Some(memory)) => {
-                Ok(none.insert(LaneWriter::new(&self.shared.shape.layout, 0, memory, cx)?))
+                Ok(none.insert(LaneWriter::new(&self.shared.shape.layout, memory, cx)?))
             }
             (None, None) => Err(Error::internal("a join's rows have nowhere to go")),
         }

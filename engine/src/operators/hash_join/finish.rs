@@ -12,10 +12,11 @@ use super::dense::{Cut, DenseDirectory, DenseForm, DensePiece, Dimensions};
 use super::fill::Fill;
 use super::groups::{Groups, GroupsBuilder};
 use super::hashed::{HashDirectory, HashPiece};
+use super::lane_key::Bands;
 use super::shape::{Shape, Shared};
-use super::store::{Part, Run, Store};
+use super::store::{Part, Run, Store, merged_ranges};
 use super::table::{Directory, Table};
-use crate::batch::{KeyFilterBuilder, widest};
+use crate::batch::KeyFilterBuilder;
 use crate::error::{Error, Result};
 use crate::memory::Reservation;
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, RowMarks, RowPages};
@@ -31,6 +32,7 @@ const PIECES_PER_THREAD: usize = 4;
 pub(super) struct Building {
     store: Arc<Store>,
     method: Method,
+    bands: Option<Bands>,
     filter: Option<KeyFilterBuilder>,
     pieces: Mutex<Vec<Option<Piece>>>,
     left: AtomicUsize,
@@ -60,6 +62,8 @@ pub(super) struct Making {
     pub(super) may_fail: bool,
     /// Whether all keys have ordinals.
     pub(super) ordinals: bool,
+    /// How these are folded, and have been in the ranges of the runs, of rows of one lane.
+    pub(super) bands: Option<Bands>,
     /// Whether a key filter is made as well.
     pub(super) filter: bool,
     pub(super) threads: usize,
@@ -115,6 +119,7 @@ impl Building {
         let building = Building {
             store: Arc::new(store),
             method,
+            bands: making.bands,
             filter,
             filter_memory: Mutex::new(filter_memory),
             memory: Mutex::new(Some(memory)),
@@ -182,6 +187,7 @@ impl Building {
             store: &self.store,
             filter: self.filter.as_ref(),
             memory: &self.memory,
+            bands: self.bands,
             shape: &shared.shape,
             cx,
             task,
@@ -220,7 +226,8 @@ impl Building {
         let directory = match &self.method {
             Method::Dense { dimensions, form, cut } => {
                 let dimensions = dimensions.clone();
-                Directory::Dense(DenseDirectory::new(dimensions, *form, *cut, dense, groups))
+                let slots = DenseDirectory::new(dimensions, *form, *cut, dense, groups);
+                Directory::Dense(slots, self.bands)
             }
             Method::Hashed { .. } => Directory::Hashed(HashDirectory::new(hashed, groups)),
         };
@@ -234,17 +241,6 @@ impl Building {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-/// The ranges of the keys over all rows; `None` where no row has an ordinal.
-fn merged_ranges(runs: &[Run], keys: usize) -> Vec<Option<(i64, i64)>> {
-    let mut merged: Vec<Option<(i64, i64)>> = vec![None; keys];
-    for run in runs {
-        for (all, range) in merged.iter_mut().zip(&run.ranges) {
-            *all = widest(*all, *range);
-        }
-    }
-    merged
 }
 
 /// A filter as good as the memory there is allows, and what it is charged to.

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::lane_join::{AtOnce, ByBlocks, Next};
+use super::lane_key::LaneBy;
 use super::lane_reader::ProbeRows;
 use super::lane_table::{Blocks, Workshop, table_bytes};
-use super::lanes::{LANES, Lane, LaneSet, LaneWriter, WRITER_BYTES};
+use super::lanes::{LANES, Lane, LaneSet, LaneWriter, WRITER_BYTES, lane_of};
 use super::null_aware::Members;
 use super::shape::Shared;
 use crate::batch::{KeyHasher, Place};
@@ -118,7 +119,7 @@ impl LaneRows {
         if gives_nothing_alone {
             return Ok(());
         }
-        let mut blocks = Blocks::of(&shared, build.clone());
+        let mut blocks = self.blocks(&job, build);
         if members.as_ref().is_some_and(Members::are_spilled) {
             return self.begin_blocks(blocks, probe()?);
         }
@@ -137,7 +138,15 @@ impl LaneRows {
                 done => return done,
             }
         }
-        self.begin_blocks(Blocks::of(&shared, build.clone()), probe)
+        self.begin_blocks(self.blocks(&job, build), probe)
+    }
+
+    fn blocks(&self, job: &Job, build: &Arc<Lane>) -> Blocks {
+        let bands = match self.shared.lane_by() {
+            LaneBy::Band(bands) if job.level == 0 => Some(bands),
+            _ => None,
+        };
+        Blocks::of(&self.shared, build.clone(), bands)
     }
 
     fn begin_blocks(&mut self, build: Blocks, probe: ProbeRows) -> Result<()> {
@@ -166,9 +175,7 @@ impl LaneRows {
         })?;
         let stored = shape.probe_rows()?;
         let probes = self.write(&job.probe, &stored.layout, level, cx, |pages, rows, hashes| {
-            hashes.clear();
-            hashes.extend(rows.iter().map(|&row| pages.slot(row, stored.hash_slot)));
-            Ok(())
+            stored.hash(pages, rows, &mut hasher, hashes)
         })?;
         let ((builds, own), (probes, other)) = (builds.into_parts(), probes.into_parts());
         let charge = Arc::new([own, other]);
@@ -189,28 +196,32 @@ impl LaneRows {
         layout: &Arc<RowLayout>,
         level: u32,
         cx: &Context,
-        hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
+        mut hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
     ) -> Result<LaneSet> {
         let memory = self.workshop.lender.lend(WRITER_BYTES)?;
-        let mut writer = LaneWriter::new(layout, level, memory, cx)?;
-        self.workshop.move_lane(lane, layout, hash, &mut writer, cx)?;
+        let mut writer = LaneWriter::new(layout, memory, cx)?;
+        let (mut hashes, mut lanes) = (Vec::new(), Vec::new());
+        self.workshop.each_page(lane, layout, cx, |pages, rows| {
+            hash(pages, rows, &mut hashes)?;
+            lanes.clear();
+            lanes.extend(hashes.iter().map(|&hash| lane_of(hash, level)));
+            writer.add(pages, rows, &lanes)
+        })?;
         writer.finish().map(|(lanes, _)| lanes)
     }
 }
 
 impl Workshop {
-    /// Adds the rows of a lane to a writer, page by page.
-    fn move_lane(
+    /// Calls `f` with the rows of a lane, page by page.
+    fn each_page(
         &mut self,
         lane: &Lane,
         layout: &Arc<RowLayout>,
-        mut hash: impl FnMut(&RowPages, &[RowRef], &mut Vec<u64>) -> Result<()>,
-        writer: &mut LaneWriter,
         cx: &Context,
+        mut f: impl FnMut(&RowPages, &[RowRef]) -> Result<()>,
     ) -> Result<()> {
         let Workshop { reader, probe: memory, .. } = self;
         let mut pages = RowPages::new(layout.clone(), 0);
-        let mut hashes = Vec::new();
         for stretch in lane.stretches.iter() {
             reader.seek(stretch.tape, stretch.span.from, stretch.span.until)?;
             loop {
@@ -219,8 +230,7 @@ impl Workshop {
                 let Some(page) = reader.next(|bytes| memory.grow(bytes))? else { break };
                 pages.push_taped(page)?;
                 let rows: Vec<RowRef> = pages.refs().collect();
-                hash(&pages, &rows, &mut hashes)?;
-                writer.add(&pages, &rows, &hashes)?;
+                f(&pages, &rows)?;
                 pages.clear();
             }
         }

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use super::finish::{Begun, Building, Built, Making};
+use super::lane_key::Bands;
 use super::lane_reader::PROBE_BYTES;
 use super::lanes::{Lane, WRITER_BYTES};
-use super::shape::{HOLDER, Shared};
+use super::shape::{HOLDER, Shape, Shared};
 use super::store::{Part, Run};
 use super::stretches::Stretch;
 use super::table::Table;
+use crate::batch::{Ordinals, widest};
 use crate::error::{Error, Result};
 use crate::memory::rows::{DEFAULT_PAGE_BYTES, PageReader, RowPages, RowRef};
 use crate::memory::{Lender, Reservation};
@@ -75,6 +77,8 @@ impl Workshop {
 pub(super) struct Blocks {
     pub(super) shared: Arc<Shared>,
     source: Source,
+    /// What the rows have in common, when they are of one lane of bands.
+    bands: Option<Bands>,
 }
 
 enum Source {
@@ -91,17 +95,17 @@ impl Blocks {
     /// `Internal` when the build side is not done.
     pub(super) fn all(shared: &Arc<Shared>) -> Result<Self> {
         match shared.lanes() {
-            Some(lanes) => Ok(Blocks::of(shared, Arc::new(lanes.all()?))),
+            Some(lanes) => Ok(Blocks::of(shared, Arc::new(lanes.all()?), None)),
             None => {
                 let source = Source::Table(Some(shared.table()?));
-                Ok(Blocks { shared: shared.clone(), source })
+                Ok(Blocks { shared: shared.clone(), source, bands: None })
             }
         }
     }
 
-    /// The rows of a lane.
-    pub(super) fn of(shared: &Arc<Shared>, lane: Arc<Lane>) -> Self {
-        Blocks { shared: shared.clone(), source: Source::Lane(lane, 0) }
+    /// The rows of a lane; of bands, if it is one of those.
+    pub(super) fn of(shared: &Arc<Shared>, lane: Arc<Lane>, bands: Option<Bands>) -> Self {
+        Blocks { shared: shared.clone(), source: Source::Lane(lane, 0), bands }
     }
 
     /// Whether all rows have been given.
@@ -138,7 +142,7 @@ impl Blocks {
             count += 1;
         }
         loop {
-            let stored = Stored { lane, from: *at, until: *at + count };
+            let stored = Stored { lane, from: *at, until: *at + count, bands: self.bands };
             match table(&self.shared, stored, workshop, cx) {
                 Ok(Some(table)) => {
                     *at += count;
@@ -158,6 +162,7 @@ struct Stored<'a> {
     lane: &'a Lane,
     from: usize,
     until: usize,
+    bands: Option<Bands>,
 }
 
 impl<'a> Stored<'a> {
@@ -182,20 +187,30 @@ fn table(
         None => lender.lend(needed)?,
     };
     memory.grow(stored.iter().map(|stretch| stretch.span.bytes).sum())?;
-    let (pages, runs) = read(shared, stored, &mut workshop.reader, cx)?;
+    let Read { pages, runs, ordinals } = read(shared, stored, &mut workshop.reader, cx)?;
     let parts = vec![Part { pages, runs, memory: memory.split(0), lane_memory: None }];
-    let making = Making { may_fail, ordinals: false, filter: false, threads: 1 };
+    let making = Making { may_fail, ordinals, bands: stored.bands, filter: false, threads: 1 };
     let building = match Building::begin(shared, memory, parts, &making)? {
         Begun::Building(building) => building,
         Begun::NoRoom(..) => return Ok(None),
     };
-    if building.tasks() == 0 {
-        return Ok(Some(Arc::new(Table::empty())));
+    let mut built = None;
+    for task in 0..building.tasks() {
+        match building.run(task, shared, cx)? {
+            Built::Part => (),
+            Built::Table(table) => built = Some(table),
+            Built::NoRoom => return Ok(None),
+        }
     }
-    match building.run(0, shared, cx)? {
-        Built::Table(table) => Ok(Some(table)),
-        Built::Part | Built::NoRoom => Ok(None),
-    }
+    Ok(Some(built.unwrap_or_else(|| Arc::new(Table::empty()))))
+}
+
+/// Rows that were read.
+struct Read {
+    pages: RowPages,
+    runs: Vec<Run>,
+    /// Whether the runs have the ranges of all keys, as bands fold them.
+    ordinals: bool,
 }
 
 /// The rows of stretches, which are charged for.
@@ -204,8 +219,13 @@ fn read(
     stored: Stored<'_>,
     reader: &mut PageReader,
     cx: &Context,
-) -> Result<(RowPages, Vec<Run>)> {
+) -> Result<Read> {
     let shape = &shared.shape;
+    let mut ranges = Ranges {
+        bands: stored.bands,
+        keys: vec![Ordinals::default(); shape.build_keys.len()],
+        beyond: false,
+    };
     let mut pages = RowPages::new(shape.layout.clone(), DEFAULT_PAGE_BYTES);
     let mut runs: Vec<Run> = Vec::new();
     for stretch in stored.iter() {
@@ -219,10 +239,40 @@ fn read(
             let rows: Vec<RowRef> = pages.page_refs(pages.pages() - 1).collect();
             if let Some(run) = runs.last_mut() {
                 run.add(&rows, shape.layout.width());
+                ranges.widen(run, shape, &pages, &rows)?;
             }
         }
     }
-    Ok((pages, runs))
+    Ok(Read { pages, runs, ordinals: stored.bands.is_some() && !ranges.beyond })
+}
+
+/// Finds the ranges of the keys of rows of one lane of bands.
+struct Ranges {
+    bands: Option<Bands>,
+    keys: Vec<Ordinals>,
+    /// Whether a key had no ordinal.
+    beyond: bool,
+}
+
+impl Ranges {
+    fn widen(
+        &mut self,
+        run: &mut Run,
+        shape: &Shape,
+        pages: &RowPages,
+        rows: &[RowRef],
+    ) -> Result<()> {
+        let Some(bands) = self.bands else { return Ok(()) };
+        for (key, ordinals) in self.keys.iter_mut().enumerate() {
+            ordinals.read(&shape.key(pages, key, rows)?, rows.len(), None)?;
+            self.beyond |= !ordinals.beyond.is_empty();
+        }
+        bands.fold(&mut self.keys);
+        for (range, ordinals) in run.ranges.iter_mut().zip(&self.keys) {
+            *range = widest(*range, ordinals.range());
+        }
+        Ok(())
+    }
 }
 
 /// The error for the least number of rows that a table is made of.

@@ -1,4 +1,4 @@
-//! Rows that have been moved out of memory, in lanes by the hash of their keys.
+//! Rows that have been moved out of memory, in lanes by their keys (`lane_key`).
 //!
 //! A [`LaneWriter`] copies rows into the pages of [`LANES`] lanes, and writes all pages to its tape
 //! when memory is refused, when it holds much, and when the rows go on to another morsel. What is
@@ -29,7 +29,7 @@ use crate::scheduler::Cancel;
 
 /// Lanes of a level.
 pub(super) const LANES: usize = 1 << LANE_BITS;
-const LANE_BITS: u32 = 6;
+pub(super) const LANE_BITS: u32 = 6;
 
 /// The pages of a lane, until they are written.
 pub(super) const PAGE_BYTES: usize = 32 << 10;
@@ -48,11 +48,11 @@ const TAPE_BYTES: usize = 64 << 10;
 /// What a writer needs to work at all: a page for each lane, and the tape's buffer.
 pub(super) const WRITER_BYTES: usize = TAPE_BYTES + LANES * FIRST_PAGE_BYTES;
 
-/// Which lane of a level a hash belongs to.
-pub(super) fn lane_of(hash: u64, level: u32) -> usize {
+/// Which lane of a level a hash belongs to, where lanes go by hash.
+pub(super) fn lane_of(hash: u64, level: u32) -> u8 {
     // Not bits of the hash itself: directories and the levels above use those.
     let mixed = hash_word(hash.wrapping_add(u64::from(level) + 1));
-    (mixed >> (u64::BITS - LANE_BITS)) as usize
+    (mixed >> (u64::BITS - LANE_BITS)) as u8
 }
 
 /// The rows of one lane, in the order of the input.
@@ -193,7 +193,6 @@ pub(super) struct LaneWriter {
     governor: Governor,
     layout: Arc<RowLayout>,
     morsel: u64,
-    level: u32,
     order: LaneOrder,
     /// Of the query, which may be stopped while it waits for its turn.
     cancel: Cancel,
@@ -268,16 +267,11 @@ impl Revocable for Shelf {
 }
 
 impl LaneWriter {
-    /// A writer for lanes of this level; `memory` has [`WRITER_BYTES`] as its minimum.
+    /// A writer; `memory` has [`WRITER_BYTES`] as its minimum.
     ///
     /// # Errors
     /// `OutOfMemory` when the minimum is not there.
-    pub(super) fn new(
-        layout: &Arc<RowLayout>,
-        level: u32,
-        memory: Reservation,
-        cx: &Context,
-    ) -> Result<Self> {
+    pub(super) fn new(layout: &Arc<RowLayout>, memory: Reservation, cx: &Context) -> Result<Self> {
         let shelf = Arc::new(Shelf(Mutex::new(Pages::Finished)));
         let state: Arc<dyn Revocable> = shelf.clone();
         memory.offer(Arc::downgrade(&state));
@@ -294,7 +288,6 @@ impl LaneWriter {
             governor,
             layout: layout.clone(),
             morsel: 0,
-            level,
             order: LaneOrder::default(),
             cancel: cx.query.cancel.clone(),
         })
@@ -315,18 +308,18 @@ impl LaneWriter {
         Ok(())
     }
 
-    /// Adds copies of rows of other pages, whose keys have these hashes.
+    /// Adds copies of rows of other pages, which go to these lanes.
     ///
     /// # Errors
     /// `Io` or `OutOfMemory` when the tape cannot be written, or one row has no room.
-    pub(super) fn add(&mut self, from: &RowPages, rows: &[RowRef], hashes: &[u64]) -> Result<()> {
-        self.sort(hashes);
+    pub(super) fn add(&mut self, from: &RowPages, rows: &[RowRef], lanes: &[u8]) -> Result<()> {
+        self.sort(lanes);
         let rows = self.order.pick(rows);
         self.store(&StoredRows { from, rows })
     }
 
-    /// Adds the rows at these physical positions of columns, whose keys have these hashes; `slot`
-    /// is where a stored row keeps its own.
+    /// Adds the rows at these physical positions of columns, which go to these lanes; with `slot`,
+    /// where a stored row keeps its hash, and the hashes.
     ///
     /// # Errors
     /// As [`LaneWriter::add`]; `Input` as [`RowPages::append`].
@@ -334,11 +327,12 @@ impl LaneWriter {
         &mut self,
         columns: &[&Column],
         rows: &[u32],
-        hashes: &[u64],
-        slot: Option<Slot>,
+        lanes: &[u8],
+        slot: Option<(Slot, &[u64])>,
     ) -> Result<()> {
-        self.sort(hashes);
-        let (rows, slot) = (self.order.pick(rows), slot.map(|s| (s, self.order.pick(hashes))));
+        self.sort(lanes);
+        let slot = slot.map(|(slot, hashes)| (slot, self.order.pick(hashes)));
+        let rows = self.order.pick(rows);
         self.store(&ColumnRows { columns, rows, slot })
     }
 
@@ -355,9 +349,8 @@ impl LaneWriter {
         }
     }
 
-    fn sort(&mut self, hashes: &[u64]) {
-        let level = self.level;
-        self.order.sort(LANES, hashes.iter().map(|&hash| lane_of(hash, level)));
+    fn sort(&mut self, lanes: &[u8]) {
+        self.order.sort(LANES, lanes.iter().map(|&lane| usize::from(lane)));
     }
 
     /// Stores rows in the order that was just made.

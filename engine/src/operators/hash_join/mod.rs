@@ -16,7 +16,7 @@
 //! probe side ────────────────────────────────────────► ProbeTransform ─► …
 //! ```
 //!
-//! When memory is short the build rows are moved to tape in lanes by hash (`lanes`), all of them,
+//! When memory is short the build rows are moved to tape in lanes by key (`lanes`, `lane_key`), all,
 //! and found again by `stretches`.
 //! The probe then stores its rows in the same way (`probe_store`), and a source that comes after
 //! it joins lane by lane (`lane_rows`), each with a table of its own (`lane_table`) that its probe
@@ -58,6 +58,7 @@ mod finish;
 mod groups;
 mod hashed;
 mod lane_join;
+mod lane_key;
 mod lane_reader;
 mod lane_rows;
 mod lane_table;

@@ -1,13 +1,14 @@
 //! Stores the rows of the probe side when the build side is out of memory.
 //!
 //! What a row has for what comes later (keys, output, residual) goes to lanes as the build rows
-//! did, with its hash. Rows that cannot match are left out where that makes no difference.
+//! did. Rows that cannot match are left out where that makes no difference.
 
 use std::sync::Arc;
 
+use super::lane_key::{LaneBy, LaneKeys};
 use super::lanes::{LaneWriter, WRITER_BYTES};
 use super::shape::{HOLDER, Shape, Shared};
-use crate::batch::{Chunk, Column, KeyHasher, pick};
+use crate::batch::{Chunk, Column, pick};
 use crate::error::{Error, Result};
 use crate::pipeline::{Context, Pushed, Step, TransformWorker};
 
@@ -16,8 +17,8 @@ pub(super) struct StoreProbe {
     shared: Arc<Shared>,
     /// `None` when the rows have been handed over.
     writer: Option<LaneWriter>,
-    hasher: KeyHasher,
-    hashes: Vec<u64>,
+    by: LaneBy,
+    lane_keys: LaneKeys,
 }
 
 impl StoreProbe {
@@ -26,12 +27,12 @@ impl StoreProbe {
     pub(super) fn new(shared: &Arc<Shared>, cx: &Context) -> Result<Self> {
         let layout = &shared.shape.probe_rows()?.layout;
         let memory = cx.memory().reserve(HOLDER, WRITER_BYTES)?;
-        let writer = LaneWriter::new(layout, 0, memory, cx)?;
+        let writer = LaneWriter::new(layout, memory, cx)?;
         Ok(StoreProbe {
             shared: shared.clone(),
             writer: Some(writer),
-            hasher: KeyHasher::new(),
-            hashes: Vec::new(),
+            by: shared.lane_by(),
+            lane_keys: LaneKeys::default(),
         })
     }
 }
@@ -46,7 +47,7 @@ impl TransformWorker for StoreProbe {
         if rows.is_empty() {
             return Ok(Pushed::NeedInput);
         }
-        self.hasher.hash(&keys, &rows, &mut self.hashes)?;
+        self.lane_keys.of_columns(self.by, &keys, &rows)?;
         let columns = layout.stored.iter().map(|&c| input.column(c));
         let columns: Vec<&Column> = columns.collect::<Result<_>>()?;
         let Some(writer) = &mut self.writer else {
@@ -54,7 +55,8 @@ impl TransformWorker for StoreProbe {
         };
         cx.check()?;
         writer.begin(input.place().morsel)?;
-        writer.add_columns(&columns, &rows, &self.hashes, Some(layout.hash_slot))?;
+        let slot = layout.hash_slot.map(|slot| (slot, self.lane_keys.hashes()));
+        writer.add_columns(&columns, &rows, self.lane_keys.lanes(), slot)?;
         Ok(Pushed::NeedInput)
     }
 

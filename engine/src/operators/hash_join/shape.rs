@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arrow::datatypes::{DataType, Schema};
 
 use super::finish::Building;
+use super::lane_key::LaneBy;
 use super::lanes::LaneSet;
-use super::store::Part;
+use super::store::{Part, Run};
 use super::table::Table;
 use super::{HashJoin, JoinKind};
 use crate::batch::{Column, KeyFilterSlot, KeyHasher, all_rows, has_ordinals, physical_type};
@@ -56,8 +57,10 @@ pub(super) struct ProbeLayout {
     /// The columns that are stored, because something reads them.
     pub(super) stored: Vec<usize>,
     pub(super) layout: Arc<RowLayout>,
-    /// Where the hash of a row's keys is.
-    pub(super) hash_slot: Slot,
+    /// Which of these the keys are.
+    keys: Vec<usize>,
+    /// Where the hash of a row's keys is, when it cannot be computed quickly from them.
+    pub(super) hash_slot: Option<Slot>,
 }
 
 /// The plan of one join, with everything resolved that follows from its spec and inputs.
@@ -101,8 +104,30 @@ impl ProbeLayout {
         stored.sort_unstable();
         stored.dedup();
         let stored_types: Vec<DataType> = stored.iter().map(|&c| types[c].clone()).collect();
-        let layout = Arc::new(RowLayout::new(&stored_types, &[size_of::<u64>()])?);
-        Ok(ProbeLayout { types, stored, hash_slot: layout.slot(0), layout })
+        let keys = spec.probe_keys.iter().map(|key| stored.partition_point(|c| c < key)).collect();
+        let ordinals = spec.probe_keys.iter().all(|&key| has_ordinals(&types[key]));
+        let (layout, hash_slot) = layout_with_hash(&stored_types, ordinals)?;
+        Ok(ProbeLayout { types, stored, keys, layout, hash_slot })
+    }
+
+    /// The hashes of stored probe rows.
+    ///
+    /// # Errors
+    /// `Internal` when the rows are not of this layout.
+    pub(super) fn hash(
+        &self,
+        pages: &RowPages,
+        rows: &[RowRef],
+        hasher: &mut KeyHasher,
+        hashes: &mut Vec<u64>,
+    ) -> Result<()> {
+        stored_hashes(self.hash_slot, pages, rows, hasher, hashes, || {
+            let key = |&key: &usize| {
+                let logical = self.types[self.stored[key]].clone();
+                Ok(Column::flat(logical, pages.gather(key, rows)?))
+            };
+            self.keys.iter().map(key).collect()
+        })
     }
 }
 
@@ -144,8 +169,7 @@ impl Shape {
         let stored_types: Vec<DataType> = stored.iter().map(|s| type_of(s.input)).collect();
         let by_existence = matches!(spec.kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark);
         let probe_type = |&column: &usize| probe.field(column).data_type().clone();
-        let slots: &[usize] = if ordinals { &[] } else { &[size_of::<u64>()] };
-        let layout = Arc::new(RowLayout::new(&stored_types, slots)?);
+        let (layout, hash_slot) = layout_with_hash(&stored_types, ordinals)?;
         Ok(Shape {
             kind: spec.kind,
             probe_keys: spec.probe_keys.clone(),
@@ -154,7 +178,7 @@ impl Shape {
             nulls_match: spec.null_equals_null,
             null_aware: spec.null_aware,
             stored,
-            hash_slot: (!ordinals).then(|| layout.slot(0)),
+            hash_slot,
             layout,
             ordinals,
             existence_only: by_existence && residual.is_none(),
@@ -182,8 +206,16 @@ impl Shape {
     /// # Errors
     /// `Internal` when there are fewer columns.
     pub(super) fn keys(&self, pages: &RowPages, rows: &[RowRef]) -> Result<Vec<Column>> {
-        let columns = self.key_types.iter().enumerate();
-        columns.map(|(i, t)| Ok(Column::flat(t.clone(), pages.gather(i, rows)?))).collect()
+        (0..self.key_types.len()).map(|key| self.key(pages, key, rows)).collect()
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// As [`Shape::keys`].
+    pub(super) fn key(&self, pages: &RowPages, key: usize, rows: &[RowRef]) -> Result<Column> {
+        let logical = self.key_types.get(key).ok_or_else(missing_key)?;
+        Ok(Column::flat(logical.clone(), pages.gather(key, rows)?))
     }
 
     /// The hashes of stored build rows.
@@ -197,20 +229,45 @@ impl Shape {
         hasher: &mut KeyHasher,
         hashes: &mut Vec<u64>,
     ) -> Result<()> {
-        if let Some(slot) = self.hash_slot {
-            hashes.clear();
-            hashes.extend(rows.iter().map(|&row| pages.slot(row, slot)));
-            return Ok(());
-        }
-        let keys = self.keys(pages, rows)?;
-        let keys: Vec<&Column> = keys.iter().collect();
-        hasher.hash(&keys, all_rows(rows.len()), hashes)
+        stored_hashes(self.hash_slot, pages, rows, hasher, hashes, || self.keys(pages, rows))
     }
 
     /// Whether stored rows are read after the directory has been made, other than to compare keys.
     pub(super) fn reads_rows(&self) -> bool {
         !self.build_output.is_empty() || self.residual.is_some()
     }
+}
+
+/// A layout of rows of these columns, with a slot for the hash of their keys unless these have
+/// ordinals, which are hashed quickly.
+fn layout_with_hash(types: &[DataType], ordinals: bool) -> Result<(Arc<RowLayout>, Option<Slot>)> {
+    let slots: &[usize] = if ordinals { &[] } else { &[size_of::<u64>()] };
+    let layout = Arc::new(RowLayout::new(types, slots)?);
+    let slot = (!ordinals).then(|| layout.slot(0));
+    Ok((layout, slot))
+}
+
+/// The hashes of stored rows: those in the slot, or else those of their keys.
+fn stored_hashes(
+    slot: Option<Slot>,
+    pages: &RowPages,
+    rows: &[RowRef],
+    hasher: &mut KeyHasher,
+    hashes: &mut Vec<u64>,
+    keys: impl FnOnce() -> Result<Vec<Column>>,
+) -> Result<()> {
+    if let Some(slot) = slot {
+        hashes.clear();
+        hashes.extend(rows.iter().map(|&row| pages.slot(row, slot)));
+        return Ok(());
+    }
+    let keys = keys()?;
+    let keys: Vec<&Column> = keys.iter().collect();
+    hasher.hash(&keys, all_rows(rows.len()), hashes)
+}
+
+pub(super) fn missing_key() -> Error {
+    Error::internal("a join has fewer keys")
 }
 
 /// The state of one join.
@@ -240,6 +297,8 @@ pub(super) struct State {
     /// Of those that move parts, how many are not done.
     pub(super) moving: usize,
     pub(super) table: Option<Arc<Table>>,
+    /// How rows are told apart that are moved out of memory, once there are any.
+    lane_by: Option<LaneBy>,
     /// The build rows out of memory, until all are.
     pub(super) moved: LaneSet,
     /// All build rows, when they are out of memory: then there is no table.
@@ -280,6 +339,23 @@ impl Shared {
         if self.spills && held >= SMALL_BYTES && held > memory.free() {
             self.spill();
         }
+    }
+
+    /// How rows go to lanes: as was chosen before, or by these build rows.
+    ///
+    /// # Errors
+    /// As [`LaneBy::choose`].
+    pub(super) fn choose_lanes(&self, pages: &RowPages, runs: &[Run]) -> Result<LaneBy> {
+        let mut state = self.state();
+        match state.lane_by {
+            Some(by) => Ok(by),
+            None => Ok(*state.lane_by.insert(LaneBy::choose(&self.shape, pages, runs)?)),
+        }
+    }
+
+    /// How build rows have gone to lanes; by hash if there were none.
+    pub(super) fn lane_by(&self) -> LaneBy {
+        self.state().lane_by.unwrap_or(LaneBy::Hash)
     }
 
     /// The build rows, when they are in memory.

@@ -12,6 +12,7 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 
 use super::groups::{NONE, ROWS_MAX, too_many_rows};
+use crate::batch::widest;
 use crate::error::Result;
 use crate::memory::Reservation;
 use crate::memory::rows::{RowPages, RowRef};
@@ -83,6 +84,17 @@ impl Run {
     fn move_behind(&mut self, pages: usize) {
         self.extents.iter_mut().for_each(|extent| extent.first = extent.first.behind(pages));
     }
+}
+
+/// The ranges of the keys over all rows; `None` where no row has an ordinal.
+pub(super) fn merged_ranges(runs: &[Run], keys: usize) -> Vec<Option<(i64, i64)>> {
+    let mut merged: Vec<Option<(i64, i64)>> = vec![None; keys];
+    for run in runs {
+        for (all, range) in merged.iter_mut().zip(&run.ranges) {
+            *all = widest(*all, *range);
+        }
+    }
+    merged
 }
 
 /// What one worker has stored.

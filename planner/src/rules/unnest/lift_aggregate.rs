@@ -33,10 +33,12 @@ impl Unnesting<'_> {
         let lifted = self.lift(Arc::unwrap_or_clone(aggregate.input), scope, Use::Rows)?;
         let mut lifted = self.settled(lifted, scope)?;
         lifted.order.clear();
-        let exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
+        // A key that is there twice is one column of the aggregate.
+        let (keys, _) = distinct(aggregate.group_expr);
+        let exprs = keys.iter().chain(&aggregate.aggr_expr);
         let exprs = exprs.map(|expr| lifted.translated(expr.clone().unalias(), &schema));
         let exprs = exprs.collect::<Result<Vec<_>>>()?;
-        let is_whole = aggregate.group_expr.is_empty();
+        let is_whole = keys.is_empty();
         let (mut lifted, mut groups, is_settled) = match is_whole {
             true => self.bound_for_whole(lifted, exprs, scope)?,
             false => {
@@ -44,8 +46,9 @@ impl Unnesting<'_> {
                 (lifted, exprs, false)
             }
         };
-        let calls = groups.split_off(aggregate.group_expr.len());
-        let width = groups.len();
+        let calls = groups.split_off(keys.len());
+        // So are keys that are the same column of what is below.
+        let (mut groups, own) = distinct(groups);
         let absent = match is_whole && !is_settled && !lifted.pending.is_empty() {
             true => Some(on_nothing(&aggregate.aggr_expr, &schema)?),
             false => None,
@@ -66,12 +69,11 @@ impl Unnesting<'_> {
         let aggregate =
             Aggregate::try_new(Arc::new(std::mem::take(&mut lifted.plan)), groups, calls)?;
         let mut columns = column_exprs(&aggregate.schema);
-        let mut outputs = columns.split_off(grouped);
+        let calls = columns.split_off(grouped);
         for (key, place) in lifted.keys_mut().zip(places) {
             key.inner = columns[place].clone();
         }
-        columns.truncate(width);
-        outputs.splice(0..0, columns);
+        let outputs = own.into_iter().map(|place| columns[place].clone()).chain(calls).collect();
         let plan = LogicalPlan::Aggregate(aggregate);
         Ok(Lifted { plan, outputs, absent, ..lifted })
     }
@@ -130,6 +132,20 @@ impl Unnesting<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Each expression once, and which of them each is.
+fn distinct(exprs: Vec<Expr>) -> (Vec<Expr>, Vec<usize>) {
+    let mut once = Vec::new();
+    let place = |expr| match once.iter().position(|other| *other == expr) {
+        Some(place) => place,
+        None => {
+            once.push(expr);
+            once.len() - 1
+        }
+    };
+    let places = exprs.into_iter().map(place).collect();
+    (once, places)
 }
 
 /// What the calls of an aggregate without groups give for no rows.

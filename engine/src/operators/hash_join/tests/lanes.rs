@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 
-use super::super::lanes::{LANES, LaneSet, LaneWriter, WRITER_BYTES};
+use super::super::lanes::{LANES, LaneSet, LaneWriter, WRITER_BYTES, lane_of};
 use super::*;
 use crate::batch::Column;
 use crate::memory::rows::{PageReader, RowLayout, RowPages, RowRef};
@@ -24,18 +24,18 @@ fn layout() -> Arc<RowLayout> {
 
 fn writer(memory: &Governor, cx: &Context) -> LaneWriter {
     let memory = memory.reserve("test", WRITER_BYTES).expect("fits");
-    LaneWriter::new(&layout(), 0, memory, cx).expect("fits")
+    LaneWriter::new(&layout(), memory, cx).expect("fits")
 }
 
 /// Adds chunk number `chunk` of rows that have a number each.
 fn add(writer: &mut LaneWriter, chunk: i64, morsel: u64) -> Result<()> {
     let numbers = chunk * ROWS..(chunk + 1) * ROWS;
-    let hashes: Vec<u64> = numbers.clone().map(|n| mix(n as u64)).collect();
+    let lanes: Vec<u8> = numbers.clone().map(|n| lane_of(mix(n as u64), 0)).collect();
     let array: ArrayRef = Arc::new(Int64Array::from_iter_values(numbers));
     let column = Column::flat(DataType::Int64, array);
     let rows: Vec<u32> = (0..ROWS as u32).collect();
     writer.begin(morsel)?;
-    writer.add_columns(&[&column; 4], &rows, &hashes, None)
+    writer.add_columns(&[&column; 4], &rows, &lanes, None)
 }
 
 /// The numbers of all rows, each lane in order.

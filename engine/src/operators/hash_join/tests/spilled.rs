@@ -190,7 +190,7 @@ fn joins_spill_when_their_budget_ends() {
 fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
     let mut random = Random::new(16);
     // What two workers need to store rows, or to read them back, and to find them again.
-    let enough = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES) + (128 << 10);
+    let enough = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES) + (256 << 10);
     let (mut ended, mut spilled) = (0, 0);
     for (types, spread) in [(vec![DataType::Int64], 30_000), (vec![DataType::Utf8View], 300)] {
         let probe = data::table(&types, 3_000, spread, &mut random);
