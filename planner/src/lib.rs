@@ -127,7 +127,9 @@ pub use gristmill_engine::observe::input_bytes;
 pub use gristmill_engine::panics::tell_uncaught_only as tell_uncaught_panics_only;
 pub use gristmill_engine::query::{Running, cores};
 pub use gristmill_engine::scheduler::Cancel;
-pub use gristmill_engine::sinks::{CsvText, Output as OutputFile, plain_batch, plain_schema};
+pub use gristmill_engine::sinks::{
+    CsvText, Output as OutputFile, parquet_schema, plain_batch, plain_schema,
+};
 pub use gristmill_engine::sources::csv::CsvOptions;
 pub use gristmill_engine::sources::json::JsonOptions;
 pub use gristmill_engine::sources::{BatchSource, Batches};

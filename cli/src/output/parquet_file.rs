@@ -6,7 +6,7 @@ use std::io::Write;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use gristmill::{Error, plain_batch, plain_schema};
+use gristmill::{Error, parquet_schema, plain_batch};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -31,7 +31,7 @@ pub struct ParquetFile {
 impl ParquetFile {
     /// A printer for results of this schema.
     pub fn new(schema: &SchemaRef) -> Self {
-        ParquetFile { schema: plain_schema(schema), bytes: HandedOn::default(), writer: None }
+        ParquetFile { schema: parquet_schema(schema), bytes: HandedOn::default(), writer: None }
     }
 
     fn writer(&mut self) -> Result<&mut ArrowWriter<HandedOn>, Failure> {

@@ -34,7 +34,7 @@ mod text;
 
 pub use self::arrow::{ArrowCodec, WriteArrow};
 pub use self::parquet::{Codec, WriteParquet};
-pub use self::plain::{plain_batch, plain_schema};
+pub use self::plain::{parquet_schema, plain_batch, plain_schema};
 pub use collect::Collect;
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use crate::batch::to_logical;
 use crate::error::{Error, Result};
@@ -12,21 +12,41 @@ use crate::error::{Error, Result};
 /// dictionaries as their values, decimals of 128 bits at least.
 pub(in crate::sinks) fn plain_type(data_type: &DataType) -> DataType {
     use DataType as T;
-    let plain = |field: &FieldRef| {
-        let data_type = plain_type(field.data_type());
-        Arc::new(field.as_ref().clone().with_data_type(data_type))
-    };
-    match data_type {
+    each_innermost(data_type, &|innermost| match innermost {
         T::Utf8View => T::Utf8,
         T::BinaryView => T::Binary,
         T::Decimal32(p, s) | T::Decimal64(p, s) => T::Decimal128(*p, *s),
         T::Dictionary(_, values) => plain_type(values),
-        T::List(item) => T::List(plain(item)),
-        T::LargeList(item) => T::LargeList(plain(item)),
-        T::FixedSizeList(item, length) => T::FixedSizeList(plain(item), *length),
-        T::Struct(fields) => T::Struct(fields.iter().map(plain).collect()),
-        T::Map(entries, sorted) => T::Map(plain(entries), *sorted),
         other => other.clone(),
+    })
+}
+
+/// The type with milliseconds where it has moments in seconds, at any depth: Parquet has no
+/// seconds, and would keep bare integers.
+pub(in crate::sinks) fn in_milliseconds(data_type: &DataType) -> DataType {
+    each_innermost(data_type, &|innermost| match innermost {
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
+        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        other => other.clone(),
+    })
+}
+
+/// The type with the types that are not nested replaced by what `to` makes of them.
+fn each_innermost(data_type: &DataType, to: &dyn Fn(&DataType) -> DataType) -> DataType {
+    use DataType as T;
+    let inner = |field: &FieldRef| {
+        let data_type = each_innermost(field.data_type(), to);
+        Arc::new(field.as_ref().clone().with_data_type(data_type))
+    };
+    match data_type {
+        T::List(item) => T::List(inner(item)),
+        T::LargeList(item) => T::LargeList(inner(item)),
+        T::FixedSizeList(item, length) => T::FixedSizeList(inner(item), *length),
+        T::Struct(fields) => T::Struct(fields.iter().map(inner).collect()),
+        T::Map(entries, sorted) => T::Map(inner(entries), *sorted),
+        innermost => to(innermost),
     }
 }
 
@@ -39,10 +59,21 @@ pub fn plain_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// A batch with the types of its [`plain_schema`].
+/// The [`plain_schema`] of a Parquet file, which has no moments in seconds but milliseconds.
+pub fn parquet_schema(schema: &Schema) -> SchemaRef {
+    let fields = plain_schema(schema);
+    let fields = fields.fields().iter().map(|field| {
+        let data_type = in_milliseconds(field.data_type());
+        field.as_ref().clone().with_data_type(data_type)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// A batch with the types of its [`plain_schema`] or [`parquet_schema`].
 ///
 /// # Errors
-/// `Input` when a text is too long for its plain type, `Internal` when the schema is another's.
+/// `Input` when a text is too long for its plain type, or a moment too far away for milliseconds;
+/// `Internal` when the schema is another's.
 pub fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = batch.columns().iter().zip(schema.fields());
     let columns = columns.map(|(array, field)| to_logical(array, field.data_type()));

@@ -13,6 +13,8 @@ use datafusion_expr::planner::{ExprPlanner, PlannerResult, RawWindowExpr};
 use datafusion_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion_expr::{Expr, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl};
 
+use super::common_type::{Meeting, common_type};
+
 /// The names of all window functions.
 pub(crate) const WINDOW_FUNCTIONS: &[&str] = &[
     "cume_dist",
@@ -83,7 +85,7 @@ enum Shape {
     Share,
     /// `f(n)`: a whole number.
     Tile,
-    /// `f(x [, n [, default]])`: of the type of `x`.
+    /// `f(x [, n [, default]])`: of the type of `x`; of decimals, of one that holds the default too.
     Shift,
     /// `f(x)`: of the type of `x`.
     Value,
@@ -113,7 +115,16 @@ impl WindowUDFImpl for WindowFunction {
             (Shape::Tile, [_]) => vec![number()],
             (Shape::Value | Shape::Shift, [value]) => vec![value.clone()],
             (Shape::Nth | Shape::Shift, [value, _]) => vec![value.clone(), number()],
-            (Shape::Shift, [value, _, _]) => vec![value.clone(), number(), value.clone()],
+            (Shape::Shift, [value, _, other]) => {
+                // Constants have no more digits than they are written with.
+                let decimals = value.is_decimal() && other.is_decimal();
+                let both = match decimals {
+                    true => common_type(&[value, other], Meeting::United)?,
+                    false => None,
+                };
+                let united = both.unwrap_or_else(|| value.clone());
+                vec![united.clone(), number(), united]
+            }
             (shape, _) => {
                 let takes = match shape {
                     Shape::Tile => "a number of parts",

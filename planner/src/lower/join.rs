@@ -11,6 +11,7 @@ use gristmill_engine::operators::{HashJoin, JoinKind, NestedLoopJoin};
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
+use super::join_keys::Keys;
 use super::plan::{PlanLowering, all_columns, field_names};
 use crate::rules::SingleJoin;
 
@@ -90,10 +91,11 @@ impl PlanLowering {
     pub(super) fn joined(&mut self, join: &Joined<'_>) -> Result<NodeId> {
         let (left, right) = (self.node(join.left)?, self.node(join.right)?);
         let (left_width, right_width) = (self.width(left)?, self.width(right)?);
+        let keys = Keys::of(join);
         let key = |side: &LogicalPlan, e: &Logical| self.expr(e, side.schema());
-        let left_keys = join.on.iter().map(|(l, _)| key(join.left, l));
+        let left_keys = keys.on.iter().map(|(l, _)| key(join.left, l));
         let left_keys = left_keys.collect::<Result<_>>()?;
-        let right_keys = join.on.iter().map(|(_, r)| key(join.right, r));
+        let right_keys = keys.on.iter().map(|(_, r)| key(join.right, r));
         let right_keys = right_keys.collect::<Result<_>>()?;
         let (left, left_keys) = self.with_columns(left, left_keys)?;
         let (right, right_keys) = self.with_columns(right, right_keys)?;
@@ -104,13 +106,13 @@ impl PlanLowering {
         };
         let (probe_keys, build_keys) =
             if join.swapped { (right_keys, left_keys) } else { (left_keys, right_keys) };
-        let condition = self.residual(join, left_width, &sides)?;
+        let condition = self.residual(join, keys.filter.as_ref(), left_width, &sides)?;
         let (kind, null_aware) = (join.kind, join.null_aware);
         let given = |does: bool, width: usize| if does { (0..width).collect() } else { Vec::new() };
         let probe_output = given(kind.has_probe_columns(), sides.probe_width);
         let build_output = given(kind.has_build_columns(), sides.build_width);
         let inputs = [sides.probe, sides.build];
-        let node = if join.on.is_empty() {
+        let node = if keys.on.is_empty() {
             let spec = NestedLoopJoin { kind, condition, probe_output, build_output, null_aware };
             self.plan.add(Arc::new(spec), &inputs)?
         } else {
@@ -121,7 +123,7 @@ impl PlanLowering {
                 residual: condition,
                 probe_output,
                 build_output,
-                null_equals_null: join.null_equals_null,
+                null_equals_null: keys.null_equals_null,
                 null_aware,
                 publishes: None,
             };
@@ -153,10 +155,11 @@ impl PlanLowering {
     fn residual(
         &self,
         join: &Joined<'_>,
+        filter: Option<&Logical>,
         left_width: usize,
         sides: &Sides,
     ) -> Result<Option<Expr>> {
-        let Some(filter) = join.filter else { return Ok(None) };
+        let Some(filter) = filter else { return Ok(None) };
         let both = join.left.schema().join(join.right.schema());
         let both = both.map_err(|e| Error::internal(e.to_string()))?;
         let probe_columns = self.width(sides.probe)?;

@@ -1,8 +1,8 @@
 //! Lowers what the borrowed front end gives into the engine's plan.
 //!
 //! * `expr`, `literal`: expressions with column positions, resolved types and exact constants.
-//! * `plan`: relational nodes; `join`: joins; `aggregate`: groups and aggregates; `window`: window
-//!   functions.
+//! * `plan`: relational nodes; `join`: joins, `join_keys`: what they agree on; `aggregate`: groups
+//!   and aggregates; `window`: window functions.
 //! * `columns`: what a projection below a node computes.
 //! * `lambda`: functions that take a lambda.
 //! * `scalar_function`: the engine's function trait over the front end's functions.
@@ -11,6 +11,7 @@ mod aggregate;
 mod columns;
 mod expr;
 mod join;
+mod join_keys;
 mod lambda;
 mod literal;
 mod plan;

@@ -6,7 +6,8 @@
 //!   `functions/regexp/glob`).
 //! * `a SIMILAR TO pattern`: the whole text has to fit the regular expression.
 //! * `a ISNULL` and `a NOTNULL` are `a IS NULL` and `a IS NOT NULL`.
-//! * `text ^@ begin` is starts_with().
+//! * `text ^@ begin` is starts_with(), and `~~`, `~~*`, `!~~` and `!~~*` are LIKE, ILIKE and NOT of
+//!   these.
 //! * `WITH x AS [NOT] MATERIALIZED (query)` means what it means without the word, and so does
 //!   `trim(BOTH FROM text)` without FROM.
 
@@ -17,7 +18,7 @@ use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::dialect::Ours;
-use super::syntax::{binary, call, is_word, nested, text, written};
+use super::syntax::{binary, call, is_distinction, is_word, nested, text, written};
 use crate::functions::{GLOB_REGEX, regex_of};
 
 /// Between products and AT TIME ZONE.
@@ -117,8 +118,21 @@ fn null_word(word: &str) -> Option<bool> {
     (is("ISNULL") || is("NOTNULL")).then(|| is("NOTNULL"))
 }
 
-/// How much the operator that comes next binds, if it is one of ours.
+/// How much the operator that comes next binds, if it is one of ours, or one that the parser ranks
+/// below its like.
 pub(super) fn precedence(parser: &Parser) -> Option<u8> {
+    match &parser.peek_token_ref().token {
+        Token::CustomBinaryOperator(name) if is_distinction(name) => {
+            return Some(Ours.prec_value(Precedence::Is));
+        }
+        Token::DoubleTilde
+        | Token::DoubleTildeAsterisk
+        | Token::ExclamationMarkDoubleTilde
+        | Token::ExclamationMarkDoubleTildeAsterisk => {
+            return Some(Ours.prec_value(Precedence::Like));
+        }
+        _ => {}
+    }
     Some(match found(parser)? {
         Found::Power(_) => POWER,
         Found::Glob { .. } => Ours.prec_value(Precedence::Like),
@@ -165,6 +179,10 @@ pub(super) fn operation(parser: &mut Parser, left: &Expr) -> Option<Result<Expr,
 /// Writes such operations as calls.
 pub(super) fn write_out(expr: &mut Expr) {
     let take = |e: &mut Expr| std::mem::replace(e, Expr::value(Value::Null));
+    if let Some(matched) = like(expr) {
+        *expr = matched;
+        return;
+    }
     match expr {
         Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
             *expr = call("starts_with", vec![take(left), take(right)]);
@@ -189,4 +207,21 @@ pub(super) fn write_out(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// What `~~` and operators like it stand for.
+fn like(expr: &Expr) -> Option<Expr> {
+    let Expr::BinaryOp { left, op, right } = expr else { return None };
+    let (negated, any, escape_char) = match op {
+        BinaryOperator::PGLikeMatch | BinaryOperator::PGILikeMatch => (false, false, None),
+        BinaryOperator::PGNotLikeMatch | BinaryOperator::PGNotILikeMatch => (true, false, None),
+        _ => return None,
+    };
+    let (expr, pattern) = (left.clone(), right.clone());
+    Some(match op {
+        BinaryOperator::PGLikeMatch | BinaryOperator::PGNotLikeMatch => {
+            Expr::Like { negated, any, expr, pattern, escape_char }
+        }
+        _ => Expr::ILike { negated, any, expr, pattern, escape_char },
+    })
 }

@@ -104,6 +104,11 @@ pub(super) fn cut_summarize(tokens: &mut Vec<TokenWithSpan>) -> bool {
 const DISTINCT: &str = "IS DISTINCT FROM";
 const NOT_DISTINCT: &str = "IS NOT DISTINCT FROM";
 
+/// Whether an operator is one that [`name_comparisons`] makes.
+pub(super) fn is_distinction(operator: &str) -> bool {
+    [DISTINCT, NOT_DISTINCT].contains(&operator)
+}
+
 /// Makes one token of `IS [NOT] DISTINCT FROM`.
 pub(super) fn name_comparisons(tokens: &mut Vec<TokenWithSpan>) {
     use Keyword as K;

@@ -49,6 +49,11 @@ pub(super) struct Bands {
 }
 
 impl Bands {
+    /// Bands of `1 << bits` ordinals of key number `key`.
+    pub(super) fn new(key: usize, bits: u32) -> Self {
+        Bands { key, bits }
+    }
+
     fn lane(self, ordinal: i64) -> usize {
         (ordinal >> self.bits) as usize % LANES
     }
@@ -91,7 +96,7 @@ impl LaneBy {
         if most == 0 || width / ORDINALS_PER_ROW > rows as u64 {
             return Ok(LaneBy::Hash);
         }
-        let bands = Bands { key, bits: most.ilog2().min(BAND_BITS_MAX) };
+        let bands = Bands::new(key, most.ilog2().min(BAND_BITS_MAX));
         let even = bands.are_even(shape, pages, runs)?;
         Ok(if even { LaneBy::Band(bands) } else { LaneBy::Hash })
     }
@@ -195,5 +200,42 @@ impl LaneKeys {
         self.ordinals.read(key, rows, live)?;
         bands.lanes(&self.ordinals, &mut self.lanes);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(bands: Bands, ordinals: &[i64]) -> Vec<i64> {
+        let mut keys = [Ordinals::default(), Ordinals::default()];
+        keys[bands.key].values = ordinals.to_vec();
+        bands.fold(&mut keys);
+        std::mem::take(&mut keys[bands.key].values)
+    }
+
+    #[test]
+    fn folding_keeps_the_order_within_a_lane_and_leaves_no_gaps() {
+        for bands in [Bands::new(0, 0), Bands::new(1, 3), Bands::new(0, 12)] {
+            let ends = [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX];
+            let near: Vec<i64> = (-300_000..600_000).collect();
+            for lane in 0..LANES {
+                let own = |&ordinal: &i64| bands.lane(ordinal) == lane;
+                let near = folded(bands, &near.iter().copied().filter(own).collect::<Vec<_>>());
+                assert!(near.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{bands:?} {lane}");
+                let ends = folded(bands, &ends.into_iter().filter(own).collect::<Vec<_>>());
+                assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "{bands:?} {lane}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_without_an_ordinal_are_all_in_one_lane() {
+        let bands = Bands::new(0, 2);
+        let values = vec![-1, 4, 5, 900, 3];
+        let ordinals = Ordinals { values, nulls: vec![1], beyond: vec![3] };
+        let mut lanes = Vec::new();
+        bands.lanes(&ordinals, &mut lanes);
+        assert_eq!(lanes, [63, 0, 1, 0, 0]);
     }
 }

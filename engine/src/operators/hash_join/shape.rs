@@ -298,7 +298,7 @@ pub(super) struct State {
     pub(super) moving: usize,
     pub(super) table: Option<Arc<Table>>,
     /// How rows are told apart that are moved out of memory, once there are any.
-    lane_by: Option<LaneBy>,
+    pub(super) lane_by: Option<LaneBy>,
     /// The build rows out of memory, until all are.
     pub(super) moved: LaneSet,
     /// All build rows, when they are out of memory: then there is no table.

@@ -24,9 +24,9 @@ use parquet::schema::types::SchemaDescPtr;
 use super::Codec;
 use super::flat::{FlatColumn, PAGE_BYTES_MIN, Pages, Scratch};
 use super::footer::WrittenGroup;
-use crate::batch::physical_type;
+use crate::batch::{physical_type, to_logical};
 use crate::error::{Error, Result};
-use crate::sinks::plain::plain_type;
+use crate::sinks::plain::{in_milliseconds, parquet_schema};
 
 /// Bytes of a dictionary page.
 const DICTIONARY_BYTES_MAX: usize = 512 << 10;
@@ -36,6 +36,8 @@ pub(in crate::sinks) struct Format {
     path: PathBuf,
     /// The schema of the arrays that are encoded: physical types.
     physical: SchemaRef,
+    /// Which columns come with moments in seconds.
+    from_seconds: Vec<bool>,
     /// The file's schema.
     parquet: SchemaDescPtr,
     codec: Codec,
@@ -48,8 +50,7 @@ impl Format {
     /// # Errors
     /// `Input` when a column's type has no form in Parquet.
     pub fn new(path: &Path, schema: &Schema, codec: Codec) -> Result<Self> {
-        let file_schema =
-            Schema::new(schema.fields().iter().map(|f| file_field(f)).collect::<Vec<_>>());
+        let file_schema = parquet_schema(schema);
         let refused = |e: ParquetError| {
             Error::input(format!("the result cannot be written as Parquet: {}", text(&e)))
         };
@@ -61,9 +62,9 @@ impl Format {
             )));
         }
         let parquet = ArrowSchemaConverter::new().convert(&file_schema).map_err(refused)?;
-        let held = |field: &Field| match field.data_type() {
-            nested if nested.is_nested() => field.clone(),
-            other => field.clone().with_data_type(physical_type(other)),
+        let held = |field: &Field| match in_milliseconds(field.data_type()) {
+            nested if nested.is_nested() => field.clone().with_data_type(nested),
+            other => field.clone().with_data_type(physical_type(&other)),
         };
         let physical = Schema::new(schema.fields().iter().map(|f| held(f)).collect::<Vec<_>>());
         let mut properties = WriterProperties::builder()
@@ -73,6 +74,7 @@ impl Format {
         add_encoded_arrow_schema_to_metadata(&file_schema, &mut properties);
         let format = Format {
             path: path.to_path_buf(),
+            from_seconds: schema.fields().iter().map(|f| has_seconds(f.data_type())).collect(),
             physical: Arc::new(physical),
             parquet: Arc::new(parquet),
             codec,
@@ -175,9 +177,8 @@ enum EncodedColumn {
     General(Box<ArrowColumnChunk>),
 }
 
-/// The field as other programs should find it in the file.
-fn file_field(field: &Field) -> Field {
-    field.clone().with_data_type(plain_type(field.data_type()))
+fn has_seconds(data_type: &DataType) -> bool {
+    in_milliseconds(data_type) != *data_type
 }
 
 /// Types that have a place in a Parquet schema, but whose values are refused when they come.
@@ -218,9 +219,13 @@ impl RowGroup {
 
     /// Adds rows.
     pub fn write(&mut self, format: &Format, arrays: &[ArrayRef]) -> Result<()> {
-        for (column, (array, field)) in
-            self.columns.iter_mut().zip(arrays.iter().zip(format.physical.fields()))
+        for (number, (column, (array, field))) in
+            self.columns.iter_mut().zip(arrays.iter().zip(format.physical.fields())).enumerate()
         {
+            let array = match format.from_seconds.get(number) {
+                Some(true) => &to_logical(array, field.data_type())?,
+                _ => array,
+            };
             match column {
                 ColumnEncoder::Flat(flat) => flat.write(array, &mut self.scratch),
                 ColumnEncoder::General(writers) => {

@@ -25,6 +25,7 @@ use crate::pipeline::{Consumed, Context, Order, Query, Sink, Tree};
 use crate::sinks::commit::Output;
 use crate::sinks::count::{CountSource, RowCount};
 use crate::sinks::groups::GroupFormat;
+use crate::sinks::plain::parquet_schema;
 
 fn query(limit: Option<usize>, threads: usize) -> Arc<Query> {
     let memory = Governor::new(GovernorOptions { limit_bytes: limit, ..Default::default() });
@@ -371,6 +372,7 @@ fn every_type() -> RecordBatch {
         DataType::Decimal256(70, 20),
         DataType::Date32,
         DataType::Date64,
+        DataType::Time32(TimeUnit::Second),
         DataType::Time32(TimeUnit::Millisecond),
         DataType::Time64(TimeUnit::Microsecond),
         DataType::Timestamp(TimeUnit::Second, None),
@@ -401,8 +403,11 @@ fn every_type() -> RecordBatch {
     let fields = vec![
         Arc::new(ArrowField::new("list", inner.data_type().clone(), true)),
         Arc::new(ArrowField::new("text", DataType::Utf8, true)),
+        Arc::new(ArrowField::new("moment", DataType::Timestamp(TimeUnit::Second, None), true)),
     ];
-    let nested = StructArray::new(fields.into(), vec![Arc::new(inner), as_text.clone()], None);
+    let moments = cast(&numbers, fields[2].data_type()).expect("casts");
+    let values = vec![Arc::new(inner) as ArrayRef, as_text.clone(), moments];
+    let nested = StructArray::new(fields.into(), values, None);
     let mut columns: Vec<(String, ArrayRef)> = columns.collect();
     columns.push(("struct".to_string(), Arc::new(nested)));
     columns.push(("nothing".to_string(), new_null_array(&DataType::Null, 5000)));
@@ -419,6 +424,7 @@ fn every_type_comes_back_with_its_statistics() {
         let writer = sink(&WriteParquet::new(&path), &batch.schema(), &query);
         run(&*writer, &query, &morsels(&batch, &sizes), 1).expect("writes");
         let (found, metadata) = read(&path);
+        assert_eq!(found.schema(), parquet_schema(&found.schema()), "moments are no integers");
         for (field, (found, written)) in
             batch.schema().fields().iter().zip(found.columns().iter().zip(batch.columns()))
         {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::lane_key::{Bands, LaneBy};
 use super::super::lane_rows::LaneRows;
 use super::super::lane_table::READING_BYTES;
 use super::super::lanes::WRITER_BYTES;
@@ -23,6 +24,8 @@ struct Way {
     limit: usize,
     /// Whether the tables are out of memory from the start.
     forced: [bool; 3],
+    /// Bits of the bands that the lanes are of, if the keys have ordinals.
+    bands: Option<u32>,
     /// Bytes of a table.
     share: Option<usize>,
 }
@@ -44,6 +47,12 @@ fn run(
     let members = tables.members.iter().flat_map(|m| [&m.any, &m.null]);
     for (table, _) in [&tables.main].into_iter().chain(members).zip(way.forced).filter(|f| f.1) {
         table.spill();
+    }
+    if let Some(bits) = way.bands.filter(|_| tables.main.shape.ordinals) {
+        let key = random.below(spec.build_keys.len().max(1));
+        if !spec.build_keys.is_empty() {
+            tables.main.state().lane_by = Some(LaneBy::Band(Bands::new(key, bits)));
+        }
     }
     run_build(&tables, &chunks(build, way.most, random), way.workers, cx)?;
     let mut out = Vec::new();
@@ -129,7 +138,11 @@ fn check(spec: &HashJoin, probe: &Table, build: &Table, way: &Way, random: &mut 
     let outcome = run(spec, probe, build, way, random, &cx);
     let what = format!(
         "{spec:?}, {} workers, chunks of {}, limit {}, share {:?}, {:?}",
-        way.workers, way.most, way.limit, way.share, way.forced
+        way.workers,
+        way.most,
+        way.limit,
+        way.share,
+        (way.forced, way.bands)
     );
     assert_eq!(cx.memory().reserved(), 0, "{what}");
     let Some(expected) = reference(spec, probe, build) else {
@@ -155,6 +168,7 @@ fn random_spilled_joins_equal_nested_loops() {
             most: [1, 7, 50, 4096][random.below(4)].max(build.rows.len() / 100),
             limit: 16 << 20,
             forced: [random.below(4) > 0, random.below(2) == 0, random.below(2) == 0],
+            bands: [None, Some(0), Some(1), Some(4)][random.below(4)],
             share: [None, Some(1), Some(1000), Some(20_000)][random.below(4)],
         };
         let spilled = check(&spec, &probe, &build, &way, &mut random);
@@ -175,7 +189,14 @@ fn joins_spill_when_their_budget_ends() {
             let build = data::table(&types, 40_000, spread, &mut random);
             let spec = join(kind, types.len(), &probe, &build);
             let spilled = [2_500_000, 3_500_000, 20_000_000].map(|limit| {
-                let way = Way { workers: 2, most: 4096, limit, forced: [false; 3], share: None };
+                let way = Way {
+                    workers: 2,
+                    most: 4096,
+                    limit,
+                    forced: [false; 3],
+                    bands: None,
+                    share: None,
+                };
                 check(&spec, &probe, &build, &way, &mut random)
             });
             // Others have no columns to store, or end early.
@@ -201,7 +222,7 @@ fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
             for (step, forced) in (0..11).map(|step| (step, step % 4 == 3)) {
                 let limit = (200 << 10) * (step + 1) * (step + 4) / 4;
                 let forced = [forced; 3];
-                let way = Way { workers: 2, most: 4096, limit, forced, share: None };
+                let way = Way { workers: 2, most: 4096, limit, forced, bands: None, share: None };
                 for is_alone in [true, false] {
                     let cx = context(governor(limit), way.workers);
                     let mut run = || run(&spec, &probe, &build, &way, &mut random, &cx);
@@ -238,14 +259,27 @@ fn one_key_on_both_sides_is_joined_by_blocks() {
             let mut spec = join(kind, 1, &probe, &build);
             spec.residual = with_residual.then(|| residual(&probe, &build));
             let share = Some(100_000);
-            let way = Way { workers: 2, most: 4096, limit: 3 << 20, forced: [true; 3], share };
+            let way = Way {
+                workers: 2,
+                most: 4096,
+                limit: 3 << 20,
+                forced: [true; 3],
+                bands: None,
+                share,
+            };
             check(&spec, &probe, &build, &way, &mut random);
         }
     }
     // The other way round the larger side is read more than once.
     let spec = join(JoinKind::Full, 1, &build, &probe);
-    let way =
-        Way { workers: 1, most: 4096, limit: 3 << 20, forced: [true; 3], share: Some(1 << 10) };
+    let way = Way {
+        workers: 1,
+        most: 4096,
+        limit: 3 << 20,
+        forced: [true; 3],
+        bands: None,
+        share: Some(1 << 10),
+    };
     check(&spec, &build, &probe, &way, &mut random);
 }
 
@@ -265,7 +299,14 @@ fn wide_rows_spill_one_by_one() {
     let (probe, build) = (wide(30, &mut random), wide(200, &mut random));
     for kind in KINDS {
         let spec = join(kind, 1, &probe, &build);
-        let way = Way { workers: 1, most: 20, limit: 4 << 20, forced: [false; 3], share: None };
+        let way = Way {
+            workers: 1,
+            most: 20,
+            limit: 4 << 20,
+            forced: [false; 3],
+            bands: None,
+            share: None,
+        };
         check(&spec, &probe, &build, &way, &mut random);
     }
 }
@@ -287,7 +328,14 @@ fn large_rows_are_read_back_by_as_many_workers_as_have_room() {
     let (probe, build) = (uneven(60, &mut random), uneven(320, &mut random));
     for kind in KINDS {
         let spec = join(kind, 1, &probe, &build);
-        let way = Way { workers: 4, most: 40, limit: 8 << 20, forced: [true; 3], share: None };
+        let way = Way {
+            workers: 4,
+            most: 40,
+            limit: 8 << 20,
+            forced: [true; 3],
+            bands: None,
+            share: None,
+        };
         check(&spec, &probe, &build, &way, &mut random);
     }
 }
@@ -363,7 +411,7 @@ fn what_the_disk_says_ends_the_join() {
     let table = data::table(&types, 3_000, 2_000, &mut random);
     let spec = join(JoinKind::Full, 1, &table, &table);
     let share = Some(2_000);
-    let way = Way { workers: 2, most: 500, limit: 16 << 20, forced: [true; 3], share };
+    let way = Way { workers: 2, most: 500, limit: 16 << 20, forced: [true; 3], bands: None, share };
     let (mut failed, mut from) = (0, 0);
     loop {
         let broken = Arc::new(Broken { calls: AtomicUsize::new(0), from });
@@ -383,4 +431,30 @@ fn what_the_disk_says_ends_the_join() {
         from += 1 + from / 4;
     }
     assert!(failed > 5, "{failed}");
+}
+
+#[test]
+fn dense_keys_that_fill_their_bands_evenly_have_bands() {
+    let mut random = Random::new(4);
+    let types = [DataType::Int64];
+    let keys: [(fn(i128) -> i128, bool); 5] = [
+        (|i| i - 5_000, true),
+        (|i| (i * 7919) % 40_000 * 3, true),
+        // Few values, all in one lane, and far apart.
+        (|i| i % 300, false),
+        (|i| i / 512 << 18, false),
+        (|i| i * i * i * 1_000_003, false),
+    ];
+    for (number, (key, has_bands)) in keys.into_iter().enumerate() {
+        let probe = data::table(&types, 50, 1, &mut random);
+        let mut build = data::table(&types, 40_000, 1, &mut random);
+        let rows = build.rows.iter_mut().zip(0..);
+        rows.for_each(|(row, i)| row[0] = Cell::Int(key(i)));
+        let spec = join(JoinKind::Inner, 1, &probe, &build);
+        let cx = context(governor(2_500_000), 2);
+        let tables = shared_with(&spec, &probe, &build, true);
+        run_build(&tables, &chunks(&build, 4096, &mut random), 2, &cx).expect("is built");
+        assert!(tables.main.lanes().is_some(), "{number}");
+        assert_eq!(matches!(tables.main.lane_by(), LaneBy::Band(_)), has_bands, "{number}");
+    }
 }
