@@ -3,7 +3,7 @@
 //! Concurrency: workers share the cursor over the morsels, the dictionaries of row groups that
 //! several of them read, and counters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -18,7 +18,7 @@ use super::generic::GenericColumn;
 use super::morsels::{Morsel, Morsels};
 use super::narrow::{Group, PageIndexUse};
 use super::native::NativeColumn;
-use super::sizes::Sizes;
+use super::sizes::{Sizes, page_bytes};
 use super::worker::ScanWorker;
 use crate::batch::{CHUNK_ROWS, KeyFilterSlot, MAX_CHUNK_ROWS};
 use crate::error::{Error, Result};
@@ -30,6 +30,9 @@ use crate::plan::Build;
 use crate::sources::block::{BlockPlan, Stage};
 use crate::sources::declared::DeclaredColumn;
 use crate::sources::file::InputFile;
+
+/// What the holder of a scan's memory is called.
+pub(super) const HOLDER: &str = "parquet scan";
 
 /// Bytes of texts that a block has at most, unless one row has more.
 pub(super) const BLOCK_TEXT_BYTES: usize = 1 << 20;
@@ -136,7 +139,7 @@ impl Scan {
             dictionaries: Dictionaries::default(),
             sizes: Mutex::default(),
             slots,
-            reservation: build.query.memory.reserve("parquet scan", 0)?,
+            reservation: build.query.memory.reserve(HOLDER, 0)?,
             begun: Mutex::default(),
         };
         Ok(Scan { shared: Arc::new(shared) })
@@ -266,6 +269,34 @@ impl Shared {
         Ok(sizes)
     }
 
+    /// Whether so many workers have room for the pages that they need at a time, if all read row
+    /// groups like that of the morsel, and for some more: what is done with the rows takes memory
+    /// as well.
+    ///
+    /// # Errors
+    /// As [`page_bytes`].
+    pub fn has_room(&self, workers: usize, file: &Arc<InputFile>, morsel: &Morsel) -> Result<bool> {
+        let ScanFile { footer, columns, .. } = &self.files[morsel.file];
+        let (group, roots) = (morsel.row_group, columns.iter().collect::<HashSet<_>>());
+        let descr = footer.metadata().file_metadata().schema_descr();
+        let leaves =
+            || (0..descr.num_columns()).filter(|&l| roots.contains(&descr.get_column_root_idx(l)));
+        let memory = self.reservation.governor();
+        let free = memory.limit().saturating_sub(memory.reserved());
+        let fit = |bytes: usize| workers.saturating_mul(bytes.saturating_add(bytes / 4)) <= free;
+        // No page is larger than its chunk.
+        let chunk_bytes = |leaf: usize| {
+            let chunk = footer.metadata().row_group(group).column(leaf);
+            let bytes = chunk.uncompressed_size().saturating_add(chunk.compressed_size());
+            usize::try_from(bytes).unwrap_or(usize::MAX)
+        };
+        if fit(leaves().map(chunk_bytes).fold(0, usize::saturating_add)) {
+            return Ok(true);
+        }
+        let pages = leaves().map(|leaf| page_bytes(file, footer, group, leaf));
+        Ok(fit(pages.sum::<Result<usize>>()?))
+    }
+
     /// Slots, by number.
     pub fn slots(&self) -> std::ops::Range<usize> {
         0..self.slots.len()
@@ -283,7 +314,7 @@ impl Shared {
 
 impl Source for Scan {
     fn name(&self) -> &str {
-        "parquet scan"
+        HOLDER
     }
 
     fn worker(&self, _: &Context) -> Result<Box<dyn SourceWorker>> {

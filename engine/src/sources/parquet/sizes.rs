@@ -91,6 +91,29 @@ impl Sizes {
     }
 }
 
+/// What reading a leaf takes at a time: its dictionary, and its largest page as it is stored and
+/// decompressed. Reads the headers of all pages.
+///
+/// # Errors
+/// As [`Sizes::read`].
+pub(super) fn page_bytes(
+    file: &Arc<InputFile>,
+    footer: &Arc<Footer>,
+    row_group: usize,
+    leaf: usize,
+) -> Result<usize> {
+    let (mut dictionary, mut largest) = (0, 0);
+    let mut pages = Pages::open(file, footer, row_group, leaf)?;
+    while let Some(page) = pages.next()? {
+        let (plain, stored) = (page.header.uncompressed as usize, page.header.compressed as usize);
+        match page.header.kind {
+            PageKind::Dictionary => dictionary = plain,
+            _ => largest = largest.max(plain + stored),
+        }
+    }
+    Ok(dictionary + largest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,8 @@
 //!
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
 //! What pages of text take is reserved before a block is read, and for the next row group before a
-//! worker begins: where pages are so large that there is no room for all workers, and for
-//! [`SPARE_TIMES`] as much beside the last, fewer read.
+//! worker begins: where there is no room for [`SPARE_TIMES`] as much beside the last, or for the
+//! largest pages of all columns and all workers (`Shared::has_room`), fewer read.
 //! A worker that is refused while others are in the middle of a chunk asks again between two.
 //! One that had to have memory of others, though these leave some to it, gives its own up at the
 //! end of its morsel, unless it is the last: what is done with the rows would be written again and
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::column::ColumnReader;
 use super::narrow::range_conditions;
-use super::scan::{BLOCK_TEXT_BYTES, ColumnReads, Shared};
+use super::scan::{BLOCK_TEXT_BYTES, ColumnReads, HOLDER, Shared};
 use crate::batch::{COMPACT_BELOW, Column, Place, Selection};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
@@ -113,13 +113,20 @@ impl ScanWorker {
     /// # Errors
     /// `OutOfMemory` when there is no room, `Io` and `Input` when the file cannot be read.
     pub fn new(shared: Arc<Shared>) -> Result<Self> {
-        let mut ahead = Vec::new();
-        if let Some(morsel) = shared.morsels.peek() {
-            ahead = shared.open_columns(&shared.open_file(morsel)?, morsel)?;
-        }
+        let next = shared.morsels.peek();
+        let next = next.map(|morsel| Ok::<_, Error>((shared.open_file(morsel)?, morsel)));
+        let next = next.transpose()?;
+        let ahead = next.as_ref().map(|(file, morsel)| shared.open_columns(file, morsel));
+        let ahead = ahead.transpose()?.unwrap_or_default();
         let pages = ahead.iter().map(|reader| reader.held_bytes()).sum();
         let mut held = shared.reservation.child(MINIMUM_BYTES)?;
         let mut begun = shared.begun.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some((file, morsel)) = next.as_ref().filter(|_| *begun > 0) {
+            // Of pages that cannot be read those who read them will say so.
+            if !shared.has_room(*begun + 1, file, morsel).unwrap_or(true) {
+                return Err(too_large(*begun + 1));
+            }
+        }
         let spare = if *begun > 0 { SPARE_TIMES * pages } else { 0 };
         held.grow(MINIMUM_BYTES + pages + spare).map_err(|error| no_room(error, pages))?;
         held.shrink(spare);
@@ -264,6 +271,12 @@ fn grow(held: &mut Reservation, bytes: usize, is_short: &mut bool, cx: &Context)
     let memory = held.governor();
     *is_short |= bytes > memory.limit().saturating_sub(memory.reserved());
     held.grow_between_steps(bytes, &|| cx.check())
+}
+
+/// The error for one more worker, whose pages would leave the others no room.
+fn too_large(workers: usize) -> Error {
+    let detail = format!("pages of its columns are too large for {workers} workers");
+    Error::OutOfMemory { who: HOLDER.to_string(), asked_bytes: MINIMUM_BYTES, detail }
 }
 
 /// The error for pages that have no room.

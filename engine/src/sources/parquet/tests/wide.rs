@@ -171,3 +171,43 @@ fn all_workers_but_one_give_way_where_pages_take_the_memory_of_others() {
         assert_eq!(alone < 10_000, enough, "{alone} rows by one alone");
     }
 }
+
+#[test]
+fn workers_begin_where_the_largest_pages_of_all_columns_have_room_for_each() {
+    let directory = tempfile::tempdir().expect("directory");
+    // Columns of 600 KB for each row group, in one page, and the same in small pages.
+    let column = |seed: usize| -> ArrayRef {
+        Arc::new((0..150_000).map(|i| noise(i + seed, 1 << 40) as i64).collect::<Int64Array>())
+    };
+    let columns: Vec<(String, ArrayRef)> =
+        (0..10).map(|c| (format!("c{c}"), column(c * 7))).collect();
+    let batch = RecordBatch::try_from_iter(columns).expect("batch");
+    for (page_bytes, together) in [(100 << 20, false), (20 << 10, true)] {
+        let properties = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_data_page_size_limit(page_bytes)
+            .set_write_batch_size(512)
+            .set_data_page_row_count_limit(usize::MAX)
+            .set_max_row_group_row_count(Some(75_000))
+            .build();
+        let file = write(&directory.path().join("f"), std::slice::from_ref(&batch), properties);
+        let scan = scan_of(&file);
+        let options = GovernorOptions { limit_bytes: Some(22 << 20), ..Default::default() };
+        let query = Arc::new(Query::alone(Governor::new(options), 2));
+        let cx = Context { query: query.clone(), order: Order::new(), worker: 0 };
+        let source = Scan::open(&scan, &mut Build::new(query)).expect("opens");
+        let mut first = source.worker(&cx).expect("has room");
+        let second = source.worker(&cx);
+        assert_eq!(second.is_ok(), together, "{page_bytes}");
+        drop(second);
+        let mut rows = 0;
+        loop {
+            match first.pull(&cx).expect("has room") {
+                Pull::Finished => break,
+                Pull::Chunk(chunk) => rows += chunk.live_rows(),
+                _ => {}
+            }
+        }
+        assert_eq!(rows, 150_000);
+    }
+}
