@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::compute::{SortOptions, sort_to_indices, take_record_batch};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
 use gristmill_engine::expr::{CompareOp, Expr, Literal};
 use gristmill_engine::memory::GovernorOptions;
 use gristmill_engine::operators::{HashJoin, JoinKind, NestedLoopJoin};
@@ -40,9 +41,31 @@ fn table(random: &mut Random, count: usize, width: usize) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns).expect("two columns")
 }
 
+/// The rows in the order of their numbers.
+fn by_number(table: &RecordBatch) -> RecordBatch {
+    let last = SortOptions { descending: false, nulls_first: false };
+    let order = sort_to_indices(table.column(0), Some(last), None).expect("numbers");
+    take_record_batch(table, &order).expect("as many")
+}
+
+/// The rows with doubles for numbers, one of them NaN.
+fn with_doubles(table: &RecordBatch) -> RecordBatch {
+    let columns = table.columns().iter().map(|column| {
+        let Some(numbers) = column.as_primitive_opt::<Int64Type>() else { return column.clone() };
+        let double = |number: i64| if number == 7 { f64::NAN } else { number as f64 - 500.5 };
+        Arc::new(numbers.unary::<_, Float64Type>(double)) as ArrayRef
+    });
+    let schema = table.schema();
+    let fields = columns.clone().zip(schema.fields());
+    let fields = fields
+        .map(|(column, field)| field.as_ref().clone().with_data_type(column.data_type().clone()));
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    RecordBatch::try_new(Arc::new(schema), columns.collect()).expect("as many")
+}
+
 /// A build row's number is in the range of a probe row; its text is read too, so it is stored.
-fn condition() -> Expr {
-    let column = |index| Box::new(Expr::column(index, DataType::Int64));
+fn condition(of: DataType) -> Expr {
+    let column = |index| Box::new(Expr::column(index, of.clone()));
     let compare = |op, left, right| Expr::Compare { op, left: column(left), right: column(right) };
     let has_text = Expr::Compare {
         op: CompareOp::NotEqual,
@@ -67,12 +90,13 @@ fn source(table: &RecordBatch, seed: u64) -> TableSource {
 
 fn plan(kind: JoinKind, null_aware: bool, probe: &RecordBatch, build: &RecordBatch) -> Plan {
     let mut plan = Plan::new();
+    let of = probe.column(0).data_type().clone();
     let probe = plan.add(Arc::new(source(probe, 3)), &[]).expect("a table");
     let build = plan.add(Arc::new(source(build, 4)), &[]).expect("a table");
     let columns = |has: bool| if has { vec![0, 1] } else { vec![] };
     let join = NestedLoopJoin {
         kind,
-        condition: Some(condition()),
+        condition: Some(condition(of)),
         probe_output: columns(kind.has_probe_columns()),
         build_output: columns(kind.has_build_columns()),
         null_aware,
@@ -168,8 +192,17 @@ fn joins_with_keys_go_on_when_their_build_side_does_not_fit() {
 #[test]
 fn every_kind_gives_what_it_means_over_several_groups() {
     let mut random = Random::new(18);
-    for (probe_rows, build_rows) in [(0, 50), (50, 0), (700, 30), (40, 9000), (3000, 2)] {
-        let (probe, build) = (ranges(&mut random, probe_rows), table(&mut random, build_rows, 9));
+    let sizes = [(0, 50), (50, 0), (700, 30), (40, 9000), (900, 900), (3000, 2)];
+    for (case, (probe_rows, build_rows)) in sizes.into_iter().cycle().take(24).enumerate() {
+        let (mut probe, mut build) =
+            (ranges(&mut random, probe_rows), table(&mut random, build_rows, 9));
+        if case / 6 % 2 == 1 {
+            (probe, build) = (with_doubles(&probe), with_doubles(&build));
+        }
+        if case / 12 == 1 {
+            build = by_number(&build);
+        }
+        let of = probe.column(0).data_type().clone();
         let tables = [rows(&probe), rows(&build)];
         for (kind, meaning) in KINDS {
             let plan = plan(kind, false, &probe, &build);
@@ -177,7 +210,7 @@ fn every_kind_gives_what_it_means_over_several_groups() {
                 on: JoinOn {
                     kind: meaning,
                     keys: Vec::new(),
-                    residual: Some(condition()),
+                    residual: Some(condition(of.clone())),
                     nulls: Nulls::NoMatch,
                     left_width: 2,
                     right_width: 2,
@@ -189,7 +222,7 @@ fn every_kind_gives_what_it_means_over_several_groups() {
             let mut orders = Vec::new();
             for threads in [1, 3] {
                 let found = answer(&engine(threads, None), &plan).expect("runs");
-                let what = format!("{kind:?}, {probe_rows} and {build_rows} rows");
+                let what = format!("{kind:?}, {probe_rows} and {build_rows} rows, case {case}");
                 assert!(canonical(&found) == canonical(&expected), "{what}");
                 orders.push(in_order(&found));
             }

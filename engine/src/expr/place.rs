@@ -38,16 +38,31 @@ impl Place {
     }
 }
 
-/// What is at a part of the way from one number to a greater one.
+/// What is at a part of the way from one number to a greater one. From minus infinity no part of
+/// the way leads away, but to infinity it is not a number.
 pub fn between(low: f64, high: f64, part: f64) -> f64 {
-    // From minus infinity no part of the way leads away, but to infinity.
     let stays = part == 0.0 || low == high || low == f64::NEG_INFINITY && high.is_finite();
-    if stays { low } else { low + (high - low) * part }
+    let way = high - low;
+    match (stays, way.is_infinite() && low.is_finite() && high.is_finite()) {
+        (true, _) => low,
+        (false, false) => low + way * part,
+        // The way is longer than any number.
+        (false, true) => low * (1.0 - part) + high * part,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_between_numbers_far_apart_has_a_middle() {
+        assert_eq!(between(-1.7e308, 1.7e308, 0.5), 0.0);
+        assert_eq!(between(1.0, 3.0, 0.25), 1.5);
+        assert_eq!(between(f64::NEG_INFINITY, 1.0, 0.5), f64::NEG_INFINITY);
+        assert_eq!(between(-1.0, f64::INFINITY, 0.5), f64::INFINITY);
+        assert!(between(f64::NEG_INFINITY, f64::INFINITY, 0.5).is_nan());
+    }
 
     #[test]
     fn ranks_of_percentiles_and_positions() {

@@ -29,6 +29,9 @@ pub(in crate::sinks) fn in_milliseconds(data_type: &DataType) -> DataType {
             DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
         }
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::Dictionary(_, values) if in_milliseconds(values) != **values => {
+            in_milliseconds(values)
+        }
         other => other.clone(),
     })
 }

@@ -113,14 +113,31 @@ fn common(a: &DataType, b: &DataType) -> Option<DataType> {
         (T::Date32, T::Timestamp(_, None)) => Some(b.clone()),
         (T::Timestamp(_, None), T::Date32) => Some(a.clone()),
         _ => {
-            let decimals = (1..=MAX_DIGITS).flat_map(|p| (0..=p as i8).map(move |s| (p, s)));
-            let decimals = decimals.map(|(p, s)| T::Decimal128(p, s));
             let is_exact = |one: &T| one.is_integer() || one.is_decimal();
-            let integers = [T::Int16, T::Int32, T::Int64].into_iter();
-            let exact = integers.chain(decimals).filter(|_| is_exact(a) && is_exact(b));
-            exact.chain([T::Float64]).find(|wide| widens(a, wide) && widens(b, wide))
+            // Doubles have not all digits of other numbers.
+            let wide = match is_exact(a) && is_exact(b) {
+                true => vec![T::Int16, T::Int32, T::Int64, decimal(a, b)?],
+                false => vec![T::Float64],
+            };
+            wide.into_iter().find(|wide| widens(a, wide) && widens(b, wide))
         }
     }
+}
+
+/// The least decimal for whole numbers or decimals of two types; `None` where it has no room.
+fn decimal(a: &DataType, b: &DataType) -> Option<DataType> {
+    let digits = |of: &DataType| match of {
+        DataType::Decimal128(precision, scale) => Some((*precision as i8 - scale, *scale)),
+        DataType::Int8 | DataType::UInt8 => Some((3, 0)),
+        DataType::Int16 | DataType::UInt16 => Some((5, 0)),
+        DataType::Int32 | DataType::UInt32 => Some((10, 0)),
+        DataType::Int64 | DataType::UInt64 => Some((20, 0)),
+        _ => None,
+    };
+    let ((whole, scale), (other_whole, other_scale)) = (digits(a)?, digits(b)?);
+    let scale = scale.max(other_scale);
+    let precision = u8::try_from(whole.max(other_whole) + scale).ok()?;
+    (precision <= MAX_DIGITS).then_some(DataType::Decimal128(precision, scale))
 }
 
 /// The columns of files that were made to agree.

@@ -117,7 +117,7 @@ impl WindowUDFImpl for WindowFunction {
             (Shape::Nth | Shape::Shift, [value, _]) => vec![value.clone(), number()],
             (Shape::Shift, [value, _, other]) => {
                 // Constants have no more digits than they are written with.
-                let decimals = value.is_decimal() && other.is_decimal();
+                let decimals = value.is_decimal() && (other.is_decimal() || other.is_integer());
                 let both = match decimals {
                     true => common_type(&[value, other], Meeting::United)?,
                     false => None,

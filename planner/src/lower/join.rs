@@ -6,8 +6,8 @@ use arrow::datatypes::Field;
 use datafusion_common::{DFSchema, JoinType, NullEquality};
 use datafusion_expr::logical_plan as df;
 use datafusion_expr::{Expr as Logical, LogicalPlan};
-use gristmill_engine::expr::Expr;
-use gristmill_engine::operators::{HashJoin, JoinKind, NestedLoopJoin};
+use gristmill_engine::expr::{Expr, SortKey};
+use gristmill_engine::operators::{Filter, HashJoin, JoinKind, NestedLoopJoin, Sort};
 use gristmill_engine::plan::NodeId;
 use gristmill_engine::{Error, Result};
 
@@ -106,6 +106,7 @@ impl PlanLowering {
         };
         let (probe_keys, build_keys) =
             if join.swapped { (right_keys, left_keys) } else { (left_keys, right_keys) };
+        let sides = self.known(sides, &keys.known, join.kind, [&probe_keys, &build_keys])?;
         let condition = self.residual(join, keys.filter.as_ref(), left_width, &sides)?;
         let (kind, null_aware) = (join.kind, join.null_aware);
         let given = |does: bool, width: usize| if does { (0..width).collect() } else { Vec::new() };
@@ -114,7 +115,9 @@ impl PlanLowering {
         let inputs = [sides.probe, sides.build];
         let node = if keys.on.is_empty() {
             let spec = NestedLoopJoin { kind, condition, probe_output, build_output, null_aware };
-            self.plan.add(Arc::new(spec), &inputs)?
+            let held = if join.swapped { join.left } else { join.right };
+            let build = self.ordered_for(&spec, inputs, held)?;
+            self.plan.add(Arc::new(spec), &[sides.probe, build])?
         } else {
             let spec = HashJoin {
                 kind,
@@ -138,6 +141,48 @@ impl PlanLowering {
         let order: Vec<usize> = order.collect();
         let exprs = order.iter().map(|&i| columns[i].clone()).collect();
         self.project(node, exprs, order.iter().map(|&i| names[i].clone()).collect())
+    }
+
+    /// The sides, of which one has no NULL among some keys: rows of it come out with a match only.
+    fn known(
+        &mut self,
+        sides: Sides,
+        keys: &[usize],
+        kind: JoinKind,
+        [probe_keys, build_keys]: [&[usize]; 2],
+    ) -> Result<Sides> {
+        if keys.is_empty() {
+            return Ok(sides);
+        }
+        let keeps_build = kind.gives_build_rows() && kind != JoinKind::RightSemi;
+        let (side, columns) =
+            if keeps_build { (sides.probe, probe_keys) } else { (sides.build, build_keys) };
+        let schema = self.plan.node(side)?.schema.clone();
+        let known = keys.iter().map(|&key| {
+            let column = columns[key];
+            let value = Expr::column(column, schema.field(column).data_type().clone());
+            Expr::Not(Box::new(Expr::IsNull(Box::new(value))))
+        });
+        let filter = Filter { conditions: known.collect() };
+        let side = self.plan.add(Arc::new(filter), &[side])?;
+        Ok(match keeps_build {
+            true => Sides { probe: side, ..sides },
+            false => Sides { build: side, ..sides },
+        })
+    }
+
+    /// The build side of a nested loop, in an order in which few pairs have to be looked at.
+    fn ordered_for(
+        &mut self,
+        spec: &NestedLoopJoin,
+        [probe, build]: [NodeId; 2],
+        held: &LogicalPlan,
+    ) -> Result<NodeId> {
+        let column = spec.order_of_build(&self.plan.node(probe)?.schema);
+        let is_small = self.profiles.get(held).is_some_and(|held| held.rows < ORDERED_ROWS_MIN);
+        let Some(column) = column.filter(|_| !is_small) else { return Ok(build) };
+        let keys = vec![SortKey { column, descending: false, nulls_first: false }];
+        self.plan.add(Arc::new(Sort { keys }), &[build])
     }
 
     /// Whether a join costs clearly less when `left` is held and `right` is looked up in it:
@@ -176,6 +221,9 @@ impl PlanLowering {
         Ok(self.plan.node(node)?.schema.fields().len())
     }
 }
+
+/// Build rows of a nested loop from which on an order of them pays.
+const ORDERED_ROWS_MIN: f64 = 500.0;
 
 /// The share of a cost below which another is clearly less, guesses being what they are.
 const CLEARLY: f64 = 0.7;

@@ -3,11 +3,14 @@
 //!
 //! A join's keys are all of one kind, so the front end makes keys of those that are `=` and leaves
 //! the others to a condition on pairs, which are many where the keys that are left are few. Here
-//! all become keys for which NULL equals NULL, and pairs of NULLs are left out where `=` was meant.
+//! all become keys for which NULL equals NULL. Where `=` was meant, a side whose rows come out with
+//! a match only is to have no NULL: then there are none to meet. A full join has no such side, and
+//! leaves out pairs of NULLs.
 
 use datafusion_common::DFSchema;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator};
+use gristmill_engine::operators::JoinKind;
 
 use super::join::Joined;
 use crate::fallible::is_fallible;
@@ -19,12 +22,15 @@ pub(super) struct Keys {
     /// What is left for pairs to pass.
     pub(super) filter: Option<Logical>,
     pub(super) null_equals_null: bool,
+    /// Which of `on` must not be NULL on one of the sides.
+    pub(super) known: Vec<usize>,
 }
 
 impl Keys {
     pub(super) fn of(join: &Joined<'_>) -> Self {
         let (on, filter) = (join.on.to_vec(), join.filter.cloned());
-        let given = Keys { on, filter, null_equals_null: join.null_equals_null };
+        let (null_equals_null, known) = (join.null_equals_null, Vec::new());
+        let given = Keys { on, filter, null_equals_null, known };
         let Some(filter) = join.filter else { return given };
         if join.on.is_empty() || join.null_equals_null || join.null_aware {
             return given;
@@ -41,11 +47,14 @@ impl Keys {
             return given;
         }
         let may_be_null = |key: &Logical, schema: &DFSchema| key.nullable(schema).unwrap_or(true);
-        let both = join.on.iter().filter(|(l, r)| may_be_null(l, left) && may_be_null(r, right));
-        rest.extend(both.map(|(key, _)| key.clone().is_not_null()));
+        let is_wanted = |(l, r): &(Logical, Logical)| may_be_null(l, left) && may_be_null(r, right);
         let mut on = given.on;
+        let mut known: Vec<usize> = (0..on.len()).filter(|&key| is_wanted(&on[key])).collect();
+        if join.kind == JoinKind::Full {
+            rest.extend(known.drain(..).map(|key| on[key].0.clone().is_not_null()));
+        }
         on.extend(further);
-        Keys { on, filter: conjunction(rest), null_equals_null: true }
+        Keys { on, filter: conjunction(rest), null_equals_null: true, known }
     }
 }
 

@@ -60,11 +60,11 @@ fn nested_as_texts(plan: LogicalPlan) -> datafusion_common::Result<LogicalPlan> 
         return Ok(plan);
     }
     let columns = schema.columns().into_iter().zip(schema.fields()).map(|(column, field)| {
-        let (name, is_nested) = (column.name.clone(), field.data_type().is_nested());
-        match is_nested {
-            true => list_text(Expr::Column(column), DataType::Utf8View).alias(name),
-            false => Expr::Column(column),
+        if !field.data_type().is_nested() {
+            return Expr::Column(column);
         }
+        let (relation, name) = (column.relation.clone(), column.name.clone());
+        list_text(Expr::Column(column), DataType::Utf8View).alias_qualified(relation, name)
     });
     let texts = Projection::try_new(columns.collect(), Arc::new(plan))?;
     Ok(LogicalPlan::Projection(texts))

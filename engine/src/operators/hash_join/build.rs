@@ -104,7 +104,9 @@ fn prepare(shared: &Shared, cx: &Context) -> Result<usize> {
     };
     let parts = std::mem::take(&mut state.parts);
     let rows: usize = parts.iter().map(|part| part.pages.rows()).sum();
-    shared.hold(rows.saturating_mul(DIRECTORY_ROW_BYTES), cx.memory());
+    if shared.hold(rows.saturating_mul(DIRECTORY_ROW_BYTES), cx.memory()) {
+        shared.spill();
+    }
     if shared.is_spilling() {
         return Ok(state.begin_moving(parts, memory));
     }
@@ -286,7 +288,7 @@ impl BuildWorker {
             stored = self.store(shape, &columns, &rows)?;
         }
         if stored < rows.len() {
-            shared.spill();
+            self.spill(&shared)?;
             self.move_out(cx)?;
             let by = shared.choose_lanes(&self.pages, &self.runs)?;
             let (rest, mut lane_keys) = (&rows[stored..], std::mem::take(&mut self.lane_keys));
@@ -299,9 +301,9 @@ impl BuildWorker {
             return Ok(());
         }
         if shared.spills && !shared.is_spilling() {
-            shared.hold(self.pages.bytes() - before, cx.memory());
-            if self.memory.as_ref().is_some_and(Reservation::pressed) {
-                shared.spill();
+            let is_much = shared.hold(self.pages.bytes() - before, cx.memory());
+            if is_much || self.memory.as_ref().is_some_and(Reservation::pressed) {
+                self.spill(&shared)?;
             }
         }
         Ok(())
@@ -325,6 +327,14 @@ impl BuildWorker {
             state.parts.push(Part { pages, runs, memory, lane_memory });
         }
         state.beyond_ordinals |= self.beyond_ordinals;
+        Ok(())
+    }
+
+    /// From now on rows are moved out of memory. Before others see that and have to go by it, the
+    /// lanes are chosen by the rows at hand: others may have none.
+    fn spill(&self, shared: &Shared) -> Result<()> {
+        shared.choose_lanes(&self.pages, &self.runs)?;
+        shared.spill();
         Ok(())
     }
 

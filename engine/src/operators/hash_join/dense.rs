@@ -14,6 +14,7 @@
 //! rows that fall into it.
 
 use super::groups::{Entry, Groups, GroupsBuilder, NONE};
+use super::lane_key::Bands;
 use crate::batch::Ordinals;
 use crate::error::Result;
 
@@ -53,6 +54,16 @@ struct Axis {
     stride: u64,
     /// Whether the value after the last is NULL.
     null: bool,
+    /// How ordinals of rows of one lane are folded, if they are: `min` and `width` are of those.
+    fold: Option<Bands>,
+}
+
+impl Axis {
+    /// Where a value is on the axis: not below `width` when it is outside.
+    fn offset(&self, ordinal: i64) -> u64 {
+        let value = self.fold.map_or(ordinal, |bands| bands.folded(ordinal));
+        value.wrapping_sub(self.min) as u64
+    }
 }
 
 /// How a dense directory keeps its entries.
@@ -66,18 +77,21 @@ pub(super) enum DenseForm {
 impl Dimensions {
     /// The box for keys of these ranges; `None` when it has no room in 63 bits. `inner_first` has
     /// the keys from the one whose neighbouring values are neighbouring slots to the outermost.
+    /// With `bands` all rows are of one lane, and the ranges are those of folded ordinals.
     pub(super) fn new(
         ranges: &[(i64, i64)],
         nulls_match: bool,
         inner_first: &[usize],
+        bands: Option<Bands>,
     ) -> Option<Self> {
-        let axis = |&(min, max): &(i64, i64)| Axis {
+        let axis = |(key, &(min, max)): (usize, &(i64, i64))| Axis {
             min,
             width: (max.wrapping_sub(min) as u64).saturating_add(1),
             stride: 1,
             null: nulls_match,
+            fold: bands.filter(|bands| bands.key() == key),
         };
-        let mut axes: Vec<Axis> = ranges.iter().map(axis).collect();
+        let mut axes: Vec<Axis> = ranges.iter().enumerate().map(axis).collect();
         let mut stride = 1u64;
         for axis in inner_first {
             let axis = axes.get_mut(*axis)?;
@@ -113,7 +127,7 @@ impl Dimensions {
             slots.resize(rows, 0);
         }
         for (number, (axis, key)) in self.axes.iter().zip(keys).enumerate() {
-            let offset = |value: i64| value.wrapping_sub(axis.min) as u64;
+            let offset = |value: i64| axis.offset(value);
             if number == 0 {
                 let slot = |&v: &i64| match offset(v) {
                     offset if offset < axis.width => offset * axis.stride,
@@ -151,7 +165,7 @@ impl Dimensions {
         for row in rows {
             let axes = self.axes.iter().zip(keys);
             let place = |(axis, key): (&Axis, &Ordinals)| {
-                let offset = key.values[row as usize].wrapping_sub(axis.min) as u64;
+                let offset = axis.offset(key.values[row as usize]);
                 if key.beyond.binary_search(&row).is_ok() {
                     None
                 } else if key.nulls.binary_search(&row).is_ok() {
@@ -391,26 +405,26 @@ mod tests {
         let a = ordinals(&[Some(-5), Some(-5), Some(7), None, Some(8), Some(7)]);
         let mut b = ordinals(&[Some(0), Some(1), Some(2), Some(1), Some(1), None]);
         let mut slots = Vec::new();
-        let plain = Dimensions::new(&[(-5, 7), (0, 2)], false, &[0, 1]).expect("small");
+        let plain = Dimensions::new(&[(-5, 7), (0, 2)], false, &[0, 1], None).expect("small");
         assert_eq!(plain.slots(), 39);
         plain.locate(&[a.clone(), b.clone()], 6, &mut slots);
         assert_eq!(slots, [0, 13, 38, OUTSIDE, OUTSIDE, OUTSIDE]);
-        let turned = Dimensions::new(&[(-5, 7), (0, 2)], false, &[1, 0]).expect("small");
+        let turned = Dimensions::new(&[(-5, 7), (0, 2)], false, &[1, 0], None).expect("small");
         turned.locate(&[a.clone(), b.clone()], 6, &mut slots);
         assert_eq!(slots, [0, 1, 38, OUTSIDE, OUTSIDE, OUTSIDE]);
         assert_eq!(turned.span(&[Some((0, 1)), Some((1, 1))]), (16, 19));
-        let nulls = Dimensions::new(&[(-5, 7), (0, 2)], true, &[0, 1]).expect("small");
+        let nulls = Dimensions::new(&[(-5, 7), (0, 2)], true, &[0, 1], None).expect("small");
         assert_eq!(nulls.slots(), 56);
         b.beyond.push(0);
         nulls.locate(&[a, b], 6, &mut slots);
         assert_eq!(slots, [OUTSIDE, 14, 40, 27, OUTSIDE, 12 + 42]);
         assert_eq!(plain.span(&[Some((0, 1)), Some((1, 1))]), (18, 19));
         assert_eq!(nulls.span(&[Some((0, 1)), None]), (0, 55));
-        let point = Dimensions::new(&[], false, &[]).expect("small");
+        let point = Dimensions::new(&[], false, &[], None).expect("small");
         point.locate(&[], 2, &mut slots);
         assert_eq!((&slots[..], point.slots()), (&[0, 0][..], 1));
-        assert!(Dimensions::new(&[(i64::MIN, i64::MAX)], false, &[0]).is_none());
-        assert!(Dimensions::new(&[(0, i64::MAX), (0, 1)], false, &[0, 1]).is_none());
+        assert!(Dimensions::new(&[(i64::MIN, i64::MAX)], false, &[0], None).is_none());
+        assert!(Dimensions::new(&[(0, i64::MAX), (0, 1)], false, &[0, 1], None).is_none());
     }
 
     #[test]
@@ -444,7 +458,7 @@ mod tests {
                     built.push(piece);
                     groups.push(group);
                 }
-                let dimensions = Dimensions::new(&[(0, 999)], false, &[0]).expect("small");
+                let dimensions = Dimensions::new(&[(0, 999)], false, &[0], None).expect("small");
                 let groups = Groups::new(groups);
                 let directory = DenseDirectory::new(dimensions, form, cut, built, groups);
                 let mut entries = Vec::new();

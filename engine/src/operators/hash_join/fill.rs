@@ -11,7 +11,6 @@ use arrow::array::Array;
 use super::dense::{Cut, DenseForm, DensePiece, Dimensions};
 use super::groups::GroupsBuilder;
 use super::hashed::{Compare, HashPiece, Search, piece_of};
-use super::lane_key::Bands;
 use super::shape::{HOLDER, Shape};
 use super::store::{Run, Store};
 use crate::batch::{
@@ -27,8 +26,6 @@ pub(super) struct Fill<'a> {
     pub(super) store: &'a Store,
     pub(super) filter: Option<&'a KeyFilterBuilder>,
     pub(super) memory: &'a Mutex<Option<Reservation>>,
-    /// How the ordinals of keys are folded, of rows of one lane.
-    pub(super) bands: Option<Bands>,
     pub(super) shape: &'a Shape,
     pub(super) cx: &'a Context,
     /// Which piece.
@@ -283,9 +280,6 @@ impl SlotScan<'_> {
                 let keys = fill.shape.keys(fill.store.pages(), refs)?;
                 for (ordinals, key) in self.ordinals.iter_mut().zip(&keys) {
                     ordinals.read(key, refs.len(), None)?;
-                }
-                if let Some(bands) = fill.bands {
-                    bands.fold(&mut self.ordinals);
                 }
                 self.dimensions.locate(&self.ordinals, refs.len(), &mut self.slots);
                 self.choose(fill.store, refs);

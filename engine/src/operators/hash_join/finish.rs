@@ -32,7 +32,6 @@ const PIECES_PER_THREAD: usize = 4;
 pub(super) struct Building {
     store: Arc<Store>,
     method: Method,
-    bands: Option<Bands>,
     filter: Option<KeyFilterBuilder>,
     pieces: Mutex<Vec<Option<Piece>>>,
     left: AtomicUsize,
@@ -62,7 +61,7 @@ pub(super) struct Making {
     pub(super) may_fail: bool,
     /// Whether all keys have ordinals.
     pub(super) ordinals: bool,
-    /// How these are folded, and have been in the ranges of the runs, of rows of one lane.
+    /// How these are folded, of rows of one lane of bands: the ranges of the runs are, too.
     pub(super) bands: Option<Bands>,
     /// Whether a key filter is made as well.
     pub(super) filter: bool,
@@ -114,12 +113,11 @@ impl Building {
         };
         let filter = making.filter.then(|| filter_builder(&store, &ranges, shape, &mut memory));
         let (filter, filter_memory) = filter.unzip();
-        let method = Method::choose(&store, &ranges, shape, making.ordinals, making.threads);
+        let method = Method::choose(&store, &ranges, shape, making);
         let tasks = if store.rows() == 0 { 0 } else { method.pieces() };
         let building = Building {
             store: Arc::new(store),
             method,
-            bands: making.bands,
             filter,
             filter_memory: Mutex::new(filter_memory),
             memory: Mutex::new(Some(memory)),
@@ -187,7 +185,6 @@ impl Building {
             store: &self.store,
             filter: self.filter.as_ref(),
             memory: &self.memory,
-            bands: self.bands,
             shape: &shared.shape,
             cx,
             task,
@@ -226,8 +223,7 @@ impl Building {
         let directory = match &self.method {
             Method::Dense { dimensions, form, cut } => {
                 let dimensions = dimensions.clone();
-                let slots = DenseDirectory::new(dimensions, *form, *cut, dense, groups);
-                Directory::Dense(slots, self.bands)
+                Directory::Dense(DenseDirectory::new(dimensions, *form, *cut, dense, groups))
             }
             Method::Hashed { .. } => Directory::Hashed(HashDirectory::new(hashed, groups)),
         };
@@ -264,14 +260,14 @@ impl Method {
         store: &Store,
         ranges: &[Option<(i64, i64)>],
         shape: &Shape,
-        ordinals: bool,
-        threads: usize,
+        making: &Making,
     ) -> Self {
+        let Making { ordinals, bands, threads, .. } = *making;
         let one_piece = store.rows() < PIECE_ROWS_MIN;
         // A key that is NULL in all rows takes no more room than its NULL.
         let ends: Vec<(i64, i64)> = ranges.iter().map(|r| r.unwrap_or((0, 0))).collect();
         let order = inner_first(store.runs(), &ends);
-        let dimensions = ordinals.then(|| Dimensions::new(&ends, shape.nulls_match, &order));
+        let dimensions = ordinals.then(|| Dimensions::new(&ends, shape.nulls_match, &order, bands));
         let dimensions = dimensions.flatten();
         if let Some(dimensions) = dimensions
             && let Some(form) = dimensions.form(store.rows() as u64, shape.existence_only)

@@ -66,14 +66,16 @@ impl Bands {
         ordinals.nulls.iter().chain(&ordinals.beyond).for_each(|&row| lanes[row as usize] = 0);
     }
 
-    /// Leaves the bits that say the lane out of the ordinals of the keys of some rows, all of one
-    /// lane. What was equal, less or greater stays so.
-    pub(super) fn fold(self, keys: &mut [Ordinals]) {
-        let Some(ordinals) = keys.get_mut(self.key) else { return };
+    /// The ordinal without the bits that say the lane. Of ordinals of one lane, what was equal,
+    /// less or greater stays so.
+    pub(super) fn folded(self, ordinal: i64) -> i64 {
         let within = (1i64 << self.bits) - 1;
-        for ordinal in &mut ordinals.values {
-            *ordinal = *ordinal >> (self.bits + LANE_BITS) << self.bits | *ordinal & within;
-        }
+        ordinal >> (self.bits + LANE_BITS) << self.bits | ordinal & within
+    }
+
+    /// Which of the keys.
+    pub(super) fn key(self) -> usize {
+        self.key
     }
 }
 
@@ -207,13 +209,6 @@ impl LaneKeys {
 mod tests {
     use super::*;
 
-    fn folded(bands: Bands, ordinals: &[i64]) -> Vec<i64> {
-        let mut keys = [Ordinals::default(), Ordinals::default()];
-        keys[bands.key].values = ordinals.to_vec();
-        bands.fold(&mut keys);
-        std::mem::take(&mut keys[bands.key].values)
-    }
-
     #[test]
     fn folding_keeps_the_order_within_a_lane_and_leaves_no_gaps() {
         for bands in [Bands::new(0, 0), Bands::new(1, 3), Bands::new(0, 12)] {
@@ -221,9 +216,12 @@ mod tests {
             let near: Vec<i64> = (-300_000..600_000).collect();
             for lane in 0..LANES {
                 let own = |&ordinal: &i64| bands.lane(ordinal) == lane;
-                let near = folded(bands, &near.iter().copied().filter(own).collect::<Vec<_>>());
+                let folded = |ordinals: &[i64]| -> Vec<i64> {
+                    ordinals.iter().filter(|o| own(o)).map(|&o| bands.folded(o)).collect()
+                };
+                let near = folded(&near);
                 assert!(near.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{bands:?} {lane}");
-                let ends = folded(bands, &ends.into_iter().filter(own).collect::<Vec<_>>());
+                let ends = folded(&ends);
                 assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "{bands:?} {lane}");
             }
         }

@@ -1,5 +1,8 @@
 //! Tables of build rows that come from tape: of a lane, or of as much of it as fits.
 //!
+//! Rows of a lane of bands (`lane_key`) have the ranges of their keys found again while they are read,
+//! in folded ordinals, so that their tables may have slots.
+//!
 //! Memory: a worker has from the start what it takes to go on by all means: a window, a page of
 //! probe rows, and a table of few rows or else, while there is no table, what a lane is divided
 //! with. What a table had comes back when it is dropped, and is not free in between.
@@ -267,7 +270,9 @@ impl Ranges {
             ordinals.read(&shape.key(pages, key, rows)?, rows.len(), None)?;
             self.beyond |= !ordinals.beyond.is_empty();
         }
-        bands.fold(&mut self.keys);
+        if let Some(ordinals) = self.keys.get_mut(bands.key()) {
+            ordinals.values.iter_mut().for_each(|ordinal| *ordinal = bands.folded(*ordinal));
+        }
         for (range, ordinals) in run.ranges.iter_mut().zip(&self.keys) {
             *range = widest(*range, ordinals.range());
         }

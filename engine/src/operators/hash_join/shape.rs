@@ -332,13 +332,12 @@ impl Shared {
         self.spilling.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that so many more bytes of build rows are in memory. A join that would take more than
-    /// it leaves to others gives way before it is refused: they may have no other way.
-    pub(super) fn hold(&self, more: usize, memory: &Governor) {
+    /// Notes that so many more bytes of build rows are in memory. Whether they are to be moved: a
+    /// join that would take more than it leaves to others gives way before it is refused, as they
+    /// may have no other way.
+    pub(super) fn hold(&self, more: usize, memory: &Governor) -> bool {
         let held = self.held.fetch_add(more, Ordering::Relaxed) + more;
-        if self.spills && held >= SMALL_BYTES && held > memory.free() {
-            self.spill();
-        }
+        self.spills && held >= SMALL_BYTES && held > memory.free()
     }
 
     /// How rows go to lanes: as was chosen before, or by these build rows.
@@ -346,11 +345,13 @@ impl Shared {
     /// # Errors
     /// As [`LaneBy::choose`].
     pub(super) fn choose_lanes(&self, pages: &RowPages, runs: &[Run]) -> Result<LaneBy> {
-        let mut state = self.state();
-        match state.lane_by {
-            Some(by) => Ok(by),
-            None => Ok(*state.lane_by.insert(LaneBy::choose(&self.shape, pages, runs)?)),
+        let chosen = self.state().lane_by;
+        if let Some(by) = chosen {
+            return Ok(by);
         }
+        // Another may choose meanwhile: the first that has chosen is followed.
+        let by = LaneBy::choose(&self.shape, pages, runs)?;
+        Ok(*self.state().lane_by.get_or_insert(by))
     }
 
     /// How build rows have gone to lanes; by hash if there were none.

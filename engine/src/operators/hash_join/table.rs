@@ -12,7 +12,6 @@ use arrow::array::ArrayRef;
 use super::dense::DenseDirectory;
 use super::groups::{Entry, Groups, NONE, group_of};
 use super::hashed::{Compare, HashDirectory, Search};
-use super::lane_key::Bands;
 use super::shape::{Payload, Shape};
 use super::store::Store;
 use crate::batch::{Chunk, Column, Indices, KeyHasher, NULL_INDEX, Ordinals, Picked, pick};
@@ -28,8 +27,7 @@ const DECODED_BYTES_MAX: usize = 8 << 20;
 #[derive(Debug)]
 pub(super) enum Directory {
     Empty,
-    /// And how the ordinals of keys are folded, of rows of one lane.
-    Dense(DenseDirectory, Option<Bands>),
+    Dense(DenseDirectory),
     Hashed(HashDirectory),
 }
 
@@ -105,7 +103,7 @@ impl Table {
     pub(super) fn groups(&self) -> &Groups {
         match &self.directory {
             Directory::Empty => &self.groups_of_none,
-            Directory::Dense(directory, _) => &directory.groups,
+            Directory::Dense(directory) => &directory.groups,
             Directory::Hashed(directory) => &directory.groups,
         }
     }
@@ -261,13 +259,10 @@ impl LookUp {
                 entries.clear();
                 entries.resize(chunk.live_rows(), NONE);
             }
-            Directory::Dense(directory, bands) => {
+            Directory::Dense(directory) => {
                 self.ordinals.resize(keys.len(), Ordinals::default());
                 for (ordinals, key) in self.ordinals.iter_mut().zip(&keys) {
                     ordinals.read(key, chunk.rows(), chunk.selection())?;
-                }
-                if let Some(bands) = bands {
-                    bands.fold(&mut self.ordinals);
                 }
                 let rows = chunk.live_rows();
                 directory.dimensions.locate(&self.ordinals, rows, &mut self.slots);

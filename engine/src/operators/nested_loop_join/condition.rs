@@ -1,7 +1,10 @@
 //! The condition of a join over strips of pairs: one row of one side against rows of the other.
 
+use std::ops::Range;
+
 use arrow::array::{Array, AsArray, BooleanArray};
 
+use super::bounds::Bounds;
 use super::shape::{Condition, Shape};
 use super::store::Columns;
 use crate::batch::{Chunk, Column, Place, Selection};
@@ -15,6 +18,8 @@ pub(super) struct Test {
     /// Types of the stored columns that it reads.
     types: Vec<arrow::datatypes::DataType>,
     method: Method,
+    /// What rules pairs out, unless NULL matters.
+    pub(super) bounds: Option<Bounds>,
 }
 
 enum Method {
@@ -31,6 +36,19 @@ pub(super) struct Outcome {
     pub(super) unknown: Vec<u32>,
 }
 
+impl Outcome {
+    /// The outcome for the rows of a range as one for all rows.
+    fn moved(self, range: Range<usize>) -> Self {
+        let first = range.start as u32;
+        let passed = match &self.passed {
+            Some(passed) => passed.as_slice().iter().map(|row| row + first).collect(),
+            None => (first..range.end as u32).collect(),
+        };
+        let unknown = self.unknown.iter().map(|row| row + first).collect();
+        Outcome { passed: Some(Selection::new(passed)), unknown }
+    }
+}
+
 impl Test {
     /// The test of a join; `None` when all pairs match.
     pub(super) fn new(shape: &Shape, memory: &Governor) -> Option<Self> {
@@ -41,7 +59,11 @@ impl Test {
             false => Method::TwoValued(Conjunction::new(exprs, memory)),
         };
         let types = condition.build.iter().map(|&c| shape.types[c].clone()).collect();
-        Some(Test { condition, types, method })
+        let bounds = match shape.null_aware {
+            true => None,
+            false => Bounds::new(&condition.expr, condition.probe.len(), memory),
+        };
+        Some(Test { condition, types, method, bounds })
     }
 
     /// The columns of a probe chunk that the condition reads.
@@ -55,17 +77,23 @@ impl Test {
         columns.map(|(&stored, t)| Column::flat(t.clone(), arrays[stored].clone())).collect()
     }
 
-    /// One probe row, `row` of `probe`, against all rows of `build`.
+    /// One probe row, `row` of `probe`, against the rows of `build` in `range`, of `rows`.
     pub(super) fn probe_row(
         &mut self,
-        probe: &Chunk,
-        row: usize,
+        (probe, row): (&Chunk, usize),
         build: &[Column],
+        range: Range<usize>,
         rows: usize,
     ) -> Result<Outcome> {
         let constants = probe.columns().iter().map(|column| column.constant_of(row));
-        let columns = constants.chain(build.iter().cloned()).collect();
-        self.run(&Chunk::new(columns, rows, Place::default()))
+        if range.len() == rows {
+            let columns = constants.chain(build.iter().cloned()).collect();
+            return self.run(&Chunk::new(columns, rows, Place::default()));
+        }
+        let build = build.iter().map(|column| column.slice(range.start, range.len()));
+        let columns = constants.chain(build).collect();
+        let outcome = self.run(&Chunk::new(columns, range.len(), Place::default()))?;
+        Ok(outcome.moved(range))
     }
 
     /// One build row, `row` of `build`, against the live rows of `probe`.

@@ -1,4 +1,5 @@
-//! Joins its two inputs on any condition, or none, by looking at every pair of rows.
+//! Joins its two inputs on any condition, or none, by looking at every pair of rows that
+//! comparisons in the condition do not rule out together with others (`bounds`).
 //!
 //! Phases, of two pipelines:
 //! 1. **Build**: workers store the rows of the build side in blocks of row pages (`build`), and
@@ -23,6 +24,7 @@
 //! Small build sides are decoded once. What reading takes is set aside before the first row.
 //! Concurrency: workers share nothing while they build; the finished groups are read-only.
 
+mod bounds;
 mod build;
 mod build_rows;
 mod condition;
@@ -78,6 +80,13 @@ impl NestedLoopJoin {
         from_fields_with(fields, |join: &mut NestedLoopJoin| {
             join.condition.as_mut().map_or(Ok(()), |condition| condition.resolve(functions))
         })
+    }
+
+    /// The column that the build side had better come in the order of: then few pairs are looked at.
+    /// `None` where no order helps.
+    pub fn order_of_build(&self, probe: &Schema) -> Option<usize> {
+        let condition = self.condition.as_ref().filter(|_| !self.null_aware)?;
+        bounds::order_of_build(condition, probe.fields().len())
     }
 
     fn check(&self, probe: &Schema, build: &Schema) -> Result<()> {

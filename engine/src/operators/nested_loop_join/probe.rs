@@ -3,7 +3,8 @@
 //! The pairs of a chunk and a group are looked at in *strips*: one row of the smaller of the two
 //! against all rows of the larger. Strips that give many rows leave at once, with the one row as
 //! constants; the pairs of the others are gathered, up to a chunk's worth, and leave as indices.
-//! Semi, anti and mark joins ask on only for rows that are not decided.
+//! Semi, anti and mark joins ask on only for rows that are not decided. Where bounds of the condition
+//! leave a range of the group's rows to a probe row, it meets only those.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use arrow::array::BooleanArray;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
+use super::bounds::Known;
 use super::condition::{Outcome, Test};
 use super::reader::Reader;
 use super::shape::{Shape, Shared};
@@ -24,6 +26,10 @@ use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 
 /// Rows of a strip from which on they leave as a chunk of their own.
 const DIRECT_ROWS: usize = 1024;
+
+/// Rows of a group from which on each probe row is looked at by itself when bounds leave a range of
+/// them.
+const SORTED_ROWS_MIN: usize = 256;
 
 /// The probe side of a join.
 pub(super) struct ProbeTransform {
@@ -68,6 +74,8 @@ struct Current {
     chunk: Chunk,
     /// Its columns that the condition reads.
     tested: Chunk,
+    /// Its values for the bounds of the condition.
+    known: Vec<Vec<Known>>,
     group: usize,
     strip: usize,
     /// The live rows that are still asked for.
@@ -94,7 +102,7 @@ impl TransformWorker for ProbeWorker {
         if input.is_empty() {
             return Ok(Pushed::NeedInput);
         }
-        self.current = Some(Current::new(input, self.test.as_ref())?);
+        self.current = Some(Current::new(input, self.test.as_mut())?);
         Ok(match self.next(cx)? {
             None => Pushed::NeedInput,
             Some(chunk) if self.current.is_some() || !self.ready.is_empty() => {
@@ -144,11 +152,15 @@ impl ProbeWorker {
 }
 
 impl Current {
-    fn new(chunk: Chunk, test: Option<&Test>) -> Result<Self> {
+    fn new(chunk: Chunk, test: Option<&mut Test>) -> Result<Self> {
         let rows = chunk.rows();
-        let tested = match test {
+        let tested = match &test {
             Some(test) => test.of_probe(&chunk)?,
             None => chunk.project(&[])?,
+        };
+        let known = match test.and_then(|test| test.bounds.as_mut()) {
+            Some(bounds) => bounds.of_probe(&tested)?,
+            None => Vec::new(),
         };
         let open = match chunk.selection() {
             Some(live) => live.clone(),
@@ -156,7 +168,8 @@ impl Current {
         };
         let (matched, unknown) = (vec![false; rows], vec![false; rows]);
         let (probe, build) = (Vec::new(), Vec::new());
-        Ok(Current { chunk, tested, group: 0, strip: 0, open, matched, unknown, probe, build })
+        let (group, strip) = (0, 0);
+        Ok(Current { chunk, tested, known, group, strip, open, matched, unknown, probe, build })
     }
 
     /// What comes out when all groups have been seen: rows by whether they have a match.
@@ -207,7 +220,14 @@ impl Strips<'_> {
     fn run(&mut self, current: &mut Current, cx: &Context) -> Result<()> {
         let tested = self.test.as_ref().map(|test| test.of_build(self.columns));
         let tested = tested.unwrap_or_default();
-        let by_probe_row = self.group.rows >= current.open.len();
+        let rows = self.group.rows;
+        let bounds = self.test.as_mut().and_then(|test| test.bounds.as_mut());
+        let bounds = bounds.filter(|_| !current.known.is_empty());
+        let is_sorted = match bounds {
+            Some(bounds) => bounds.look_at(current.group, &tested, rows)?,
+            None => false,
+        };
+        let by_probe_row = rows >= current.open.len() || is_sorted && rows >= SORTED_ROWS_MIN;
         // Rows that are decided stay open until the end of the group when they are taken one by
         // one: each is asked for once.
         let strips = if by_probe_row { current.open.len() } else { self.group.rows };
@@ -247,7 +267,15 @@ impl Strips<'_> {
     fn probe_row(&mut self, current: &mut Current, tested: &[Column], row: u32) -> Result<()> {
         let rows = self.group.rows;
         let outcome = match &mut self.test {
-            Some(test) => test.probe_row(&current.tested, row as usize, tested, rows)?,
+            Some(test) => {
+                let bounds = test.bounds.as_ref().filter(|_| !current.known.is_empty());
+                let range = bounds.map(|bounds| bounds.range(&current.known, row as usize, rows));
+                let range = range.unwrap_or(0..rows);
+                if range.is_empty() {
+                    return Ok(());
+                }
+                test.probe_row((&current.tested, row as usize), tested, range, rows)?
+            }
             None => Outcome::default(),
         };
         let passed = outcome.passed.as_ref().map_or_else(|| all_rows(rows), Selection::as_slice);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arrow::datatypes::{DataType, Schema};
 
 use super::NestedLoopJoin;
+use super::bounds::BOUNDS_MAX;
 use super::store::{BLOCK_BYTES, BuildSide, Part};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
@@ -22,8 +23,8 @@ pub(super) const READ_BYTES: usize = WINDOW_BYTES + 2 * BLOCK_BYTES + PAIRS_BYTE
 /// The window through which tapes are read: a page fits.
 pub(super) const WINDOW_BYTES: usize = 272 << 10;
 
-/// The pairs of a chunk and what is known of its rows.
-pub(super) const PAIRS_BYTES: usize = 256 << 10;
+/// The pairs of a chunk, what is known of its rows, and bounds.
+pub(super) const PAIRS_BYTES: usize = (256 << 10) + BOUNDS_MAX * (96 << 10);
 
 /// A condition on pairs, over the probe columns and then the build columns that it reads.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The source: finds the row groups worth reading and opens their columns for the workers.
 //!
-//! Concurrency: workers share the cursor over the morsels, the dictionaries of row groups that
-//! several of them read, and counters.
+//! Concurrency: workers share the cursor over the morsels, the dictionaries and sizes of row groups
+//! that several of them read, counters, and how many of them there are.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -23,7 +23,7 @@ use super::worker::ScanWorker;
 use crate::batch::{CHUNK_ROWS, KeyFilterSlot, MAX_CHUNK_ROWS};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
-use crate::memory::Reservation;
+use crate::memory::{Governor, Reservation};
 use crate::observe::{Count, count};
 use crate::pipeline::{Context, Source, SourceWorker};
 use crate::plan::Build;
@@ -82,8 +82,27 @@ pub(super) struct Shared {
     sizes: Mutex<HashMap<(usize, usize, usize), Weak<Sizes>>>,
     /// What the workers' reservations are children of.
     pub reservation: Reservation,
-    /// Workers that have begun, without those that have given way.
-    pub begun: Mutex<usize>,
+    /// What the largest pages of a row group (file, row group) take, of the last one asked for.
+    pages_bytes: Mutex<Option<((usize, usize), usize)>>,
+    pub begun: Mutex<Begun>,
+}
+
+/// Workers that have begun, without those that have given way.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    pub workers: usize,
+    /// Bytes that they have reserved to begin with.
+    pub reserved: usize,
+}
+
+impl Begun {
+    /// Whether one more has room when each needs so many bytes for pages, and some for what is done
+    /// with the rows.
+    pub fn has_room(&self, pages: usize, memory: &Governor) -> bool {
+        let free = memory.limit().saturating_sub(memory.reserved());
+        let each = pages.saturating_add(pages / 4);
+        (self.workers + 1).saturating_mul(each) <= free.saturating_add(self.reserved)
+    }
 }
 
 struct ScanFile {
@@ -140,6 +159,7 @@ impl Scan {
             sizes: Mutex::default(),
             slots,
             reservation: build.query.memory.reserve(HOLDER, 0)?,
+            pages_bytes: Mutex::default(),
             begun: Mutex::default(),
         };
         Ok(Scan { shared: Arc::new(shared) })
@@ -269,32 +289,40 @@ impl Shared {
         Ok(sizes)
     }
 
-    /// Whether so many workers have room for the pages that they need at a time, if all read row
-    /// groups like that of the morsel, and for some more: what is done with the rows takes memory
-    /// as well.
+    /// Bytes of the largest pages, together, that a worker needs at a time in row groups like that
+    /// of the morsel; more where all workers have room for more at any rate.
     ///
     /// # Errors
     /// As [`page_bytes`].
-    pub fn has_room(&self, workers: usize, file: &Arc<InputFile>, morsel: &Morsel) -> Result<bool> {
+    pub fn pages_bytes(&self, file: &Arc<InputFile>, morsel: &Morsel) -> Result<usize> {
         let ScanFile { footer, columns, .. } = &self.files[morsel.file];
         let (group, roots) = (morsel.row_group, columns.iter().collect::<HashSet<_>>());
         let descr = footer.metadata().file_metadata().schema_descr();
         let leaves =
             || (0..descr.num_columns()).filter(|&l| roots.contains(&descr.get_column_root_idx(l)));
-        let memory = self.reservation.governor();
-        let free = memory.limit().saturating_sub(memory.reserved());
-        let fit = |bytes: usize| workers.saturating_mul(bytes.saturating_add(bytes / 4)) <= free;
         // No page is larger than its chunk.
         let chunk_bytes = |leaf: usize| {
             let chunk = footer.metadata().row_group(group).column(leaf);
             let bytes = chunk.uncompressed_size().saturating_add(chunk.compressed_size());
             usize::try_from(bytes).unwrap_or(usize::MAX)
         };
-        if fit(leaves().map(chunk_bytes).fold(0, usize::saturating_add)) {
-            return Ok(true);
+        let chunks = leaves().map(chunk_bytes).fold(0, usize::saturating_add);
+        let memory = self.reservation.governor();
+        let begun = Begun { workers: self.threads.saturating_sub(1), reserved: 0 };
+        if begun.has_room(chunks, memory) {
+            return Ok(chunks);
         }
-        let pages = leaves().map(|leaf| page_bytes(file, footer, group, leaf));
-        Ok(fit(pages.sum::<Result<usize>>()?))
+        let key = (morsel.file, group);
+        let mut known = self.pages_bytes.lock().unwrap_or_else(|e| e.into_inner());
+        match *known {
+            Some((of, bytes)) if of == key => Ok(bytes),
+            _ => {
+                let pages = leaves().map(|leaf| page_bytes(file, footer, group, leaf));
+                let bytes = pages.sum::<Result<usize>>()?;
+                *known = Some((key, bytes));
+                Ok(bytes)
+            }
+        }
     }
 
     /// Slots, by number.
@@ -331,7 +359,7 @@ impl Source for Scan {
 
     fn reset(&self) -> Result<()> {
         self.shared.morsels.reset();
-        *self.shared.begun.lock().unwrap_or_else(|e| e.into_inner()) = 0;
+        *self.shared.begun.lock().unwrap_or_else(|e| e.into_inner()) = Begun::default();
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! Memory: per column a page, a dictionary and a window of stored bytes, and one block of rows.
 //! What pages of text take is reserved before a block is read, and for the next row group before a
 //! worker begins: where there is no room for [`SPARE_TIMES`] as much beside the last, or for the
-//! largest pages of all columns and all workers (`Shared::has_room`), fewer read.
+//! largest pages of all columns and all workers ([`Begun::has_room`]), fewer read.
 //! A worker that is refused while others are in the middle of a chunk asks again between two.
 //! One that had to have memory of others, though these leave some to it, gives its own up at the
 //! end of its morsel, unless it is the last: what is done with the rows would be written again and
@@ -113,24 +113,25 @@ impl ScanWorker {
     /// # Errors
     /// `OutOfMemory` when there is no room, `Io` and `Input` when the file cannot be read.
     pub fn new(shared: Arc<Shared>) -> Result<Self> {
-        let next = shared.morsels.peek();
-        let next = next.map(|morsel| Ok::<_, Error>((shared.open_file(morsel)?, morsel)));
-        let next = next.transpose()?;
-        let ahead = next.as_ref().map(|(file, morsel)| shared.open_columns(file, morsel));
-        let ahead = ahead.transpose()?.unwrap_or_default();
+        let (mut ahead, mut largest) = (Vec::new(), 0);
+        if let Some(morsel) = shared.morsels.peek() {
+            let file = shared.open_file(morsel)?;
+            ahead = shared.open_columns(&file, morsel)?;
+            // Of pages that cannot be read those who read them will say so.
+            largest = shared.pages_bytes(&file, morsel).unwrap_or(0);
+        }
         let pages = ahead.iter().map(|reader| reader.held_bytes()).sum();
         let mut held = shared.reservation.child(MINIMUM_BYTES)?;
         let mut begun = shared.begun.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((file, morsel)) = next.as_ref().filter(|_| *begun > 0) {
-            // Of pages that cannot be read those who read them will say so.
-            if !shared.has_room(*begun + 1, file, morsel).unwrap_or(true) {
-                return Err(too_large(*begun + 1));
-            }
+        let is_first = begun.workers == 0;
+        if !is_first && !begun.has_room(largest, shared.reservation.governor()) {
+            return Err(too_large(begun.workers + 1));
         }
-        let spare = if *begun > 0 { SPARE_TIMES * pages } else { 0 };
+        let spare = if is_first { 0 } else { SPARE_TIMES * pages };
         held.grow(MINIMUM_BYTES + pages + spare).map_err(|error| no_room(error, pages))?;
         held.shrink(spare);
-        *begun += 1;
+        begun.workers += 1;
+        begun.reserved += MINIMUM_BYTES + pages;
         drop(begun);
         Ok(ScanWorker {
             blocks: BlockReader::new(&shared.plan, shared.reservation.governor()),
@@ -189,8 +190,8 @@ impl ScanWorker {
     /// Whether the worker is to end because memory is short: others go on with what is left.
     fn gives_way(&mut self) -> bool {
         let mut begun = self.shared.begun.lock().unwrap_or_else(|e| e.into_inner());
-        let gives_way = std::mem::take(&mut self.is_short) && *begun > 1;
-        *begun -= usize::from(gives_way);
+        let gives_way = std::mem::take(&mut self.is_short) && begun.workers > 1;
+        begun.workers -= usize::from(gives_way);
         gives_way
     }
 

@@ -159,7 +159,7 @@ fn numbered(sets: &[Vec<usize>], keys: usize) -> Result<Vec<Set>> {
         let absent = (0..keys).filter(|key| !set.contains(key));
         let absent = absent.fold(0u64, |bits, key| bits | (1 << (keys - 1 - key)));
         let before: &mut u64 = seen.entry(absent).or_default();
-        if *before >= 1 << (64 - keys) {
+        if keys > 0 && *before >= 1 << (64 - keys) {
             let message = format!("{before} equal grouping sets of {keys} columns are too many");
             return Err(Error::input(message));
         }

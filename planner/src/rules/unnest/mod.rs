@@ -118,6 +118,10 @@ impl Unnesting<'_> {
             LogicalPlan::Join(join) if !lateral::references(&join).is_empty() => {
                 return Ok(Transformed::yes(self.lateral(join)?));
             }
+            // One in FROM that depends on nothing around it, but has such in it.
+            LogicalPlan::Subquery(Subquery { subquery, .. }) => {
+                return self.plan(Arc::unwrap_or_clone(subquery)).map(|p| Transformed::yes(p.data));
+            }
             other => other.map_children(|input| self.plan(input))?,
         };
         let plan = if plan.transformed { plan.map_data(|p| p.recompute_schema())? } else { plan };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::lane_key::{Bands, LaneBy};
 use super::super::lane_rows::LaneRows;
 use super::super::lane_table::READING_BYTES;
-use super::super::lanes::WRITER_BYTES;
+use super::super::lanes::{LANES, WRITER_BYTES};
 use super::super::null_aware::is_spilled;
 use super::*;
 use crate::batch::Place;
@@ -210,8 +210,10 @@ fn joins_spill_when_their_budget_ends() {
 #[test]
 fn joins_end_over_every_budget_beside_somebody_who_takes_the_rest() {
     let mut random = Random::new(16);
-    // What two workers need to store rows, or to read them back, and to find them again.
-    let enough = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES) + (256 << 10);
+    // What two workers need to store rows, or to read them back, and to find them again: places of
+    // 28 bytes, 32 at once, for the lanes of both workers and sides.
+    let places = 4 * LANES * 32 * 28;
+    let enough = (64 << 10) + 2 * READING_BYTES.max(WRITER_BYTES) + places;
     let (mut ended, mut spilled) = (0, 0);
     for (types, spread) in [(vec![DataType::Int64], 30_000), (vec![DataType::Utf8View], 300)] {
         let probe = data::table(&types, 3_000, spread, &mut random);

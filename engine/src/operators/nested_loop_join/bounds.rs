@@ -1,0 +1,336 @@
+//! What comparisons in the condition say about the rows of a group that a probe row can match.
+//!
+//! A condition that has to hold and compares an expression over the probe columns with one over the
+//! build columns is a *bound*: `p.day >= b.first`, `p.x < b.x + 5`. Where a group's values of the
+//! build expression increase, the rows that pass are a range that binary search finds; otherwise
+//! the least and the greatest value say whether there are any. The others need not be looked at:
+//! rows of an input that comes in the order of a bound ([`order_of_build`]) cost as little as those
+//! of a join on sorted inputs, and a band or an interval has two bounds that are ordered together.
+//!
+//! Values are compared as ordinals, for which the types of both sides must be the same.
+
+use std::ops::Range;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Float64Type};
+
+use crate::batch::{Chunk, Column, Ordinals, Place, Selection, float_key, has_ordinals};
+use crate::error::{Error, Result};
+use crate::expr::{CompareOp, Evaluator, Expr, Piece};
+use crate::memory::Governor;
+
+/// Bounds of a join, at most: what is known of the rows of a chunk and of a group has to have room.
+pub(super) const BOUNDS_MAX: usize = 3;
+
+/// A comparison that pairs must pass.
+#[derive(Debug, Clone)]
+struct Bound {
+    /// How the build value compares with the probe value.
+    op: CompareOp,
+    /// Over the probe columns that the condition reads.
+    probe: Expr,
+    /// Over the build columns that the condition reads.
+    build: Expr,
+}
+
+/// The bounds in a condition over `probe_width` probe columns, which build columns follow.
+fn bounds_of(condition: &Expr, probe_width: usize) -> Vec<Bound> {
+    let mut bounds = Vec::new();
+    match condition {
+        Expr::And(conditions) => {
+            bounds.extend(conditions.iter().flat_map(|c| bounds_of(c, probe_width)));
+        }
+        Expr::Compare { op, left, right } => {
+            let reads = |expr: &Expr| {
+                let columns = expr.columns();
+                let of_probe = columns.iter().filter(|&&column| column < probe_width).count();
+                (of_probe > 0, of_probe < columns.len())
+            };
+            let sides = match (reads(left), reads(right)) {
+                ((true, false), (false, true)) => mirrored(*op).map(|op| (op, left, right)),
+                ((false, true), (true, false)) => mirrored(*op).map(|_| (*op, right, left)),
+                _ => None,
+            };
+            if let Some((op, probe, build)) = sides
+                && probe.data_type() == build.data_type()
+                && (has_ordinals(&probe.data_type()) || probe.data_type() == DataType::Float64)
+            {
+                let build = build.as_ref().clone().map_columns(&|column| column - probe_width);
+                bounds.push(Bound { op, probe: probe.as_ref().clone(), build });
+            }
+        }
+        _ => {}
+    }
+    bounds
+}
+
+/// The comparison with its sides exchanged, if it can be a bound.
+fn mirrored(op: CompareOp) -> Option<CompareOp> {
+    Some(match op {
+        CompareOp::Equal => CompareOp::Equal,
+        CompareOp::Less => CompareOp::Greater,
+        CompareOp::LessOrEqual => CompareOp::GreaterOrEqual,
+        CompareOp::Greater => CompareOp::Less,
+        CompareOp::GreaterOrEqual => CompareOp::LessOrEqual,
+        _ => return None,
+    })
+}
+
+/// The build column whose order is that of a bound, or most likely is: the only one that it reads.
+pub(super) fn order_of_build(condition: &Expr, probe_width: usize) -> Option<usize> {
+    let bounds = bounds_of(condition, probe_width).into_iter();
+    bounds.map(|bound| bound.build.columns()).find(|read| read.len() == 1)?.pop()
+}
+
+/// A value as it is compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Known {
+    Value(i64),
+    /// It passes no comparison.
+    Null,
+    /// It may pass any.
+    Beyond,
+}
+
+/// One worker's bounds.
+pub(super) struct Bounds {
+    ops: Vec<CompareOp>,
+    probe: Evaluator,
+    build: Evaluator,
+    ordinals: Ordinals,
+    /// The group that was looked at last.
+    group: Option<(usize, Vec<Values>)>,
+}
+
+/// The build values of a group for one bound.
+#[derive(Debug, Clone, PartialEq)]
+enum Values {
+    /// They may be anything.
+    Unknown,
+    /// Values that increase, of the first rows; NULLs follow.
+    Sorted(Vec<i64>),
+    /// The least and the greatest; `None` where all are NULL.
+    Between(Option<(i64, i64)>),
+}
+
+impl Bounds {
+    /// The bounds of a condition over `probe_width` probe columns; `None` without any.
+    pub(super) fn new(condition: &Expr, probe_width: usize, memory: &Governor) -> Option<Self> {
+        let mut bounds = bounds_of(condition, probe_width);
+        bounds.truncate(BOUNDS_MAX);
+        let (probe, build): (Vec<Expr>, Vec<Expr>) =
+            bounds.iter().map(|bound| (bound.probe.clone(), bound.build.clone())).unzip();
+        (!bounds.is_empty()).then(|| Bounds {
+            ops: bounds.iter().map(|bound| bound.op).collect(),
+            probe: Evaluator::new(&probe, memory),
+            build: Evaluator::new(&build, memory),
+            ordinals: Ordinals::default(),
+            group: None,
+        })
+    }
+
+    /// The probe values of each bound, by physical row; none where they cannot be computed for all
+    /// rows: those that matter say why when the condition is evaluated.
+    pub(super) fn of_probe(&mut self, chunk: &Chunk) -> Result<Vec<Vec<Known>>> {
+        match values(&mut self.probe, self.ops.len(), chunk, &mut self.ordinals) {
+            Err(Error::Input { .. }) => Ok(Vec::new()),
+            values => values,
+        }
+    }
+
+    /// Looks at the build columns, which the condition reads, of group number `group`. Whether the
+    /// values of a bound are sorted.
+    pub(super) fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<bool> {
+        if self.group.as_ref().is_none_or(|(looked_at, _)| *looked_at != group) {
+            let chunk = Chunk::new(build.to_vec(), rows, Place::default());
+            let count = self.ops.len();
+            let values = match values(&mut self.build, count, &chunk, &mut self.ordinals) {
+                Err(Error::Input { .. }) => vec![Values::Unknown; count],
+                values => values?.into_iter().map(Values::of).collect(),
+            };
+            self.group = Some((group, values));
+        }
+        let values = self.group.iter().flat_map(|(_, values)| values);
+        Ok(values.into_iter().any(|values| matches!(values, Values::Sorted(_))))
+    }
+
+    /// The rows of the group that was looked at that row `row` of the probe chunk can match, of
+    /// `rows`.
+    pub(super) fn range(&self, probe: &[Vec<Known>], row: usize, rows: usize) -> Range<usize> {
+        let mut range = 0..rows;
+        let Some((_, values)) = &self.group else { return range };
+        for ((op, values), probe) in self.ops.iter().zip(values).zip(probe) {
+            let own = values.range(*op, probe[row], rows);
+            range = range.start.max(own.start)..range.end.min(own.end);
+        }
+        if range.is_empty() { 0..0 } else { range }
+    }
+}
+
+impl Values {
+    fn of(known: Vec<Known>) -> Self {
+        let mut valid = Vec::with_capacity(known.len());
+        let mut nulls_follow = true;
+        for (row, known) in known.iter().enumerate() {
+            match known {
+                Known::Beyond => return Values::Unknown,
+                Known::Null => {}
+                Known::Value(value) => {
+                    nulls_follow &= valid.len() == row;
+                    valid.push(*value);
+                }
+            }
+        }
+        if nulls_follow && valid.is_sorted() {
+            return Values::Sorted(valid);
+        }
+        let first = valid.first().map(|&first| (first, first));
+        let ends = |(low, high): (i64, i64)| {
+            valid.iter().fold((low, high), |(low, high), &v| (low.min(v), high.max(v)))
+        };
+        Values::Between(first.map(ends))
+    }
+
+    /// The rows whose values may compare with the one of a probe row as `op` says.
+    fn range(&self, op: CompareOp, probe: Known, rows: usize) -> Range<usize> {
+        let key = match probe {
+            Known::Value(key) => key,
+            Known::Null => return 0..0,
+            Known::Beyond => return 0..rows,
+        };
+        match self {
+            Values::Unknown => 0..rows,
+            Values::Sorted(values) => {
+                let before = || values.partition_point(|&value| value < key);
+                let until = || values.partition_point(|&value| value <= key);
+                match op {
+                    CompareOp::Less => 0..before(),
+                    CompareOp::LessOrEqual => 0..until(),
+                    CompareOp::Greater => until()..values.len(),
+                    CompareOp::GreaterOrEqual => before()..values.len(),
+                    CompareOp::Equal => before()..until(),
+                    _ => 0..rows,
+                }
+            }
+            Values::Between(None) => 0..0,
+            Values::Between(Some((least, greatest))) => {
+                let some = match op {
+                    CompareOp::Less => *least < key,
+                    CompareOp::LessOrEqual => *least <= key,
+                    CompareOp::Greater => *greatest > key,
+                    CompareOp::GreaterOrEqual => *greatest >= key,
+                    CompareOp::Equal => (*least..=*greatest).contains(&key),
+                    _ => true,
+                };
+                if some { 0..rows } else { 0..0 }
+            }
+        }
+    }
+}
+
+/// The values of `count` expressions for a chunk, by physical row; NULL where a row is not live.
+fn values(
+    evaluator: &mut Evaluator,
+    count: usize,
+    chunk: &Chunk,
+    ordinals: &mut Ordinals,
+) -> Result<Vec<Vec<Known>>> {
+    let mut all = vec![vec![Known::Null; chunk.rows()]; count];
+    let mut from = 0;
+    while from < chunk.live_rows() {
+        let piece = evaluator.evaluate(chunk, from)?;
+        let Piece { value: columns, rows, until } = piece;
+        let live = rows.as_ref().map_or(chunk.live_positions(), Selection::as_slice);
+        for (column, known) in columns.iter().zip(&mut all) {
+            read(column, chunk.rows(), live, ordinals, known)?;
+        }
+        from = until;
+    }
+    Ok(all)
+}
+
+/// Reads the values of the live rows of a column.
+fn read(
+    column: &Column,
+    rows: usize,
+    live: &[u32],
+    ordinals: &mut Ordinals,
+    known: &mut [Known],
+) -> Result<()> {
+    if *column.logical() == DataType::Float64 {
+        let array = column.to_array(rows)?;
+        let array = array.as_primitive_opt::<Float64Type>();
+        let array = array.ok_or_else(|| Error::internal("doubles that are none"))?;
+        for &row in live {
+            known[row as usize] = match array.is_valid(row as usize) {
+                true => Known::Value(ordinal(array.value(row as usize))),
+                false => Known::Null,
+            };
+        }
+        return Ok(());
+    }
+    ordinals.read(column, rows, Some(&Selection::new(live.to_vec())))?;
+    for (&row, &value) in live.iter().zip(&ordinals.values) {
+        known[row as usize] = Known::Value(value);
+    }
+    ordinals.nulls.iter().for_each(|&at| known[live[at as usize] as usize] = Known::Null);
+    ordinals.beyond.iter().for_each(|&at| known[live[at as usize] as usize] = Known::Beyond);
+    Ok(())
+}
+
+/// An integer that compares as a number does: NaN is the greatest.
+fn ordinal(value: f64) -> i64 {
+    let bits = float_key(value).to_bits() as i64;
+    // What is negative has its sign first and decreases with the other bits.
+    bits ^ ((bits >> 63) as u64 >> 1) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_have_the_order_of_their_ordinals() {
+        let inf = f64::INFINITY;
+        let increasing = [-inf, -1e300, -2.5, -1e-310, 0.0, 1e-310, 1.0, 7e200, inf, f64::NAN];
+        assert!(increasing.windows(2).all(|pair| ordinal(pair[0]) < ordinal(pair[1])));
+        assert_eq!(ordinal(-0.0), ordinal(0.0));
+        assert_eq!(ordinal(-f64::NAN), ordinal(f64::NAN));
+    }
+
+    #[test]
+    fn ranges_have_all_rows_that_pass() {
+        use CompareOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+        let (v, n) = (Known::Value, Known::Null);
+        for rows in [
+            vec![v(1), v(1), v(4), v(9), n, n],
+            vec![v(4), v(-3), n, v(4)],
+            vec![n, v(2)],
+            vec![n, n],
+            vec![],
+        ] {
+            let values = Values::of(rows.clone());
+            for key in -4..11 {
+                for op in [Equal, Less, LessOrEqual, Greater, GreaterOrEqual] {
+                    let passes = |known: &Known| match (known, op) {
+                        (Known::Value(value), Equal) => *value == key,
+                        (Known::Value(value), Less) => *value < key,
+                        (Known::Value(value), LessOrEqual) => *value <= key,
+                        (Known::Value(value), Greater) => *value > key,
+                        (Known::Value(value), GreaterOrEqual) => *value >= key,
+                        _ => false,
+                    };
+                    let range = values.range(op, v(key), rows.len());
+                    let all = || rows.iter().enumerate();
+                    assert!(all().all(|(row, known)| !passes(known) || range.contains(&row)));
+                    if let Values::Sorted(_) = values {
+                        assert!(all().all(|(row, known)| passes(known) == range.contains(&row)));
+                    }
+                }
+            }
+            assert_eq!(values.range(Less, n, rows.len()), 0..0);
+            assert_eq!(values.range(Less, Known::Beyond, rows.len()), 0..rows.len());
+        }
+        assert_eq!(Values::of(vec![v(1), Known::Beyond]), Values::Unknown);
+    }
+}
