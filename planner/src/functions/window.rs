@@ -85,7 +85,7 @@ enum Shape {
     Share,
     /// `f(n)`: a whole number.
     Tile,
-    /// `f(x [, n [, default]])`: of the type of `x`; of decimals, of one that holds the default too.
+    /// `f(x [, n [, default]])`: of the type of `x`, which for decimals holds the default too.
     Shift,
     /// `f(x)`: of the type of `x`.
     Value,

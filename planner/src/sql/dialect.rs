@@ -1,6 +1,6 @@
 //! The dialect that texts are parsed in: the parser's general one, with lambdas
-//! (`x -> x + 1` and `lambda x: x + 1`), ORDER BY ALL, the operators of `operators`, and ranks of its
-//! own for AT TIME ZONE, LIKE, comparisons and operators of bits.
+//! (`x -> x + 1` and `lambda x: x + 1`), ORDER BY ALL, the operators of `operators`, and ranks of
+//! its own for AT TIME ZONE, LIKE, comparisons and operators of bits.
 
 use std::any::TypeId;
 

@@ -1,7 +1,7 @@
 //! Tables of build rows that come from tape: of a lane, or of as much of it as fits.
 //!
-//! Rows of a lane of bands (`lane_key`) have the ranges of their keys found again while they are read,
-//! in folded ordinals, so that their tables may have slots.
+//! Rows of a lane of bands (`lane_key`) have the ranges of their keys found again while they are
+//! read, in folded ordinals, so that their tables may have slots.
 //!
 //! Memory: a worker has from the start what it takes to go on by all means: a window, a page of
 //! probe rows, and a table of few rows or else, while there is no table, what a lane is divided

@@ -16,8 +16,8 @@
 //! probe side ────────────────────────────────────────► ProbeTransform ─► …
 //! ```
 //!
-//! When memory is short the build rows are moved to tape, all of them, in lanes by their keys (`lanes`,
-//! `lane_key`), and found again by `stretches`.
+//! When memory is short the build rows are moved to tape, all of them, in lanes by their keys
+//! (`lanes`, `lane_key`), and found again by `stretches`.
 //! The probe then stores its rows in the same way (`probe_store`), and a source that comes after
 //! it joins lane by lane (`lane_rows`), each with a table of its own (`lane_table`) that its probe
 //! rows, read back by `lane_reader`, pass through (`lane_join`).

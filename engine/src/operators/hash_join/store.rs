@@ -29,8 +29,8 @@ struct Extent {
 pub(super) struct Run {
     morsel: u64,
     extents: Vec<Extent>,
-    /// Least and greatest ordinal of each key, of the rows that have one; in tables of lanes of bands
-    /// as these fold them.
+    /// Least and greatest ordinal of each key, of the rows that have one; in tables of lanes of
+    /// bands as these fold them.
     pub(super) ranges: Vec<Option<(i64, i64)>>,
 }
 

@@ -82,8 +82,8 @@ impl NestedLoopJoin {
         })
     }
 
-    /// The column that the build side had better come in the order of: then few pairs are looked at.
-    /// `None` where no order helps.
+    /// The column that the build side had better come in the order of: then few pairs are looked
+    /// at. `None` where no order helps.
     pub fn order_of_build(&self, probe: &Schema) -> Option<usize> {
         let condition = self.condition.as_ref().filter(|_| !self.null_aware)?;
         bounds::order_of_build(condition, probe.fields().len())

@@ -3,8 +3,8 @@
 //! The pairs of a chunk and a group are looked at in *strips*: one row of the smaller of the two
 //! against all rows of the larger. Strips that give many rows leave at once, with the one row as
 //! constants; the pairs of the others are gathered, up to a chunk's worth, and leave as indices.
-//! Semi, anti and mark joins ask on only for rows that are not decided. Where bounds of the condition
-//! leave a range of the group's rows to a probe row, it meets only those.
+//! Semi, anti and mark joins ask on only for rows that are not decided. Where bounds of the
+//! condition leave a range of the group's rows to a probe row, it meets only those.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
