@@ -439,12 +439,13 @@ fn what_the_disk_says_ends_the_join() {
 fn dense_keys_that_fill_their_bands_evenly_have_bands() {
     let mut random = Random::new(4);
     let types = [DataType::Int64];
-    let keys: [(fn(i128) -> i128, bool); 5] = [
+    type Key = fn(i128) -> i128;
+    let keys: [(Key, bool); 5] = [
         (|i| i - 5_000, true),
         (|i| (i * 7919) % 40_000 * 3, true),
         // Few values, all in one lane, and far apart.
         (|i| i % 300, false),
-        (|i| i / 512 << 18, false),
+        (|i| (i / 512) << 18, false),
         (|i| i * i * i * 1_000_003, false),
     ];
     for (number, (key, has_bands)) in keys.into_iter().enumerate() {
