@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, Date64Array, RecordBatch, StructArray};
+use arrow::datatypes::{DataType, Field};
 use arrow::util::pretty::pretty_format_batches;
 use gristmill::{Config, Error, Result, Session};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 fn session() -> Session {
     Session::new(Config { threads: Some(2), ..Config::default() }).expect("opens")
@@ -401,4 +405,43 @@ fn what_a_set_does_not_find_is_named() {
     run(&session, &declared).expect("is defined");
     let error = refused(&session, "select sum(a) from u");
     assert!(error.contains("b.csv") && error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn lengths_of_time_have_one_text_in_all_formats() {
+    let directory = tempfile::tempdir().expect("directory");
+    let session = session();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let lengths = "select timestamp '2024-01-01' - timestamp '2023-12-25 12:00' as apart,
+        interval '1 day' as day, interval '1 month 36 hours' as several";
+    for name in ["a.csv", "a.ndjson"] {
+        run(&session, &format!("copy ({lengths}) to '{}'", path(name))).expect("is written");
+        let text = fs::read_to_string(path(name)).expect("is there");
+        for length in ["6 days 12:00:00", "1 day", "1 month 36:00:00"] {
+            assert!(text.contains(length), "{length} in {text}");
+        }
+    }
+}
+
+#[test]
+fn dates_in_milliseconds_are_dates() {
+    let directory = tempfile::tempdir().expect("directory");
+    let session = session();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let dates: ArrayRef = Arc::new(Date64Array::from(vec![Some(86_400_000 * 18_262), None]));
+    let field = Arc::new(Field::new("d", dates.data_type().clone(), true));
+    let nested: ArrayRef = Arc::new(StructArray::from(vec![(field, dates.clone())]));
+    let batch = RecordBatch::try_from_iter([("d", dates), ("s", nested)]).expect("a batch");
+    let file = fs::File::create(path("a.parquet")).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).and_then(|()| writer.close()).expect("is written");
+    let read = format!("select d::varchar, s.d::varchar from '{}'", path("a.parquet"));
+    assert_eq!(rows(&session, &read), ["2020-01-01,2020-01-01", ","]);
+    let found = format!("select count(*) from '{}' where d = date '2020-01-01'", path("a.parquet"));
+    assert_eq!(rows(&session, &found), ["1"]);
+    let copy = format!("copy '{}' to '{}'", path("a.parquet"), path("b.parquet"));
+    run(&session, &copy).expect("is written");
+    let file = fs::File::open(path("b.parquet")).expect("a file");
+    let schema = ParquetRecordBatchReaderBuilder::try_new(file).expect("a reader").schema().clone();
+    assert_eq!(*schema.field(0).data_type(), DataType::Date32);
 }

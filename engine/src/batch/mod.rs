@@ -10,7 +10,7 @@
 //! * `charge`: who holds the charge of long values, and when.
 //! * `column`: flat, constant and indexed columns; composing indices.
 //! * `selection`: live rows.
-//! * `physical`: which Arrow type holds a logical type.
+//! * `physical`: which Arrow type holds a logical type; `innermost`: types at any depth.
 //! * `settled`: nested values without anything under their NULLs.
 //! * `ordinals`: key columns as 64-bit integers; `key_filter`: what a join tells scans about its
 //!   keys.
@@ -27,6 +27,7 @@ mod content;
 mod find;
 mod gather;
 mod hash;
+mod innermost;
 mod key_filter;
 pub mod ordinals;
 mod physical;
@@ -42,6 +43,7 @@ pub use content::{content_bytes, ends, view_length};
 pub use find::{Find, finder};
 pub use gather::{copied_bytes, gather, widen_decimal};
 pub use hash::{KeyHasher, hash_bytes, hash_word};
+pub use innermost::each_innermost;
 pub use key_filter::{
     KeyFilter, KeyFilterBuilder, KeyFilterId, KeyFilterProbe, KeyFilterSlot, KeyFilterUse,
     NarrowScratch,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::batch::to_logical;
+use crate::batch::{each_innermost, to_logical};
 use crate::error::{Error, Result};
 
 /// The type without what only some readers know, at any depth: plain strings instead of views,
@@ -34,23 +34,6 @@ pub(in crate::sinks) fn in_milliseconds(data_type: &DataType) -> DataType {
         }
         other => other.clone(),
     })
-}
-
-/// The type with the types that are not nested replaced by what `to` makes of them.
-fn each_innermost(data_type: &DataType, to: &dyn Fn(&DataType) -> DataType) -> DataType {
-    use DataType as T;
-    let inner = |field: &FieldRef| {
-        let data_type = each_innermost(field.data_type(), to);
-        Arc::new(field.as_ref().clone().with_data_type(data_type))
-    };
-    match data_type {
-        T::List(item) => T::List(inner(item)),
-        T::LargeList(item) => T::LargeList(inner(item)),
-        T::FixedSizeList(item, length) => T::FixedSizeList(inner(item), *length),
-        T::Struct(fields) => T::Struct(fields.iter().map(inner).collect()),
-        T::Map(entries, sorted) => T::Map(inner(entries), *sorted),
-        innermost => to(innermost),
-    }
 }
 
 /// The schema with [`plain_type`]s.

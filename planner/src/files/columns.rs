@@ -10,7 +10,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
+use gristmill_engine::batch::each_innermost;
 use gristmill_engine::expr::widens;
 use gristmill_engine::sources::csv::CsvFacts;
 use gristmill_engine::sources::files::{FileScan, PartColumn, Reader, TableColumn};
@@ -173,6 +174,20 @@ pub(super) fn unite(files: &[Read], partitions: &Partitions) -> Result<Columns> 
     Ok(united)
 }
 
+/// Whether a table of files has other types than these of a file.
+pub(super) fn has_others(schema: &Schema) -> bool {
+    let is_other = |data_type: &DataType| each_innermost(data_type, &as_date) != *data_type;
+    schema.fields().iter().any(|field| is_other(field.data_type()))
+}
+
+/// Dates that a file has in milliseconds are dates like all others.
+fn as_date(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Date64 => DataType::Date32,
+        other => other.clone(),
+    }
+}
+
 /// Where the columns of a file are in the table, which gets those that it has not; `places` are
 /// those of columns that no partition hides. `found` are the files in which the table's columns
 /// were met first.
@@ -191,20 +206,21 @@ fn place<'a>(
             own.push(None);
             continue;
         };
+        let data_type = each_innermost(field.data_type(), &as_date);
         if place == columns.len() {
-            let (name, data_type) = (field.name().clone(), field.data_type().clone());
+            let (name, data_type) = (field.name().clone(), data_type.clone());
             columns.push(TableColumn { name, data_type, nullable: field.is_nullable() });
             found.push(path);
         }
         let column = &mut columns[place];
-        let both = common(&column.data_type, field.data_type());
+        let both = common(&column.data_type, &data_type);
         column.data_type = both.ok_or_else(|| {
             Error::input(format!(
                 "column `{}` is {} in {}, but {} in {}; no type holds the values of both",
                 field.name(),
                 type_name(&column.data_type),
                 found[place].display(),
-                type_name(field.data_type()),
+                type_name(&data_type),
                 path.display()
             ))
         })?;

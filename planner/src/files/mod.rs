@@ -35,7 +35,13 @@ pub(crate) fn open(file: &FileTable, memory: &Governor) -> Result<Arc<dyn DataSo
     let (path, reading) = (file.path.as_path(), declared(file));
     let opened: Arc<dyn DataSource> = match is_set(path) {
         true => Arc::new(FileSet::open(path, &reading, memory)?),
-        false => Arc::new(OneFile::new(Read::open(path, &reading, memory)?)?),
+        false => match OneFile::new(Read::open(path, &reading, memory)?)? {
+            // A table of files may have other types than they have.
+            file if columns::has_others(&file.schema()) => {
+                Arc::new(FileSet::open(path, &reading, memory)?)
+            }
+            file => Arc::new(file),
+        },
     };
     if matches!(file.reading, Reading::Parquet | Reading::Arrow | Reading::Text) {
         check_declared(file, &opened.schema())?;

@@ -4,12 +4,12 @@
 //! A join's keys are all of one kind, so the front end makes keys of those that are `=` and leaves
 //! the others to a condition on pairs, which are many where the keys that are left are few. Here
 //! all become keys for which NULL equals NULL. Where `=` was meant, a side whose rows come out with
-//! a match only is to have no NULL: then there are none to meet. A full join has no such side, and
-//! leaves out pairs of NULLs.
+//! a match only is to have no NULL: then there are none to meet. A full join has no such side, but
+//! further keys by which a NULL of one side is no NULL of the other.
 
 use datafusion_common::DFSchema;
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion_expr::{BinaryExpr, Expr as Logical, ExprSchemable, Operator};
+use datafusion_expr::{BinaryExpr, Case, Expr as Logical, ExprSchemable, Operator, lit};
 use gristmill_engine::operators::JoinKind;
 
 use super::join::Joined;
@@ -51,11 +51,18 @@ impl Keys {
         let mut on = given.on;
         let mut known: Vec<usize> = (0..on.len()).filter(|&key| is_wanted(&on[key])).collect();
         if join.kind == JoinKind::Full {
-            rest.extend(known.drain(..).map(|key| on[key].0.clone().is_not_null()));
+            let apart = |(l, r): &(Logical, Logical)| (null_as(l, 1), null_as(r, 2));
+            further.extend(known.drain(..).map(|key| apart(&on[key])));
         }
         on.extend(further);
         Keys { on, filter: conjunction(rest), null_equals_null: true, known }
     }
+}
+
+/// A number for a key that is NULL, and 0 for all others.
+fn null_as(key: &Logical, number: i8) -> Logical {
+    let is_null = (Box::new(key.clone().is_null()), Box::new(lit(number)));
+    Logical::Case(Case::new(None, vec![is_null], Some(Box::new(lit(0i8)))))
 }
 
 /// What is compared by `IS NOT DISTINCT FROM`, of the left and of the right side, if it can be a

@@ -8,7 +8,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion_common::{DFSchemaRef, JoinType, Result, internal_err};
+use datafusion_common::{DFSchemaRef, FunctionalDependencies, JoinType, Result, internal_err};
 use datafusion_expr::logical_plan::{Extension, Filter, LogicalPlan, build_join_schema};
 use datafusion_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion_expr::{Expr, UserDefinedLogicalNodeCore};
@@ -37,6 +37,8 @@ impl SingleJoin {
         filter: Option<Expr>,
     ) -> Result<Self> {
         let schema = build_join_schema(left.schema(), right.schema(), &JoinType::Left)?;
+        // See `sql::dependencies`.
+        let schema = schema.with_functional_dependencies(FunctionalDependencies::empty())?;
         Ok(SingleJoin { left, right, on, filter, schema: Arc::new(schema) })
     }
 

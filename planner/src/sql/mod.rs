@@ -32,7 +32,8 @@
 //! * `optimize`: the borrowed rules, each with the reason why it is there; `passes`: how they run;
 //!   `simpler`: the one that folds constants, where it finds something; `guards`: those that are
 //!   wrong about some joins, kept away from them; `empty_unions`: the one that is wrong about some
-//!   unions; `days`: dates that are compared with timestamps.
+//!   unions; `days`: dates that are compared with timestamps; `dependencies`: what they must not go
+//!   by.
 //! * `unsupported`: what no plan exists for is refused before names are bound; `self_reading`: CTEs
 //!   that read themselves; `inner_names`: CTEs that hide others.
 //! * `diagnose`: the front end's errors as ours, `argument_counts`: those of calls with others than
@@ -50,6 +51,7 @@ mod chains;
 mod concatenation;
 mod context;
 mod days;
+mod dependencies;
 mod diagnose;
 mod dialect;
 mod digits;

@@ -23,6 +23,7 @@ use datafusion_optimizer::push_down_limit::PushDownLimit;
 use datafusion_optimizer::replace_distinct_aggregate::ReplaceDistinctWithAggregate;
 
 use super::days::CompareDays;
+use super::dependencies::{ForgetDependencies, forget};
 use super::empty_unions::empty_relations;
 use super::guards::{conditions_to_relations, keys_from_conditions};
 use super::passes::{Planning, Rule};
@@ -42,6 +43,7 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         // `date < timestamp` to `date < date`.
         Box::new(CompareDays),
         // DISTINCT is a group-by without aggregates: one operator for both.
+        Box::new(ForgetDependencies),
         Box::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.
         keys_from_conditions(),
@@ -70,5 +72,5 @@ pub(crate) fn after_join_order(plan: LogicalPlan, planning: &mut Planning) -> Re
     // An expression used twice is computed below.
     let plan = planning.once(&CommonSubexprEliminate::new(), plan)?;
     // Columns that nobody reads leave the tree as low as they can.
-    planning.once(&OptimizeProjections::new(), plan)
+    planning.once(&OptimizeProjections::new(), forget(plan)?)
 }

@@ -9,10 +9,11 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal64Type, Decimal128Type, FieldRef, Float32Type, Float64Type,
     Int64Type, UInt64Type,
 };
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::display::ArrayFormatter;
 
 use crate::calendar::per_second;
 use crate::error::{Error, Result};
+use crate::moment_format::formatter;
 use crate::sinks::text::{date, display, integer, stamp};
 
 /// Rows as JSON objects: the names of the columns, and what stands between rows.
@@ -258,7 +259,7 @@ impl<'a> Cells<'a> {
             T::Utf8View => Cells::Text(array.as_string_view()),
             other => {
                 let is_number = matches!(other, T::Decimal256(_, _));
-                Cells::Other(ArrayFormatter::try_new(array, &FormatOptions::new())?, is_number)
+                Cells::Other(formatter(array)?, is_number)
             }
         })
     }
