@@ -8,9 +8,9 @@
 //! * An aggregate that gives a row for no rows, as `count(*)` without GROUP BY does, has conditions
 //!   without a column above it. The borrowed rule would move them below, where `false` leaves that
 //!   row.
-//! * Conditions of joins compare a column with a constant, in this order. The borrowed rule takes
+//! * Conditions compare a column with a constant, in this order. The borrowed rule takes
 //!   `x = 1 AND 1 = x` for two values of one column, which is false, and of `x >= 5 AND 5 < x` it
-//!   keeps the first.
+//!   keeps the first. It makes such conditions itself, of columns that are constants.
 
 use std::fmt;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ pub(super) fn conditions_to_relations() -> Rule {
         LogicalPlan::Filter(filter) if is_barrier(&filter.input) => Ok(Transformed::no(plan)),
         LogicalPlan::Filter(filter) => match above_row_of_none(filter) {
             Some((conditions, input)) => apart(rule, config, plan, conditions, input),
-            None => rule.rewrite(plan, config),
+            None => rule.rewrite(constants_last(plan)?, config),
         },
         _ => rule.rewrite(constants_last(plan)?, config),
     })
@@ -104,13 +104,24 @@ fn apart(
     below.map_data(|below| Ok(LogicalPlan::Filter(Filter::try_new(constant, below.into())?)))
 }
 
-/// A join whose condition compares columns with constants, and no constant with a column.
-/// Conditions of filters are simplified to that by the time they are moved.
+/// A filter, with those right below, or a join whose condition compares columns with constants,
+/// and no constant with a column.
 fn constants_last(mut plan: LogicalPlan) -> Result<LogicalPlan> {
-    if let LogicalPlan::Join(join) = &mut plan
-        && let Some(condition) = join.filter.take()
-    {
-        join.filter = Some(condition.transform_up(|expr| Ok(constant_last(expr)))?.data);
+    match &mut plan {
+        LogicalPlan::Join(join) => {
+            if let Some(condition) = join.filter.take() {
+                join.filter = Some(condition.transform_up(|expr| Ok(constant_last(expr)))?.data);
+            }
+        }
+        LogicalPlan::Filter(filter) => {
+            let condition = std::mem::take(&mut filter.predicate);
+            filter.predicate = condition.transform_up(|expr| Ok(constant_last(expr)))?.data;
+            if matches!(filter.input.as_ref(), LogicalPlan::Filter(_)) {
+                let below = Arc::unwrap_or_clone(std::mem::take(&mut filter.input));
+                filter.input = Arc::new(constants_last(below)?);
+            }
+        }
+        _ => {}
     }
     Ok(plan)
 }

@@ -25,6 +25,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::bind::analyzed;
+use super::dependencies::forget;
 use super::elements::{elements_of_series, is_series, unnested};
 use super::needless_order::without_needless_sorts;
 use super::order::resolve_order;
@@ -67,6 +68,11 @@ impl RelationPlanner for Relations {
                     }
                 };
                 PlannedRelation::new(plan, Some(alias))
+            }
+            // For each row beside it, its columns may decide on each other otherwise.
+            TableFactor::Derived { lateral: true, subquery, alias: Some(alias), sample } => {
+                let query = TableFactor::Derived { lateral: true, subquery, alias: None, sample };
+                PlannedRelation::new(forget(context.plan(query)?)?, Some(alias))
             }
             TableFactor::NestedJoin { table_with_joins, alias: Some(alias) }
                 if alias.name.value.starts_with(USING_PREFIX) =>

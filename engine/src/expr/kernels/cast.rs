@@ -96,10 +96,28 @@ pub(in crate::expr) fn cast(
             };
             Ok(Arc::new(Float32Array::new(values.into(), nulls)))
         }
-        (DataType::Timestamp(from, _), DataType::Timestamp(unit, _)) if from > unit => {
-            arrow_cast(&in_coarser_unit(array, *unit)?, &physical, lenient)
-        }
+        (_, DataType::Timestamp(unit, _)) => to_timestamp(array, *unit, &physical, lenient),
         _ => arrow_cast(array, &physical, lenient),
+    }
+}
+
+fn to_timestamp(
+    array: &ArrayRef,
+    unit: TimeUnit,
+    physical: &DataType,
+    lenient: bool,
+) -> Result<ArrayRef> {
+    match array.data_type() {
+        DataType::Timestamp(from, _) if *from > unit => {
+            arrow_cast(&in_coarser_unit(array, unit)?, physical, lenient)
+        }
+        // Dates in milliseconds are moments in milliseconds: what these are times more is looked
+        // at, what those are is not.
+        DataType::Date64 => {
+            let moments = DataType::Timestamp(TimeUnit::Millisecond, None);
+            arrow_cast(&arrow_cast(array, &moments, lenient)?, physical, lenient)
+        }
+        _ => arrow_cast(array, physical, lenient),
     }
 }
 
