@@ -149,6 +149,12 @@ pub fn float_key(value: f64) -> f64 {
     }
 }
 
+/// An integer in the order of numbers, as [`f64::total_cmp`] has it.
+pub fn float_order(value: f64) -> i64 {
+    let bits = value.to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
 /// How values of nested types are ordered: ascending, and NULL behind all values, also those that
 /// are elements.
 pub const NESTED_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };

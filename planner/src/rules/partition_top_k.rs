@@ -128,7 +128,7 @@ fn at_most(condition: &Expr) -> Option<(usize, u64)> {
     let Expr::Compare { op, left, right } = condition else { return None };
     let (column, literal, op) = match (left.as_ref(), right.as_ref()) {
         (Expr::Column { index, .. }, Expr::Literal(literal)) => (*index, literal, *op),
-        (Expr::Literal(literal), Expr::Column { index, .. }) => (*index, literal, mirrored(*op)),
+        (Expr::Literal(literal), Expr::Column { index, .. }) => (*index, literal, op.mirrored()),
         _ => return None,
     };
     let number = match literal.value {
@@ -142,17 +142,6 @@ fn at_most(condition: &Expr) -> Option<(usize, u64)> {
         _ => return None,
     };
     (most > 0).then_some((column, most))
-}
-
-/// The same comparison with its sides exchanged.
-fn mirrored(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterOrEqual => CompareOp::LessOrEqual,
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessOrEqual => CompareOp::GreaterOrEqual,
-        same => same,
-    }
 }
 
 #[cfg(test)]

@@ -42,8 +42,9 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         simpler(),
         // `date < timestamp` to `date < date`.
         Box::new(CompareDays),
-        // DISTINCT is a group-by without aggregates: one operator for both.
+        // What the next rule must not go by.
         Box::new(ForgetDependencies),
+        // DISTINCT is a group-by without aggregates: one operator for both.
         Box::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.
         keys_from_conditions(),

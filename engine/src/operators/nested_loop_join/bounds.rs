@@ -14,7 +14,9 @@ use std::ops::Range;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
 
-use crate::batch::{Chunk, Column, Ordinals, Place, Selection, float_key, has_ordinals};
+use crate::batch::{
+    Chunk, Column, Ordinals, Place, Selection, float_key, float_order, has_ordinals,
+};
 use crate::error::{Error, Result};
 use crate::expr::{CompareOp, Evaluator, Expr, Piece};
 use crate::memory::Governor;
@@ -47,11 +49,11 @@ fn bounds_of(condition: &Expr, probe_width: usize) -> Vec<Bound> {
                 (of_probe > 0, of_probe < columns.len())
             };
             let sides = match (reads(left), reads(right)) {
-                ((true, false), (false, true)) => mirrored(*op).map(|op| (op, left, right)),
-                ((false, true), (true, false)) => mirrored(*op).map(|_| (*op, right, left)),
+                ((true, false), (false, true)) => Some((op.mirrored(), left, right)),
+                ((false, true), (true, false)) => Some((*op, right, left)),
                 _ => None,
             };
-            if let Some((op, probe, build)) = sides
+            if let Some((op, probe, build)) = sides.filter(|(op, ..)| can_bound(*op))
                 && probe.data_type() == build.data_type()
                 && (has_ordinals(&probe.data_type()) || probe.data_type() == DataType::Float64)
             {
@@ -64,16 +66,10 @@ fn bounds_of(condition: &Expr, probe_width: usize) -> Vec<Bound> {
     bounds
 }
 
-/// The comparison with its sides exchanged, if it can be a bound.
-fn mirrored(op: CompareOp) -> Option<CompareOp> {
-    Some(match op {
-        CompareOp::Equal => CompareOp::Equal,
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessOrEqual => CompareOp::GreaterOrEqual,
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterOrEqual => CompareOp::LessOrEqual,
-        _ => return None,
-    })
+/// Whether a comparison leaves a range of sorted values.
+fn can_bound(op: CompareOp) -> bool {
+    use CompareOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
+    matches!(op, Equal | Less | LessOrEqual | Greater | GreaterOrEqual)
 }
 
 /// The build column whose order is that of a bound, or most likely is: the only one that it reads.
@@ -263,7 +259,7 @@ fn read(
         let array = array.ok_or_else(|| Error::internal("doubles that are none"))?;
         for &row in live {
             known[row as usize] = match array.is_valid(row as usize) {
-                true => Known::Value(ordinal(array.value(row as usize))),
+                true => Known::Value(float_order(float_key(array.value(row as usize)))),
                 false => Known::Null,
             };
         }
@@ -278,16 +274,13 @@ fn read(
     Ok(())
 }
 
-/// An integer that compares as a number does: NaN is the greatest.
-fn ordinal(value: f64) -> i64 {
-    let bits = float_key(value).to_bits() as i64;
-    // What is negative has its sign first and decreases with the other bits.
-    bits ^ ((bits >> 63) as u64 >> 1) as i64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ordinal(value: f64) -> i64 {
+        float_order(float_key(value))
+    }
 
     #[test]
     fn doubles_have_the_order_of_their_ordinals() {

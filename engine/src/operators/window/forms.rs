@@ -12,7 +12,7 @@ use arrow::row::RowConverter;
 
 use super::evaluate::Evaluate;
 use super::lane::{self, KeyLane, Lane, Values, valid_where};
-use crate::batch::{float_key, nested_converter, physical_type};
+use crate::batch::{float_key, float_order, nested_converter, physical_type};
 use crate::error::{Error, Result};
 use crate::expr::between;
 use crate::expr::totals::{floats, integers};
@@ -140,11 +140,11 @@ impl Form for Floats {
     type Key = i64;
 
     fn key(&self, value: f64) -> i64 {
-        ordered(if value.is_nan() { float_key(value) } else { value })
+        float_order(if value.is_nan() { float_key(value) } else { value })
     }
 
     fn same(&self, key: i64) -> i64 {
-        ordered(float_key(number(key)))
+        float_order(float_key(number(key)))
     }
 
     fn between(&self, low: &i64, high: &i64, part: f64) -> Result<i64> {
@@ -158,12 +158,7 @@ impl Form for Floats {
     }
 }
 
-/// An integer in the order of numbers, as [`f64::total_cmp`] has it.
-fn ordered(value: f64) -> i64 {
-    let bits = value.to_bits() as i64;
-    bits ^ (((bits >> 63) as u64) >> 1) as i64
-}
-
+/// The number of a [`float_order`].
 fn number(key: i64) -> f64 {
     f64::from_bits((key ^ (((key >> 63) as u64) >> 1) as i64) as u64)
 }

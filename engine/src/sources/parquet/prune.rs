@@ -68,7 +68,7 @@ fn outcomes(expr: &Expr, bounds: Known<'_>) -> Outcomes {
         Expr::Compare { op, left, right } => match (&**left, &**right) {
             (column_side, Expr::Literal(literal)) => compared(column_side, *op, literal, bounds),
             (Expr::Literal(literal), column_side) => {
-                compared(column_side, mirrored(*op), literal, bounds)
+                compared(column_side, op.mirrored(), literal, bounds)
             }
             _ => ANY,
         },
@@ -95,17 +95,6 @@ fn column(expr: &Expr, bounds: Known<'_>) -> Option<(Bounds, DataType)> {
     match expr {
         Expr::Column { index, data_type } => Some((bounds(*index, data_type)?, data_type.clone())),
         _ => None,
-    }
-}
-
-/// The operator with its operands exchanged.
-fn mirrored(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessOrEqual => CompareOp::GreaterOrEqual,
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterOrEqual => CompareOp::LessOrEqual,
-        symmetric => symmetric,
     }
 }
 
