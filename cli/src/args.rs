@@ -101,7 +101,7 @@ pub struct Options {
     pub threads: Option<u16>,
     /// Bound on the memory of the whole process, e.g. 512MB or 2GB (1 MB = 1,048,576 bytes)
     /// [default: 80 % of the machine's memory].
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, allow_hyphen_values = true)]
     pub memory: Option<u64>,
     /// Directory for spilled data; may be repeated [default: the system's].
     #[arg(long = "temp-dir", value_name = "DIR", value_parser = parse_directory)]
@@ -114,7 +114,7 @@ pub struct Options {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Rows of a table that are printed on a terminal; 0 for all.
-    #[arg(long, value_name = "N", default_value_t = 40)]
+    #[arg(long, value_name = "N", default_value_t = 40, allow_negative_numbers = true)]
     pub rows: usize,
     /// Show on standard error how far a statement is: on a terminal, always, or never.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]

@@ -89,7 +89,11 @@ fn run_statements(text: &str, session: &Session, options: &Options) -> Outcome {
     for (number, statement) in statements.iter().enumerate() {
         let start = Instant::now();
         progress::shown(options.progress, session, |bar| {
-            let result = session.execute_with(statement, &parameters, interrupt.next_query())?;
+            let cancel = interrupt.next_query();
+            let result = match options.output_file() {
+                Some(file) => session.execute_for(file, statement, &parameters, cancel)?,
+                None => session.execute_with(statement, &parameters, cancel)?,
+            };
             print_result(result, statement, options, (&mut out, bar))
         })
         .map_err(|failure: Failure| failure.at(statement.position()))?;

@@ -19,7 +19,7 @@ pub const LIMIT_BYTES_MIN: u64 = FIXED_BYTES + (16 << 20);
 /// A session with the tables of the command line.
 ///
 /// # Errors
-/// `Input` when a file's ending names no format, or two files have one name.
+/// `Input` when a file's ending names no format, or two files or values have one name.
 pub fn session(options: &Options) -> Result<Session> {
     let share = || (machine_bytes() / 5 * 4).max(LIMIT_BYTES_MIN);
     let limit = options.memory.unwrap_or_else(share);
@@ -38,6 +38,11 @@ pub fn session(options: &Options) -> Result<Session> {
             return Err(Error::input(format!("--table gives the name {name} to two files")));
         }
         session.register(name, path)?;
+    }
+    for (at, (name, _)) in options.params.iter().enumerate() {
+        if options.params[..at].iter().any(|(before, _)| before == name) {
+            return Err(Error::input(format!("--param gives the name {name} two values")));
+        }
     }
     Ok(session)
 }

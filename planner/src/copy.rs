@@ -39,11 +39,7 @@ pub(crate) struct CopyTarget {
 /// reads.
 pub(crate) fn add_sink(plan: &mut Plan, target: &CopyTarget, prepared: &Prepared) -> Result<()> {
     let is_directory = !target.partition_by.is_empty();
-    let is_target = |read: &&PathBuf| overlap(read, &target.path);
-    if let Some(read) = files_read(prepared)?.iter().find(is_target) {
-        let path = read.display();
-        return Err(Error::input(format!("{path} is read by the statement that would write it")));
-    }
+    refuse_own_input(&files_read(prepared)?, &target.path)?;
     let root = plan.root()?;
     if is_directory {
         return partitioned(plan, target);
@@ -278,6 +274,18 @@ fn place(path: &Path) -> PathBuf {
         }
     }
     path.to_path_buf()
+}
+
+/// # Errors
+/// `Input` when one of the files that a statement reads is the target of its rows.
+pub(crate) fn refuse_own_input(reads: &[PathBuf], target: &Path) -> Result<()> {
+    match reads.iter().find(|read| overlap(read, target)) {
+        Some(read) => {
+            let path = read.display();
+            Err(Error::input(format!("{path} is read by the statement that would write it")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The files that the scans of a statement read.

@@ -128,7 +128,8 @@ pub use gristmill_engine::panics::tell_uncaught_only as tell_uncaught_panics_onl
 pub use gristmill_engine::query::{Running, cores};
 pub use gristmill_engine::scheduler::Cancel;
 pub use gristmill_engine::sinks::{
-    CsvText, Output as OutputFile, parquet_schema, plain_batch, plain_schema,
+    CsvText, JsonText, Output as OutputFile, json_key, json_values, parquet_schema, plain_batch,
+    plain_schema,
 };
 pub use gristmill_engine::sources::csv::CsvOptions;
 pub use gristmill_engine::sources::json::JsonOptions;

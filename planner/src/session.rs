@@ -16,7 +16,7 @@ use gristmill_engine::sources::json::JsonOptions;
 use gristmill_engine::{Error, Result};
 
 use crate::catalog::{Catalog, FileTable, Reading};
-use crate::copy::CopyTarget;
+use crate::copy::{CopyTarget, refuse_own_input};
 use crate::dataframe::Step;
 use crate::files;
 use crate::functions::{AggregateFunction, BoundAggregate, BoundScalar, ScalarFunction};
@@ -302,6 +302,32 @@ impl Session {
         cancel: Cancel,
     ) -> Result<Running> {
         let planned = self.plan(statement, parameters)?;
+        self.start_noted(statement, planned, cancel)
+    }
+
+    /// As [`Session::execute_with`], for a statement whose rows the caller writes to a file.
+    ///
+    /// # Errors
+    /// As there, and `Input` when the statement reads that file.
+    pub fn execute_for(
+        &self,
+        file: &Path,
+        statement: &Statement,
+        parameters: &Parameters,
+        cancel: Cancel,
+    ) -> Result<Running> {
+        let planned = self.plan(statement, parameters)?;
+        refuse_own_input(&planned.reads, file)?;
+        self.start_noted(statement, planned, cancel)
+    }
+
+    /// Starts what was planned for a statement, and notes that.
+    fn start_noted(
+        &self,
+        statement: &Statement,
+        planned: Planned,
+        cancel: Cancel,
+    ) -> Result<Running> {
         let (kind, line) = (statement.first_word(), statement.position().line);
         tracing::debug!(statement = %kind, line, rules = ?planned.fired, "planned");
         self.start(planned, cancel)

@@ -1,10 +1,9 @@
-//! Objects, one a line: in one array per result, or bare.
+//! Objects, one a line: in one array per result, or bare. Values are written as COPY writes them.
 
 use std::io::Write;
 
 use arrow::array::RecordBatch;
-use arrow::json::LineDelimitedWriter;
-use arrow::json::writer::WriterBuilder;
+use gristmill::JsonText;
 
 use super::json_value::{name, value};
 use super::long::{Part, parts};
@@ -47,11 +46,9 @@ impl Json {
     }
 
     fn rows(&mut self, rows: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
-        let mut text = Vec::new();
-        let builder = WriterBuilder::new().with_explicit_nulls(true);
-        let mut writer: LineDelimitedWriter<_> = builder.build(&mut text);
-        writer.write(rows)?;
-        writer.finish()?;
+        let (mut text, schema) = (Vec::new(), rows.schema());
+        let lines = JsonText::new(schema.fields().iter().map(|field| field.name().as_str()));
+        lines.rows(rows.columns(), rows.num_rows(), &mut text)?;
         if !self.in_array {
             out.write_all(&text)?;
             return Ok(());
@@ -70,7 +67,7 @@ impl Json {
         for (at, (field, column)) in schema.fields().iter().zip(row.columns()).enumerate() {
             out.write_all(if at > 0 { b"," } else { b"{" })?;
             name(field, out)?;
-            value(field, column, 0, out)?;
+            value(column, 0, out)?;
         }
         out.write_all(b"}")?;
         self.after(out)

@@ -39,7 +39,7 @@ pub use collect::Collect;
 pub use commit::Output;
 pub use count::{CountSource, RowCount, count_schema};
 pub use csv::{CsvText, WriteCsv};
-pub use json::{JsonText, WriteJson};
+pub use json::{JsonText, WriteJson, json_key, json_values};
 pub use ordered::OrderedOutput;
 pub use partitioned::{Existing, FileSink, WritePartitioned};
 pub use table::{NewPart, WriteTable};

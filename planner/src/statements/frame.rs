@@ -36,6 +36,6 @@ pub(crate) fn plan_frame(
             }
         };
         let fired = planner.planning.fired().to_vec();
-        Ok(Planned { command, explain: None, fired })
+        Ok(Planned { command, explain: None, fired, reads: Vec::new() })
     })
 }

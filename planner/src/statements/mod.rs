@@ -125,6 +125,8 @@ pub(crate) struct Planned {
     pub(crate) explain: Option<Explain>,
     /// Rules of the planner that changed the plan.
     pub(crate) fired: Vec<String>,
+    /// The files that a query reads.
+    pub(crate) reads: Vec<PathBuf>,
 }
 
 /// What all statements of a session are planned with.
@@ -160,7 +162,7 @@ pub(crate) fn plan(
             false => planner.command(parsed.body, parsed.header_row)?,
         };
         let fired = planner.planning.fired().to_vec();
-        Ok(Planned { command, explain: parsed.explain, fired })
+        Ok(Planned { command, explain: parsed.explain, fired, reads: planner.reads })
     })
 }
 
@@ -190,7 +192,7 @@ impl<'a> Task<'a> {
     {
         let planning = Planning::new(binder.shared_options(), record);
         let (scope, parameters) = (self.scope, self.parameters);
-        Planner { scope, binder, statement, parameters, planning }
+        Planner { scope, binder, statement, parameters, planning, reads: Vec::new() }
     }
 }
 
@@ -201,6 +203,8 @@ struct Planner<'a> {
     statement: &'a Statement,
     parameters: &'a Parameters,
     planning: Planning,
+    /// The files that the query reads, when it has been planned.
+    reads: Vec<PathBuf>,
 }
 
 /// A query down to the engine's plan.

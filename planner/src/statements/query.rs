@@ -20,7 +20,9 @@ use crate::sql::{all_of, to_error};
 impl Planner<'_> {
     pub(super) fn query(&mut self, query: Box<Query>) -> Result<Command> {
         let bound = self.bind(query)?;
-        Ok(Command::Rows(self.lower(bound)?.plan))
+        let Lowered { plan, prepared } = self.lower(bound)?;
+        self.reads = copy::files_read(&prepared)?;
+        Ok(Command::Rows(plan))
     }
 
     pub(super) fn copy(&mut self, copy: CopyToStatement) -> Result<Command> {

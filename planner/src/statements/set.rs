@@ -72,7 +72,7 @@ pub(super) fn plan_set(set: &Statement, task: &Task<'_>, explained: bool) -> Res
             true
         }
     });
-    Ok(Planned { command: Command::Write { plan, files }, explain, fired })
+    Ok(Planned { command: Command::Write { plan, files }, explain, fired, reads: Vec::new() })
 }
 
 fn wrong(message: &str, statement: &Statement) -> Error {

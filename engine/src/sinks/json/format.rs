@@ -42,8 +42,7 @@ impl JsonText {
     /// # Errors
     /// `Input` for values that have no text.
     pub fn rows(&self, columns: &[ArrayRef], rows: usize, out: &mut Vec<u8>) -> Result<()> {
-        let held = columns.iter().map(|array| Ok(cast(array, &held_type(array.data_type()))?));
-        let held: Vec<ArrayRef> = held.collect::<Result<_>>()?;
+        let held: Vec<ArrayRef> = columns.iter().map(held).collect::<Result<_>>()?;
         let columns: Vec<Column<'_>> = held.iter().map(Column::of).collect::<Result<_>>()?;
         for row in 0..rows {
             if row > 0 && !self.line_end {
@@ -56,6 +55,36 @@ impl JsonText {
         }
         Ok(())
     }
+}
+
+/// Appends the values of a column as they stand in [`JsonText`], with commas between them.
+///
+/// # Errors
+/// `Input` for values that have no text.
+pub fn json_values(array: &ArrayRef, out: &mut Vec<u8>) -> Result<()> {
+    let held = held(array)?;
+    let column = Column::of(&held)?;
+    for row in 0..held.len() {
+        if row > 0 {
+            out.push(b',');
+        }
+        column.write(row, out)?;
+    }
+    Ok(())
+}
+
+/// Appends the only value of a column as the key of an object, without the colon.
+///
+/// # Errors
+/// `Input` for values that have no text.
+pub fn json_key(array: &ArrayRef, out: &mut Vec<u8>) -> Result<()> {
+    let held = held(array)?;
+    Column::of(&held)?.write_key(0, out)
+}
+
+/// The values as they are held while they are written.
+fn held(array: &ArrayRef) -> Result<ArrayRef> {
+    Ok(cast(array, &held_type(array.data_type()))?)
 }
 
 fn members(keys: &[Vec<u8>], columns: &[Column<'_>], row: usize, out: &mut Vec<u8>) -> Result<()> {

@@ -17,7 +17,7 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::format::JsonText;
+pub use self::format::{JsonText, json_key, json_values};
 use super::count::{count_schema, counted};
 use super::lines::{RowText, TextSink};
 use super::ordered::OrderedOutput;
