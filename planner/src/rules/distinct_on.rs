@@ -38,7 +38,13 @@ fn expanded(distinct: DistinctOn) -> Result<LogicalPlan> {
     for column in sort_expr.iter().flat_map(|key| key.expr.column_refs()) {
         input.schema().index_of_column(column)?;
     }
-    let keys = normalize_cols(on_expr, &input)?;
+    let mut keys: Vec<Expr> = Vec::new();
+    for key in normalize_cols(on_expr, &input)? {
+        // A key that is there twice would be one column.
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     let firsts = select_expr.into_iter().enumerate().map(|(number, expr)| {
         let first = first_value_udaf().call(vec![expr.unalias()]);
         let first = match sort_expr.is_empty() {

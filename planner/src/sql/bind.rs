@@ -21,6 +21,7 @@ use super::excluded;
 use super::fold::{fold, shown_plan, told_apart, with_replaced_left_out};
 use super::grouping::ResolveGrouping;
 use super::having;
+use super::hidden_keys::reading_by_tables;
 use super::known_columns::are_asked_for;
 use super::merged_around;
 use super::missing::Missing;
@@ -69,6 +70,10 @@ pub(crate) fn bind_query(
         && Missing::of(&error).is_some()
     {
         return Err(told(&error));
+    }
+    let has_meaning = |query| bound(query).is_ok_and(|plan| !is_senseless(&plan));
+    if let Some(by_tables) = reading_by_tables(&query, bound_as_written, has_meaning) {
+        query = by_tables;
     }
     let other = second_reading(&query);
     let kept = kept(&query);

@@ -269,8 +269,11 @@ impl<'a> Binder<'a> {
             message.push_str(&format!("; '{table}/' names the files of that directory"));
             return Error::input(message);
         }
+        let ending = path.extension().filter(|_| Format::of_path(path).is_none());
         match nearest(table, names.iter().map(String::as_str)) {
             Some(near) => message.push_str(&format!("; did you mean {near}?")),
+            None if names.is_empty() && ending.is_some() => message
+                .push_str(&format!("; as a file's its ending names no format, {}", Format::NAMES)),
             None if names.is_empty() => message.push_str(
                 "; no tables are registered: give them as -t name=path, or write the file's name \
                  in quotes",

@@ -1,16 +1,21 @@
 //! Numbers in ROLLUP, CUBE and GROUPING SETS: as in GROUP BY itself they are places of the SELECT
-//! list, whose expressions are written in their stead.
+//! list, whose expressions are written in their stead. Numbers with a minus are none: they become
+//! sums, which the binder does not take for places.
 //!
 //! A column that is there twice is written once in each set: the binder wants them apart. Several
 //! columns together in ROLLUP and CUBE, `rollup((a, b), c)`, become the sets that these stand for.
+//! So do several items of which one is ROLLUP, CUBE or GROUPING SETS, `a, rollup(b)`: beside such the
+//! binder groups in all sets by what it believes a plain key to decide on.
 
 use datafusion_common::Result;
 use datafusion_expr::{Expr as Bound, GroupingSet};
-use datafusion_sql::sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Value, ValueWithSpan};
+use datafusion_sql::sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, Select, SelectItem, UnaryOperator, Value, ValueWithSpan,
+};
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::syntax::is_word;
+use super::syntax::{binary, is_word, nested, number};
 
 /// Puts expressions that begin with a parenthesis into another one, `rollup(((a + 1) * 2))`: the
 /// parser would take what is in the first for several columns.
@@ -76,7 +81,11 @@ fn item_end(tokens: &[TokenWithSpan], begin: usize) -> Option<usize> {
 /// Writes expressions for numbers; those that are no place stay.
 pub(super) fn write_out(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
-    for key in keys {
+    for key in keys.iter_mut() {
+        if is_negative(key) {
+            let key_alone = nested(std::mem::replace(key, Expr::value(Value::Null)));
+            *key = binary(key_alone, BinaryOperator::Plus, number("0"));
+        }
         if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = key {
             for item in sets.iter_mut().flatten() {
                 if let Some(meant) = meant(item, &select.projection) {
@@ -86,37 +95,82 @@ pub(super) fn write_out(select: &mut Select) {
         }
         once_in_sets(key);
     }
+    let is_set =
+        |key: &Expr| matches!(key, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_));
+    if keys.len() > 1
+        && keys.iter().any(is_set)
+        && let Some(sets) = combined(keys, &select.projection)
+    {
+        *keys = vec![Expr::GroupingSets(sets)];
+    }
+}
+
+/// The sets that items of GROUP BY stand for together; `None` when they are too many.
+fn combined(keys: &[Expr], projection: &[SelectItem]) -> Option<Vec<Vec<Expr>>> {
+    let mut all = vec![Vec::new()];
+    for key in keys {
+        let own = match key {
+            Expr::Rollup(items) => rolled_up(items),
+            Expr::Cube(items) if items.len() <= CUBE_MAX => chosen(items),
+            Expr::Cube(_) => return None,
+            Expr::GroupingSets(sets) => sets.clone(),
+            Expr::Tuple(items) => vec![items.clone()],
+            key => vec![vec![meant(key, projection).unwrap_or_else(|| key.clone())]],
+        };
+        if all.len() * own.len() > 1 << CUBE_MAX {
+            return None;
+        }
+        let each = |set: &Vec<Expr>| own.iter().map(|own| once([&set[..], own].concat())).collect();
+        all = all.iter().flat_map(|set: &Vec<Expr>| -> Vec<Vec<Expr>> { each(set) }).collect();
+    }
+    Some(all)
+}
+
+fn rolled_up(items: &[Vec<Expr>]) -> Vec<Vec<Expr>> {
+    (0..=items.len()).rev().map(|count| items[..count].concat()).collect()
+}
+
+fn chosen(items: &[Vec<Expr>]) -> Vec<Vec<Expr>> {
+    let set = |bits: usize| {
+        let chosen = items.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+        chosen.flat_map(|(_, item)| item.clone()).collect()
+    };
+    (0..1usize << items.len()).rev().map(set).collect()
+}
+
+fn once(set: Vec<Expr>) -> Vec<Expr> {
+    let mut kept: Vec<Expr> = Vec::new();
+    set.into_iter().for_each(|item| {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    });
+    kept
+}
+
+/// Whether a key is a number with a minus.
+fn is_negative(key: &Expr) -> bool {
+    match key {
+        Expr::Nested(inner) => is_negative(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => matches!(&**expr, Expr::Value(_)),
+        _ => false,
+    }
 }
 
 /// Writes ROLLUP and CUBE with something twice as their sets, and leaves out of sets what is there
 /// already.
 fn once_in_sets(key: &mut Expr) {
     let sets = match key {
-        Expr::Rollup(items) if (has_twice(items) || has_several(items)) => {
-            (0..=items.len()).rev().map(|count| items[..count].concat()).collect()
-        }
+        Expr::Rollup(items) if (has_twice(items) || has_several(items)) => rolled_up(items),
         Expr::Cube(items)
             if (has_twice(items) || has_several(items)) && items.len() <= CUBE_MAX =>
         {
-            let set = |bits: usize| {
-                let chosen = items.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
-                chosen.flat_map(|(_, item)| item.clone()).collect()
-            };
-            (0..1usize << items.len()).rev().map(set).collect()
+            chosen(items)
         }
         Expr::GroupingSets(sets) if sets.iter().any(|set| has_twice(std::slice::from_ref(set))) => {
             std::mem::take(sets)
         }
         _ => return,
-    };
-    let once = |set: Vec<Expr>| {
-        let mut kept: Vec<Expr> = Vec::new();
-        set.into_iter().for_each(|item| {
-            if !kept.contains(&item) {
-                kept.push(item);
-            }
-        });
-        kept
     };
     let sets: Vec<Vec<Expr>> = sets;
     *key = Expr::GroupingSets(sets.into_iter().map(once).collect());

@@ -1,6 +1,6 @@
-//! `SELECT k, sum(a) AS a … GROUP BY k HAVING a > 1`: names in HAVING that are those of an
-//! aggregate of the SELECT list and of a column that it reads. The binder takes the column, which
-//! is no key, and refuses it; what is meant is the aggregate.
+//! `SELECT k, sum(a) AS a … GROUP BY k HAVING a > 1`: names in HAVING that are those of a column
+//! of the SELECT list and of one of a table. The binder takes the latter, which is no key, and
+//! refuses it; what is meant is the one of the list.
 //!
 //! Of constants, without GROUP BY and aggregates, HAVING makes one group of all rows.
 //!
@@ -19,7 +19,7 @@ use super::names::column_name;
 use super::syntax::{any, binary, call, nested, number, plain_name};
 use super::using::plain;
 
-/// Writes the aggregates that are meant into the HAVING of the SELECTs of a query.
+/// Writes what is meant into the HAVING of the SELECTs of a query.
 pub(super) fn write_aliases(query: &mut Query, is_aggregate: &dyn Fn(&str) -> bool) {
     let _ = VisitMut::visit(query, &mut Selects { is_aggregate });
 }
@@ -49,7 +49,11 @@ impl VisitorMut for Selects<'_> {
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { expr, alias } = item {
                 let name = plain(alias);
-                if self.has_aggregate(expr) && reads(expr, &name) {
+                let may_be_of_table = match self.has_aggregate(expr) {
+                    true => reads(expr, &name),
+                    false => column_name(expr).as_ref() != Some(&name),
+                };
+                if may_be_of_table && !any(expr, &is_window) {
                     meant.insert(name, nested(expr.clone()));
                 }
             }
@@ -84,6 +88,10 @@ fn of_item(item: &SelectItem) -> Option<&Expr> {
 
 fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+fn is_window(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(Function { over: Some(_), .. }))
 }
 
 /// Whether an expression reads a column of this name.

@@ -6,13 +6,25 @@
 //!
 //! Behind DISTINCT there are no others either: a key that is written as an item of the list is that
 //! item, `SELECT DISTINCT upper(a) … ORDER BY upper(a)`.
+//!
+//! In a key that is an expression, its subqueries too, such names are columns of tables first, and
+//! else those of the list; the binder would take an item of the list in it for the column of that
+//! item's name, `SELECT a AS b FROM t ORDER BY -a`. Whether tables have such columns is not known
+//! here. So a query with such keys has another reading, in which they are columns of the SELECT, and
+//! which counts if it has a meaning. Keys that read names that only the list has stay where they
+//! are: behind the query around they are those of its columns.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
+use datafusion_common::Result;
+use datafusion_expr::LogicalPlan;
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    Distinct, Expr, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::missing::Missing;
 use super::names::{column_name, given_name};
 use super::syntax::{any, inner_query, plain_name, select_from_one_row};
 use super::using::plain;
@@ -25,33 +37,123 @@ const SORTED: &str = "\"!sorted\"";
 
 /// Gives the keys of a query columns, where they need them and can have them.
 pub(super) fn write_keys(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    write(query, None);
+}
+
+/// The reading of a query in which its keys that are expressions are columns as well, if it has
+/// such that need them and a meaning. With `as_written` it is bound as it stands; `has_meaning` says
+/// whether it has one with the names of the list written out.
+pub(super) fn reading_by_tables(
+    query: &Query,
+    as_written: impl Fn(Box<Query>) -> Result<LogicalPlan>,
+    has_meaning: impl Fn(Box<Query>) -> bool,
+) -> Option<Box<Query>> {
+    let first = with_keys_of_tables(query, &HashSet::new())?;
+    let (mut reading, mut of_list) = (first.clone(), HashSet::new());
+    loop {
+        let error = match as_written(reading.clone()) {
+            Ok(_) => return Some(reading),
+            Err(error) => error,
+        };
+        let missing = Missing::of(&error).map(|missing| missing.name);
+        let missing = missing.filter(|name| name.relation.is_none());
+        if !missing.is_some_and(|name| of_list.insert(name.name.clone())) {
+            break;
+        }
+        match with_keys_of_tables(query, &of_list) {
+            Some(other) => reading = other,
+            None => break,
+        }
+    }
+    has_meaning(first.clone()).then_some(first)
+}
+
+/// The query with columns for its keys that are expressions as well, if it has such that need them;
+/// but for those that read these names of its list.
+fn with_keys_of_tables(query: &Query, of_list: &HashSet<String>) -> Option<Box<Query>> {
+    let mut search = Search(false);
+    let _ = query.visit(&mut search);
+    if !search.0 {
+        return None;
+    }
+    let mut query = Box::new(query.clone());
+    let mut writing = Writing { of_list, has_written: false };
+    let _ = VisitMut::visit(&mut query, &mut writing);
+    writing.has_written.then_some(query)
+}
+
+/// Whether a query has a key that is an expression.
+struct Search(bool);
+
+impl Visitor for Search {
+    type Break = ();
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_ref().map(|by| &by.kind) {
+            self.0 |= keys.iter().any(|key| is_expression(&key.expr));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Writes queries otherwise.
+struct Writing<'a> {
+    of_list: &'a HashSet<String>,
+    has_written: bool,
+}
+
+impl VisitorMut for Writing<'_> {
+    type Break = ();
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.has_written |= write(query, Some(self.of_list));
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_expression(key: &Expr) -> bool {
+    !matches!(key, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_))
+}
+
+/// Gives keys columns; whether it did. Of those that are expressions those only that read no name
+/// of the list, or all but those that read some of these.
+fn write(query: &mut Query, but: Option<&HashSet<String>>) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
     if matches!(select.distinct, Some(Distinct::Distinct)) {
         if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
         {
             let list = &select.projection;
             keys.iter_mut().for_each(|key| number_of_item(&mut key.expr, list));
         }
-        return;
+        return false;
     }
-    let Some(names) = names_of(select) else { return };
+    let Some(names) = names_of(select) else { return false };
     let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
     else {
-        return;
+        return false;
     };
     let taken = taken_names(select);
     let unnests = select.projection.iter().any(unnests);
+    let reads = |key: &Expr, names: &HashSet<String>| {
+        any(key, &|expr| matches!(expr, Expr::Identifier(name) if names.contains(&plain(name))))
+    };
     let is_kept = |key: &Expr| match key {
         Expr::Identifier(name) => names.contains(&plain(name)),
         Expr::Value(_) => true,
-        _ => false,
+        key => but.is_some_and(|but| reads(key, but)),
     };
-    let is_hidden = |key: &Expr| !is_kept(key) && (unnests || reads_taken(key, &taken));
+    let all = but.is_some();
+    if all && (taken.is_empty() || matches!(select.group_by, GroupByExpr::All(_))) {
+        return false;
+    }
+    let is_hidden = |key: &Expr| {
+        !is_kept(key) && (unnests || all && is_expression(key) || reads_taken(key, &taken))
+    };
     // What a name of the list means in an expression, the binder knows.
-    let is_movable = |key: &Expr| is_kept(key) || reads_tables_alone(key, &names);
+    let is_movable = |key: &Expr| all || is_kept(key) || reads_tables_alone(key, &names);
     let mut exprs = keys.iter().map(|key| &key.expr);
     if !exprs.clone().any(is_hidden) || !exprs.all(is_movable) {
-        return;
+        return false;
     }
     let mut added = Vec::new();
     for key in keys.iter_mut().filter(|key| !is_kept(&key.expr)) {
@@ -60,6 +162,7 @@ pub(super) fn write_keys(query: &mut Query) {
         added.push(SelectItem::ExprWithAlias { expr, alias });
     }
     enclose(query, names, added);
+    true
 }
 
 /// Makes a key that is written as an item of the list the number of the item.
@@ -129,7 +232,7 @@ fn reads_taken(key: &Expr, taken: &HashSet<String>) -> bool {
 fn reads_tables_alone(key: &Expr, list: &[String]) -> bool {
     let is_other = |expr: &Expr| match expr {
         Expr::Identifier(name) => list.contains(&plain(name)),
-        Expr::Subquery(_) | Expr::Exists { .. } => true,
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => true,
         _ => false,
     };
     !any(key, &is_other)

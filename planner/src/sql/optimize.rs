@@ -48,6 +48,7 @@ pub(crate) fn before_join_order(plan: LogicalPlan, planning: &mut Planning) -> R
         Box::new(ReplaceDistinctWithAggregate::new()),
         // ON conditions to join keys.
         keys_from_conditions(),
+        Box::new(ForgetDependencies),
         // The same key twice in GROUP BY or ORDER BY.
         Box::new(EliminateDuplicatedExpr::new()),
         // WHERE true, WHERE false.

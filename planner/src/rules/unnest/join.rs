@@ -87,8 +87,8 @@ pub(super) fn mark_of(join: &LogicalPlan) -> Result<Expr> {
 }
 
 impl Unnesting<'_> {
-    /// The subquery with its columns under a name of their own, those only that are read; with a
-    /// marker that is never NULL if wanted.
+    /// The subquery with its columns under names that no others have, those only that are read;
+    /// with a marker that is never NULL if wanted.
     pub(super) fn isolated(
         &mut self,
         lifted: Lifted,
@@ -103,7 +103,8 @@ impl Unnesting<'_> {
         }
         let mut names: Vec<String> = Vec::with_capacity(columns.len() + 1);
         let mut add_name = |wanted: &str| {
-            let mut name = wanted.to_string();
+            // A column without a table beside the subquery may be called as one of its columns.
+            let mut name = format!("{relation}_{wanted}");
             while names.contains(&name) {
                 name.push('_');
             }
