@@ -20,8 +20,9 @@
 //! * `compile`: from expressions to nodes that are evaluated.
 //! * `evaluate`, `logic`, `kernels`: evaluation; `view`: what it is over; `memo`: what it
 //!   remembers; `room`, `pieces`: the memory of what functions make; `sizes`: bytes of values.
-//! * `select`, `filter`: conditions to selections.
+//! * `select`, `filter`: conditions to selections; `bounds`: what those of joins say of build rows.
 
+pub mod bounds;
 mod calls;
 mod check;
 mod compile;

@@ -261,23 +261,26 @@ impl DensePiece {
         Ok(())
     }
 
-    /// Adds rows by slot, in the order of the input, after all were marked.
+    /// Adds rows by slot, in the order of the input, after all were marked; the slots become the
+    /// places of their entries.
     ///
     /// # Errors
     /// `OutOfMemory` when there are more groups than can be numbered.
     pub(super) fn insert(
         &mut self,
-        slots: &[u64],
+        slots: &mut [u64],
         rows: &[u32],
         groups: &mut GroupsBuilder,
     ) -> Result<()> {
         let DensePiece { blocks, entries } = self;
-        for (&slot, &row) in slots.iter().zip(rows) {
-            let at = match blocks.get((slot / 64) as usize) {
-                Some(block) => block.rank_of(slot),
-                None => slot as usize,
-            };
-            let entry = &mut entries[at];
+        // In two loops: short turns that wait for one access each overlap.
+        if !blocks.is_empty() {
+            for slot in &mut *slots {
+                *slot = blocks[(*slot / 64) as usize].rank_of(*slot);
+            }
+        }
+        for (&place, &row) in slots.iter().zip(rows) {
+            let entry = &mut entries[place as usize];
             *entry = if *entry == NONE { row } else { groups.add(*entry, row)? };
         }
         Ok(())
@@ -301,9 +304,9 @@ impl Block {
         self.bits >> (slot % 64) & 1 == 1
     }
 
-    fn rank_of(self, slot: u64) -> usize {
+    fn rank_of(self, slot: u64) -> u64 {
         let before = self.bits & ((1 << (slot % 64)) - 1);
-        (self.rank + u64::from(before.count_ones())) as usize
+        self.rank + u64::from(before.count_ones())
     }
 }
 
@@ -371,13 +374,19 @@ impl DenseDirectory {
                 let slots = piece(slot).map_or(&[][..], |piece| &piece.entries);
                 get(slots, slot & mask)
             })),
-            (DenseForm::Ranked, _) => entries.extend(slots.iter().map(|&slot| {
-                let Some(piece) = piece(slot) else { return NONE };
-                match piece.blocks.get(((slot & mask) / 64) as usize) {
-                    Some(block) if block.has(slot) => piece.entries[block.rank_of(slot)],
-                    _ => NONE,
+            // In two loops: short turns that wait for one access each overlap.
+            (DenseForm::Ranked, _) => {
+                entries.extend(slots.iter().map(|&slot| {
+                    let block =
+                        piece(slot).and_then(|p| p.blocks.get(((slot & mask) / 64) as usize));
+                    block.filter(|block| block.has(slot)).map_or(NONE, |b| b.rank_of(slot) as u32)
+                }));
+                for (entry, &slot) in entries.iter_mut().zip(slots) {
+                    if *entry != NONE {
+                        *entry = piece(slot).map_or(NONE, |p| p.entries[*entry as usize]);
+                    }
                 }
-            })),
+            }
             (DenseForm::Present, _) => entries.extend(slots.iter().map(|&slot| {
                 let block = piece(slot).and_then(|p| p.blocks.get(((slot & mask) / 64) as usize));
                 if block.is_some_and(|block| block.has(slot)) { 0 } else { NONE }
@@ -441,7 +450,7 @@ mod tests {
                     let (first, count) = cut.piece(number);
                     let own = |i: &usize| (first..first + count).contains(&keys[*i]);
                     let own: Vec<usize> = (0..keys.len()).filter(own).collect();
-                    let own_keys: Vec<u64> = own.iter().map(|&i| keys[i] - first).collect();
+                    let mut own_keys: Vec<u64> = own.iter().map(|&i| keys[i] - first).collect();
                     let own_rows: Vec<u32> = own.iter().map(|&i| rows[i]).collect();
                     let mut piece = DensePiece::new(form, count, &|| Ok(())).expect("a piece");
                     let mut group = GroupsBuilder::new(number, cut.pieces(), false);
@@ -453,7 +462,7 @@ mod tests {
                         piece.make_entries(keys, &|| Ok(())).expect("entries");
                     }
                     if form != DenseForm::Present {
-                        piece.insert(&own_keys, &own_rows, &mut group).expect("inserts");
+                        piece.insert(&mut own_keys, &own_rows, &mut group).expect("inserts");
                     }
                     built.push(piece);
                     groups.push(group);

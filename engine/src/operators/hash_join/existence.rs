@@ -6,7 +6,7 @@
 //! * Of build rows, which are marked: groups in which all rows are marked are remembered and not
 //!   followed again.
 
-use super::groups::{Entry, NONE, group_of};
+use super::groups::{NONE, group_of};
 use super::matcher::Matcher;
 use crate::batch::{Chunk, MAX_CHUNK_ROWS};
 use crate::error::Result;
@@ -40,7 +40,7 @@ impl Matcher {
                 // A row whose pairs do not end with a batch may be known by the next.
                 while !matched[row as usize] {
                     let room = MAX_CHUNK_ROWS - self.pairs.len();
-                    let more = self.add_pairs(row, at, until.min(at + room));
+                    let more = self.add_pairs(row, at, until.min(at + room))?;
                     at += more;
                     if more < room {
                         break;
@@ -49,11 +49,16 @@ impl Matcher {
                 }
             }
             self.note(input, &mut matched, cx)?;
-            let (entries, table) = (&self.entries, &self.table);
-            let has_more = |entry: Entry| {
-                group_of(entry).is_some_and(|group| table.groups().rows(group).len() > until)
-            };
-            open.retain(|&row| !matched[row as usize] && has_more(entries[row as usize]));
+            let mut left = Vec::with_capacity(open.len());
+            for row in open {
+                if !matched[row as usize]
+                    && let Some(group) = group_of(self.entries[row as usize])
+                    && self.rows_for(row, group)?.len() > until
+                {
+                    left.push(row);
+                }
+            }
+            open = left;
             (from, width) = (until, (width * WIDENING).min(MAX_CHUNK_ROWS));
         }
         Ok(matched)
@@ -61,16 +66,17 @@ impl Matcher {
 
     /// Adds the pairs of a probe row with the build rows of its key from number `from` to `until`;
     /// how many they are.
-    fn add_pairs(&mut self, row: u32, from: usize, until: usize) -> usize {
+    fn add_pairs(&mut self, row: u32, from: usize, until: usize) -> Result<usize> {
         let entry = self.entries[row as usize];
-        let single = [entry];
-        let rows = match group_of(entry) {
-            Some(group) => self.table.groups().rows(group),
-            None => &single,
+        let (single, table) = ([entry], &*self.table);
+        let rows = match (group_of(entry), &mut self.bounds) {
+            (None, _) => &single,
+            (Some(group), None) => table.groups().rows(group),
+            (Some(group), Some(bounds)) => bounds.rows(table, row, group)?,
         };
         let rows = &rows[from.min(rows.len())..until.min(rows.len())];
         self.pairs.extend(row, rows);
-        rows.len()
+        Ok(rows.len())
     }
 
     /// Notes which probe rows the pairs at hand are matches of, and takes no more of them.
@@ -99,17 +105,21 @@ impl Matcher {
             if entry == NONE || group.is_some_and(|group| self.all_marked.contains(&group)) {
                 continue;
             }
-            let count = group.map_or(1, |group| self.table.groups().rows(group).len());
+            let all = group.map_or(1, |group| self.table.groups().rows(group).len());
+            let count = match group {
+                Some(group) => self.rows_for(row as u32, group)?.len(),
+                None => 1,
+            };
             let (mut from, mut open) = (0, 0);
             while from < count {
                 let until = count.min(from + MAX_CHUNK_ROWS - self.pairs.len());
-                open += self.add_unmarked(row as u32, from, until);
+                open += self.add_unmarked(row as u32, from, until)?;
                 from = until;
                 if self.pairs.len() == MAX_CHUNK_ROWS {
                     self.mark(input, cx)?;
                 }
             }
-            if let Some(group) = group.filter(|_| open == 0 && count >= LARGE_ROWS) {
+            if let Some(group) = group.filter(|_| open == 0 && count == all && all >= LARGE_ROWS) {
                 self.all_marked.insert(group);
             }
         }
@@ -117,12 +127,12 @@ impl Matcher {
     }
 
     /// As [`Matcher::add_pairs`], without build rows that are marked.
-    fn add_unmarked(&mut self, row: u32, from: usize, until: usize) -> usize {
+    fn add_unmarked(&mut self, row: u32, from: usize, until: usize) -> Result<usize> {
         let start = self.pairs.len();
-        self.add_pairs(row, from, until);
+        self.add_pairs(row, from, until)?;
         let (pairs, table) = (&mut self.pairs, &self.table);
         pairs.retain_from(start, |_, build| !table.is_marked(build));
-        pairs.len() - start
+        Ok(pairs.len() - start)
     }
 
     /// Marks the build rows of the pairs at hand that pass the residual, and takes no more of them.

@@ -11,6 +11,7 @@ use arrow::array::Array;
 use super::dense::{Cut, DenseForm, DensePiece, Dimensions};
 use super::groups::GroupsBuilder;
 use super::hashed::{Compare, HashPiece, Search, piece_of};
+use super::kept::Kept;
 use super::shape::{HOLDER, Shape};
 use super::store::{Run, Store};
 use crate::batch::{
@@ -84,9 +85,18 @@ impl Fill<'_> {
             hashes: Vec::new(),
             own: Own::default(),
         };
+        let mut kept = match form {
+            DenseForm::Ranked => Kept::new(count, self.cx.memory().reserve(HOLDER, 0)?),
+            _ => None,
+        };
         if form != DenseForm::Direct {
             scan.each(self, |own| {
                 piece.mark(&own.places);
+                if let Some(some) = &mut kept
+                    && !some.push(&own.places, &own.rows, self.cx.memory())
+                {
+                    kept = None;
+                }
                 Ok(())
             })?;
             let keys = piece.count();
@@ -99,10 +109,15 @@ impl Fill<'_> {
             scan.filter = None;
         }
         let mut charged = 0;
-        scan.each(self, |own| {
-            piece.insert(&own.places, &own.rows, &mut groups)?;
+        let mut insert = |slots: &mut Vec<u64>, rows: &[u32]| {
+            self.cx.check()?;
+            piece.insert(slots, rows, &mut groups)?;
             self.charge_groups(&groups, &mut charged)
-        })?;
+        };
+        match kept {
+            Some(kept) => kept.each(CHUNK_ROWS, insert)?,
+            None => scan.each(self, |own| insert(&mut own.places, &own.rows))?,
+        }
         self.lay_out(&mut groups, charged);
         Ok((piece, groups))
     }
@@ -272,7 +287,7 @@ struct SlotScan<'a> {
 }
 
 impl SlotScan<'_> {
-    fn each(&mut self, fill: &Fill<'_>, mut f: impl FnMut(&Own) -> Result<()>) -> Result<()> {
+    fn each(&mut self, fill: &Fill<'_>, mut f: impl FnMut(&mut Own) -> Result<()>) -> Result<()> {
         for run in fill.store.runs().iter().filter(|run| self.has_rows_of(run)).collect::<Vec<_>>()
         {
             run.each_batch(fill.store.width(), CHUNK_ROWS, |refs| {
@@ -284,7 +299,7 @@ impl SlotScan<'_> {
                 self.dimensions.locate(&self.ordinals, refs.len(), &mut self.slots);
                 self.choose(fill.store, refs);
                 self.tell_filter(&keys)?;
-                f(&self.own)
+                f(&mut self.own)
             })?;
         }
         Ok(())

@@ -187,7 +187,7 @@ impl ByBlocks {
             self.probe.rewind();
             match blocks.next(workshop, cx)? {
                 Some(table) => {
-                    self.matcher = Some(Matcher::new(&blocks.shared, table, cx.memory()))
+                    self.matcher = Some(Matcher::new(&blocks.shared, table, cx.memory())?)
                 }
                 None => drop(self.passes.pop()),
             }
@@ -268,7 +268,7 @@ fn pairs(
     let mut more = true;
     // Otherwise some are left of those that were found before.
     if matcher.pairs.is_empty() {
-        more = matcher.next_pairs(&mut walk, false, MAX_CHUNK_ROWS);
+        more = matcher.next_pairs(&mut walk, false, MAX_CHUNK_ROWS)?;
         matcher.filter(&chunk)?;
         for &row in &matcher.pairs.probe {
             let row = first + row as usize;

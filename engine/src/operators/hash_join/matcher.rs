@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::emit::candidates;
+use super::group_bounds::{Bounded, GroupBounds};
 use super::groups::Entry;
 use super::matches::{Pairs, Walk};
 use super::shape::{Residual, Shared};
@@ -19,6 +20,8 @@ pub(super) struct Matcher {
     pub(super) shared: Arc<Shared>,
     pub(super) table: Arc<Table>,
     condition: Option<Condition>,
+    /// What the condition says of large groups.
+    pub(super) bounds: Option<GroupBounds>,
     look_up: LookUp,
     /// By live row of the chunk looked up last.
     pub(super) entries: Vec<Entry>,
@@ -35,17 +38,23 @@ struct Condition {
 
 impl Matcher {
     /// A view of a table of the build rows, or of some of them.
-    pub(super) fn new(shared: &Arc<Shared>, table: Arc<Table>, memory: &Governor) -> Self {
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the query has no room at all.
+    pub(super) fn new(shared: &Arc<Shared>, table: Arc<Table>, memory: &Governor) -> Result<Self> {
         let residual = shared.shape.residual.as_ref();
-        Matcher {
+        let has_groups = !table.groups().is_empty();
+        let bounds = residual.filter(|_| has_groups).map(|r| GroupBounds::new(r, memory));
+        Ok(Matcher {
             shared: shared.clone(),
             table,
+            bounds: bounds.transpose()?.flatten(),
             condition: residual.map(|residual| Condition::new(residual, memory)),
             look_up: LookUp::default(),
             entries: Vec::new(),
             pairs: Pairs::default(),
             all_marked: HashSet::new(),
-        }
+        })
     }
 
     /// Whether pairs have a condition to pass beyond equal keys.
@@ -55,13 +64,42 @@ impl Matcher {
 
     /// Finds the entry of each live row.
     pub(super) fn look_up(&mut self, input: &Chunk) -> Result<()> {
-        self.look_up.run(&self.table, &self.shared.shape, input, &mut self.entries)
+        self.look_up.run(&self.table, &self.shared.shape, input, &mut self.entries)?;
+        match &mut self.bounds {
+            Some(bounds) => bounds.look_at(input, &self.entries, self.table.groups()),
+            None => Ok(()),
+        }
     }
 
     /// The next pairs of the rows looked up; see [`Walk::next`].
-    pub(super) fn next_pairs(&mut self, walk: &mut Walk, unmatched: bool, most: usize) -> bool {
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn next_pairs(
+        &mut self,
+        walk: &mut Walk,
+        unmatched: bool,
+        most: usize,
+    ) -> Result<bool> {
         self.pairs.clear();
-        walk.next(&self.entries, self.table.groups(), unmatched, most, &mut self.pairs)
+        let (entries, table, pairs) = (&self.entries, &*self.table, &mut self.pairs);
+        match &mut self.bounds {
+            None => walk.next(entries, &mut table.groups(), unmatched, most, pairs),
+            Some(bounds) => {
+                walk.next(entries, &mut Bounded { bounds, table }, unmatched, most, pairs)
+            }
+        }
+    }
+
+    /// The build rows of a group that a probe row, by its number among the live rows, may match.
+    ///
+    /// # Errors
+    /// As [`GroupBounds::rows`].
+    pub(super) fn rows_for(&mut self, row: u32, group: u32) -> Result<&[u32]> {
+        match &mut self.bounds {
+            None => Ok(self.table.groups().rows(group)),
+            Some(bounds) => bounds.rows(&self.table, row, group),
+        }
     }
 
     /// Which of the pairs with a build row pass the residual; `None` when all do. Build rows that

@@ -2,6 +2,7 @@
 
 use super::groups::{Entry, Groups, NONE, group_of};
 use crate::batch::Selection;
+use crate::error::Result;
 
 /// Pairs of a probe row (its number among the live rows of the chunk) and a build row, or [`NONE`]
 /// for a probe row that is given without match.
@@ -70,6 +71,28 @@ impl Pairs {
     }
 }
 
+/// The build rows that are followed from an entry.
+pub(super) trait Follow {
+    fn groups(&self) -> &Groups;
+
+    /// The rows of a group, in order; those may be left out that a probe row, by its number among
+    /// the live rows, cannot match.
+    ///
+    /// # Errors
+    /// `Internal` when that cannot be told.
+    fn rows(&mut self, row: u32, group: u32) -> Result<&[u32]>;
+}
+
+impl Follow for &Groups {
+    fn groups(&self) -> &Groups {
+        self
+    }
+
+    fn rows(&mut self, _: u32, group: u32) -> Result<&[u32]> {
+        Ok(Groups::rows(self, group))
+    }
+}
+
 /// Where the walk over the entries of a chunk stands.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Walk {
@@ -82,31 +105,38 @@ pub(super) struct Walk {
 impl Walk {
     /// Adds up to `most` pairs to `pairs`, in order; with `unmatched` probe rows without entry are
     /// given too. Whether there may be more.
+    ///
+    /// # Errors
+    /// As [`Follow::rows`].
     pub(super) fn next(
         &mut self,
         entries: &[Entry],
-        groups: &Groups,
+        groups: &mut impl Follow,
         unmatched: bool,
         most: usize,
         pairs: &mut Pairs,
-    ) -> bool {
-        if self.row == 0 && entries.len() <= most && groups.is_empty() {
+    ) -> Result<bool> {
+        if self.row == 0 && entries.len() <= most && groups.groups().is_empty() {
             self.row = entries.len();
             single(entries, unmatched, pairs);
-            return false;
+            return Ok(false);
         }
         while self.row < entries.len() {
             if pairs.len() == most {
-                return true;
+                return Ok(true);
             }
             let (row, entry) = (self.row as u32, entries[self.row]);
             if let Some(group) = group_of(entry) {
-                let rows = &groups.rows(group)[self.within..];
+                let all = groups.rows(row, group)?;
+                let rows = &all[self.within..];
                 let taken = rows.len().min(most - pairs.len());
                 pairs.extend(row, &rows[..taken]);
+                if unmatched && all.is_empty() {
+                    pairs.push(row, NONE);
+                }
                 self.within += taken;
                 if taken < rows.len() {
-                    return true;
+                    return Ok(true);
                 }
                 self.within = 0;
             } else if entry != NONE || unmatched {
@@ -114,7 +144,7 @@ impl Walk {
             }
             self.row += 1;
         }
-        false
+        Ok(false)
     }
 }
 
@@ -160,7 +190,8 @@ mod tests {
                 let mut pairs = Pairs::default();
                 loop {
                     pairs.clear();
-                    let more = walk.next(&entries, &groups, unmatched, most, &mut pairs);
+                    let more = walk.next(&entries, &mut &groups, unmatched, most, &mut pairs);
+                    let more = more.expect("groups");
                     assert!(pairs.len() <= most);
                     all.extend(pairs.probe.iter().copied().zip(pairs.build.iter().copied()));
                     if !more {
@@ -175,11 +206,13 @@ mod tests {
     #[test]
     fn without_groups_every_row_has_one_pair_at_most() {
         let mut pairs = Pairs::default();
-        let more = Walk::default().next(&[7, NONE, 9], &Groups::default(), false, 10, &mut pairs);
-        assert!(!more && pairs.is_increasing());
+        let none = &Groups::default();
+        let more = Walk::default().next(&[7, NONE, 9], &mut &*none, false, 10, &mut pairs);
+        assert!(!more.expect("rows") && pairs.is_increasing());
         assert_eq!((&pairs.probe[..], &pairs.build[..]), (&[0, 2][..], &[7, 9][..]));
         let mut pairs = Pairs::default();
-        Walk::default().next(&[7, NONE], &Groups::default(), true, 10, &mut pairs);
+        let more = Walk::default().next(&[7, NONE], &mut &*none, true, 10, &mut pairs);
+        assert!(!more.expect("rows"));
         assert_eq!((&pairs.probe[..], &pairs.build[..]), (&[0, 1][..], &[7, NONE][..]));
     }
 }

@@ -3,11 +3,11 @@
 //! Phases, of two pipelines:
 //! 1. **Build**: the workers store the rows of the build side in row pages, each its own (`build`).
 //! 2. **Directory**: when all rows are known (`store`), tasks fill the pieces of a directory
-//!    (`finish`, `fill`): by slot when the keys' ordinals are dense (`dense`), by hash otherwise
-//!    (`hashed`). The last one makes the [`table::Table`] and publishes the key filter.
+//!    (`finish`, `fill`): by slot when the keys' ordinals are dense (`dense`, `kept`), by hash
+//!    otherwise (`hashed`). The last one makes the [`table::Table`] and publishes the key filter.
 //! 3. **Probe**: each chunk of the other side looks its keys up (`matcher`), follows groups of
-//!    equal keys (`matches`), drops pairs that fail the residual (`existence`, where one match is
-//!    enough), and leaves with a selection or indices over the columns it had (`probe`); the build
+//!    equal keys (`matches`), of large ones those only that the residual may let pass
+//!    (`group_bounds`), drops pairs that fail it (`existence`, where one match is enough), and leaves with a selection or indices over the columns it had (`probe`); the build
 //!    columns are fetched last (`emit`).
 //!
 //! ```text
@@ -55,8 +55,10 @@ mod emit;
 mod existence;
 mod fill;
 mod finish;
+mod group_bounds;
 mod groups;
 mod hashed;
+mod kept;
 mod lane_join;
 mod lane_key;
 mod lane_reader;

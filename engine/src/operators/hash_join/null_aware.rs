@@ -79,8 +79,8 @@ impl MemberMatcher {
     /// # Errors
     /// `Internal` when the tables are not made yet.
     pub(super) fn new(members: &Members, in_key: usize, memory: &Governor) -> Result<Self> {
-        let any = Matcher::new(&members.any, members.any.table()?, memory);
-        let null = Matcher::new(&members.null, members.null.table()?, memory);
+        let any = Matcher::new(&members.any, members.any.table()?, memory)?;
+        let null = Matcher::new(&members.null, members.null.table()?, memory)?;
         Ok(MemberMatcher { any, null, in_key })
     }
 

@@ -115,7 +115,7 @@ impl ProbeWorker {
     ) -> Result<Self> {
         let in_key = shared.shape.probe_keys.first().copied().unwrap_or(0);
         let members = members.map(|members| MemberMatcher::new(members, in_key, memory));
-        let matcher = Matcher::new(shared, table, memory);
+        let matcher = Matcher::new(shared, table, memory)?;
         Ok(ProbeWorker { matcher, members: members.transpose()?, current: None })
     }
 
@@ -184,7 +184,7 @@ impl ProbeWorker {
             // Otherwise some are left of those that were found before.
             if matcher.pairs.is_empty() {
                 // One less than fits, for a row that is found to be without match only now.
-                more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1);
+                more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1)?;
                 match (matcher.has_residual(), unmatched) {
                     (false, _) => (),
                     (true, false) => matcher.filter(&current.chunk)?,

@@ -71,7 +71,10 @@ impl Table {
     ) -> Result<Self> {
         let mut arrays = vec![None; shape.stored.len()];
         let bytes = store.pages().bytes();
-        if shape.reads_rows() && bytes <= DECODED_BYTES_MAX && memory.try_grow(bytes) {
+        // The scans of the probe side have no other way than the memory that is left to them.
+        let leaves_enough = memory.bytes() + bytes <= memory.governor().free() / 2;
+        let decodes = shape.reads_rows() && bytes <= DECODED_BYTES_MAX && leaves_enough;
+        if decodes && memory.try_grow(bytes) {
             let rows: Vec<RowRef> = store.pages().refs().collect();
             let residual = shape.residual.iter().flat_map(|residual| &residual.build);
             for payload in shape.build_output.iter().chain(residual) {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray, BooleanArray};
 
-use super::bounds::Bounds;
 use super::shape::{Condition, Shape};
 use super::store::Columns;
 use crate::batch::{Chunk, Column, Place, Selection};
 use crate::error::{Error, Result};
+use crate::expr::bounds::Bounds;
 use crate::expr::{Conjunction, Evaluator, Piece};
 use crate::memory::Governor;
 

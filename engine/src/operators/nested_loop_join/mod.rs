@@ -1,5 +1,5 @@
 //! Joins its two inputs on any condition, or none, by looking at every pair of rows that
-//! comparisons in the condition do not rule out together with others (`bounds`).
+//! comparisons in the condition do not rule out together with others (`expr::bounds`).
 //!
 //! Phases, of two pipelines:
 //! 1. **Build**: workers store the rows of the build side in blocks of row pages (`build`), and
@@ -24,7 +24,6 @@
 //! Small build sides are decoded once. What reading takes is set aside before the first row.
 //! Concurrency: workers share nothing while they build; the finished groups are read-only.
 
-mod bounds;
 mod build;
 mod build_rows;
 mod condition;
@@ -40,6 +39,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::expr::bounds::order_of_bounds;
 use crate::expr::{Expr, Functions};
 use crate::operators::JoinKind;
 use crate::plan::{Build, Field, Spec, Stream, from_fields_with, take_inputs, to_fields};
@@ -86,7 +86,7 @@ impl NestedLoopJoin {
     /// at. `None` where no order helps.
     pub fn order_of_build(&self, probe: &Schema) -> Option<usize> {
         let condition = self.condition.as_ref().filter(|_| !self.null_aware)?;
-        bounds::order_of_build(condition, probe.fields().len())
+        order_of_bounds(condition, probe.fields().len())
     }
 
     fn check(&self, probe: &Schema, build: &Schema) -> Result<()> {

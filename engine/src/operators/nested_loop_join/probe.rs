@@ -13,7 +13,6 @@ use arrow::array::BooleanArray;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
-use super::bounds::Known;
 use super::condition::{Outcome, Test};
 use super::reader::Reader;
 use super::shape::{Shape, Shared};
@@ -21,6 +20,7 @@ use super::store::{Columns, Group};
 use crate::batch::{CHUNK_ROWS, COMPACT_BELOW, Chunk, Column, Indices, Selection, all_rows};
 use crate::error::Result;
 use crate::expr::Written;
+use crate::expr::bounds::Known;
 use crate::operators::JoinKind;
 use crate::pipeline::{Context, Pushed, Step, Transform, TransformWorker};
 

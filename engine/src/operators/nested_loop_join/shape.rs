@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arrow::datatypes::{DataType, Schema};
 
 use super::NestedLoopJoin;
-use super::bounds::BOUNDS_MAX;
 use super::store::{BLOCK_BYTES, BuildSide, Part};
 use crate::error::{Error, Result};
 use crate::expr::Expr;
+use crate::expr::bounds::BOUNDS_MAX;
 use crate::memory::rows::RowLayout;
 use crate::memory::{Governor, Reservation};
 use crate::operators::JoinKind;

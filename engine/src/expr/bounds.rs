@@ -1,10 +1,11 @@
-//! What comparisons in the condition say about the rows of a group that a probe row can match.
+//! What comparisons in the condition of a join say about the rows of a group of build rows that a
+//! probe row can match.
 //!
 //! A condition that has to hold and compares an expression over the probe columns with one over the
 //! build columns is a *bound*: `p.day >= b.first`, `p.x < b.x + 5`. Where a group's values of the
 //! build expression increase, the rows that pass are a range that binary search finds; otherwise
 //! the least and the greatest value say whether there are any. The others need not be looked at:
-//! rows of an input that comes in the order of a bound ([`order_of_build`]) cost as little as those
+//! rows of an input that comes in the order of a bound ([`order_of_bounds`]) cost as little as those
 //! of a join on sorted inputs, and a band or an interval has two bounds that are ordered together.
 //!
 //! Values are compared as ordinals, for which the types of both sides must be the same.
@@ -14,15 +15,16 @@ use std::ops::Range;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
 
+use super::pieces::Piece;
+use super::{CompareOp, Evaluator, Expr};
 use crate::batch::{
     Chunk, Column, Ordinals, Place, Selection, float_key, float_order, has_ordinals,
 };
 use crate::error::{Error, Result};
-use crate::expr::{CompareOp, Evaluator, Expr, Piece};
 use crate::memory::Governor;
 
 /// Bounds of a join, at most: what is known of the rows of a chunk and of a group has to have room.
-pub(super) const BOUNDS_MAX: usize = 3;
+pub const BOUNDS_MAX: usize = 3;
 
 /// A comparison that pairs must pass.
 #[derive(Debug, Clone)]
@@ -73,14 +75,15 @@ fn can_bound(op: CompareOp) -> bool {
 }
 
 /// The build column whose order is that of a bound, or most likely is: the only one that it reads.
-pub(super) fn order_of_build(condition: &Expr, probe_width: usize) -> Option<usize> {
+pub fn order_of_bounds(condition: &Expr, probe_width: usize) -> Option<usize> {
     let bounds = bounds_of(condition, probe_width).into_iter();
     bounds.map(|bound| bound.build.columns()).find(|read| read.len() == 1)?.pop()
 }
 
 /// A value as it is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Known {
+pub enum Known {
+    /// Its ordinal.
     Value(i64),
     /// It passes no comparison.
     Null,
@@ -89,8 +92,10 @@ pub(super) enum Known {
 }
 
 /// One worker's bounds.
-pub(super) struct Bounds {
+pub struct Bounds {
     ops: Vec<CompareOp>,
+    /// The build columns that they read, increasing.
+    build_columns: Vec<usize>,
     probe: Evaluator,
     build: Evaluator,
     ordinals: Ordinals,
@@ -100,7 +105,7 @@ pub(super) struct Bounds {
 
 /// The build values of a group for one bound.
 #[derive(Debug, Clone, PartialEq)]
-enum Values {
+pub enum Values {
     /// They may be anything.
     Unknown,
     /// Values that increase, of the first rows; NULLs follow.
@@ -111,12 +116,16 @@ enum Values {
 
 impl Bounds {
     /// The bounds of a condition over `probe_width` probe columns; `None` without any.
-    pub(super) fn new(condition: &Expr, probe_width: usize, memory: &Governor) -> Option<Self> {
+    pub fn new(condition: &Expr, probe_width: usize, memory: &Governor) -> Option<Self> {
         let mut bounds = bounds_of(condition, probe_width);
         bounds.truncate(BOUNDS_MAX);
         let (probe, build): (Vec<Expr>, Vec<Expr>) =
             bounds.iter().map(|bound| (bound.probe.clone(), bound.build.clone())).unzip();
+        let mut build_columns: Vec<usize> = build.iter().flat_map(Expr::columns).collect();
+        build_columns.sort_unstable();
+        build_columns.dedup();
         (!bounds.is_empty()).then(|| Bounds {
+            build_columns,
             ops: bounds.iter().map(|bound| bound.op).collect(),
             probe: Evaluator::new(&probe, memory),
             build: Evaluator::new(&build, memory),
@@ -127,7 +136,10 @@ impl Bounds {
 
     /// The probe values of each bound, by physical row; none where they cannot be computed for all
     /// rows: those that matter say why when the condition is evaluated.
-    pub(super) fn of_probe(&mut self, chunk: &Chunk) -> Result<Vec<Vec<Known>>> {
+    ///
+    /// # Errors
+    /// What is not the fault of the values.
+    pub fn of_probe(&mut self, chunk: &Chunk) -> Result<Vec<Vec<Known>>> {
         match values(&mut self.probe, self.ops.len(), chunk, &mut self.ordinals) {
             Err(Error::Input { .. }) => Ok(Vec::new()),
             values => values,
@@ -136,13 +148,15 @@ impl Bounds {
 
     /// Looks at the build columns, which the condition reads, of group number `group`. Whether the
     /// values of a bound are sorted.
-    pub(super) fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<bool> {
+    ///
+    /// # Errors
+    /// As [`Bounds::of_probe`].
+    pub fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<bool> {
         if self.group.as_ref().is_none_or(|(looked_at, _)| *looked_at != group) {
             let chunk = Chunk::new(build.to_vec(), rows, Place::default());
-            let count = self.ops.len();
-            let values = match values(&mut self.build, count, &chunk, &mut self.ordinals) {
-                Err(Error::Input { .. }) => vec![Values::Unknown; count],
-                values => values?.into_iter().map(Values::of).collect(),
+            let values = match self.of_build(&chunk)? {
+                Some(values) => values.into_iter().map(Values::of).collect(),
+                None => vec![Values::Unknown; self.ops.len()],
             };
             self.group = Some((group, values));
         }
@@ -150,11 +164,41 @@ impl Bounds {
         Ok(values.into_iter().any(|values| matches!(values, Values::Sorted(_))))
     }
 
+    /// The build values of each bound, by physical row; `None` where they cannot be computed for all
+    /// rows.
+    ///
+    /// # Errors
+    /// As [`Bounds::of_probe`].
+    pub fn of_build(&mut self, chunk: &Chunk) -> Result<Option<Vec<Vec<Known>>>> {
+        match values(&mut self.build, self.ops.len(), chunk, &mut self.ordinals) {
+            Err(Error::Input { .. }) => Ok(None),
+            values => values.map(Some),
+        }
+    }
+
+    /// The build columns that the bounds read.
+    pub fn build_columns(&self) -> &[usize] {
+        &self.build_columns
+    }
+
     /// The rows of the group that was looked at that row `row` of the probe chunk can match, of
     /// `rows`.
-    pub(super) fn range(&self, probe: &[Vec<Known>], row: usize, rows: usize) -> Range<usize> {
+    pub fn range(&self, probe: &[Vec<Known>], row: usize, rows: usize) -> Range<usize> {
+        match &self.group {
+            Some((_, values)) => self.range_in(values, probe, row, rows),
+            None => 0..rows,
+        }
+    }
+
+    /// The same for a group whose values, by bound, are these.
+    pub fn range_in(
+        &self,
+        values: &[Values],
+        probe: &[Vec<Known>],
+        row: usize,
+        rows: usize,
+    ) -> Range<usize> {
         let mut range = 0..rows;
-        let Some((_, values)) = &self.group else { return range };
         for ((op, values), probe) in self.ops.iter().zip(values).zip(probe) {
             let own = values.range(*op, probe[row], rows);
             range = range.start.max(own.start)..range.end.min(own.end);
@@ -164,7 +208,8 @@ impl Bounds {
 }
 
 impl Values {
-    fn of(known: Vec<Known>) -> Self {
+    /// What is known of the values of a group.
+    pub fn of(known: Vec<Known>) -> Self {
         let mut valid = Vec::with_capacity(known.len());
         let mut nulls_follow = true;
         for (row, known) in known.iter().enumerate() {

@@ -1,0 +1,244 @@
+//! Build rows of a large group that the residual may let pass.
+//!
+//! A residual that compares expressions over the build columns with expressions over the probe
+//! columns (`expr::bounds`) lets pass few of the rows with a key that many have: events within
+//! intervals, prices as of a day. For groups that several probe rows have led to the values of the
+//! build expressions are computed once and the rows sorted by the first; binary search then finds
+//! those that a probe row may match. They come in the order of the group.
+//!
+//! Invariant: for a probe row the rows of a group are the same as often as they are asked for. What
+//! changes is decided when the rows of a chunk have been looked up.
+//!
+//! Memory: what is known of groups is charged as long as there is plenty. Of others nothing is
+//! known: all of their rows may match.
+//! Concurrency: each worker finds out by itself.
+
+use std::collections::HashMap;
+
+use super::groups::{Entry, Groups, group_of};
+use super::matches::Follow;
+use super::shape::{HOLDER, Payload, Residual};
+use super::table::Table;
+use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, has_ordinals};
+use crate::error::Result;
+use crate::expr::bounds::{Bounds, Known, Values};
+use crate::memory::{Governor, Reservation};
+
+/// Rows of a group from which on it pays to look for those that may match.
+const LARGE_ROWS: usize = 64;
+
+/// Probe rows that lead to a group, from which on it is sorted.
+const TIMES_MIN: u32 = 4;
+
+/// What is known of a row of a group takes, while it is found out.
+const ROW_BYTES: usize = 64;
+
+/// One worker's bounds.
+pub(super) struct GroupBounds {
+    bounds: Bounds,
+    /// The columns of the residual.
+    probe: Vec<usize>,
+    build: Vec<Payload>,
+    /// The probe rows that are looked up, until their values are asked for.
+    chunk: Option<Chunk>,
+    /// Which of its physical rows are live.
+    live: Vec<u32>,
+    /// Their values, by physical row; none where they cannot be computed.
+    known: Vec<Vec<Known>>,
+    groups: HashMap<u32, Group>,
+    /// The rows found last, and the probe row that they are for.
+    found: Vec<u32>,
+    found_for: Option<u32>,
+    memory: Reservation,
+}
+
+/// What is known of a group.
+enum Group {
+    /// Nothing; so many probe rows have led to it.
+    Met(u32),
+    /// Which of its rows have values, in the order of the first bound, and these by bound.
+    Sorted(Vec<u32>, Vec<Values>),
+    /// Nothing can be known.
+    Unknown,
+}
+
+impl GroupBounds {
+    /// The bounds of a residual; `None` when there are none to go by.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the query has no room at all.
+    pub(super) fn new(residual: &Residual, memory: &Governor) -> Result<Option<Self>> {
+        let bounds = Bounds::new(&residual.condition, residual.probe.len(), memory);
+        let is_narrow = |column: &usize| {
+            let payload = residual.build.get(*column);
+            payload.is_some_and(|p| has_ordinals(&p.logical) || p.logical.is_floating())
+        };
+        // Others may be of any size.
+        let Some(bounds) = bounds.filter(|b| b.build_columns().iter().all(is_narrow)) else {
+            return Ok(None);
+        };
+        Ok(Some(GroupBounds {
+            bounds,
+            probe: residual.probe.clone(),
+            build: residual.build.clone(),
+            chunk: None,
+            live: Vec::new(),
+            known: Vec::new(),
+            groups: HashMap::new(),
+            found: Vec::new(),
+            found_for: None,
+            memory: memory.reserve(HOLDER, 0)?,
+        }))
+    }
+
+    /// The probe rows that are asked for from now on, by their numbers among the live rows, and the
+    /// entries that they lead to.
+    ///
+    /// # Errors
+    /// `Internal` when the chunk does not have the columns.
+    pub(super) fn look_at(
+        &mut self,
+        input: &Chunk,
+        entries: &[Entry],
+        groups: &Groups,
+    ) -> Result<()> {
+        for group in entries.iter().filter_map(|&entry| group_of(entry)) {
+            if groups.rows(group).len() >= LARGE_ROWS
+                && let Group::Met(times) = self.groups.entry(group).or_insert(Group::Met(0))
+            {
+                *times = times.saturating_add(1);
+            }
+        }
+        self.live.clear();
+        self.live.extend_from_slice(input.live_positions());
+        self.chunk = Some(input.project(&self.probe)?);
+        self.found_for = None;
+        Ok(())
+    }
+
+    /// The rows of group number `group` that probe row `row` may match.
+    ///
+    /// # Errors
+    /// `Internal` when the rows do not have the columns.
+    pub(super) fn rows<'a>(
+        &'a mut self,
+        table: &'a Table,
+        row: u32,
+        group: u32,
+    ) -> Result<&'a [u32]> {
+        let rows = table.groups().rows(group);
+        if rows.len() < LARGE_ROWS {
+            return Ok(rows);
+        }
+        if self.found_for != Some(row) {
+            if !self.find(table, rows, row, group)? {
+                return Ok(rows);
+            }
+            self.found_for = Some(row);
+        }
+        Ok(&self.found)
+    }
+
+    /// Finds the rows that a probe row may match; false when these are most or all.
+    fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<bool> {
+        match self.groups.get(&group) {
+            Some(Group::Met(times)) if *times >= TIMES_MIN => {
+                let sorted = self.sorted(table, rows)?;
+                self.groups.insert(group, sorted.unwrap_or(Group::Unknown));
+            }
+            Some(Group::Sorted(..)) => (),
+            _ => return Ok(false),
+        }
+        if let Some(chunk) = self.chunk.take() {
+            self.known = self.bounds.of_probe(&chunk)?;
+        }
+        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(false) };
+        if self.known.is_empty() {
+            return Ok(false);
+        }
+        let physical = self.live[row as usize] as usize;
+        let range = self.bounds.range_in(values, &self.known, physical, order.len());
+        // To put most of them in order again takes as long as to look at the others.
+        if range.len() > rows.len() / 2 {
+            return Ok(false);
+        }
+        self.found.clear();
+        self.found.extend_from_slice(&order[range]);
+        self.found.sort_unstable();
+        self.found.iter_mut().for_each(|at| *at = rows[*at as usize]);
+        Ok(true)
+    }
+
+    /// The values of the rows of a group, sorted; `None` where they cannot be known.
+    fn sorted(&mut self, table: &Table, rows: &[u32]) -> Result<Option<Group>> {
+        let bytes = rows.len().saturating_mul(ROW_BYTES);
+        let is_plenty = self.memory.governor().free() / 4 >= bytes;
+        if !is_plenty || !self.memory.try_grow(bytes) {
+            return Ok(None);
+        }
+        let group = self.values(table, rows)?.and_then(|by_bound| sorted_by_first(&by_bound));
+        let kept = match &group {
+            Some(Group::Sorted(order, values)) => {
+                order.len() * (size_of::<u32>() + values.len() * size_of::<i64>())
+            }
+            _ => 0,
+        };
+        self.memory.shrink(bytes.saturating_sub(kept));
+        Ok(group)
+    }
+
+    /// The values of each bound for the rows of a group; `None` where they cannot be computed.
+    fn values(&mut self, table: &Table, rows: &[u32]) -> Result<Option<Vec<Vec<Known>>>> {
+        let mut by_bound: Vec<Vec<Known>> = Vec::new();
+        for rows in rows.chunks(CHUNK_ROWS) {
+            let chunk = self.build_chunk(table, rows)?;
+            let Some(values) = self.bounds.of_build(&chunk)? else { return Ok(None) };
+            by_bound.resize_with(values.len(), Vec::new);
+            by_bound.iter_mut().zip(values).for_each(|(all, some)| all.extend(some));
+        }
+        Ok(Some(by_bound))
+    }
+
+    /// The build columns of some rows, of which the bounds read some; the others are NULL.
+    fn build_chunk(&self, table: &Table, rows: &[u32]) -> Result<Chunk> {
+        let mut columns: Vec<Column> =
+            self.build.iter().map(|payload| Column::null(payload.logical.clone())).collect();
+        for &read in self.bounds.build_columns() {
+            let values = table.columns(&self.build[read..=read], rows, None)?;
+            columns.splice(read..=read, values);
+        }
+        Ok(Chunk::new(columns, rows.len(), Place::default()))
+    }
+}
+
+/// A group by the values of the first bound that are all known; `None` when there is no such bound.
+fn sorted_by_first(by_bound: &[Vec<Known>]) -> Option<Group> {
+    let first = by_bound.iter().find(|values| !values.contains(&Known::Beyond))?;
+    let valid = first.iter().zip(0u32..).filter_map(|(known, at)| match known {
+        Known::Value(value) => Some((*value, at)),
+        _ => None,
+    });
+    let mut order: Vec<(i64, u32)> = valid.collect();
+    order.sort_unstable();
+    let order: Vec<u32> = order.into_iter().map(|(_, at)| at).collect();
+    let in_order =
+        |known: &Vec<Known>| Values::of(order.iter().map(|&at| known[at as usize]).collect());
+    let values = by_bound.iter().map(in_order).collect();
+    Some(Group::Sorted(order, values))
+}
+
+/// Groups as the bounds leave them.
+pub(super) struct Bounded<'a> {
+    pub(super) bounds: &'a mut GroupBounds,
+    pub(super) table: &'a Table,
+}
+
+impl Follow for Bounded<'_> {
+    fn groups(&self) -> &Groups {
+        self.table.groups()
+    }
+
+    fn rows(&mut self, row: u32, group: u32) -> Result<&[u32]> {
+        self.bounds.rows(self.table, row, group)
+    }
+}
