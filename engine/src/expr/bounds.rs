@@ -5,8 +5,9 @@
 //! build columns is a *bound*: `p.day >= b.first`, `p.x < b.x + 5`. Where a group's values of the
 //! build expression increase, the rows that pass are a range that binary search finds; otherwise
 //! the least and the greatest value say whether there are any. The others need not be looked at:
-//! rows of an input that comes in the order of a bound ([`order_of_bounds`]) cost as little as those
-//! of a join on sorted inputs, and a band or an interval has two bounds that are ordered together.
+//! rows of an input that comes in the order of a bound ([`order_of_bounds`]) cost as little as
+//! those of a join on sorted inputs, and a band or an interval has two bounds that are ordered
+//! together.
 //!
 //! Values are compared as ordinals, for which the types of both sides must be the same.
 
@@ -164,8 +165,8 @@ impl Bounds {
         Ok(values.into_iter().any(|values| matches!(values, Values::Sorted(_))))
     }
 
-    /// The build values of each bound, by physical row; `None` where they cannot be computed for all
-    /// rows.
+    /// The build values of each bound, by physical row; `None` where they cannot be computed for
+    /// all rows.
     ///
     /// # Errors
     /// As [`Bounds::of_probe`].

@@ -4,8 +4,8 @@
 //!
 //! A column that is there twice is written once in each set: the binder wants them apart. Several
 //! columns together in ROLLUP and CUBE, `rollup((a, b), c)`, become the sets that these stand for.
-//! So do several items of which one is ROLLUP, CUBE or GROUPING SETS, `a, rollup(b)`: beside such the
-//! binder groups in all sets by what it believes a plain key to decide on.
+//! So do several items of which one is ROLLUP, CUBE or GROUPING SETS, `a, rollup(b)`: beside such
+//! the binder groups in all sets by what it believes a plain key to decide on.
 
 use datafusion_common::Result;
 use datafusion_expr::{Expr as Bound, GroupingSet};

@@ -49,11 +49,7 @@ impl VisitorMut for Selects<'_> {
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { expr, alias } = item {
                 let name = plain(alias);
-                let may_be_of_table = match self.has_aggregate(expr) {
-                    true => reads(expr, &name),
-                    false => column_name(expr).as_ref() != Some(&name),
-                };
-                if may_be_of_table && !any(expr, &is_window) {
+                if column_name(expr).as_ref() != Some(&name) && !any(expr, &is_window) {
                     meant.insert(name, nested(expr.clone()));
                 }
             }
@@ -111,7 +107,17 @@ fn is_key(group_by: &GroupByExpr, projection: &[SelectItem], name: &str) -> bool
     let GroupByExpr::Expressions(keys, _) = group_by else { return is_item() };
     // A number is one of the columns of the list.
     let has_number = keys.iter().any(|key| matches!(key, Expr::Value(_)));
-    keys.iter().any(|key| reads(key, name)) || (has_number && is_item())
+    let stands_for = |key: &Expr| {
+        projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } => {
+                (column_name(key)? == plain(alias)).then_some(expr)
+            }
+            _ => None,
+        })
+    };
+    let is_read =
+        |key: &Expr| reads(key, name) || stands_for(key).is_some_and(|expr| reads(expr, name));
+    keys.iter().any(is_read) || (has_number && is_item())
 }
 
 fn is_call(expr: &Expr, is_aggregate: &dyn Fn(&str) -> bool) -> bool {

@@ -10,9 +10,9 @@
 //! In a key that is an expression, its subqueries too, such names are columns of tables first, and
 //! else those of the list; the binder would take an item of the list in it for the column of that
 //! item's name, `SELECT a AS b FROM t ORDER BY -a`. Whether tables have such columns is not known
-//! here. So a query with such keys has another reading, in which they are columns of the SELECT, and
-//! which counts if it has a meaning. Keys that read names that only the list has stay where they
-//! are: behind the query around they are those of its columns.
+//! here. So a query with such keys has another reading, in which they are columns of the SELECT,
+//! and which counts if it has a meaning. Keys that read names that only the list has stay where
+//! they are: behind the query around they are those of its columns.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -41,8 +41,8 @@ pub(super) fn write_keys(query: &mut Query) {
 }
 
 /// The reading of a query in which its keys that are expressions are columns as well, if it has
-/// such that need them and a meaning. With `as_written` it is bound as it stands; `has_meaning` says
-/// whether it has one with the names of the list written out.
+/// such that need them and a meaning. With `as_written` it is bound as it stands; `has_meaning`
+/// says whether it has one with the names of the list written out.
 pub(super) fn reading_by_tables(
     query: &Query,
     as_written: impl Fn(Box<Query>) -> Result<LogicalPlan>,
@@ -143,6 +143,15 @@ fn write(query: &mut Query, but: Option<&HashSet<String>>) -> bool {
         key => but.is_some_and(|but| reads(key, but)),
     };
     let all = but.is_some();
+    if let Some(but) = but {
+        // Where such a key stays, these are not what they are in the SELECT.
+        let others: HashSet<String> =
+            names.iter().filter(|name| !but.contains(*name)).cloned().collect();
+        let mixes = |key: &Expr| is_expression(key) && reads(key, but) && reads(key, &others);
+        if keys.iter().any(|key| mixes(&key.expr)) {
+            return false;
+        }
+    }
     if all && (taken.is_empty() || matches!(select.group_by, GroupByExpr::All(_))) {
         return false;
     }

@@ -7,8 +7,9 @@
 //!    otherwise (`hashed`). The last one makes the [`table::Table`] and publishes the key filter.
 //! 3. **Probe**: each chunk of the other side looks its keys up (`matcher`), follows groups of
 //!    equal keys (`matches`), of large ones those only that the residual may let pass
-//!    (`group_bounds`), drops pairs that fail it (`existence`, where one match is enough), and leaves with a selection or indices over the columns it had (`probe`); the build
-//!    columns are fetched last (`emit`).
+//!    (`group_bounds`), drops pairs that fail it (`existence`, where one match is enough), and
+//!    leaves with a selection or indices over the columns it had (`probe`); the build columns are
+//!    fetched last (`emit`).
 //!
 //! ```text
 //! build side ─► BuildSink ── row pages ──► finish tasks ──► Table ──► key filter ──► scans
