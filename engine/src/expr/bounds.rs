@@ -9,6 +9,9 @@
 //! those of a join on sorted inputs, and a band or an interval has two bounds that are ordered
 //! together.
 //!
+//! A condition that consists of bounds alone is decided by the values that are compared: each side's
+//! expressions are computed once for each of its rows instead of once for each pair.
+//!
 //! Values are compared as ordinals, for which the types of both sides must be the same.
 
 use std::ops::Range;
@@ -18,9 +21,7 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::pieces::Piece;
 use super::{CompareOp, Evaluator, Expr};
-use crate::batch::{
-    Chunk, Column, Ordinals, Place, Selection, float_key, float_order, has_ordinals,
-};
+use crate::batch::{Chunk, Column, Ordinals, Selection, float_key, float_order, has_ordinals};
 use crate::error::{Error, Result};
 use crate::memory::Governor;
 
@@ -69,6 +70,14 @@ fn bounds_of(condition: &Expr, probe_width: usize) -> Vec<Bound> {
     bounds
 }
 
+/// How many conditions have to hold for a condition to hold.
+fn conditions(condition: &Expr) -> usize {
+    match condition {
+        Expr::And(all) => all.iter().map(conditions).sum(),
+        _ => 1,
+    }
+}
+
 /// Whether a comparison leaves a range of sorted values.
 fn can_bound(op: CompareOp) -> bool {
     use CompareOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual};
@@ -95,13 +104,13 @@ pub enum Known {
 /// One worker's bounds.
 pub struct Bounds {
     ops: Vec<CompareOp>,
+    /// Whether the condition says nothing else.
+    is_whole: bool,
     /// The build columns that they read, increasing.
     build_columns: Vec<usize>,
     probe: Evaluator,
     build: Evaluator,
     ordinals: Ordinals,
-    /// The group that was looked at last.
-    group: Option<(usize, Vec<Values>)>,
 }
 
 /// The build values of a group for one bound.
@@ -111,8 +120,8 @@ pub enum Values {
     Unknown,
     /// Values that increase, of the first rows; NULLs follow.
     Sorted(Vec<i64>),
-    /// The least and the greatest; `None` where all are NULL.
-    Between(Option<(i64, i64)>),
+    /// Values in any order, between the least and the greatest; NULLs among them.
+    Between(Vec<Known>, i64, i64),
 }
 
 impl Bounds {
@@ -127,11 +136,11 @@ impl Bounds {
         build_columns.dedup();
         (!bounds.is_empty()).then(|| Bounds {
             build_columns,
+            is_whole: bounds.len() == conditions(condition),
             ops: bounds.iter().map(|bound| bound.op).collect(),
             probe: Evaluator::new(&probe, memory),
             build: Evaluator::new(&build, memory),
             ordinals: Ordinals::default(),
-            group: None,
         })
     }
 
@@ -147,24 +156,6 @@ impl Bounds {
         }
     }
 
-    /// Looks at the build columns, which the condition reads, of group number `group`. Whether the
-    /// values of a bound are sorted.
-    ///
-    /// # Errors
-    /// As [`Bounds::of_probe`].
-    pub fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<bool> {
-        if self.group.as_ref().is_none_or(|(looked_at, _)| *looked_at != group) {
-            let chunk = Chunk::new(build.to_vec(), rows, Place::default());
-            let values = match self.of_build(&chunk)? {
-                Some(values) => values.into_iter().map(Values::of).collect(),
-                None => vec![Values::Unknown; self.ops.len()],
-            };
-            self.group = Some((group, values));
-        }
-        let values = self.group.iter().flat_map(|(_, values)| values);
-        Ok(values.into_iter().any(|values| matches!(values, Values::Sorted(_))))
-    }
-
     /// The build values of each bound, by physical row; `None` where they cannot be computed for
     /// all rows.
     ///
@@ -177,22 +168,19 @@ impl Bounds {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.ops.len()
+    }
+
     /// The build columns that the bounds read.
     pub fn build_columns(&self) -> &[usize] {
         &self.build_columns
     }
 
-    /// The rows of the group that was looked at that row `row` of the probe chunk can match, of
-    /// `rows`.
-    pub fn range(&self, probe: &[Vec<Known>], row: usize, rows: usize) -> Range<usize> {
-        match &self.group {
-            Some((_, values)) => self.range_in(values, probe, row, rows),
-            None => 0..rows,
-        }
-    }
-
-    /// The same for a group whose values, by bound, are these.
-    pub fn range_in(
+    /// The rows of a group of `rows` that row `row` of the probe chunk can match, by the values of
+    /// each bound.
+    pub fn range(
         &self,
         values: &[Values],
         probe: &[Vec<Known>],
@@ -205,6 +193,77 @@ impl Bounds {
             range = range.start.max(own.start)..range.end.min(own.end);
         }
         if range.is_empty() { 0..0 } else { range }
+    }
+
+    /// Adds to `found` the rows that row `row` of the probe chunk matches, of those that
+    /// [`Bounds::range`] leaves to it; false, without any, where the values do not tell.
+    pub fn matches(
+        &self,
+        values: &[Values],
+        probe: &[Vec<Known>],
+        row: usize,
+        range: Range<usize>,
+        found: &mut Vec<u32>,
+    ) -> bool {
+        let is_known = |(values, probe): (&Values, &Vec<Known>)| {
+            !matches!(values, Values::Unknown) && probe[row] != Known::Beyond
+        };
+        if !self.is_whole || !values.iter().zip(probe).all(is_known) {
+            return false;
+        }
+        let start = found.len();
+        found.extend(range.start as u32..range.end as u32);
+        for ((op, values), probe) in self.ops.iter().zip(values).zip(probe) {
+            // The range has no other rows of sorted values than those that match.
+            let Values::Between(known, ..) = values else { continue };
+            let mut count = start;
+            for at in start..found.len() {
+                let build = found[at];
+                found[count] = build;
+                count += usize::from(passes(*op, known[build as usize], probe[row]));
+            }
+            found.truncate(count);
+        }
+        true
+    }
+
+    /// The rows of the probe chunk, of these, that row `at` of a group matches; `None` where the
+    /// values do not tell.
+    pub fn matches_of_build(
+        &self,
+        values: &[Values],
+        at: usize,
+        probe: &[Vec<Known>],
+        rows: &[u32],
+    ) -> Option<Vec<u32>> {
+        if !self.is_whole {
+            return None;
+        }
+        let mut found = rows.to_vec();
+        for ((op, values), probe) in self.ops.iter().zip(values).zip(probe) {
+            let build = match values {
+                Values::Unknown => return None,
+                Values::Sorted(sorted) => sorted.get(at).map_or(Known::Null, |&v| Known::Value(v)),
+                Values::Between(known, ..) => known[at],
+            };
+            if found.iter().any(|&row| probe[row as usize] == Known::Beyond) {
+                return None;
+            }
+            found.retain(|&row| passes(*op, build, probe[row as usize]));
+        }
+        Some(found)
+    }
+}
+
+/// Whether a build value and a probe value, neither of them beyond, compare as `op` says.
+fn passes(op: CompareOp, build: Known, probe: Known) -> bool {
+    let (Known::Value(build), Known::Value(probe)) = (build, probe) else { return false };
+    match op {
+        CompareOp::Less => build < probe,
+        CompareOp::LessOrEqual => build <= probe,
+        CompareOp::Greater => build > probe,
+        CompareOp::GreaterOrEqual => build >= probe,
+        _ => build == probe,
     }
 }
 
@@ -226,11 +285,11 @@ impl Values {
         if nulls_follow && valid.is_sorted() {
             return Values::Sorted(valid);
         }
-        let first = valid.first().map(|&first| (first, first));
-        let ends = |(low, high): (i64, i64)| {
-            valid.iter().fold((low, high), |(low, high), &v| (low.min(v), high.max(v)))
-        };
-        Values::Between(first.map(ends))
+        let (least, greatest) = (valid.iter().min(), valid.iter().max());
+        match least.zip(greatest) {
+            Some((&least, &greatest)) => Values::Between(known, least, greatest),
+            None => Values::Sorted(valid),
+        }
     }
 
     /// The rows whose values may compare with the one of a probe row as `op` says.
@@ -254,8 +313,7 @@ impl Values {
                     _ => 0..rows,
                 }
             }
-            Values::Between(None) => 0..0,
-            Values::Between(Some((least, greatest))) => {
+            Values::Between(_, least, greatest) => {
                 let some = match op {
                     CompareOp::Less => *least < key,
                     CompareOp::LessOrEqual => *least <= key,
@@ -371,5 +429,59 @@ mod tests {
             assert_eq!(values.range(Less, Known::Beyond, rows.len()), 0..rows.len());
         }
         assert_eq!(Values::of(vec![v(1), Known::Beyond]), Values::Unknown);
+    }
+
+    #[test]
+    fn bounds_alone_decide_and_others_do_not() {
+        let (v, n) = (Known::Value, Known::Null);
+        let column = |index| Box::new(Expr::column(index, DataType::Int64));
+        let compare = |op, left, right| Expr::Compare { op, left, right };
+        let both = Expr::And(vec![
+            compare(CompareOp::Less, column(0), column(2)),
+            compare(CompareOp::LessOrEqual, column(3), column(1)),
+        ]);
+        let memory = Governor::unlimited();
+        let bounds = Bounds::new(&both, 2, &memory).expect("two bounds");
+        let (first, second) = ([v(5), v(1), n, v(7), v(3)], [v(2), v(9), v(4), n, v(2)]);
+        let sorted = [v(1), v(3), v(4), n, n];
+        let probe = [vec![v(2), v(-9), n, v(4)], vec![v(4), v(9), v(3), v(2)]];
+        let value = |known: Known| match known {
+            Known::Value(value) => Some(value),
+            _ => None,
+        };
+        let is_below = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a < b);
+        let is_up_to = |a: Option<i64>, b: Option<i64>| a.zip(b).is_some_and(|(a, b)| a <= b);
+        let passes = |build: [Known; 2], row: usize| {
+            is_below(value(probe[0][row]), value(build[0]))
+                && is_up_to(value(build[1]), value(probe[1][row]))
+        };
+        for group in [[first, second], [sorted, second], [second, sorted]] {
+            let values = group.map(|known| Values::of(known.to_vec()));
+            for row in 0..4 {
+                let expected: Vec<u32> =
+                    (0..5).filter(|&at| passes(group.map(|g| g[at as usize]), row)).collect();
+                let (mut found, range) = (vec![77], bounds.range(&values, &probe, row, 5));
+                assert!(bounds.matches(&values, &probe, row, range, &mut found));
+                assert_eq!(found[1..], expected);
+            }
+            for at in 0..5 {
+                let expected: Vec<u32> = [0, 2, 3]
+                    .into_iter()
+                    .filter(|&row| passes(group.map(|g| g[at]), row as usize))
+                    .collect();
+                let found = bounds.matches_of_build(&values, at, &probe, &[0, 2, 3]);
+                assert_eq!(found, Some(expected));
+            }
+        }
+        let unknown = [Values::Unknown, Values::of(second.to_vec())];
+        assert!(!bounds.matches(&unknown, &probe, 0, 0..5, &mut Vec::new()));
+        assert_eq!(bounds.matches_of_build(&unknown, 0, &probe, &[0]), None);
+        let beyond = [vec![Known::Beyond], vec![v(1)]];
+        let values = [Values::of(first.to_vec()), Values::of(second.to_vec())];
+        assert!(!bounds.matches(&values, &beyond, 0, 0..5, &mut Vec::new()));
+        assert_eq!(bounds.matches_of_build(&values, 0, &beyond, &[0]), None);
+        let more = Expr::And(vec![both, compare(CompareOp::NotEqual, column(0), column(2))]);
+        let bounds = Bounds::new(&more, 2, &memory).expect("two bounds");
+        assert!(!bounds.matches(&values, &probe, 0, 0..5, &mut Vec::new()));
     }
 }

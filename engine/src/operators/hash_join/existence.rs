@@ -7,7 +7,8 @@
 //!   followed again.
 
 use super::groups::{NONE, group_of};
-use super::matcher::Matcher;
+use super::matcher::{Matcher, rows_for};
+use super::matches::Followed;
 use crate::batch::{Chunk, MAX_CHUNK_ROWS};
 use crate::error::Result;
 use crate::pipeline::Context;
@@ -53,7 +54,7 @@ impl Matcher {
             for row in open {
                 if !matched[row as usize]
                     && let Some(group) = group_of(self.entries[row as usize])
-                    && self.rows_for(row, group)?.len() > until
+                    && rows_for(&mut self.bounds, &self.table, row, group)?.rows.len() > until
                 {
                     left.push(row);
                 }
@@ -68,15 +69,14 @@ impl Matcher {
     /// how many they are.
     fn add_pairs(&mut self, row: u32, from: usize, until: usize) -> Result<usize> {
         let entry = self.entries[row as usize];
-        let (single, table) = ([entry], &*self.table);
-        let rows = match (group_of(entry), &mut self.bounds) {
-            (None, _) => &single,
-            (Some(group), None) => table.groups().rows(group),
-            (Some(group), Some(bounds)) => bounds.rows(table, row, group)?,
+        let single = [entry];
+        let all = match group_of(entry) {
+            None => Followed::open(&single),
+            Some(group) => rows_for(&mut self.bounds, &self.table, row, group)?,
         };
-        let rows = &rows[from.min(rows.len())..until.min(rows.len())];
-        self.pairs.extend(row, rows);
-        Ok(rows.len())
+        let some = all.part(from, until);
+        self.pairs.extend(row, some);
+        Ok(some.rows.len())
     }
 
     /// Notes which probe rows the pairs at hand are matches of, and takes no more of them.
@@ -107,7 +107,9 @@ impl Matcher {
             }
             let all = group.map_or(1, |group| self.table.groups().rows(group).len());
             let count = match group {
-                Some(group) => self.rows_for(row as u32, group)?.len(),
+                Some(group) => {
+                    rows_for(&mut self.bounds, &self.table, row as u32, group)?.rows.len()
+                }
                 None => 1,
             };
             let (mut from, mut open) = (0, 0);

@@ -4,7 +4,8 @@
 //! columns (`expr::bounds`) lets pass few of the rows with a key that many have: events within
 //! intervals, prices as of a day. For groups that several probe rows have led to the values of the
 //! build expressions are computed once and the rows sorted by the first; binary search then finds
-//! those that a probe row may match. They come in the order of the group.
+//! those that a probe row may match, and where the residual says nothing else, those that it does.
+//! They come in the order of the group.
 //!
 //! Invariant: for a probe row the rows of a group are the same as often as they are asked for. What
 //! changes is decided when the rows of a chunk have been looked up.
@@ -16,7 +17,7 @@
 use std::collections::HashMap;
 
 use super::groups::{Entry, Groups, group_of};
-use super::matches::Follow;
+use super::matches::{Follow, Followed};
 use super::shape::{HOLDER, Payload, Residual};
 use super::table::Table;
 use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, has_ordinals};
@@ -39,16 +40,20 @@ pub(super) struct GroupBounds {
     /// The columns of the residual.
     probe: Vec<usize>,
     build: Vec<Payload>,
-    /// The probe rows that are looked up, until their values are asked for.
+    /// The probe rows that are looked up, until their values are asked for; only when they lead to
+    /// large groups.
     chunk: Option<Chunk>,
     /// Which of its physical rows are live.
     live: Vec<u32>,
     /// Their values, by physical row; none where they cannot be computed.
     known: Vec<Vec<Known>>,
     groups: HashMap<u32, Group>,
-    /// The rows found last, and the probe row that they are for.
+    /// The rows found last, whether they match, and the probe row that they are for.
     found: Vec<u32>,
+    found_match: bool,
     found_for: Option<u32>,
+    /// Which rows of a group are found.
+    bits: Vec<u64>,
     memory: Reservation,
 }
 
@@ -86,7 +91,9 @@ impl GroupBounds {
             known: Vec::new(),
             groups: HashMap::new(),
             found: Vec::new(),
+            found_match: false,
             found_for: None,
+            bits: Vec::new(),
             memory: memory.reserve(HOLDER, 0)?,
         }))
     }
@@ -102,17 +109,22 @@ impl GroupBounds {
         entries: &[Entry],
         groups: &Groups,
     ) -> Result<()> {
+        (self.chunk, self.found_for) = (None, None);
+        self.known.clear();
+        let mut are_large = false;
         for group in entries.iter().filter_map(|&entry| group_of(entry)) {
-            if groups.rows(group).len() >= LARGE_ROWS
-                && let Group::Met(times) = self.groups.entry(group).or_insert(Group::Met(0))
-            {
-                *times = times.saturating_add(1);
+            if groups.rows(group).len() >= LARGE_ROWS {
+                are_large = true;
+                if let Group::Met(times) = self.groups.entry(group).or_insert(Group::Met(0)) {
+                    *times = times.saturating_add(1);
+                }
             }
         }
-        self.live.clear();
-        self.live.extend_from_slice(input.live_positions());
-        self.chunk = Some(input.project(&self.probe)?);
-        self.found_for = None;
+        if are_large {
+            self.live.clear();
+            self.live.extend_from_slice(input.live_positions());
+            self.chunk = Some(input.project(&self.probe)?);
+        }
         Ok(())
     }
 
@@ -125,21 +137,21 @@ impl GroupBounds {
         table: &'a Table,
         row: u32,
         group: u32,
-    ) -> Result<&'a [u32]> {
+    ) -> Result<Followed<'a>> {
         let rows = table.groups().rows(group);
         if rows.len() < LARGE_ROWS {
-            return Ok(rows);
+            return Ok(Followed::open(rows));
         }
         if self.found_for != Some(row) {
             if !self.find(table, rows, row, group)? {
-                return Ok(rows);
+                return Ok(Followed::open(rows));
             }
             self.found_for = Some(row);
         }
-        Ok(&self.found)
+        Ok(Followed { rows: &self.found, pass: self.found_match })
     }
 
-    /// Finds the rows that a probe row may match; false when these are most or all.
+    /// Finds the rows that a probe row may match; false when these may be all.
     fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<bool> {
         match self.groups.get(&group) {
             Some(Group::Met(times)) if *times >= TIMES_MIN => {
@@ -157,15 +169,16 @@ impl GroupBounds {
             return Ok(false);
         }
         let physical = self.live[row as usize] as usize;
-        let range = self.bounds.range_in(values, &self.known, physical, order.len());
-        // To put most of them in order again takes as long as to look at the others.
-        if range.len() > rows.len() / 2 {
-            return Ok(false);
+        let range = self.bounds.range(values, &self.known, physical, order.len());
+        let (known, found) = (&self.known, &mut self.found);
+        found.clear();
+        self.found_match = self.bounds.matches(values, known, physical, range.clone(), found);
+        if !self.found_match {
+            found.extend(range.start as u32..range.end as u32);
         }
-        self.found.clear();
-        self.found.extend_from_slice(&order[range]);
-        self.found.sort_unstable();
-        self.found.iter_mut().for_each(|at| *at = rows[*at as usize]);
+        found.iter_mut().for_each(|at| *at = order[*at as usize]);
+        put_in_order(found, rows.len(), &mut self.bits);
+        found.iter_mut().for_each(|at| *at = rows[*at as usize]);
         Ok(true)
     }
 
@@ -179,7 +192,7 @@ impl GroupBounds {
         let group = self.values(table, rows)?.and_then(|by_bound| sorted_by_first(&by_bound));
         let kept = match &group {
             Some(Group::Sorted(order, values)) => {
-                order.len() * (size_of::<u32>() + values.len() * size_of::<i64>())
+                order.len() * (size_of::<u32>() + values.len() * size_of::<Known>())
             }
             _ => 0,
         };
@@ -227,6 +240,28 @@ fn sorted_by_first(by_bound: &[Vec<Known>]) -> Option<Group> {
     Some(Group::Sorted(order, values))
 }
 
+/// Puts numbers below `all`, each there once at most, in order.
+fn put_in_order(numbers: &mut Vec<u32>, all: usize, bits: &mut Vec<u64>) {
+    let words = all.div_ceil(u64::BITS as usize);
+    if numbers.len() < words {
+        numbers.sort_unstable();
+        return;
+    }
+    bits.clear();
+    bits.resize(words, 0);
+    for &number in &*numbers {
+        bits[(number / u64::BITS) as usize] |= 1 << (number % u64::BITS);
+    }
+    numbers.clear();
+    for (first, &word) in (0u32..).step_by(u64::BITS as usize).zip(&*bits) {
+        let mut word = word;
+        while word != 0 {
+            numbers.push(first + word.trailing_zeros());
+            word &= word - 1;
+        }
+    }
+}
+
 /// Groups as the bounds leave them.
 pub(super) struct Bounded<'a> {
     pub(super) bounds: &'a mut GroupBounds,
@@ -238,7 +273,7 @@ impl Follow for Bounded<'_> {
         self.table.groups()
     }
 
-    fn rows(&mut self, row: u32, group: u32) -> Result<&[u32]> {
+    fn rows(&mut self, row: u32, group: u32) -> Result<Followed<'_>> {
         self.bounds.rows(self.table, row, group)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::emit::candidates;
 use super::group_bounds::{Bounded, GroupBounds};
 use super::groups::Entry;
-use super::matches::{Pairs, Walk};
+use super::matches::{Followed, Pairs, Walk};
 use super::shape::{Residual, Shared};
 use super::table::{LookUp, Table};
 use crate::batch::{Chunk, Selection};
@@ -91,23 +91,11 @@ impl Matcher {
         }
     }
 
-    /// The build rows of a group that a probe row, by its number among the live rows, may match.
-    ///
-    /// # Errors
-    /// As [`GroupBounds::rows`].
-    pub(super) fn rows_for(&mut self, row: u32, group: u32) -> Result<&[u32]> {
-        match &mut self.bounds {
-            None => Ok(self.table.groups().rows(group)),
-            Some(bounds) => bounds.rows(&self.table, row, group),
-        }
-    }
-
     /// Which of the pairs with a build row pass the residual; `None` when all do. Build rows that
     /// take much memory as columns are looked at a few at a time.
     pub(super) fn passed(&mut self, input: &Chunk) -> Result<Option<Selection>> {
-        let Some(Condition { residual, conjunction }) = &mut self.condition else {
-            return Ok(None);
-        };
+        let condition = self.condition.as_mut().filter(|_| self.pairs.are_open);
+        let Some(Condition { residual, conjunction }) = condition else { return Ok(None) };
         let (probe, build) = (&residual.probe, &residual.build);
         let (table, pairs) = (&self.table, &self.pairs);
         if table.within(build, &pairs.build) == pairs.len() {
@@ -136,6 +124,22 @@ impl Matcher {
             self.pairs.keep(&passed);
         }
         Ok(())
+    }
+}
+
+/// The build rows of a group that a probe row, by its number among the live rows, may match.
+///
+/// # Errors
+/// As [`GroupBounds::rows`].
+pub(super) fn rows_for<'a>(
+    bounds: &'a mut Option<GroupBounds>,
+    table: &'a Table,
+    row: u32,
+    group: u32,
+) -> Result<Followed<'a>> {
+    match bounds {
+        None => Ok(Followed::open(table.groups().rows(group))),
+        Some(bounds) => bounds.rows(table, row, group),
     }
 }
 

@@ -10,6 +10,8 @@ use crate::error::Result;
 pub(super) struct Pairs {
     pub(super) probe: Vec<u32>,
     pub(super) build: Vec<u32>,
+    /// Whether the residual has to be asked for some of them.
+    pub(super) are_open: bool,
 }
 
 impl Pairs {
@@ -24,22 +26,26 @@ impl Pairs {
     pub(super) fn clear(&mut self) {
         self.probe.clear();
         self.build.clear();
+        self.are_open = false;
     }
 
     pub(super) fn push(&mut self, probe: u32, build: u32) {
         self.probe.push(probe);
         self.build.push(build);
+        self.are_open |= build != NONE;
     }
 
     /// Adds the pairs of a probe row with these build rows.
-    pub(super) fn extend(&mut self, probe: u32, build: &[u32]) {
-        self.build.extend_from_slice(build);
+    pub(super) fn extend(&mut self, probe: u32, build: Followed) {
+        self.build.extend_from_slice(build.rows);
         self.probe.resize(self.build.len(), probe);
+        self.are_open |= !build.pass;
     }
 
     /// Takes the pairs from number `at` on out.
     pub(super) fn split_off(&mut self, at: usize) -> Pairs {
-        Pairs { probe: self.probe.split_off(at), build: self.build.split_off(at) }
+        let (probe, build) = (self.probe.split_off(at), self.build.split_off(at));
+        Pairs { probe, build, are_open: self.are_open }
     }
 
     /// Keeps the pairs with these numbers.
@@ -71,6 +77,27 @@ impl Pairs {
     }
 }
 
+/// Build rows that a probe row may match.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Followed<'a> {
+    pub(super) rows: &'a [u32],
+    /// Whether they pass the residual, which need not be asked then.
+    pub(super) pass: bool,
+}
+
+impl<'a> Followed<'a> {
+    /// Rows for which the residual, if there is one, has to be asked.
+    pub(super) fn open(rows: &'a [u32]) -> Self {
+        Followed { rows, pass: false }
+    }
+
+    /// Those from number `from` to `until`, as far as they go.
+    pub(super) fn part(self, from: usize, until: usize) -> Self {
+        let end = self.rows.len();
+        Followed { rows: &self.rows[from.min(end)..until.min(end)], ..self }
+    }
+}
+
 /// The build rows that are followed from an entry.
 pub(super) trait Follow {
     fn groups(&self) -> &Groups;
@@ -80,7 +107,7 @@ pub(super) trait Follow {
     ///
     /// # Errors
     /// `Internal` when that cannot be told.
-    fn rows(&mut self, row: u32, group: u32) -> Result<&[u32]>;
+    fn rows(&mut self, row: u32, group: u32) -> Result<Followed<'_>>;
 }
 
 impl Follow for &Groups {
@@ -88,8 +115,8 @@ impl Follow for &Groups {
         self
     }
 
-    fn rows(&mut self, _: u32, group: u32) -> Result<&[u32]> {
-        Ok(Groups::rows(self, group))
+    fn rows(&mut self, _: u32, group: u32) -> Result<Followed<'_>> {
+        Ok(Followed::open(Groups::rows(self, group)))
     }
 }
 
@@ -128,14 +155,13 @@ impl Walk {
             let (row, entry) = (self.row as u32, entries[self.row]);
             if let Some(group) = group_of(entry) {
                 let all = groups.rows(row, group)?;
-                let rows = &all[self.within..];
-                let taken = rows.len().min(most - pairs.len());
-                pairs.extend(row, &rows[..taken]);
-                if unmatched && all.is_empty() {
+                let rows = all.part(self.within, self.within + most - pairs.len());
+                pairs.extend(row, rows);
+                if unmatched && all.rows.is_empty() {
                     pairs.push(row, NONE);
                 }
-                self.within += taken;
-                if taken < rows.len() {
+                self.within += rows.rows.len();
+                if self.within < all.rows.len() {
                     return Ok(true);
                 }
                 self.within = 0;
@@ -162,6 +188,7 @@ fn single(entries: &[Entry], unmatched: bool, pairs: &mut Pairs) {
     }
     pairs.probe.truncate(count);
     pairs.build.truncate(count);
+    pairs.are_open = true;
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod data;
 mod lanes;
+mod residuals;
 mod spilled;
 
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use super::shape::{Shape, Shared};
 use super::{HashJoin, JoinKind};
 use crate::batch::{Chunk, KeyFilterSlot, NarrowScratch, copied_bytes};
 use crate::error::{Error, Result};
-use crate::expr::{ArithmeticOp, CompareOp, Expr, Literal, Value};
+use crate::expr::Expr;
 use crate::memory::Governor;
 use crate::pipeline::{
     Consumed, Context, Order, Pull, Pushed, Query, Sink, SinkWorker, Source, Step, Transform,
 };
 use data::{Cell, Random, Row, Table, cells, chunks, schema};
+use residuals::{holds, residual};
 
 /// A hash of one word.
 pub(super) fn mix(key: u64) -> u64 {
@@ -147,44 +149,6 @@ fn run_probe(shared: &Tables, input: &[Chunk], cx: &Context) -> Result<(Vec<Chun
     Ok((out, false))
 }
 
-/// Whether a residual is true of a pair.
-fn holds(residual: &Expr, pair: &[&Cell]) -> bool {
-    let number = |expr: &Expr| match expr {
-        Expr::Arithmetic { left, right, .. } => match (&**left, &**right) {
-            (Expr::Column { index, .. }, Expr::Literal(by)) => {
-                int(pair[*index]).zip(constant(by)).map(|(value, by)| value + by)
-            }
-            other => panic!("{other:?} in a residual"),
-        },
-        Expr::Column { index, .. } => int(pair[*index]),
-        other => panic!("{other:?} in a residual"),
-    };
-    match residual {
-        Expr::And(all) => all.iter().all(|one| holds(one, pair)),
-        Expr::Compare { op, left, right } => match (number(left), number(right), op) {
-            (Some(left), Some(right), CompareOp::Less) => left < right,
-            (Some(left), Some(right), CompareOp::GreaterOrEqual) => left >= right,
-            (Some(_), Some(_), op) => panic!("{op:?} in a residual"),
-            _ => false,
-        },
-        other => panic!("{other:?} in a residual"),
-    }
-}
-
-fn constant(literal: &Literal) -> Option<i128> {
-    match literal.value {
-        Value::Int(value) => Some(value.into()),
-        _ => None,
-    }
-}
-
-fn int(cell: &Cell) -> Option<i128> {
-    match cell {
-        Cell::Int(value) => Some(*value),
-        _ => None,
-    }
-}
-
 /// What the join means; `None` for a row of a single join with several matches.
 fn reference(spec: &HashJoin, probe: &Table, build: &Table) -> Option<Vec<Row>> {
     let passes = |p: &Row, b: &Row| match &spec.residual {
@@ -248,15 +212,6 @@ fn reference(spec: &HashJoin, probe: &Table, build: &Table) -> Option<Vec<Row>> 
     let rest = build.rows.iter().zip(has_match).filter(|(_, has_match)| kept(*has_match));
     out.extend(rest.map(|(b, _)| row(None, Some(b))));
     Some(out)
-}
-
-fn residual(probe: &Table, build: &Table) -> Expr {
-    let (p, b) = (probe.types.len() - 1, build.types.len() - 1);
-    Expr::Compare {
-        op: CompareOp::Less,
-        left: Box::new(Expr::column(p, DataType::Int64)),
-        right: Box::new(Expr::column(p + 1 + b, DataType::Int64)),
-    }
 }
 
 /// Runs one join in many ways and compares each with the reference; the key filter must keep every
@@ -564,41 +519,5 @@ fn the_spec_survives_json_and_refuses_what_does_not_fit() {
     ];
     for spec in wrong {
         assert!(crate::plan::Spec::schema(&spec, &schemas).is_err(), "{spec:?}");
-    }
-}
-
-/// `build.x >= probe.x - below AND build.x < probe.x + above`, over the last columns.
-fn band(probe: &Table, build: &Table, below: i64, above: i64) -> Expr {
-    let (p, b) = (probe.types.len() - 1, probe.types.len() + build.types.len() - 1);
-    let end = |by: i64| Expr::Arithmetic {
-        op: ArithmeticOp::Add,
-        left: Box::new(Expr::column(p, DataType::Int64)),
-        right: Box::new(Expr::Literal(Literal::int(by))),
-        data_type: DataType::Int64,
-    };
-    let compare = |op, by| Expr::Compare {
-        op,
-        left: Box::new(Expr::column(b, DataType::Int64)),
-        right: Box::new(end(by)),
-    };
-    let (from, until) = (CompareOp::GreaterOrEqual, CompareOp::Less);
-    Expr::And(vec![compare(from, -below), compare(until, above)])
-}
-
-#[test]
-fn large_groups_are_followed_within_the_bounds_of_the_residual() {
-    let mut random = Random::new(12);
-    let types = [DataType::Int64];
-    for (rows, spread, width) in [(700, 3, 10), (700, 3, 0), (900, 12, 300), (400, 1, 2000)] {
-        let probe = data::table(&types, 200, spread, &mut random);
-        let mut build = data::table(&types, rows, spread, &mut random);
-        for row in build.rows.iter_mut().filter(|_| random.below(9) == 0) {
-            row[1] = Cell::Null;
-        }
-        for kind in KINDS {
-            let mut spec = join(kind, 1, &probe, &build);
-            spec.residual = Some(band(&probe, &build, width, width / 2 + 1));
-            check(&spec, &probe, &build, &mut random);
-        }
     }
 }

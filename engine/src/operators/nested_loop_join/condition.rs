@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use arrow::array::{Array, AsArray, BooleanArray};
 
+use super::group_bounds::GroupBounds;
 use super::shape::{Condition, Shape};
 use super::store::Columns;
 use crate::batch::{Chunk, Column, Place, Selection};
 use crate::error::{Error, Result};
-use crate::expr::bounds::Bounds;
 use crate::expr::{Conjunction, Evaluator, Piece};
 use crate::memory::Governor;
 
@@ -18,8 +18,8 @@ pub(super) struct Test {
     /// Types of the stored columns that it reads.
     types: Vec<arrow::datatypes::DataType>,
     method: Method,
-    /// What rules pairs out, unless NULL matters.
-    pub(super) bounds: Option<Bounds>,
+    /// What rules pairs out or decides about them, unless NULL matters.
+    pub(super) bounds: Option<GroupBounds>,
 }
 
 enum Method {
@@ -37,6 +37,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// The outcome of which these are the rows that pass.
+    pub(super) fn of(passed: Vec<u32>) -> Self {
+        Outcome { passed: Some(Selection::new(passed)), unknown: Vec::new() }
+    }
+
     /// The outcome for the rows of a range as one for all rows.
     fn moved(self, range: Range<usize>) -> Self {
         let first = range.start as u32;
@@ -61,7 +66,7 @@ impl Test {
         let types = condition.build.iter().map(|&c| shape.types[c].clone()).collect();
         let bounds = match shape.null_aware {
             true => None,
-            false => Bounds::new(&condition.expr, condition.probe.len(), memory),
+            false => GroupBounds::new(&condition.expr, condition.probe.len(), memory),
         };
         Some(Test { condition, types, method, bounds })
     }

@@ -27,6 +27,7 @@
 mod build;
 mod build_rows;
 mod condition;
+mod group_bounds;
 mod probe;
 mod reader;
 mod shape;

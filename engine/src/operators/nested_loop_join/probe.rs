@@ -14,6 +14,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
 use super::condition::{Outcome, Test};
+use super::group_bounds::Found;
 use super::reader::Reader;
 use super::shape::{Shape, Shared};
 use super::store::{Columns, Group};
@@ -221,12 +222,10 @@ impl Strips<'_> {
         let tested = self.test.as_ref().map(|test| test.of_build(self.columns));
         let tested = tested.unwrap_or_default();
         let rows = self.group.rows;
-        let bounds = self.test.as_mut().and_then(|test| test.bounds.as_mut());
-        let bounds = bounds.filter(|_| !current.known.is_empty());
-        let is_sorted = match bounds {
+        let is_sorted = match self.test.as_mut().and_then(|test| test.bounds.as_mut()) {
             Some(bounds) => bounds.look_at(current.group, &tested, rows)?,
             None => false,
-        };
+        } && !current.known.is_empty();
         let by_probe_row = rows >= current.open.len() || is_sorted && rows >= SORTED_ROWS_MIN;
         // Rows that are decided stay open until the end of the group when they are taken one by
         // one: each is asked for once.
@@ -269,12 +268,14 @@ impl Strips<'_> {
         let outcome = match &mut self.test {
             Some(test) => {
                 let bounds = test.bounds.as_ref().filter(|_| !current.known.is_empty());
-                let range = bounds.map(|bounds| bounds.range(&current.known, row as usize, rows));
-                let range = range.unwrap_or(0..rows);
-                if range.is_empty() {
-                    return Ok(());
+                let found = bounds.map(|bounds| bounds.of_probe_row(&current.known, row as usize));
+                match found.unwrap_or(Found::Within(0..rows)) {
+                    Found::Within(range) if range.is_empty() => return Ok(()),
+                    Found::Within(range) => {
+                        test.probe_row((&current.tested, row as usize), tested, range, rows)?
+                    }
+                    Found::Matches(matches) => Outcome::of(matches),
                 }
-                test.probe_row((&current.tested, row as usize), tested, range, rows)?
             }
             None => Outcome::default(),
         };
@@ -315,8 +316,15 @@ impl Strips<'_> {
         }
         let outcome = match &mut self.test {
             Some(test) => {
-                let narrowed = current.tested.clone().select(current.open.clone());
-                test.build_row(&narrowed, tested, row)?
+                let bounds = test.bounds.as_ref().filter(|_| !current.known.is_empty());
+                let open = current.open.as_slice();
+                match bounds.and_then(|bounds| bounds.of_build_row(row, &current.known, open)) {
+                    Some(matches) => Outcome::of(matches),
+                    None => {
+                        let narrowed = current.tested.clone().select(current.open.clone());
+                        test.build_row(&narrowed, tested, row)?
+                    }
+                }
             }
             None => Outcome::default(),
         };
