@@ -9,8 +9,8 @@
 //! those of a join on sorted inputs, and a band or an interval has two bounds that are ordered
 //! together.
 //!
-//! A condition that consists of bounds alone is decided by the values that are compared: each side's
-//! expressions are computed once for each of its rows instead of once for each pair.
+//! A condition that consists of bounds alone is decided by the values that are compared: each
+//! side's expressions are computed once for each of its rows instead of once for each pair.
 //!
 //! Values are compared as ordinals, for which the types of both sides must be the same.
 

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion_common::{Column, Result};
 use datafusion_expr::logical_plan::{LogicalPlan, Projection, TableScan};
@@ -22,7 +22,8 @@ use datafusion_expr::{Expr, ExprSchemable, LogicalPlanBuilder, TableSource, cast
 use hashbrown::DefaultHashBuilder;
 
 use super::definition::place_definitions;
-use crate::sql::VIEW_PREFIX;
+use super::has_subquery;
+use crate::sql::{VIEW_PREFIX, any_expression};
 use crate::statistics::{Profile, profile};
 
 /// The rule's name in explain.
@@ -168,12 +169,15 @@ pub(in crate::rules) fn stand_in(number: usize, part: &LogicalPlan) -> Result<Lo
     scan_as(&format!("__shared_{number}"), Arc::new(source), part)
 }
 
-/// The columns of a plan as those of a table.
+/// The columns of a plan as those of a table. The value of a subquery is called what its column is,
+/// but NULL where it has no row.
 pub(super) fn stored_schema(part: &LogicalPlan) -> SchemaRef {
-    let fields = part.schema().fields().iter().enumerate();
-    let fields: Vec<Field> = fields
-        .map(|(index, field)| field.as_ref().clone().with_name(format!("c{index}")))
-        .collect();
+    let has_values = part.exists(|node| Ok(any_expression(node, has_subquery))).unwrap_or(true);
+    let field = |(index, field): (usize, &FieldRef)| {
+        let nullable = field.is_nullable() || has_values;
+        field.as_ref().clone().with_name(format!("c{index}")).with_nullable(nullable)
+    };
+    let fields: Vec<Field> = part.schema().fields().iter().enumerate().map(field).collect();
     Arc::new(Schema::new(fields))
 }
 

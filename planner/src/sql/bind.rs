@@ -14,13 +14,13 @@ use gristmill_engine::{Error, Position, Result};
 use super::aliases::bound_with_aliases;
 use super::apart::{bound_apart, kept};
 use super::arithmetic::CheckArithmetic;
+use super::clauses;
 use super::context::Binder;
 use super::diagnose::to_error;
 use super::enclosing::{is_senseless, second_reading};
 use super::excluded;
 use super::fold::{fold, shown_plan, told_apart, with_replaced_left_out};
 use super::grouping::ResolveGrouping;
-use super::having;
 use super::hidden_keys::reading_by_tables;
 use super::known_columns::are_asked_for;
 use super::merged_around;
@@ -54,7 +54,7 @@ pub(crate) fn bind_query(
         excluded::write_rest(&mut query, &columns_of);
         merged_around::qualify(&mut query, &columns_of);
     }
-    having::write_aliases(&mut query, &|name| binder.is_aggregate(name));
+    clauses::write_out(&mut query, &|name| binder.is_aggregate(name));
     let readers = self_readers(&query);
     let bound_as_written = |query| {
         SqlToRel::new(binder)

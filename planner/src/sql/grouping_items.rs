@@ -206,7 +206,8 @@ fn has_several(items: &[Vec<Expr>]) -> bool {
     items.iter().any(|item| item.len() != 1)
 }
 
-fn meant(item: &Expr, projection: &[SelectItem]) -> Option<Expr> {
+/// What a number in a list of keys stands for.
+pub(super) fn meant(item: &Expr, projection: &[SelectItem]) -> Option<Expr> {
     let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = item else {
         return None;
     };

@@ -8,64 +8,45 @@
 //! alone. So are those in aggregates and in subqueries.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, GroupByExpr, Query, Select, SelectItem, Value, VisitMut,
-    VisitorMut,
+    BinaryOperator, Expr, GroupByExpr, Select, SelectItem, Value,
 };
 
+use super::clauses::{IsAggregate, is_aggregate_call, is_window, of_item, replace_names};
 use super::names::column_name;
-use super::syntax::{any, binary, call, nested, number, plain_name};
+use super::syntax::{any, binary, call, nested, number};
 use super::using::plain;
 
-/// Writes what is meant into the HAVING of the SELECTs of a query.
-pub(super) fn write_aliases(query: &mut Query, is_aggregate: &dyn Fn(&str) -> bool) {
-    let _ = VisitMut::visit(query, &mut Selects { is_aggregate });
-}
-
-struct Selects<'a> {
-    is_aggregate: &'a dyn Fn(&str) -> bool,
-}
-
-impl VisitorMut for Selects<'_> {
-    type Break = ();
-
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let Some(having) = select.having.as_mut() else { return ControlFlow::Continue(()) };
-        if has_no_keys(&select.group_by) {
-            let in_list: Option<Vec<&Expr>> = select.projection.iter().map(of_item).collect();
-            let is_constant = |expr: &Expr| !self.has_aggregate(expr) && !any(expr, &is_column);
-            if is_constant(having) && in_list.is_some_and(|list| list.into_iter().all(is_constant))
-            {
-                // All rows are one group, as an aggregate says.
-                let rows = call("count", vec![number("1")]);
-                let all = binary(rows, BinaryOperator::GtEq, number("0"));
-                let condition = nested(std::mem::replace(having, Expr::value(Value::Null)));
-                *having = binary(all, BinaryOperator::And, condition);
-            }
+/// Writes what is meant into the HAVING of a SELECT.
+pub(super) fn write_aliases(select: &mut Select, is_aggregate: IsAggregate<'_>) {
+    let Some(having) = select.having.as_mut() else { return };
+    if has_no_keys(&select.group_by) {
+        let in_list: Option<Vec<&Expr>> = select.projection.iter().map(of_item).collect();
+        let has_aggregate = |expr: &Expr| any(expr, &|expr| is_aggregate_call(expr, is_aggregate));
+        let is_constant = |expr: &Expr| !has_aggregate(expr) && !any(expr, &is_column);
+        if is_constant(having) && in_list.is_some_and(|list| list.into_iter().all(is_constant)) {
+            // All rows are one group, as an aggregate says.
+            let rows = call("count", vec![number("1")]);
+            let all = binary(rows, BinaryOperator::GtEq, number("0"));
+            let condition = nested(std::mem::replace(having, Expr::value(Value::Null)));
+            *having = binary(all, BinaryOperator::And, condition);
         }
-        let mut meant = HashMap::new();
-        for item in &select.projection {
-            if let SelectItem::ExprWithAlias { expr, alias } = item {
-                let name = plain(alias);
-                if column_name(expr).as_ref() != Some(&name) && !any(expr, &is_window) {
-                    meant.insert(name, nested(expr.clone()));
-                }
-            }
-        }
-        meant.retain(|name, _| !is_key(&select.group_by, &select.projection, name));
-        if !meant.is_empty() {
-            let is_aggregate = self.is_aggregate;
-            let _ = VisitMut::visit(having, &mut Writing { is_aggregate, meant, inside: 0 });
-        }
-        ControlFlow::Continue(())
     }
-}
-
-impl Selects<'_> {
-    fn has_aggregate(&self, expr: &Expr) -> bool {
-        any(expr, &|expr| is_call(expr, self.is_aggregate))
+    let mut meant = HashMap::new();
+    for item in &select.projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item {
+            let name = plain(alias);
+            if column_name(expr).as_ref() != Some(&name) && !any(expr, &is_window) {
+                meant.insert(name, nested(expr.clone()));
+            }
+        }
+    }
+    meant.retain(|name, _| !is_key(&select.group_by, &select.projection, name));
+    if !meant.is_empty() {
+        replace_names(having, is_aggregate, &|name, is_inside| {
+            if is_inside { None } else { meant.get(&plain(name)).cloned() }
+        });
     }
 }
 
@@ -74,20 +55,8 @@ fn has_no_keys(group_by: &GroupByExpr) -> bool {
         if keys.is_empty() && modifiers.is_empty())
 }
 
-/// The expression of a column of a SELECT list.
-fn of_item(item: &SelectItem) -> Option<&Expr> {
-    match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
-        _ => None,
-    }
-}
-
 fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-}
-
-fn is_window(expr: &Expr) -> bool {
-    matches!(expr, Expr::Function(Function { over: Some(_), .. }))
 }
 
 /// Whether an expression reads a column of this name.
@@ -118,52 +87,4 @@ fn is_key(group_by: &GroupByExpr, projection: &[SelectItem], name: &str) -> bool
     let is_read =
         |key: &Expr| reads(key, name) || stands_for(key).is_some_and(|expr| reads(expr, name));
     keys.iter().any(is_read) || (has_number && is_item())
-}
-
-fn is_call(expr: &Expr, is_aggregate: &dyn Fn(&str) -> bool) -> bool {
-    match expr {
-        Expr::Function(Function { name, over: None, .. }) => {
-            plain_name(name).is_some_and(|name| is_aggregate(&name.to_lowercase()))
-        }
-        _ => false,
-    }
-}
-
-/// Writes what names mean, but not in aggregates and subqueries.
-struct Writing<'a> {
-    is_aggregate: &'a dyn Fn(&str) -> bool,
-    meant: HashMap<String, Expr>,
-    /// Aggregates and queries around.
-    inside: usize,
-}
-
-impl VisitorMut for Writing<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.inside += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.inside -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.inside += usize::from(is_call(expr, self.is_aggregate));
-        ControlFlow::Continue(())
-    }
-
-    /// What is written is not gone through again.
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.inside -= usize::from(is_call(expr, self.is_aggregate));
-        if let Expr::Identifier(name) = expr
-            && self.inside == 0
-            && let Some(meant) = self.meant.get(&plain(name))
-        {
-            *expr = meant.clone();
-        }
-        ControlFlow::Continue(())
-    }
 }

@@ -156,7 +156,8 @@ fn write(query: &mut Query, but: Option<&HashSet<String>>) -> bool {
         return false;
     }
     let is_hidden = |key: &Expr| {
-        !is_kept(key) && (unnests || all && is_expression(key) || reads_taken(key, &taken))
+        is_called_as_key(key, select)
+            || !is_kept(key) && (unnests || all && is_expression(key) || reads_taken(key, &taken))
     };
     // What a name of the list means in an expression, the binder knows.
     let is_movable = |key: &Expr| all || is_kept(key) || reads_tables_alone(key, &names);
@@ -224,6 +225,30 @@ fn taken_names(select: &Select) -> HashSet<String> {
         _ => None,
     });
     taken.collect()
+}
+
+/// Whether a key of ORDER BY is the name of a column of the list and that of a column of which a
+/// cast is a key of GROUP BY: the binder calls the latter by the same name.
+fn is_called_as_key(key: &Expr, select: &Select) -> bool {
+    let Expr::Identifier(name) = key else { return false };
+    let name = plain(name);
+    let is_cast = |expr: &Expr| match expr {
+        Expr::Cast { expr, .. } => column_name(expr).as_ref() == Some(&name),
+        _ => false,
+    };
+    let groups = match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
+    let keys = match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => &keys[..],
+        GroupByExpr::All(_) => &[],
+    };
+    let items = select.projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    });
+    groups && keys.iter().chain(items).any(is_cast)
 }
 
 /// Whether a key reads a column of a table that is called by one of the names.

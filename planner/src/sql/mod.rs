@@ -21,10 +21,12 @@
 //!   intervals that are multiplied and divided; `structs`: structures and maps.
 //! * `bind`: names; `fold`: those in any case; `missing`: those that were not found; `apart`: equal
 //!   ones; `aliases`: those that a SELECT gives; `scopes`: those of tables, by query; `enclosing`:
-//!   tables of queries around; `paths`: parts of columns; `having`: those in HAVING;
+//!   tables of queries around; `paths`: parts of columns; `clauses`: those that know
+//!   aggregates, `having` and `qualify` among them;
 //!   `order`: names in ORDER BY, `hidden_keys`: those of columns that it alone sees,
 //!   `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`:
-//!   grouping(); `grouping_items`: what stands in grouping sets.
+//!   grouping(); `grouping_items`: what stands in grouping sets; `group_all`: GROUP BY ALL;
+//!   `distinct_places`: numbers in DISTINCT ON.
 //! * `typing`: the types of all expressions; `operands`: types that meet, `moments` and dates that
 //!   are `moved` among them, `whole` numbers, `text_constants` beside others; `lengths`: intervals
 //!   that are compared; `frames`: those over keys without offsets; `arithmetic`: exact arithmetic
@@ -48,6 +50,7 @@ mod arithmetic;
 mod beside_written;
 mod bind;
 mod chains;
+mod clauses;
 mod concatenation;
 mod context;
 mod days;
@@ -55,6 +58,7 @@ mod dependencies;
 mod diagnose;
 mod dialect;
 mod digits;
+mod distinct_places;
 mod elements;
 mod empty_unions;
 mod enclosing;
@@ -66,6 +70,7 @@ mod fragment;
 mod frames;
 mod from_first;
 mod functions;
+mod group_all;
 mod grouping;
 mod grouping_items;
 mod guards;
@@ -95,6 +100,7 @@ mod order;
 mod passes;
 mod paths;
 mod placeholders;
+mod qualify;
 mod query_ends;
 mod refused_calls;
 mod relations;

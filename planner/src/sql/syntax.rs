@@ -50,8 +50,8 @@ use super::inserted::is_only_values;
 use super::lists::CHAINED_CONCAT;
 use super::names::{name_aliases, name_columns, write_places};
 use super::{
-    chains, concatenation, file_calls, grouping_items, inner_names, intervals, operators,
-    query_ends, row_values, structs, synonyms, using, windows,
+    chains, concatenation, distinct_places, file_calls, grouping_items, inner_names, intervals,
+    operators, query_ends, row_values, structs, synonyms, using, windows,
 };
 use crate::functions::EQUALS_ANY;
 
@@ -241,6 +241,7 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         write_places(query);
+        distinct_places::write_out(query);
         windows::resolve_in_order(query);
         using::qualify_in_order(query);
         write_keys(query);

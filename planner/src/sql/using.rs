@@ -8,17 +8,19 @@
 //!
 //! Sound: subqueries are left alone, where `x` may be a column of their own, until it is known that
 //! it is none (see `merged_around`) or the binder has found none; so is a name that the SELECT list
-//! gives to something else, in the clauses that see it.
+//! gives to something else, in the clauses that see it, and a key of ORDER BY or DISTINCT ON that
+//! is the name of a column of the list, `SELECT a.x … ORDER BY x`.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    Distinct, Expr, Ident, Join, JoinConstraint, JoinOperator, OrderByKind, Query, Select,
+    SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use super::fold::folded;
+use super::names::given_name;
 
 /// Begins the names of joins with merged columns; sorts before the names of tables.
 pub(crate) const USING_PREFIX: &str = "!using_";
@@ -121,7 +123,10 @@ pub(super) fn qualify_in_select(select: &mut Select) {
     let qualifier = &mut Qualifier { merged: &merged, depth: 0 };
     let _ = select.projection.visit(qualifier);
     let _ = select.selection.visit(qualifier);
-    let _ = select.distinct.visit(qualifier);
+    if let Some(Distinct::On(keys)) = &mut select.distinct {
+        let list = &select.projection;
+        keys.iter_mut().for_each(|key| qualify_key(key, &merged, list));
+    }
     hide(&mut merged, select);
     let qualifier = &mut Qualifier { merged: &merged, depth: 0 };
     let _ = select.group_by.visit(qualifier);
@@ -134,8 +139,28 @@ pub(super) fn qualify_in_order(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_ref() else { return };
     let mut merged = merged_in(&select.from);
     hide(&mut merged, select);
-    if !merged.is_empty() {
-        let _ = query.order_by.visit(&mut Qualifier { merged: &merged, depth: 0 });
+    if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind) {
+        let list = &select.projection;
+        keys.iter_mut().for_each(|key| qualify_key(&mut key.expr, &merged, list));
+    }
+}
+
+/// Qualifies the merged columns in a key, unless it is the name of a column of the list: that is
+/// written then.
+fn qualify_key(key: &mut Expr, merged: &Merged, list: &[SelectItem]) {
+    let meant = match key {
+        Expr::Identifier(name) if merged.contains_key(&plain(name)) => {
+            let name = plain(name);
+            list.iter().find(|item| given_name(item).as_ref() == Some(&name))
+        }
+        _ => None,
+    };
+    match meant {
+        Some(SelectItem::UnnamedExpr(column)) => *key = column.clone(),
+        Some(_) => {}
+        None => {
+            let _ = key.visit(&mut Qualifier { merged, depth: 0 });
+        }
     }
 }
 

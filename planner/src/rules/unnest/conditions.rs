@@ -57,7 +57,8 @@ impl Unnesting<'_> {
                 self.exists_as_condition(plan, scope, negated)
             }
             Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
-                let value = self.value(*expr, &mut outer, &site)?;
+                // NULL is in no empty set, and so NOT IN it.
+                let value = self.value(*expr, &mut outer, &site.operand(!negated))?;
                 let (plan, scope) = self.enter(place, subquery, &mut outer, &site)?;
                 if !is_one_row(&plan) {
                     return self.in_as_condition(value, plan, scope, negated);

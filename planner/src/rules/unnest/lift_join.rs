@@ -211,21 +211,25 @@ impl Unnesting<'_> {
         if let Some((_, item)) = &pieces.in_pair {
             // What is compared with is a key of the right input.
             let item = pieces.translated(item.clone(), &left, &right)?;
-            right = self.keyed_unless_plain(right, vec![item], scope)?.0;
+            let (keyed, items) = self.keyed_unless_plain(right, vec![item], scope)?;
+            right = keyed;
+            right.outputs.extend(items);
         }
         let shows_right = matches!(pieces.kind, Kind::Single | Kind::Of(JoinType::Left));
         let is_computed = |output: &Expr| !matches!(output, Expr::Column(_));
         let marks = shows_right && right.outputs.iter().any(is_computed);
-        let (right, marker) = self.isolated(right, marks)?;
+        let (mut right, marker) = self.isolated(right, marks)?;
+        let item = pieces.in_pair.as_ref().and_then(|_| right.outputs.pop());
         let exprs = |left: &Lifted| {
             let exprs = pieces.conditions.iter().cloned();
             let exprs = exprs.map(|condition| pieces.translated(condition, left, &right));
             exprs.collect::<Result<Vec<_>>>()
         };
         let in_pair = |left: &Lifted| -> Result<Option<(Expr, Expr)>> {
-            let Some((value, item)) = pieces.in_pair.clone() else { return Ok(None) };
-            let value = pieces.translated(value, left, &right)?;
-            Ok(Some((value, pieces.translated(item, left, &right)?)))
+            let Some(((value, _), item)) = pieces.in_pair.clone().zip(item.clone()) else {
+                return Ok(None);
+            };
+            Ok(Some((pieces.translated(value, left, &right)?, item)))
         };
         let pair = in_pair(&left)?;
         let read = scope.columns_of(

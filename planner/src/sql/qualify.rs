@@ -1,0 +1,52 @@
+//! What HAVING and QUALIFY read in aggregates and windows: columns of tables, those that joins
+//! merge among them (see `using`), whatever the SELECT list calls its own.
+//!
+//! QUALIFY may go by a window of the list alone, `SELECT …, count(*) OVER () AS n … QUALIFY n > 1`.
+//! The binder asks for one in QUALIFY itself then, where one of the list is named, so that it is:
+//! `(n > 1) AND (w IS NULL OR w IS NOT NULL)`.
+
+use std::ops::ControlFlow;
+
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Select, Value, visit_expressions};
+
+use super::clauses::{IsAggregate, is_window, of_item, replace_names};
+use super::syntax::{any, binary, nested};
+use super::using::{column_of, merged_in, plain};
+
+/// Writes the HAVING and QUALIFY of a SELECT otherwise.
+pub(super) fn write_names(select: &mut Select, is_aggregate: IsAggregate<'_>) {
+    if select.having.is_none() && select.qualify.is_none() {
+        return;
+    }
+    let merged = merged_in(&select.from);
+    for clause in [&mut select.having, &mut select.qualify].into_iter().flatten() {
+        replace_names(clause, is_aggregate, &|name, is_inside| {
+            let join = merged.get(&plain(name)).filter(|_| is_inside)?.as_ref()?;
+            Some(column_of(join, name))
+        });
+    }
+    write_window(select);
+}
+
+/// Names a window of the list in QUALIFY, if there is none in that.
+fn write_window(select: &mut Select) {
+    let Some(qualify) = select.qualify.as_mut().filter(|expr| !any(expr, &is_window)) else {
+        return;
+    };
+    let mut found = None;
+    for item in select.projection.iter().filter_map(of_item) {
+        let _ = visit_expressions(item, |expr| match is_window(expr) {
+            true => {
+                found = Some(expr.clone());
+                ControlFlow::Break(())
+            }
+            false => ControlFlow::Continue(()),
+        });
+    }
+    if let Some(window) = found {
+        let condition = nested(std::mem::replace(qualify, Expr::value(Value::Null)));
+        let is_null = Expr::IsNull(Box::new(window.clone()));
+        let either = binary(is_null, BinaryOperator::Or, Expr::IsNotNull(Box::new(window)));
+        *qualify = binary(condition, BinaryOperator::And, nested(either));
+    }
+}
