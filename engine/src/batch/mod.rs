@@ -54,8 +54,8 @@ pub use picked::{Picked, all_rows, pick};
 pub use selection::Selection;
 pub use settled::settled;
 pub use typed::{
-    Half, NESTED_ORDER, Typed, float_key, float_order, has_float, nested_converter, nested_keys,
-    nested_order, with_float_keys,
+    Half, NESTED_ORDER, Typed, float_key, float_of_order, float_order, has_float, nested_converter,
+    nested_keys, nested_order, with_float_keys,
 };
 
 /// Rows in a full chunk. Sources aim for it; transforms may emit fewer, never more than

@@ -155,6 +155,11 @@ pub fn float_order(value: f64) -> i64 {
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
 
+/// The number whose [`float_order`] an integer is.
+pub fn float_of_order(order: i64) -> f64 {
+    f64::from_bits((order ^ (((order >> 63) as u64) >> 1) as i64) as u64)
+}
+
 /// How values of nested types are ordered: ascending, and NULL behind all values, also those that
 /// are elements.
 pub const NESTED_ORDER: SortOptions = SortOptions { descending: false, nulls_first: false };

@@ -12,7 +12,8 @@
 //! A condition that consists of bounds alone is decided by the values that are compared: each
 //! side's expressions are computed once for each of its rows instead of once for each pair.
 //!
-//! Values are compared as ordinals, for which the types of both sides must be the same.
+//! Values are compared as ordinals, for which the types of both sides must be the same, and texts
+//! by their first bytes, which rule out much and decide nothing.
 
 use std::ops::Range;
 
@@ -33,6 +34,7 @@ pub const BOUNDS_MAX: usize = 3;
 struct Bound {
     /// How the build value compares with the probe value.
     op: CompareOp,
+    compared: By,
     /// Over the probe columns that the condition reads.
     probe: Expr,
     /// Over the build columns that the condition reads.
@@ -58,16 +60,44 @@ fn bounds_of(condition: &Expr, probe_width: usize) -> Vec<Bound> {
                 _ => None,
             };
             if let Some((op, probe, build)) = sides.filter(|(op, ..)| can_bound(*op))
-                && probe.data_type() == build.data_type()
-                && (has_ordinals(&probe.data_type()) || probe.data_type() == DataType::Float64)
+                && let Some(compared) = compared_by(&probe.data_type(), &build.data_type())
             {
+                let op = if compared == By::Prefix { or_equal(op) } else { op };
                 let build = build.as_ref().clone().map_columns(&|column| column - probe_width);
-                bounds.push(Bound { op, probe: probe.as_ref().clone(), build });
+                bounds.push(Bound { op, compared, probe: probe.as_ref().clone(), build });
             }
         }
         _ => {}
     }
     bounds
+}
+
+/// What values are compared by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    Ordinal,
+    /// The first bytes of texts.
+    Prefix,
+}
+
+/// What values of two types are compared by, if they can be.
+fn compared_by(probe: &DataType, build: &DataType) -> Option<By> {
+    let is_text = |logical: &DataType| {
+        matches!(logical, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    };
+    match probe == build && (has_ordinals(probe) || *probe == DataType::Float64) {
+        true => Some(By::Ordinal),
+        false => (is_text(probe) && is_text(build)).then_some(By::Prefix),
+    }
+}
+
+/// What holds of prefixes where a comparison holds of all.
+fn or_equal(op: CompareOp) -> CompareOp {
+    match op {
+        CompareOp::Less => CompareOp::LessOrEqual,
+        CompareOp::Greater => CompareOp::GreaterOrEqual,
+        other => other,
+    }
 }
 
 /// How many conditions have to hold for a condition to hold.
@@ -106,6 +136,8 @@ pub struct Bounds {
     ops: Vec<CompareOp>,
     /// Whether the condition says nothing else.
     is_whole: bool,
+    /// Whether expressions are more than columns.
+    computes: bool,
     /// The build columns that they read, increasing.
     build_columns: Vec<usize>,
     probe: Evaluator,
@@ -125,9 +157,16 @@ pub enum Values {
 }
 
 impl Bounds {
-    /// The bounds of a condition over `probe_width` probe columns; `None` without any.
-    pub fn new(condition: &Expr, probe_width: usize, memory: &Governor) -> Option<Self> {
+    /// The bounds of a condition over `probe_width` probe columns, those only that read build
+    /// columns of types that `reads` takes; `None` without any.
+    pub fn new(
+        condition: &Expr,
+        probe_width: usize,
+        reads: impl Fn(usize) -> bool,
+        memory: &Governor,
+    ) -> Option<Self> {
         let mut bounds = bounds_of(condition, probe_width);
+        bounds.retain(|bound| bound.build.columns().into_iter().all(&reads));
         bounds.truncate(BOUNDS_MAX);
         let (probe, build): (Vec<Expr>, Vec<Expr>) =
             bounds.iter().map(|bound| (bound.probe.clone(), bound.build.clone())).unzip();
@@ -136,7 +175,9 @@ impl Bounds {
         build_columns.dedup();
         (!bounds.is_empty()).then(|| Bounds {
             build_columns,
-            is_whole: bounds.len() == conditions(condition),
+            is_whole: bounds.len() == conditions(condition)
+                && bounds.iter().all(|bound| bound.compared == By::Ordinal),
+            computes: probe.iter().chain(&build).any(|e| !matches!(e, Expr::Column { .. })),
             ops: bounds.iter().map(|bound| bound.op).collect(),
             probe: Evaluator::new(&probe, memory),
             build: Evaluator::new(&build, memory),
@@ -171,6 +212,11 @@ impl Bounds {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.ops.len()
+    }
+
+    /// Whether values are computed, and not only read.
+    pub fn computes(&self) -> bool {
+        self.computes
     }
 
     /// The build columns that the bounds read.
@@ -369,6 +415,17 @@ fn read(
         }
         return Ok(());
     }
+    if column.values().data_type() == &DataType::Utf8View {
+        let array = column.to_array(rows)?;
+        let texts = array.as_string_view();
+        for &row in live {
+            known[row as usize] = match texts.is_valid(row as usize) {
+                true => Known::Value(prefix(texts.value(row as usize))),
+                false => Known::Null,
+            };
+        }
+        return Ok(());
+    }
     ordinals.read(column, rows, Some(&Selection::new(live.to_vec())))?;
     for (&row, &value) in live.iter().zip(&ordinals.values) {
         known[row as usize] = Known::Value(value);
@@ -378,9 +435,27 @@ fn read(
     Ok(())
 }
 
+/// The first bytes of a text, in the order of texts.
+fn prefix(text: &str) -> i64 {
+    let mut bytes = [0; 8];
+    let count = text.len().min(bytes.len());
+    bytes[..count].copy_from_slice(&text.as_bytes()[..count]);
+    // The order of integers without sign.
+    i64::from_be_bytes(bytes) ^ i64::MIN
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes_have_the_order_of_texts() {
+        let increasing =
+            ["", "\0", "a", "a\0b", "aaaaaaaa", "aaaaaaab", "b", "zzzzzzzzz", "ß", "€"];
+        assert!(increasing.windows(2).all(|pair| prefix(pair[0]) <= prefix(pair[1])));
+        assert!(prefix("a") < prefix("b") && prefix("z") < prefix("ß"));
+        assert_eq!(prefix("aaaaaaaab"), prefix("aaaaaaaac"));
+    }
 
     fn ordinal(value: f64) -> i64 {
         float_order(float_key(value))
@@ -441,7 +516,7 @@ mod tests {
             compare(CompareOp::LessOrEqual, column(3), column(1)),
         ]);
         let memory = Governor::unlimited();
-        let bounds = Bounds::new(&both, 2, &memory).expect("two bounds");
+        let bounds = Bounds::new(&both, 2, |_| true, &memory).expect("two bounds");
         let (first, second) = ([v(5), v(1), n, v(7), v(3)], [v(2), v(9), v(4), n, v(2)]);
         let sorted = [v(1), v(3), v(4), n, n];
         let probe = [vec![v(2), v(-9), n, v(4)], vec![v(4), v(9), v(3), v(2)]];
@@ -481,7 +556,7 @@ mod tests {
         assert!(!bounds.matches(&values, &beyond, 0, 0..5, &mut Vec::new()));
         assert_eq!(bounds.matches_of_build(&values, 0, &beyond, &[0]), None);
         let more = Expr::And(vec![both, compare(CompareOp::NotEqual, column(0), column(2))]);
-        let bounds = Bounds::new(&more, 2, &memory).expect("two bounds");
+        let bounds = Bounds::new(&more, 2, |_| true, &memory).expect("two bounds");
         assert!(!bounds.matches(&values, &probe, 0, 0..5, &mut Vec::new()));
     }
 }

@@ -6,7 +6,7 @@
 //! * `date_bin`, `date_trunc`, `now`, `to_timestamp`: functions of moments, in place of the
 //!   borrowed ones; `timezone`: what clocks show; `seconds`: timestamps as numbers; `several`: an
 //!   interval several times, or a part of it; `interval_order`: the lengths of intervals;
-//!   `age`: age(); `formatted`: texts of moments in forms, and to_date();
+//!   `age`: age(); `last_day`: last_day(); `formatted`: texts of moments in forms, and to_date();
 //!   `epochs`: epoch_ms() and its kin.
 //! * `coarser`: timestamps that lose digits of their seconds.
 //! * `common_type`: what values of several types are cast to where they meet.
@@ -62,6 +62,7 @@ mod hex;
 mod identical_intervals;
 mod interval_order;
 mod lambdas;
+mod last_day;
 mod length;
 mod levenshtein;
 mod list_append;
@@ -163,6 +164,7 @@ pub(crate) fn added() -> Vec<Arc<ScalarUDF>> {
         length::length_function(),
         several::several(),
         age::age(),
+        last_day::last_day(),
         type_of::type_of(),
         version::version(),
         sign::sign(),

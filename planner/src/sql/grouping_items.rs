@@ -1,6 +1,7 @@
 //! Numbers in ROLLUP, CUBE and GROUPING SETS: as in GROUP BY itself they are places of the SELECT
 //! list, whose expressions are written in their stead. Numbers with a minus are none: they become
-//! sums, which the binder does not take for places.
+//! sums, which the binder does not take for places. Nor is the name of a number one,
+//! `SELECT 2024 AS year … GROUP BY year`, which becomes a cast.
 //!
 //! A column that is there twice is written once in each set: the binder wants them apart. Several
 //! columns together in ROLLUP and CUBE, `rollup((a, b), c)`, become the sets that these stand for.
@@ -10,12 +11,14 @@
 use datafusion_common::Result;
 use datafusion_expr::{Expr as Bound, GroupingSet};
 use datafusion_sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Select, SelectItem, UnaryOperator, Value, ValueWithSpan,
+    BinaryOperator, DataType, Expr, GroupByExpr, Ident, Select, SelectItem, UnaryOperator, Value,
+    ValueWithSpan,
 };
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::syntax::{binary, is_word, nested, number};
+use super::syntax::{binary, cast, is_word, nested, number};
+use super::using::plain;
 
 /// Puts expressions that begin with a parenthesis into another one, `rollup(((a + 1) * 2))`: the
 /// parser would take what is in the first for several columns.
@@ -81,6 +84,20 @@ fn item_end(tokens: &[TokenWithSpan], begin: usize) -> Option<usize> {
 /// Writes expressions for numbers; those that are no place stay.
 pub(super) fn write_out(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    *keys = std::mem::take(keys).into_iter().flat_map(members).collect();
+    let is_name = |alias: &Ident| {
+        let is_it = |key: &Expr| matches!(key, Expr::Identifier(key) if plain(key) == plain(alias));
+        keys.iter().any(is_it)
+    };
+    for item in &mut select.projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item
+            && is_whole(expr)
+            && is_name(alias)
+        {
+            let whole = std::mem::replace(expr, Expr::value(Value::Null));
+            *expr = cast(whole, DataType::BigInt(None));
+        }
+    }
     for key in keys.iter_mut() {
         if is_negative(key) {
             let key_alone = nested(std::mem::replace(key, Expr::value(Value::Null)));
@@ -146,6 +163,26 @@ fn once(set: Vec<Expr>) -> Vec<Expr> {
         }
     });
     kept
+}
+
+/// What a key with several columns together, `(a, b)`, has.
+fn members(key: Expr) -> Vec<Expr> {
+    match key {
+        Expr::Tuple(members) if !members.is_empty() => members,
+        key => vec![key],
+    }
+}
+
+/// Whether an expression is a number without fraction that a BIGINT holds.
+fn is_whole(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_whole(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_whole(expr),
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) => {
+            digits.parse::<i64>().is_ok()
+        }
+        _ => false,
+    }
 }
 
 /// Whether a key is a number with a minus.

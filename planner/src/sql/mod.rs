@@ -5,7 +5,8 @@
 //!   for columns that have none; `windows`: windows by name; `fragment`: parts of statements that
 //!   are written by themselves; `digits`: numbers with underscores; `texts`: texts of several
 //!   lines; `written_options`: options of COPY; `from_first`: queries that begin with FROM;
-//!   `dialect`: how texts are parsed; `operators`: those that the parser does not know.
+//!   `dialect`: how texts are parsed; `operators`: those that the parser does not know;
+//!   `plain_names`: words that are no keywords.
 //! * `placeholders`: parameters.
 //! * `context`: what binding may ask: tables, functions, options. `functions`: the function table;
 //!   `lists`: lists in expressions; `view`: queries with a name; `information`: tables about
@@ -100,6 +101,7 @@ mod order;
 mod passes;
 mod paths;
 mod placeholders;
+mod plain_names;
 mod qualify;
 mod query_ends;
 mod refused_calls;

@@ -43,14 +43,6 @@ pub(super) fn meaning(name: &str, args: &[Expr]) -> Option<Expr> {
         ("date_diff" | "datediff", [part, start, end]) => {
             boundaries(&written(part)?.to_ascii_lowercase(), start, end)?
         }
-        ("last_day", [moment]) => {
-            let next = binary(
-                start_of("month", moment),
-                BinaryOperator::Plus,
-                intervals::of_text("1 month"),
-            );
-            as_date(binary(next, BinaryOperator::Minus, intervals::of_text("1 day")))
-        }
         ("monthname", [moment]) => call("to_char", vec![moment.clone(), text("%B")]),
         ("dayname", [moment]) => call("to_char", vec![moment.clone(), text("%A")]),
         ("date_add", [moment, by]) => joined(moment, BinaryOperator::Plus, by),

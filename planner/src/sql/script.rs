@@ -17,6 +17,7 @@ use super::from_first::write_selects;
 use super::grouping_items;
 use super::operators;
 use super::placeholders::{fill_syntax, fill_tokens};
+use super::plain_names;
 use super::stack::with_stack_for;
 use super::statement_set::{begins_set, ends_set};
 use super::syntax;
@@ -104,7 +105,8 @@ pub(super) fn tokens_of(text: &str) -> Result<Vec<TokenWithSpan>> {
         let position = at(e.location.line, e.location.column);
         Error::input_at(format!("syntax error: {}", e.message.trim()), position)
     })?;
-    Ok(join_texts(join_digits(tokens)?)?.into_iter().filter(|token| !is_space(token)).collect())
+    let tokens = join_texts(join_digits(tokens)?)?.into_iter().filter(|token| !is_space(token));
+    Ok(tokens.map(plain_names::without_keyword).collect())
 }
 
 impl Statement {

@@ -10,7 +10,7 @@ use super::syntax::{binary, call, case, joined, nested, number, plain_name, text
 use super::{moment_names, moment_patterns};
 
 /// The names that mean something as calls.
-const NAMES: [&str; 61] = [
+const NAMES: [&str; 60] = [
     "age",
     "array_sort",
     "base64",
@@ -33,7 +33,6 @@ const NAMES: [&str; 61] = [
     "ifnull",
     "isodow",
     "isoyear",
-    "last_day",
     "list_aggregate",
     "list_first",
     "list_last",

@@ -25,8 +25,10 @@ use crate::error::Result;
 use crate::expr::bounds::{Bounds, Known, Values};
 use crate::memory::{Governor, Reservation};
 
-/// Rows of a group from which on it pays to look for those that may match.
+/// Rows of a group from which on it pays to look for those that may match, and where what is
+/// compared is computed.
 const LARGE_ROWS: usize = 64;
+const LARGE_ROWS_COMPUTED: usize = 6;
 
 /// Probe rows that lead to a group, from which on it is sorted.
 const TIMES_MIN: u32 = 4;
@@ -34,9 +36,14 @@ const TIMES_MIN: u32 = 4;
 /// What is known of a row of a group takes, while it is found out.
 const ROW_BYTES: usize = 64;
 
+/// What is known of a group takes, besides its rows.
+const GROUP_BYTES: usize = 192;
+
 /// One worker's bounds.
 pub(super) struct GroupBounds {
     bounds: Bounds,
+    /// Rows of a group from which on it is looked at.
+    large_rows: usize,
     /// The columns of the residual.
     probe: Vec<usize>,
     build: Vec<Payload>,
@@ -73,17 +80,19 @@ impl GroupBounds {
     /// # Errors
     /// `OutOfMemory` when the query has no room at all.
     pub(super) fn new(residual: &Residual, memory: &Governor) -> Result<Option<Self>> {
-        let bounds = Bounds::new(&residual.condition, residual.probe.len(), memory);
-        let is_narrow = |column: &usize| {
-            let payload = residual.build.get(*column);
+        // Others may be of any size.
+        let is_narrow = |column: usize| {
+            let payload = residual.build.get(column);
             payload.is_some_and(|p| has_ordinals(&p.logical) || p.logical.is_floating())
         };
-        // Others may be of any size.
-        let Some(bounds) = bounds.filter(|b| b.build_columns().iter().all(is_narrow)) else {
+        let width = residual.probe.len();
+        let Some(bounds) = Bounds::new(&residual.condition, width, is_narrow, memory) else {
             return Ok(None);
         };
+        let large_rows = if bounds.computes() { LARGE_ROWS_COMPUTED } else { LARGE_ROWS };
         Ok(Some(GroupBounds {
             bounds,
+            large_rows,
             probe: residual.probe.clone(),
             build: residual.build.clone(),
             chunk: None,
@@ -113,12 +122,18 @@ impl GroupBounds {
         self.known.clear();
         let mut are_large = false;
         for group in entries.iter().filter_map(|&entry| group_of(entry)) {
-            if groups.rows(group).len() >= LARGE_ROWS {
-                are_large = true;
-                if let Group::Met(times) = self.groups.entry(group).or_insert(Group::Met(0)) {
-                    *times = times.saturating_add(1);
-                }
+            if groups.rows(group).len() < self.large_rows {
+                continue;
             }
+            if !self.groups.contains_key(&group) && self.memory.try_grow(GROUP_BYTES) {
+                self.groups.insert(group, Group::Met(0));
+            }
+            match self.groups.get_mut(&group) {
+                Some(Group::Met(times)) => *times = times.saturating_add(1),
+                Some(_) => (),
+                None => continue,
+            }
+            are_large = true;
         }
         if are_large {
             self.live.clear();
@@ -139,7 +154,7 @@ impl GroupBounds {
         group: u32,
     ) -> Result<Followed<'a>> {
         let rows = table.groups().rows(group);
-        if rows.len() < LARGE_ROWS {
+        if rows.len() < self.large_rows {
             return Ok(Followed::open(rows));
         }
         if self.found_for != Some(row) {

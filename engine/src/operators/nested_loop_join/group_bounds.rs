@@ -28,7 +28,7 @@ pub(super) enum Found {
 impl GroupBounds {
     /// The bounds of a condition over `probe_width` probe columns; `None` without any.
     pub(super) fn new(condition: &Expr, probe_width: usize, memory: &Governor) -> Option<Self> {
-        let bounds = Bounds::new(condition, probe_width, memory)?;
+        let bounds = Bounds::new(condition, probe_width, |_| true, memory)?;
         Some(GroupBounds { bounds, group: None, values: Vec::new(), rows: 0 })
     }
 

@@ -12,7 +12,7 @@ use arrow::row::RowConverter;
 
 use super::evaluate::Evaluate;
 use super::lane::{self, KeyLane, Lane, Values, valid_where};
-use crate::batch::{float_key, float_order, nested_converter, physical_type};
+use crate::batch::{float_key, float_of_order, float_order, nested_converter, physical_type};
 use crate::error::{Error, Result};
 use crate::expr::between;
 use crate::expr::totals::{floats, integers};
@@ -144,23 +144,26 @@ impl Form for Floats {
     }
 
     fn same(&self, key: i64) -> i64 {
-        float_order(float_key(number(key)))
+        float_order(float_key(float_of_order(key)))
     }
 
     fn between(&self, low: &i64, high: &i64, part: f64) -> Result<i64> {
         let is_one = part == 0.0 || low == high;
-        Ok(if is_one { *low } else { self.key(between(number(*low), number(*high), part)) })
+        Ok(if is_one {
+            *low
+        } else {
+            self.key(between(float_of_order(*low), float_of_order(*high), part))
+        })
     }
 
     fn values(&self, keys: Vec<Option<i64>>) -> Result<ArrayRef> {
         let nulls = valid_where(keys.iter().map(Option::is_some));
-        floats(keys.into_iter().map(|key| number(key.unwrap_or(0))).collect(), nulls, &self.0)
+        floats(
+            keys.into_iter().map(|key| float_of_order(key.unwrap_or(0))).collect(),
+            nulls,
+            &self.0,
+        )
     }
-}
-
-/// The number of a [`float_order`].
-fn number(key: i64) -> f64 {
-    f64::from_bits((key ^ (((key >> 63) as u64) >> 1) as i64) as u64)
 }
 
 /// Values of any type, as ordered bytes.
