@@ -29,7 +29,8 @@ use crate::memory::Governor;
 /// Bounds of a join, at most: what is known of the rows of a chunk and of a group has to have room.
 pub const BOUNDS_MAX: usize = 3;
 
-/// A comparison that pairs must pass.
+/// A comparison that pairs must pass. What has another value each time is none: a row has one
+/// value, whatever it meets.
 #[derive(Debug, Clone)]
 struct Bound {
     /// How the build value compares with the probe value.
@@ -60,6 +61,7 @@ fn bounds_of(condition: &Expr, probe_width: usize) -> Vec<Bound> {
                 _ => None,
             };
             if let Some((op, probe, build)) = sides.filter(|(op, ..)| can_bound(*op))
+                && !condition.is_volatile()
                 && let Some(compared) = compared_by(&probe.data_type(), &build.data_type())
             {
                 let op = if compared == By::Prefix { or_equal(op) } else { op };
@@ -251,10 +253,7 @@ impl Bounds {
         range: Range<usize>,
         found: &mut Vec<u32>,
     ) -> bool {
-        let is_known = |(values, probe): (&Values, &Vec<Known>)| {
-            !matches!(values, Values::Unknown) && probe[row] != Known::Beyond
-        };
-        if !self.is_whole || !values.iter().zip(probe).all(is_known) {
+        if !self.decides(values, probe, row) {
             return false;
         }
         let start = found.len();
@@ -271,6 +270,35 @@ impl Bounds {
             found.truncate(count);
         }
         true
+    }
+
+    /// Whether row `row` of the probe chunk matches a row of those that [`Bounds::range`] leaves to
+    /// it; `None` where the values do not tell.
+    pub fn has_match(
+        &self,
+        values: &[Values],
+        probe: &[Vec<Known>],
+        row: usize,
+        mut range: Range<usize>,
+    ) -> Option<bool> {
+        if !self.decides(values, probe, row) {
+            return None;
+        }
+        let others = self.ops.iter().zip(values).zip(probe);
+        Some(range.any(|at| {
+            others.clone().all(|((op, values), probe)| match values {
+                Values::Between(known, ..) => passes(*op, known[at], probe[row]),
+                _ => true,
+            })
+        }))
+    }
+
+    /// Whether the values tell which rows match row `row` of the probe chunk.
+    fn decides(&self, values: &[Values], probe: &[Vec<Known>], row: usize) -> bool {
+        let is_known = |(values, probe): (&Values, &Vec<Known>)| {
+            !matches!(values, Values::Unknown) && probe[row] != Known::Beyond
+        };
+        self.is_whole && values.iter().zip(probe).all(is_known)
     }
 
     /// The rows of the probe chunk, of these, that row `at` of a group matches; `None` where the
@@ -536,6 +564,8 @@ mod tests {
                 let expected: Vec<u32> =
                     (0..5).filter(|&at| passes(group.map(|g| g[at as usize]), row)).collect();
                 let (mut found, range) = (vec![77], bounds.range(&values, &probe, row, 5));
+                let has_match = bounds.has_match(&values, &probe, row, range.clone());
+                assert_eq!(has_match, Some(!expected.is_empty()));
                 assert!(bounds.matches(&values, &probe, row, range, &mut found));
                 assert_eq!(found[1..], expected);
             }

@@ -9,7 +9,7 @@ use datafusion_common::{Result, exec_err, plan_err};
 use datafusion_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use gristmill_engine::calendar::{date_of, first_of};
+use gristmill_engine::calendar::{add_months, date_of, first_of};
 
 use super::each::each;
 use crate::sql::type_name;
@@ -61,6 +61,6 @@ impl ScalarUDFImpl for LastDay {
 /// The last day of the month of a day, both counted from 1970.
 fn last_of_month(day: i32) -> std::result::Result<i32, ArrowError> {
     let (year, month, _) = date_of(day.into());
-    let next = if month == 12 { first_of(year + 1, 1) } else { first_of(year, month + 1) };
-    i32::try_from(next - 1).map_err(|_| ArrowError::ComputeError(format!("no day {}", next - 1)))
+    let last = add_months(first_of(year, month), 1) - 1;
+    i32::try_from(last).map_err(|_| ArrowError::ComputeError(format!("no day {last}")))
 }

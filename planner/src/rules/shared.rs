@@ -169,10 +169,15 @@ pub(in crate::rules) fn stand_in(number: usize, part: &LogicalPlan) -> Result<Lo
     scan_as(&format!("__shared_{number}"), Arc::new(source), part)
 }
 
-/// The columns of a plan as those of a table. The value of a subquery is called what its column is,
-/// but NULL where it has no row.
+/// The columns of a plan as those of a table. What is computed from subqueries may be NULL: the
+/// front end takes the value of one for as nullable as its column, although it is NULL without a
+/// row. In conditions they make no columns.
 pub(super) fn stored_schema(part: &LogicalPlan) -> SchemaRef {
-    let has_values = part.exists(|node| Ok(any_expression(node, has_subquery))).unwrap_or(true);
+    let computes = |node: &LogicalPlan| {
+        !matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_))
+            && any_expression(node, has_subquery)
+    };
+    let has_values = part.exists(|node| Ok(computes(node))).unwrap_or(true);
     let field = |(index, field): (usize, &FieldRef)| {
         let nullable = field.is_nullable() || has_values;
         field.as_ref().clone().with_name(format!("c{index}")).with_nullable(nullable)

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, Ident, Query, Select, SelectItem, VisitMut, VisitorMut,
+    Expr, Function, Ident, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::syntax::plain_name;
@@ -27,6 +27,7 @@ impl VisitorMut for Selects<'_> {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         group_all::write_places(select, self.is_aggregate);
+        // What is not merged here may be an alias in HAVING.
         qualify::write_names(select, self.is_aggregate);
         having::write_aliases(select, self.is_aggregate);
         ControlFlow::Continue(())
@@ -52,6 +53,41 @@ pub(super) fn is_aggregate_call(expr: &Expr, is_aggregate: IsAggregate<'_>) -> b
             plain_name(name).is_some_and(|name| is_aggregate(&name.to_lowercase()))
         }
         _ => false,
+    }
+}
+
+/// The first of the wanted in an expression, but not in its subqueries.
+pub(super) fn find(expr: &Expr, is_wanted: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
+    let mut search = Search { is_wanted, queries: 0, found: None };
+    let _ = expr.visit(&mut search);
+    search.found
+}
+
+struct Search<'a> {
+    is_wanted: &'a dyn Fn(&Expr) -> bool,
+    queries: usize,
+    found: Option<Expr>,
+}
+
+impl Visitor for Search<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if self.queries > 0 || !(self.is_wanted)(expr) {
+            return ControlFlow::Continue(());
+        }
+        self.found = Some(expr.clone());
+        ControlFlow::Break(())
     }
 }
 

@@ -15,8 +15,8 @@ pub(super) fn write_out(query: &mut Query) {
         _ => &mut [],
     };
     for key in keys.iter_mut().chain(sorted.iter_mut().map(|key| &mut key.expr)) {
-        if let Some(meant) = meant(key, &select.projection) {
-            *key = meant;
+        if let Some(item) = meant(key, &select.projection) {
+            *key = item;
         }
     }
 }

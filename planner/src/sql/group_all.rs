@@ -3,11 +3,9 @@
 //!
 //! `SELECT *` is left to the binder, which knows what that is.
 
-use std::ops::ControlFlow;
+use datafusion_sql::sqlparser::ast::{Expr, GroupByExpr, Select};
 
-use datafusion_sql::sqlparser::ast::{Expr, GroupByExpr, Query, Select, Visit, Visitor};
-
-use super::clauses::{IsAggregate, is_aggregate_call, is_window, of_item};
+use super::clauses::{IsAggregate, find, is_aggregate_call, is_window, of_item};
 use super::syntax::{any, number};
 
 /// Writes the keys of a SELECT.
@@ -15,10 +13,8 @@ pub(super) fn write_places(select: &mut Select, is_aggregate: IsAggregate<'_>) {
     let GroupByExpr::All(modifiers) = &select.group_by else { return };
     let items: Option<Vec<&Expr>> = select.projection.iter().map(of_item).collect();
     if let Some(items) = items.filter(|_| modifiers.is_empty()) {
-        let is_key = |item: &Expr| {
-            let mut calls = Calls { is_aggregate, queries: 0 };
-            any(item, &reads) && item.visit(&mut calls).is_continue()
-        };
+        let is_call = |expr: &Expr| is_window(expr) || is_aggregate_call(expr, is_aggregate);
+        let is_key = |item: &Expr| any(item, &reads) && find(item, &is_call).is_none();
         let keys = (1usize..).zip(items).filter(|(_, item)| is_key(item));
         let keys = keys.map(|(place, _)| number(&place.to_string())).collect();
         select.group_by = GroupByExpr::Expressions(keys, Vec::new());
@@ -36,32 +32,4 @@ fn reads(expr: &Expr) -> bool {
             | Expr::Exists { .. }
             | Expr::InSubquery { .. }
     )
-}
-
-/// Looks for an aggregate or a window, but not in subqueries.
-struct Calls<'a> {
-    is_aggregate: IsAggregate<'a>,
-    queries: usize,
-}
-
-impl Visitor for Calls<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let is_wanted = is_window(expr) || is_aggregate_call(expr, self.is_aggregate);
-        match is_wanted && self.queries == 0 {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    }
 }

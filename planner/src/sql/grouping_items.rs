@@ -3,6 +3,8 @@
 //! sums, which the binder does not take for places. Nor is the name of a number one,
 //! `SELECT 2024 AS year … GROUP BY year`, which becomes a cast.
 //!
+//! Several columns together in GROUP BY, `(a, b)`, are keys like others there.
+//!
 //! A column that is there twice is written once in each set: the binder wants them apart. Several
 //! columns together in ROLLUP and CUBE, `rollup((a, b), c)`, become the sets that these stand for.
 //! So do several items of which one is ROLLUP, CUBE or GROUPING SETS, `a, rollup(b)`: beside such
@@ -17,6 +19,7 @@ use datafusion_sql::sqlparser::ast::{
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::clauses::of_item;
 use super::syntax::{binary, cast, is_word, nested, number};
 use super::using::plain;
 
@@ -168,7 +171,8 @@ fn once(set: Vec<Expr>) -> Vec<Expr> {
 /// What a key with several columns together, `(a, b)`, has.
 fn members(key: Expr) -> Vec<Expr> {
     match key {
-        Expr::Tuple(members) if !members.is_empty() => members,
+        Expr::Nested(inner) if matches!(*inner, Expr::Tuple(_)) => members(*inner),
+        Expr::Tuple(all) if !all.is_empty() => all,
         key => vec![key],
     }
 }
@@ -243,16 +247,12 @@ fn has_several(items: &[Vec<Expr>]) -> bool {
     items.iter().any(|item| item.len() != 1)
 }
 
-/// What a number in a list of keys stands for.
+/// What a number in a list of keys stands for; nothing behind `*`, where columns have other
+/// numbers.
 pub(super) fn meant(item: &Expr, projection: &[SelectItem]) -> Option<Expr> {
     let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = item else {
         return None;
     };
     let place = digits.parse::<usize>().ok()?.checked_sub(1)?;
-    match projection.get(place)? {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            Some(expr.clone())
-        }
-        _ => None,
-    }
+    projection.iter().map_while(of_item).nth(place).cloned()
 }

@@ -13,7 +13,7 @@ use datafusion_sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, Select, SelectItem, Value,
 };
 
-use super::clauses::{IsAggregate, is_aggregate_call, is_window, of_item, replace_names};
+use super::clauses::{IsAggregate, find, is_aggregate_call, is_window, of_item, replace_names};
 use super::names::column_name;
 use super::syntax::{any, binary, call, nested, number};
 use super::using::plain;
@@ -23,7 +23,8 @@ pub(super) fn write_aliases(select: &mut Select, is_aggregate: IsAggregate<'_>) 
     let Some(having) = select.having.as_mut() else { return };
     if has_no_keys(&select.group_by) {
         let in_list: Option<Vec<&Expr>> = select.projection.iter().map(of_item).collect();
-        let has_aggregate = |expr: &Expr| any(expr, &|expr| is_aggregate_call(expr, is_aggregate));
+        let is_call = |expr: &Expr| is_aggregate_call(expr, is_aggregate);
+        let has_aggregate = |expr: &Expr| find(expr, &is_call).is_some();
         let is_constant = |expr: &Expr| !has_aggregate(expr) && !any(expr, &is_column);
         if is_constant(having) && in_list.is_some_and(|list| list.into_iter().all(is_constant)) {
             // All rows are one group, as an aggregate says.
@@ -37,7 +38,7 @@ pub(super) fn write_aliases(select: &mut Select, is_aggregate: IsAggregate<'_>) 
     for item in &select.projection {
         if let SelectItem::ExprWithAlias { expr, alias } = item {
             let name = plain(alias);
-            if column_name(expr).as_ref() != Some(&name) && !any(expr, &is_window) {
+            if column_name(expr).as_ref() != Some(&name) && find(expr, &is_window).is_none() {
                 meant.insert(name, nested(expr.clone()));
             }
         }

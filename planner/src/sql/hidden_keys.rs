@@ -24,6 +24,7 @@ use datafusion_sql::sqlparser::ast::{
     Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::clauses::of_item;
 use super::missing::Missing;
 use super::names::{column_name, given_name};
 use super::syntax::{any, inner_query, plain_name, select_from_one_row};
@@ -162,7 +163,11 @@ fn write(query: &mut Query, but: Option<&HashSet<String>>) -> bool {
     // What a name of the list means in an expression, the binder knows.
     let is_movable = |key: &Expr| all || is_kept(key) || reads_tables_alone(key, &names);
     let mut exprs = keys.iter().map(|key| &key.expr);
-    if !exprs.clone().any(is_hidden) || !exprs.all(is_movable) {
+    if !exprs.clone().any(is_hidden) || !exprs.clone().all(is_movable) {
+        return false;
+    }
+    // A column of the SELECT more would be a key more.
+    if matches!(select.group_by, GroupByExpr::All(_)) && !exprs.all(is_kept) {
         return false;
     }
     let mut added = Vec::new();
@@ -184,10 +189,7 @@ fn number_of_item(key: &mut Expr, list: &[SelectItem]) {
         return;
     }
     // Behind `*` items have other numbers.
-    let items = list.iter().map_while(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
-        _ => None,
-    });
+    let items = list.iter().map_while(of_item);
     if let Some(at) = items.into_iter().position(|item| item == key) {
         *key = Expr::value(Value::Number((at + 1).to_string(), false));
     }
@@ -228,7 +230,8 @@ fn taken_names(select: &Select) -> HashSet<String> {
 }
 
 /// Whether a key of ORDER BY is the name of a column of the list and that of a column of which a
-/// cast is a key of GROUP BY: the binder calls the latter by the same name.
+/// cast may be a key of GROUP BY, written there or in the list: the binder calls the latter by the
+/// same name.
 fn is_called_as_key(key: &Expr, select: &Select) -> bool {
     let Expr::Identifier(name) = key else { return false };
     let name = plain(name);
@@ -236,19 +239,14 @@ fn is_called_as_key(key: &Expr, select: &Select) -> bool {
         Expr::Cast { expr, .. } => column_name(expr).as_ref() == Some(&name),
         _ => false,
     };
-    let groups = match &select.group_by {
-        GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
-        GroupByExpr::All(_) => true,
+    let (groups, keys) = match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => (!keys.is_empty(), &keys[..]),
+        GroupByExpr::All(_) => (true, &[][..]),
     };
-    let keys = match &select.group_by {
-        GroupByExpr::Expressions(keys, _) => &keys[..],
-        GroupByExpr::All(_) => &[],
-    };
-    let items = select.projection.iter().filter_map(|item| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
-        _ => None,
-    });
-    groups && keys.iter().chain(items).any(is_cast)
+    let items = select.projection.iter();
+    groups
+        && items.clone().any(|item| given_name(item).as_ref() == Some(&name))
+        && keys.iter().chain(items.filter_map(of_item)).any(is_cast)
 }
 
 /// Whether a key reads a column of a table that is called by one of the names.
@@ -279,10 +277,5 @@ fn unnests(item: &SelectItem) -> bool {
         }
         _ => false,
     };
-    match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            any(expr, &is_unnest)
-        }
-        _ => false,
-    }
+    of_item(item).is_some_and(|expr| any(expr, &is_unnest))
 }

@@ -5,12 +5,10 @@
 //! The binder asks for one in QUALIFY itself then, where one of the list is named, so that it is:
 //! `(n > 1) AND (w IS NULL OR w IS NOT NULL)`.
 
-use std::ops::ControlFlow;
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Select, Value};
 
-use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Select, Value, visit_expressions};
-
-use super::clauses::{IsAggregate, is_window, of_item, replace_names};
-use super::syntax::{any, binary, nested};
+use super::clauses::{IsAggregate, find, is_window, of_item, replace_names};
+use super::syntax::{binary, nested};
 use super::using::{column_of, merged_in, plain};
 
 /// Writes the HAVING and QUALIFY of a SELECT otherwise.
@@ -30,20 +28,12 @@ pub(super) fn write_names(select: &mut Select, is_aggregate: IsAggregate<'_>) {
 
 /// Names a window of the list in QUALIFY, if there is none in that.
 fn write_window(select: &mut Select) {
-    let Some(qualify) = select.qualify.as_mut().filter(|expr| !any(expr, &is_window)) else {
+    let Some(qualify) = select.qualify.as_mut().filter(|expr| find(expr, &is_window).is_none())
+    else {
         return;
     };
-    let mut found = None;
-    for item in select.projection.iter().filter_map(of_item) {
-        let _ = visit_expressions(item, |expr| match is_window(expr) {
-            true => {
-                found = Some(expr.clone());
-                ControlFlow::Break(())
-            }
-            false => ControlFlow::Continue(()),
-        });
-    }
-    if let Some(window) = found {
+    let mut items = select.projection.iter().filter_map(of_item);
+    if let Some(window) = items.find_map(|item| find(item, &is_window)) {
         let condition = nested(std::mem::replace(qualify, Expr::value(Value::Null)));
         let is_null = Expr::IsNull(Box::new(window.clone()));
         let either = binary(is_null, BinaryOperator::Or, Expr::IsNotNull(Box::new(window)));

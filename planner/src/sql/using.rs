@@ -138,6 +138,9 @@ pub(super) fn qualify_in_select(select: &mut Select) {
 pub(super) fn qualify_in_order(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_ref() else { return };
     let mut merged = merged_in(&select.from);
+    if merged.is_empty() {
+        return;
+    }
     hide(&mut merged, select);
     if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind) {
         let list = &select.projection;

@@ -1,8 +1,9 @@
 //! Which rows have a match that passes the residual: one is enough.
 //!
-//! * Of probe rows: by rounds. The first tries one build row for each, the next four for each of
-//!   those that are still open, and so on: rows that find a match soon cost few pairs, however many
-//!   rows their key has, and the others about as many as there are.
+//! * Of probe rows: as bounds of the residual say, where they decide, and else by rounds. The first
+//!   tries one build row for each, the next four for each of those that are still open, and so on:
+//!   rows that find a match soon cost few pairs, however many rows their key has, and the others
+//!   about as many as there are.
 //! * Of build rows, which are marked: groups in which all rows are marked are remembered and not
 //!   followed again.
 
@@ -30,8 +31,19 @@ impl Matcher {
             return Ok(self.entries.iter().map(|&entry| entry != NONE).collect());
         }
         let mut matched = vec![false; input.live_rows()];
-        let rows = 0..input.live_rows() as u32;
-        let mut open: Vec<u32> = rows.filter(|&r| self.entries[r as usize] != NONE).collect();
+        let mut open = Vec::new();
+        for row in 0..input.live_rows() as u32 {
+            let entry = self.entries[row as usize];
+            let decided = match (group_of(entry), &mut self.bounds) {
+                (Some(group), Some(bounds)) => bounds.has_match(&self.table, row, group)?,
+                _ => None,
+            };
+            match decided {
+                Some(has_match) => matched[row as usize] = has_match,
+                None if entry != NONE => open.push(row),
+                None => (),
+            }
+        }
         let (mut from, mut width) = (0, 1);
         while !open.is_empty() {
             let until = from + width;
@@ -121,7 +133,12 @@ impl Matcher {
                     self.mark(input, cx)?;
                 }
             }
-            if let Some(group) = group.filter(|_| open == 0 && count == all && all >= LARGE_ROWS) {
+            let Some(group) = group.filter(|_| open == 0 && all >= LARGE_ROWS) else { continue };
+            let is_marked = |row: &u32| self.table.is_marked(*row);
+            // To look at all of them costs little more than those that were followed.
+            if count == all
+                || count >= all / 4 && self.table.groups().rows(group).iter().all(is_marked)
+            {
                 self.all_marked.insert(group);
             }
         }

@@ -14,9 +14,10 @@
 //! known: all of their rows may match.
 //! Concurrency: each worker finds out by itself.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
-use super::groups::{Entry, Groups, group_of};
+use super::groups::{self, Groups, group_of};
 use super::matches::{Follow, Followed};
 use super::shape::{HOLDER, Payload, Residual};
 use super::table::Table;
@@ -25,16 +26,20 @@ use crate::error::Result;
 use crate::expr::bounds::{Bounds, Known, Values};
 use crate::memory::{Governor, Reservation};
 
-/// Rows of a group from which on it pays to look for those that may match, and where what is
-/// compared is computed.
+/// Rows of a group from which on it pays to look for those that may match: to find them costs about
+/// as much as to read and compare columns of so many pairs.
 const LARGE_ROWS: usize = 64;
+
+/// The same where values are computed, as of dates and intervals: a pair costs ten times as much.
 const LARGE_ROWS_COMPUTED: usize = 6;
 
 /// Probe rows that lead to a group, from which on it is sorted.
 const TIMES_MIN: u32 = 4;
 
-/// What is known of a row of a group takes, while it is found out.
-const ROW_BYTES: usize = 64;
+/// What is known of a row of a group takes, for each bound while it is found out (twice its value,
+/// as lists grow, and its ordinal) and besides (its places in the order, in what is found last).
+const ROW_BYTES_OF_BOUND: usize = 3 * size_of::<Known>() + size_of::<i64>();
+const ROW_BYTES: usize = 32;
 
 /// What is known of a group takes, besides its rows.
 const GROUP_BYTES: usize = 192;
@@ -115,7 +120,7 @@ impl GroupBounds {
     pub(super) fn look_at(
         &mut self,
         input: &Chunk,
-        entries: &[Entry],
+        entries: &[groups::Entry],
         groups: &Groups,
     ) -> Result<()> {
         (self.chunk, self.found_for) = (None, None);
@@ -125,13 +130,16 @@ impl GroupBounds {
             if groups.rows(group).len() < self.large_rows {
                 continue;
             }
-            if !self.groups.contains_key(&group) && self.memory.try_grow(GROUP_BYTES) {
-                self.groups.insert(group, Group::Met(0));
-            }
-            match self.groups.get_mut(&group) {
-                Some(Group::Met(times)) => *times = times.saturating_add(1),
-                Some(_) => (),
-                None => continue,
+            match self.groups.entry(group) {
+                Entry::Occupied(mut known) => {
+                    if let Group::Met(times) = known.get_mut() {
+                        *times = times.saturating_add(1);
+                    }
+                }
+                Entry::Vacant(unknown) if grow(&mut self.memory, GROUP_BYTES) => {
+                    unknown.insert(Group::Met(1));
+                }
+                Entry::Vacant(_) => continue,
             }
             are_large = true;
         }
@@ -166,8 +174,53 @@ impl GroupBounds {
         Ok(Followed { rows: &self.found, pass: self.found_match })
     }
 
+    /// Whether a probe row matches a row of a group; `None` when the bounds do not decide.
+    ///
+    /// # Errors
+    /// As [`GroupBounds::rows`].
+    pub(super) fn has_match(
+        &mut self,
+        table: &Table,
+        row: u32,
+        group: u32,
+    ) -> Result<Option<bool>> {
+        let rows = table.groups().rows(group);
+        if rows.len() < self.large_rows || !self.is_sorted(table, rows, group)? {
+            return Ok(None);
+        }
+        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(None) };
+        let physical = self.live[row as usize] as usize;
+        let range = self.bounds.range(values, &self.known, physical, order.len());
+        Ok(self.bounds.has_match(values, &self.known, physical, range))
+    }
+
     /// Finds the rows that a probe row may match; false when these may be all.
     fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<bool> {
+        if !self.is_sorted(table, rows, group)? {
+            return Ok(false);
+        }
+        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(false) };
+        let physical = self.live[row as usize] as usize;
+        let range = self.bounds.range(values, &self.known, physical, order.len());
+        let (known, found) = (&self.known, &mut self.found);
+        found.clear();
+        self.found_match = self.bounds.matches(values, known, physical, range.clone(), found);
+        if !self.found_match {
+            // To put most of them in order again takes as long as to look at the others.
+            if range.len() > rows.len() / 2 {
+                return Ok(false);
+            }
+            found.extend(range.start as u32..range.end as u32);
+        }
+        found.iter_mut().for_each(|at| *at = order[*at as usize]);
+        put_in_order(found, rows.len(), &mut self.bits);
+        found.iter_mut().for_each(|at| *at = rows[*at as usize]);
+        Ok(true)
+    }
+
+    /// Sorts a group if it is time to; whether it is sorted, and the values of the probe rows are
+    /// known.
+    fn is_sorted(&mut self, table: &Table, rows: &[u32], group: u32) -> Result<bool> {
         match self.groups.get(&group) {
             Some(Group::Met(times)) if *times >= TIMES_MIN => {
                 let sorted = self.sorted(table, rows)?;
@@ -179,35 +232,21 @@ impl GroupBounds {
         if let Some(chunk) = self.chunk.take() {
             self.known = self.bounds.of_probe(&chunk)?;
         }
-        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(false) };
-        if self.known.is_empty() {
-            return Ok(false);
-        }
-        let physical = self.live[row as usize] as usize;
-        let range = self.bounds.range(values, &self.known, physical, order.len());
-        let (known, found) = (&self.known, &mut self.found);
-        found.clear();
-        self.found_match = self.bounds.matches(values, known, physical, range.clone(), found);
-        if !self.found_match {
-            found.extend(range.start as u32..range.end as u32);
-        }
-        found.iter_mut().for_each(|at| *at = order[*at as usize]);
-        put_in_order(found, rows.len(), &mut self.bits);
-        found.iter_mut().for_each(|at| *at = rows[*at as usize]);
-        Ok(true)
+        let is_sorted = matches!(self.groups.get(&group), Some(Group::Sorted(..)));
+        Ok(is_sorted && !self.known.is_empty())
     }
 
     /// The values of the rows of a group, sorted; `None` where they cannot be known.
     fn sorted(&mut self, table: &Table, rows: &[u32]) -> Result<Option<Group>> {
-        let bytes = rows.len().saturating_mul(ROW_BYTES);
-        let is_plenty = self.memory.governor().free() / 4 >= bytes;
-        if !is_plenty || !self.memory.try_grow(bytes) {
+        let of_row = ROW_BYTES + self.bounds.count() * ROW_BYTES_OF_BOUND;
+        let bytes = rows.len().saturating_mul(of_row);
+        if !grow(&mut self.memory, bytes) {
             return Ok(None);
         }
         let group = self.values(table, rows)?.and_then(|by_bound| sorted_by_first(&by_bound));
         let kept = match &group {
             Some(Group::Sorted(order, values)) => {
-                order.len() * (size_of::<u32>() + values.len() * size_of::<Known>())
+                order.len() * (2 * size_of::<u32>() + values.len() * size_of::<Known>())
             }
             _ => 0,
         };
@@ -217,11 +256,11 @@ impl GroupBounds {
 
     /// The values of each bound for the rows of a group; `None` where they cannot be computed.
     fn values(&mut self, table: &Table, rows: &[u32]) -> Result<Option<Vec<Vec<Known>>>> {
-        let mut by_bound: Vec<Vec<Known>> = Vec::new();
+        let (mut by_bound, all) = (Vec::<Vec<Known>>::new(), rows.len());
         for rows in rows.chunks(CHUNK_ROWS) {
             let chunk = self.build_chunk(table, rows)?;
             let Some(values) = self.bounds.of_build(&chunk)? else { return Ok(None) };
-            by_bound.resize_with(values.len(), Vec::new);
+            by_bound.resize_with(values.len(), || Vec::with_capacity(all));
             by_bound.iter_mut().zip(values).for_each(|(all, some)| all.extend(some));
         }
         Ok(Some(by_bound))
@@ -253,6 +292,12 @@ fn sorted_by_first(by_bound: &[Vec<Known>]) -> Option<Group> {
         |known: &Vec<Known>| Values::of(order.iter().map(|&at| known[at as usize]).collect());
     let values = by_bound.iter().map(in_order).collect();
     Some(Group::Sorted(order, values))
+}
+
+/// Charges so much more, if it is little of what is left.
+fn grow(memory: &mut Reservation, bytes: usize) -> bool {
+    let is_plenty = memory.governor().free() / 4 >= memory.bytes().saturating_add(bytes);
+    is_plenty && memory.try_grow(bytes)
 }
 
 /// Puts numbers below `all`, each there once at most, in order.

@@ -38,7 +38,7 @@ impl GroupBounds {
     }
 
     /// Looks at the build columns, which the condition reads, of group number `group`. Whether the
-    /// values of a bound are sorted.
+    /// values of a bound are sorted, and not all the same, as those of texts that begin alike.
     ///
     /// # Errors
     /// As [`Bounds::of_build`].
@@ -51,7 +51,11 @@ impl GroupBounds {
             };
             (self.group, self.rows) = (Some(group), rows);
         }
-        Ok(self.values.iter().any(|values| matches!(values, Values::Sorted(_))))
+        let is_sorted = |values: &Values| match values {
+            Values::Sorted(values) => values.first() != values.last(),
+            _ => false,
+        };
+        Ok(self.values.iter().any(is_sorted))
     }
 
     /// What row `row` of a probe chunk finds in the group, by the values of the chunk.

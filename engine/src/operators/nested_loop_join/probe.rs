@@ -274,7 +274,8 @@ impl Strips<'_> {
                     Found::Within(range) => {
                         test.probe_row((&current.tested, row as usize), tested, range, rows)?
                     }
-                    Found::Matches(matches) => Outcome::of(matches),
+                    Found::Matches(all) if all.len() == rows => Outcome::default(),
+                    Found::Matches(some) => Outcome::of(some),
                 }
             }
             None => Outcome::default(),

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arrow::datatypes::{DataType, Schema};
 
 use super::NestedLoopJoin;
-use super::store::{BLOCK_BYTES, BuildSide, Part};
+use super::store::{BLOCK_BYTES, BLOCK_ROWS, BuildSide, Part};
+use crate::batch::CHUNK_ROWS;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
-use crate::expr::bounds::BOUNDS_MAX;
+use crate::expr::bounds::{BOUNDS_MAX, Known};
 use crate::memory::rows::RowLayout;
 use crate::memory::{Governor, Reservation};
 use crate::operators::JoinKind;
@@ -23,8 +24,10 @@ pub(super) const READ_BYTES: usize = WINDOW_BYTES + 2 * BLOCK_BYTES + PAIRS_BYTE
 /// The window through which tapes are read: a page fits.
 pub(super) const WINDOW_BYTES: usize = 272 << 10;
 
-/// The pairs of a chunk, what is known of its rows, and bounds.
-pub(super) const PAIRS_BYTES: usize = (256 << 10) + BOUNDS_MAX * (96 << 10);
+/// The pairs of a chunk, and for each bound what is known of its rows, of those of a group, and
+/// these in the making.
+pub(super) const PAIRS_BYTES: usize =
+    (256 << 10) + BOUNDS_MAX * (CHUNK_ROWS + 2 * BLOCK_ROWS) * size_of::<Known>();
 
 /// A condition on pairs, over the probe columns and then the build columns that it reads.
 #[derive(Debug, Clone)]

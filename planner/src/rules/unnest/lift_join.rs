@@ -213,6 +213,7 @@ impl Unnesting<'_> {
             let item = pieces.translated(item.clone(), &left, &right)?;
             let (keyed, items) = self.keyed_unless_plain(right, vec![item], scope)?;
             right = keyed;
+            // Behind the others, among which `isolated` names its columns anew.
             right.outputs.extend(items);
         }
         let shows_right = matches!(pieces.kind, Kind::Single | Kind::Of(JoinType::Left));
