@@ -239,6 +239,9 @@ impl Bounds {
         for ((op, values), probe) in self.ops.iter().zip(values).zip(probe) {
             let own = values.range(*op, probe[row], rows);
             range = range.start.max(own.start)..range.end.min(own.end);
+            if range.is_empty() {
+                break;
+            }
         }
         if range.is_empty() { 0..0 } else { range }
     }
@@ -376,8 +379,8 @@ impl Values {
         match self {
             Values::Unknown => 0..rows,
             Values::Sorted(values) => {
-                let before = || values.partition_point(|&value| value < key);
-                let until = || values.partition_point(|&value| value <= key);
+                let before = || count_while(values, |value| value < key);
+                let until = || count_while(values, |value| value <= key);
                 match op {
                     CompareOp::Less => 0..before(),
                     CompareOp::LessOrEqual => 0..until(),
@@ -399,6 +402,16 @@ impl Values {
                 if some { 0..rows } else { 0..0 }
             }
         }
+    }
+}
+
+/// How many of sorted values hold, of which the first ones do. Of groups in the order of their
+/// values most lie on one side of a key.
+fn count_while(values: &[i64], holds: impl Fn(i64) -> bool) -> usize {
+    match (values.first(), values.last()) {
+        (Some(&first), _) if !holds(first) => 0,
+        (_, Some(&last)) if holds(last) => values.len(),
+        _ => values.partition_point(|&value| holds(value)),
     }
 }
 
