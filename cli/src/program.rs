@@ -44,7 +44,17 @@ fn read(path: &Path) -> Result<String> {
     } else {
         fs::read(path)
     };
-    let bytes = bytes.map_err(|e| Error::io("read", path, e))?;
+    let bytes = bytes.map_err(|e| {
+        // A statement where a file is expected.
+        match e.kind() == io::ErrorKind::NotFound && path.to_string_lossy().contains(' ') {
+            true => Error::input(format!(
+                "there is no file {}; statements are given to `gristmill query`, and for their \
+                 plan with EXPLAIN in front",
+                path.display()
+            )),
+            false => Error::io("read", path, e),
+        }
+    })?;
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Error::input(format!("{}: byte {at} is not valid UTF-8", path.display()))

@@ -232,6 +232,14 @@ fn exit_codes_say_who_must_act() {
 }
 
 #[test]
+fn a_statement_where_a_file_is_expected_is_told_where_it_belongs() {
+    let (code, message) = failed(&["explain", "select 1"]);
+    assert_eq!(code, 1, "{message}");
+    assert!(message.contains("there is no file select 1; statements are given to"), "{message}");
+    assert_eq!(failed(&["run", "none.sql"]).0, 3);
+}
+
+#[test]
 fn figures_go_to_standard_error() {
     let output = run(&["query", "select 1; select 2", "--timing", "--metrics"]);
     assert!(output.status.success());

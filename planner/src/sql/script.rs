@@ -268,7 +268,12 @@ pub(super) fn syntax_error(error: datafusion_common::DataFusionError, end: Locat
             if message.to_uppercase().ends_with("FOUND: EXCLUDE") {
                 return Error::input_at("not supported: EXCLUDE in a window", place);
             }
-            Error::input_at(format!("syntax error: {message}"), place)
+            // The parser knows but one way to write these.
+            let message = match message.starts_with("Expected: MATCH_CONDITION") {
+                true => "not supported: ASOF JOIN".to_string(),
+                false => format!("syntax error: {message}"),
+            };
+            Error::input_at(message, place)
         }
         other => other,
     }

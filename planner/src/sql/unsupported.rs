@@ -176,6 +176,7 @@ mod tests {
             ("select 1 from t qualify rank() over w > 1", "line 1, column 25", "no window w"),
             ("select rank() over (w order by a) from t window w as (order by b)", "8", "extended"),
             ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),
+            ("select * from t asof join u\n on t.a > u.a", "line 2", "ASOF JOIN"),
             ("select a from t group by a with rollup", "line 1, column", "WITH ROLLUP"),
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
             ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),
