@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::parser::{CopyToSource, Statement};
 use datafusion_sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, Query, Select, SetExpr,
-    Spanned, TableFactor, Visit, Visitor,
+    Distinct, Expr, Function, GroupByExpr, JoinConstraint, JoinOperator, LimitClause, Query,
+    Select, SetExpr, Spanned, TableFactor, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
@@ -71,6 +71,12 @@ impl Visitor for Search {
         {
             let what = format!("GROUP BY … {modifier}; use ROLLUP, CUBE or GROUPING SETS");
             return found(&what, select.select_token.0.span);
+        }
+        if let Some(Distinct::On(keys)) = &select.distinct
+            && keys.iter().any(|key| matches!(key, Expr::Value(_)))
+        {
+            let what = "a constant in DISTINCT ON, and a place of a column behind `*`";
+            return found(what, select.select_token.0.span);
         }
         let joins = select.from.iter().flat_map(|tables| &tables.joins);
         for join in joins {
@@ -177,6 +183,7 @@ mod tests {
             ("select rank() over (w order by a) from t window w as (order by b)", "8", "extended"),
             ("select * from t asof join\n u match_condition (a > b)", "line 2", "ASOF JOIN"),
             ("select * from t asof join u\n on t.a > u.a", "line 2", "ASOF JOIN"),
+            ("select distinct on (1) * from t", "line 1", "DISTINCT ON"),
             ("select a from t group by a with rollup", "line 1, column", "WITH ROLLUP"),
             ("with recursive r as (select 1) select 1", "line 1, column 1", "WITH RECURSIVE"),
             ("select * from t tablesample 10 percent", "line 1, column", "TABLESAMPLE"),

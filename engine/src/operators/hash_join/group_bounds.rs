@@ -166,6 +166,8 @@ impl GroupBounds {
             return Ok(Followed::open(rows));
         }
         if self.found_for != Some(row) {
+            // What was found for another row is gone, also where all rows may match this one.
+            self.found_for = None;
             if !self.find(table, rows, row, group)? {
                 return Ok(Followed::open(rows));
             }

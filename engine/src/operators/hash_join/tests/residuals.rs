@@ -87,6 +87,10 @@ fn large_groups_are_followed_within_the_bounds_of_the_residual() {
             // Values of one side alone do not decide.
             spec.residual = Some(Expr::And(vec![band, mixed(&probe, &build)]));
             check(&spec, &probe, &build, &mut random);
+            // Of some probe rows most of a group is left, of others little.
+            let above = residual(&probe, &build);
+            spec.residual = Some(Expr::And(vec![above, mixed(&probe, &build)]));
+            check(&spec, &probe, &build, &mut random);
         }
     }
 }
