@@ -48,12 +48,27 @@ fn by_number(table: &RecordBatch) -> RecordBatch {
     take_record_batch(table, &order).expect("as many")
 }
 
-/// The rows with doubles for numbers, one of them NaN.
-fn with_doubles(table: &RecordBatch) -> RecordBatch {
+/// What numbers become.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Numbers,
+    /// One of them NaN.
+    Doubles,
+    /// Texts in their order, which begin with the same ten characters and more.
+    Texts,
+}
+
+/// The rows with numbers in a form.
+fn with_numbers_as(form: Form, table: &RecordBatch) -> RecordBatch {
+    let double = |number: i64| if number == 7 { f64::NAN } else { number as f64 - 500.5 };
     let columns = table.columns().iter().map(|column| {
         let Some(numbers) = column.as_primitive_opt::<Int64Type>() else { return column.clone() };
-        let double = |number: i64| if number == 7 { f64::NAN } else { number as f64 - 500.5 };
-        Arc::new(numbers.unary::<_, Float64Type>(double)) as ArrayRef
+        let text = |number: Option<i64>| Some(format!("number 0000{:04}", number?));
+        match form {
+            Form::Numbers => column.clone(),
+            Form::Doubles => Arc::new(numbers.unary::<_, Float64Type>(double)) as ArrayRef,
+            Form::Texts => Arc::new(numbers.iter().map(text).collect::<StringArray>()),
+        }
     });
     let schema = table.schema();
     let fields = columns.clone().zip(schema.fields());
@@ -63,17 +78,21 @@ fn with_doubles(table: &RecordBatch) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), columns.collect()).expect("as many")
 }
 
-/// A build row's number is in the range of a probe row; its text is read too, so it is stored.
-fn condition(of: DataType) -> Expr {
+/// A build row's number is in the range of a probe row.
+fn in_range(of: DataType) -> Vec<Expr> {
     let column = |index| Box::new(Expr::column(index, of.clone()));
     let compare = |op, left, right| Expr::Compare { op, left: column(left), right: column(right) };
+    vec![compare(CompareOp::GreaterOrEqual, 2, 0), compare(CompareOp::Less, 2, 1)]
+}
+
+/// The same, and its text is read too, so it is stored.
+fn condition(of: DataType) -> Expr {
     let has_text = Expr::Compare {
         op: CompareOp::NotEqual,
         left: Box::new(Expr::column(3, DataType::Utf8)),
         right: Box::new(Expr::Literal(Literal::text(""))),
     };
-    let in_range = [compare(CompareOp::GreaterOrEqual, 2, 0), compare(CompareOp::Less, 2, 1)];
-    Expr::And(in_range.into_iter().chain([has_text]).collect())
+    Expr::And(in_range(of).into_iter().chain([has_text]).collect())
 }
 
 /// Ranges of numbers, for the probe side.
@@ -89,14 +108,25 @@ fn source(table: &RecordBatch, seed: u64) -> TableSource {
 }
 
 fn plan(kind: JoinKind, null_aware: bool, probe: &RecordBatch, build: &RecordBatch) -> Plan {
+    let condition = condition(probe.column(0).data_type().clone());
+    plan_on(kind, null_aware, condition, [probe, build])
+}
+
+fn plan_on(
+    kind: JoinKind,
+    null_aware: bool,
+    condition: Expr,
+    [probe, build]: [&RecordBatch; 2],
+) -> Plan {
     let mut plan = Plan::new();
-    let of = probe.column(0).data_type().clone();
-    let probe = plan.add(Arc::new(source(probe, 3)), &[]).expect("a table");
+    // Several chunks meet several groups.
+    let probe = TableSource { chunk_rows: 100, ..source(probe, 3) };
+    let probe = plan.add(Arc::new(probe), &[]).expect("a table");
     let build = plan.add(Arc::new(source(build, 4)), &[]).expect("a table");
     let columns = |has: bool| if has { vec![0, 1] } else { vec![] };
     let join = NestedLoopJoin {
         kind,
-        condition: Some(condition(of)),
+        condition: Some(condition),
         probe_output: columns(kind.has_probe_columns()),
         build_output: columns(kind.has_build_columns()),
         null_aware,
@@ -192,25 +222,26 @@ fn joins_with_keys_go_on_when_their_build_side_does_not_fit() {
 #[test]
 fn every_kind_gives_what_it_means_over_several_groups() {
     let mut random = Random::new(18);
-    let sizes = [(0, 50), (50, 0), (700, 30), (40, 9000), (900, 900), (3000, 2)];
-    for (case, (probe_rows, build_rows)) in sizes.into_iter().cycle().take(24).enumerate() {
-        let (mut probe, mut build) =
-            (ranges(&mut random, probe_rows), table(&mut random, build_rows, 9));
-        if case / 6 % 2 == 1 {
-            (probe, build) = (with_doubles(&probe), with_doubles(&build));
-        }
-        if case / 12 == 1 {
-            build = by_number(&build);
-        }
+    let sizes = [(0, 50), (50, 0), (700, 30), (40, 9000), (500, 500), (3000, 2), (150, 2500)];
+    let forms = [Form::Numbers, Form::Doubles, Form::Texts].into_iter().cycle();
+    let is_ordered = [false, true].into_iter().cycle();
+    let cases = sizes.into_iter().cycle().zip(forms).zip(is_ordered);
+    for (case, (((probe_rows, build_rows), form), is_ordered)) in cases.take(42).enumerate() {
+        let probe = with_numbers_as(form, &ranges(&mut random, probe_rows));
+        let build = table(&mut random, build_rows, 9);
+        let build = if is_ordered { by_number(&build) } else { build };
+        let build = with_numbers_as(form, &build);
         let of = probe.column(0).data_type().clone();
+        // Ranges alone are decided by their values.
+        let on = if case / 21 == 0 { condition(of) } else { Expr::And(in_range(of)) };
         let tables = [rows(&probe), rows(&build)];
         for (kind, meaning) in KINDS {
-            let plan = plan(kind, false, &probe, &build);
+            let plan = plan_on(kind, false, on.clone(), [&probe, &build]);
             let relation = Relation::Join {
                 on: JoinOn {
                     kind: meaning,
                     keys: Vec::new(),
-                    residual: Some(condition(of.clone())),
+                    residual: Some(on.clone()),
                     nulls: Nulls::NoMatch,
                     left_width: 2,
                     right_width: 2,
@@ -222,7 +253,7 @@ fn every_kind_gives_what_it_means_over_several_groups() {
             let mut orders = Vec::new();
             for threads in [1, 3] {
                 let found = answer(&engine(threads, None), &plan).expect("runs");
-                let what = format!("{kind:?}, {probe_rows} and {build_rows} rows, case {case}");
+                let what = format!("{kind:?}, {probe_rows} and {build_rows} {form:?}, case {case}");
                 assert!(canonical(&found) == canonical(&expected), "{what}");
                 orders.push(in_order(&found));
             }

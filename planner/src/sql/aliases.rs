@@ -24,6 +24,7 @@ use datafusion_sql::sqlparser::tokenizer::Span;
 use gristmill_engine::{Error, Position, Result};
 
 use super::diagnose::at;
+use super::level::{OnLevel, visit_level};
 use super::missing::Missing;
 use super::structs::PART;
 use super::syntax::{call, nested, plain_name, text};
@@ -220,11 +221,11 @@ impl Writing<'_> {
         });
         for item in rest.iter_mut().take(again.map_or(usize::MAX, |again| again + 1)) {
             if let SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) = item {
-                let _ = VisitMut::visit(expr, &mut replacing);
+                visit_level(expr, &mut replacing);
             }
         }
         if let Some(condition) = select.selection.as_mut().filter(|_| again.is_none()) {
-            let _ = VisitMut::visit(condition, &mut replacing);
+            visit_level(condition, &mut replacing);
         }
         Ok(replacing.has_replaced)
     }
@@ -271,7 +272,7 @@ fn name_at(expr: &mut Expr, place: &Position) -> Option<String> {
 fn name_in(expr: &mut Expr, is_wanted: &dyn Fn(&Ident) -> bool) -> Option<(String, Position)> {
     let mut walk = Walk::new(None);
     walk.is_wanted = Some(is_wanted);
-    let _ = VisitMut::visit(expr, &mut walk);
+    visit_level(expr, &mut walk);
     walk.found
 }
 
@@ -349,7 +350,6 @@ struct Walk<'a> {
     has_replaced: bool,
     /// Whether a table has that name, too.
     is_table: bool,
-    queries: usize,
     /// The parameters of lambdas around.
     parameters: Vec<HashSet<String>>,
 }
@@ -363,7 +363,6 @@ impl<'a> Walk<'a> {
             replaced,
             has_replaced: false,
             is_table: false,
-            queries: 0,
             parameters,
         }
     }
@@ -374,34 +373,18 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl VisitorMut for Walk<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+impl OnLevel for Walk<'_> {
+    fn enter(&mut self, expr: &mut Expr) {
         if let Expr::Lambda(lambda) = expr {
             self.parameters.push(lambda.params.iter().map(|p| plain(&p.name)).collect());
         }
-        ControlFlow::Continue(())
     }
 
-    /// What is written is not gone through again.
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn leave(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if matches!(expr, Expr::Lambda(_)) {
             self.parameters.pop();
         }
-        let Some(ident) = first_name(expr).filter(|_| self.queries == 0) else {
-            return ControlFlow::Continue(());
-        };
+        let Some(ident) = first_name(expr) else { return ControlFlow::Continue(()) };
         let name = plain(ident);
         if self.is_wanted.is_some_and(|is_wanted| is_wanted(ident)) {
             self.found = Some((name, place_of(ident)));

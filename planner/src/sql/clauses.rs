@@ -7,6 +7,7 @@ use datafusion_sql::sqlparser::ast::{
     Expr, Function, Ident, Query, Select, SelectItem, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::level::{OnLevel, visit_level};
 use super::syntax::plain_name;
 use super::{group_all, having, qualify};
 
@@ -99,15 +100,14 @@ pub(super) fn replace_names(
     is_aggregate: IsAggregate<'_>,
     meant: &dyn Fn(&Ident, bool) -> Option<Expr>,
 ) {
-    let _ = VisitMut::visit(clause, &mut Names { is_aggregate, meant, calls: 0, queries: 0 });
+    visit_level(clause, &mut Names { is_aggregate, meant, calls: 0 });
 }
 
 struct Names<'a> {
     is_aggregate: IsAggregate<'a>,
     meant: &'a dyn Fn(&Ident, bool) -> Option<Expr>,
-    /// Aggregates and windows around, and queries.
+    /// Aggregates and windows around.
     calls: usize,
-    queries: usize,
 }
 
 impl Names<'_> {
@@ -116,28 +116,14 @@ impl Names<'_> {
     }
 }
 
-impl VisitorMut for Names<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.queries += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.queries -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+impl OnLevel for Names<'_> {
+    fn enter(&mut self, expr: &mut Expr) {
         self.calls += usize::from(self.is_call(expr));
-        ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn leave(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         self.calls -= usize::from(self.is_call(expr));
         if let Expr::Identifier(name) = expr
-            && self.queries == 0
             && let Some(meant) = (self.meant)(name, self.calls > 0)
         {
             *expr = meant;

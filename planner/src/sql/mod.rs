@@ -23,7 +23,7 @@
 //! * `bind`: names; `fold`: those in any case; `missing`: those that were not found; `apart`: equal
 //!   ones; `aliases`: those that a SELECT gives; `scopes`: those of tables, by query; `enclosing`:
 //!   tables of queries around; `paths`: parts of columns; `clauses`: those that know
-//!   aggregates, `having` and `qualify` among them;
+//!   aggregates, `having` and `qualify` among them; `level`: expressions without their subqueries;
 //!   `order`: names in ORDER BY, `hidden_keys`: those of columns that it alone sees,
 //!   `needless_order`: where it is not seen; `query_ends`: ORDER BY ALL and FETCH; `grouping`:
 //!   grouping(); `grouping_items`: what stands in grouping sets; `group_all`: GROUP BY ALL;
@@ -83,6 +83,7 @@ mod inserted;
 mod intervals;
 mod known_columns;
 mod lengths;
+mod level;
 mod lists;
 mod map_types;
 mod merged_around;

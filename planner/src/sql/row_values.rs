@@ -15,9 +15,10 @@ use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, Query, Select, SetExpr, UnaryOperator, Value, VisitMut,
-    VisitorMut, visit_expressions,
+    visit_expressions,
 };
 
+use super::level::{OnLevel, visit_level};
 use super::syntax::{balanced, binary, case, name_query, nested};
 
 /// The table of rows that are looked through.
@@ -129,49 +130,28 @@ pub(super) fn look_up_in_select(select: &mut Select) {
             _ => {}
         }
     }
-    let _ = VisitMut::visit(&mut select.selection, &mut LookUp::new(true));
-    let _ = VisitMut::visit(&mut select.from, &mut LookUp::new(true));
+    visit_level(&mut select.selection, &mut LookUp { takes_calls: true });
+    visit_level(&mut select.from, &mut LookUp { takes_calls: true });
     look_up_in(select);
 }
 
 /// The same anywhere else, where members may count the rows of a group.
 pub(super) fn look_up_in(node: &mut impl VisitMut) {
-    let _ = VisitMut::visit(node, &mut LookUp::new(false));
+    visit_level(node, &mut LookUp { takes_calls: false });
 }
 
 /// Looks through the expressions of one query; those below have been looked through before.
 struct LookUp {
     takes_calls: bool,
-    depth: usize,
 }
 
-impl LookUp {
-    fn new(takes_calls: bool) -> Self {
-        LookUp { takes_calls, depth: 0 }
-    }
-}
-
-impl VisitorMut for LookUp {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+impl OnLevel for LookUp {
+    fn enter(&mut self, expr: &mut Expr) {
         if let Expr::InSubquery { expr: row, .. } = expr
-            && self.depth == 0
             && (self.takes_calls || !has_calls(row))
         {
             look_up(expr, mark);
         }
-        ControlFlow::Continue(())
     }
 }
 

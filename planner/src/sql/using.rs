@@ -20,6 +20,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::fold::folded;
+use super::level::{OnLevel, visit_level};
 use super::names::given_name;
 
 /// Begins the names of joins with merged columns; sorts before the names of tables.
@@ -77,7 +78,7 @@ pub(super) fn name_joins(tables: &mut TableWithJoins, count: &mut usize) {
     for mut join in std::mem::take(&mut tables.joins) {
         if !merges(&join) {
             let merged = merged_in(std::iter::once(&*tables));
-            let _ = join.join_operator.visit(&mut Qualifier { merged: &merged, depth: 0 });
+            visit_level(&mut join.join_operator, &mut Qualifier { merged: &merged });
             tables.joins.push(join);
             continue;
         }
@@ -120,18 +121,18 @@ pub(super) fn qualify_in_select(select: &mut Select) {
     if merged.is_empty() {
         return;
     }
-    let qualifier = &mut Qualifier { merged: &merged, depth: 0 };
-    let _ = select.projection.visit(qualifier);
-    let _ = select.selection.visit(qualifier);
+    let qualifier = &mut Qualifier { merged: &merged };
+    visit_level(&mut select.projection, qualifier);
+    visit_level(&mut select.selection, qualifier);
     if let Some(Distinct::On(keys)) = &mut select.distinct {
         let list = &select.projection;
         keys.iter_mut().for_each(|key| qualify_key(key, &merged, list));
     }
     hide(&mut merged, select);
-    let qualifier = &mut Qualifier { merged: &merged, depth: 0 };
-    let _ = select.group_by.visit(qualifier);
-    let _ = select.having.visit(qualifier);
-    let _ = select.qualify.visit(qualifier);
+    let qualifier = &mut Qualifier { merged: &merged };
+    visit_level(&mut select.group_by, qualifier);
+    visit_level(&mut select.having, qualifier);
+    visit_level(&mut select.qualify, qualifier);
 }
 
 /// Qualifies the merged columns in a query's ORDER BY.
@@ -162,7 +163,7 @@ fn qualify_key(key: &mut Expr, merged: &Merged, list: &[SelectItem]) {
         Some(SelectItem::UnnamedExpr(column)) => *key = column.clone(),
         Some(_) => {}
         None => {
-            let _ = key.visit(&mut Qualifier { merged, depth: 0 });
+            visit_level(key, &mut Qualifier { merged });
         }
     }
 }
@@ -286,26 +287,11 @@ pub(super) fn plain(ident: &Ident) -> String {
 
 struct Qualifier<'a> {
     merged: &'a Merged,
-    /// Queries around the expression at hand.
-    depth: usize,
 }
 
-impl VisitorMut for Qualifier<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+impl OnLevel for Qualifier<'_> {
+    fn leave(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::Identifier(column) = expr
-            && self.depth == 0
             && let Some(Some(name)) = self.merged.get(&plain(column))
         {
             *expr = column_of(name, column);

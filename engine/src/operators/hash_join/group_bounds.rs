@@ -14,6 +14,8 @@
 //! known: all of their rows may match.
 //! Concurrency: each worker finds out by itself.
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
@@ -57,13 +59,11 @@ pub(super) struct GroupBounds {
     chunk: Option<Chunk>,
     /// Which of its physical rows are live.
     live: Vec<u32>,
-    /// Their values, by physical row; none where they cannot be computed.
-    known: Vec<Vec<Known>>,
+    /// Their values, by physical row; `None` where they cannot be computed.
+    known: Option<Vec<Vec<Known>>>,
     groups: HashMap<u32, Group>,
-    /// The rows found last, whether they match, and the probe row that they are for.
-    found: Vec<u32>,
-    found_match: bool,
-    found_for: Option<u32>,
+    /// What was found last.
+    found: Option<Found>,
     /// Which rows of a group are found.
     bits: Vec<u64>,
     memory: Reservation,
@@ -77,6 +77,29 @@ enum Group {
     Sorted(Vec<u32>, Vec<Values>),
     /// Nothing can be known.
     Unknown,
+}
+
+/// The rows of its group that a probe row may match.
+struct Found {
+    /// The number of the probe row among the live rows.
+    row: u32,
+    rows: Vec<u32>,
+    /// Whether they pass the residual.
+    pass: bool,
+}
+
+/// A probe row before a sorted group.
+struct Asked<'a> {
+    bounds: &'a Bounds,
+    /// Of the group.
+    order: &'a [u32],
+    values: &'a [Values],
+    /// Of the probe rows.
+    known: &'a [Vec<Known>],
+    /// The physical row.
+    row: usize,
+    /// What the bounds leave of the order.
+    range: Range<usize>,
 }
 
 impl GroupBounds {
@@ -102,11 +125,9 @@ impl GroupBounds {
             build: residual.build.clone(),
             chunk: None,
             live: Vec::new(),
-            known: Vec::new(),
+            known: None,
             groups: HashMap::new(),
-            found: Vec::new(),
-            found_match: false,
-            found_for: None,
+            found: None,
             bits: Vec::new(),
             memory: memory.reserve(HOLDER, 0)?,
         }))
@@ -123,8 +144,7 @@ impl GroupBounds {
         entries: &[groups::Entry],
         groups: &Groups,
     ) -> Result<()> {
-        (self.chunk, self.found_for) = (None, None);
-        self.known.clear();
+        (self.chunk, self.known, self.found) = (None, None, None);
         let mut are_large = false;
         for group in entries.iter().filter_map(|&entry| group_of(entry)) {
             if groups.rows(group).len() < self.large_rows {
@@ -136,7 +156,7 @@ impl GroupBounds {
                         *times = times.saturating_add(1);
                     }
                 }
-                Entry::Vacant(unknown) if grow(&mut self.memory, GROUP_BYTES) => {
+                Entry::Vacant(unknown) if self.memory.try_grow_of_plenty(GROUP_BYTES) => {
                     unknown.insert(Group::Met(1));
                 }
                 Entry::Vacant(_) => continue,
@@ -165,15 +185,13 @@ impl GroupBounds {
         if rows.len() < self.large_rows {
             return Ok(Followed::open(rows));
         }
-        if self.found_for != Some(row) {
-            // What was found for another row is gone, also where all rows may match this one.
-            self.found_for = None;
-            if !self.find(table, rows, row, group)? {
-                return Ok(Followed::open(rows));
-            }
-            self.found_for = Some(row);
+        if self.found.as_ref().is_none_or(|found| found.row != row) {
+            self.found = self.find(table, rows, row, group)?;
         }
-        Ok(Followed { rows: &self.found, pass: self.found_match })
+        Ok(match &self.found {
+            Some(found) => Followed { rows: &found.rows, pass: found.pass },
+            None => Followed::open(rows),
+        })
     }
 
     /// Whether a probe row matches a row of a group; `None` when the bounds do not decide.
@@ -187,62 +205,68 @@ impl GroupBounds {
         group: u32,
     ) -> Result<Option<bool>> {
         let rows = table.groups().rows(group);
-        if rows.len() < self.large_rows || !self.is_sorted(table, rows, group)? {
+        if rows.len() < self.large_rows {
             return Ok(None);
         }
-        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(None) };
-        let physical = self.live[row as usize] as usize;
-        let range = self.bounds.range(values, &self.known, physical, order.len());
-        Ok(self.bounds.has_match(values, &self.known, physical, range))
+        let Some(asked) = self.ask(table, rows, row, group)? else { return Ok(None) };
+        Ok(asked.bounds.has_match(asked.values, asked.known, asked.row, asked.range))
     }
 
-    /// Finds the rows that a probe row may match; false when these may be all.
-    fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<bool> {
-        if !self.is_sorted(table, rows, group)? {
-            return Ok(false);
-        }
-        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(false) };
-        let physical = self.live[row as usize] as usize;
-        let range = self.bounds.range(values, &self.known, physical, order.len());
-        let (known, found) = (&self.known, &mut self.found);
+    /// The rows that a probe row may match; `None` when these may be all.
+    fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<Option<Found>> {
+        // Its room serves the next.
+        let mut found = self.found.take().map_or_else(Vec::new, |found| found.rows);
         found.clear();
-        self.found_match = self.bounds.matches(values, known, physical, range.clone(), found);
-        if !self.found_match {
+        let Some(asked) = self.ask(table, rows, row, group)? else { return Ok(None) };
+        let Asked { bounds, order, values, known, row: physical, range } = asked;
+        let pass = bounds.matches(values, known, physical, range.clone(), &mut found);
+        if !pass {
             // To put most of them in order again takes as long as to look at the others.
             if range.len() > rows.len() / 2 {
-                return Ok(false);
+                return Ok(None);
             }
             found.extend(range.start as u32..range.end as u32);
         }
         found.iter_mut().for_each(|at| *at = order[*at as usize]);
-        put_in_order(found, rows.len(), &mut self.bits);
+        put_in_order(&mut found, rows.len(), &mut self.bits);
         found.iter_mut().for_each(|at| *at = rows[*at as usize]);
-        Ok(true)
+        Ok(Some(Found { row, rows: found, pass }))
     }
 
-    /// Sorts a group if it is time to; whether it is sorted, and the values of the probe rows are
-    /// known.
-    fn is_sorted(&mut self, table: &Table, rows: &[u32], group: u32) -> Result<bool> {
-        match self.groups.get(&group) {
-            Some(Group::Met(times)) if *times >= TIMES_MIN => {
-                let sorted = self.sorted(table, rows)?;
-                self.groups.insert(group, sorted.unwrap_or(Group::Unknown));
-            }
-            Some(Group::Sorted(..)) => (),
-            _ => return Ok(false),
-        }
+    /// Asks the bounds of a group about a probe row; `None` when the group is not sorted, or the
+    /// values of the probe rows are not known.
+    fn ask(
+        &mut self,
+        table: &Table,
+        rows: &[u32],
+        row: u32,
+        group: u32,
+    ) -> Result<Option<Asked<'_>>> {
+        self.sort_in_time(table, rows, group)?;
+        let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(None) };
         if let Some(chunk) = self.chunk.take() {
             self.known = self.bounds.of_probe(&chunk)?;
         }
-        let is_sorted = matches!(self.groups.get(&group), Some(Group::Sorted(..)));
-        Ok(is_sorted && !self.known.is_empty())
+        let (bounds, Some(known)) = (&self.bounds, &self.known) else { return Ok(None) };
+        let row = self.live[row as usize] as usize;
+        let range = bounds.range(values, known, row, order.len());
+        Ok(Some(Asked { bounds, order, values, known, row, range }))
+    }
+
+    /// Sorts a group when enough probe rows have led to it.
+    fn sort_in_time(&mut self, table: &Table, rows: &[u32], group: u32) -> Result<()> {
+        if let Some(Group::Met(TIMES_MIN..)) = self.groups.get(&group) {
+            let sorted = self.sorted(table, rows)?;
+            self.groups.insert(group, sorted.unwrap_or(Group::Unknown));
+        }
+        Ok(())
     }
 
     /// The values of the rows of a group, sorted; `None` where they cannot be known.
     fn sorted(&mut self, table: &Table, rows: &[u32]) -> Result<Option<Group>> {
         let of_row = ROW_BYTES + self.bounds.count() * ROW_BYTES_OF_BOUND;
         let bytes = rows.len().saturating_mul(of_row);
-        if !grow(&mut self.memory, bytes) {
+        if !self.memory.try_grow_of_plenty(bytes) {
             return Ok(None);
         }
         let group = self.values(table, rows)?.and_then(|by_bound| sorted_by_first(&by_bound));
@@ -294,12 +318,6 @@ fn sorted_by_first(by_bound: &[Vec<Known>]) -> Option<Group> {
         |known: &Vec<Known>| Values::of(order.iter().map(|&at| known[at as usize]).collect());
     let values = by_bound.iter().map(in_order).collect();
     Some(Group::Sorted(order, values))
-}
-
-/// Charges so much more, if it is little of what is left.
-fn grow(memory: &mut Reservation, bytes: usize) -> bool {
-    let is_plenty = memory.governor().free() / 4 >= memory.bytes().saturating_add(bytes);
-    is_plenty && memory.try_grow(bytes)
 }
 
 /// Puts numbers below `all`, each there once at most, in order.

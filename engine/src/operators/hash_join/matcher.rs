@@ -123,6 +123,7 @@ impl Matcher {
         if let Some(passed) = self.passed(input)? {
             self.pairs.keep(&passed);
         }
+        self.pairs.are_open = false;
         Ok(())
     }
 }

@@ -56,8 +56,11 @@ impl Outcome {
 
 impl Test {
     /// The test of a join; `None` when all pairs match.
-    pub(super) fn new(shape: &Shape, memory: &Governor) -> Option<Self> {
-        let condition = shape.condition.clone()?;
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the query has no room at all.
+    pub(super) fn new(shape: &Shape, memory: &Governor) -> Result<Option<Self>> {
+        let Some(condition) = shape.condition.clone() else { return Ok(None) };
         let exprs = vec![condition.expr.clone()];
         let method = match shape.null_aware {
             true => Method::ThreeValued(Evaluator::new(&exprs, memory)),
@@ -66,9 +69,9 @@ impl Test {
         let types = condition.build.iter().map(|&c| shape.types[c].clone()).collect();
         let bounds = match shape.null_aware {
             true => None,
-            false => GroupBounds::new(&condition.expr, condition.probe.len(), memory),
+            false => GroupBounds::new(&condition.expr, condition.probe.len(), memory)?,
         };
-        Some(Test { condition, types, method, bounds })
+        Ok(Some(Test { condition, types, method, bounds }))
     }
 
     /// The columns of a probe chunk that the condition reads.

@@ -1,18 +1,32 @@
-//! What bounds of the condition (`expr::bounds`) say of the group that a worker looks at.
+//! What bounds of the condition (`expr::bounds`) say of the groups that a worker looks at.
+//!
+//! Memory: what is known of a group is kept for the next chunk as long as there is plenty. Texts
+//! are read anew each time, as those of probe rows are for each group.
 
 use std::ops::Range;
 
+use hashbrown::HashMap;
+
+use super::shape::HOLDER;
 use crate::batch::{Chunk, Column, Place};
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::expr::bounds::{Bounds, Known, Values};
-use crate::memory::Governor;
+use crate::memory::{Governor, Reservation};
 
 /// One worker's bounds.
 pub(super) struct GroupBounds {
     bounds: Bounds,
-    /// The group that was looked at last, and its values by bound.
-    group: Option<usize>,
+    /// By the numbers of the groups that are kept, and of the last one.
+    groups: HashMap<usize, Group>,
+    /// The last one, if it is not to be kept.
+    passing: Option<usize>,
+    memory: Reservation,
+}
+
+/// What is known of a group.
+struct Group {
+    /// Its values by bound.
     values: Vec<Values>,
     rows: usize,
 }
@@ -27,55 +41,96 @@ pub(super) enum Found {
 
 impl GroupBounds {
     /// The bounds of a condition over `probe_width` probe columns; `None` without any.
-    pub(super) fn new(condition: &Expr, probe_width: usize, memory: &Governor) -> Option<Self> {
-        let bounds = Bounds::new(condition, probe_width, |_| true, memory)?;
-        Some(GroupBounds { bounds, group: None, values: Vec::new(), rows: 0 })
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the query has no room at all.
+    pub(super) fn new(
+        condition: &Expr,
+        probe_width: usize,
+        memory: &Governor,
+    ) -> Result<Option<Self>> {
+        let Some(bounds) = Bounds::new(condition, probe_width, |_| true, memory) else {
+            return Ok(None);
+        };
+        let (groups, memory) = (HashMap::new(), memory.reserve(HOLDER, 0)?);
+        Ok(Some(GroupBounds { bounds, groups, passing: None, memory }))
+    }
+
+    /// As [`Bounds::reads_texts`].
+    pub(super) fn reads_texts(&self) -> bool {
+        self.bounds.reads_texts()
     }
 
     /// As [`Bounds::of_probe`].
-    pub(super) fn of_probe(&mut self, chunk: &Chunk) -> Result<Vec<Vec<Known>>> {
+    pub(super) fn of_probe(&mut self, chunk: &Chunk) -> Result<Option<Vec<Vec<Known>>>> {
         self.bounds.of_probe(chunk)
     }
 
-    /// Looks at the build columns, which the condition reads, of group number `group`. Whether the
-    /// values of a bound are sorted, and not all the same, as those of texts that begin alike.
+    /// Looks at the build columns, which the condition reads, of group number `group`.
     ///
     /// # Errors
     /// As [`Bounds::of_build`].
-    pub(super) fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<bool> {
-        if self.group != Some(group) {
-            let chunk = Chunk::new(build.to_vec(), rows, Place::default());
-            self.values = match self.bounds.of_build(&chunk)? {
-                Some(values) => values.into_iter().map(Values::of).collect(),
-                None => vec![Values::Unknown; self.bounds.count()],
-            };
-            (self.group, self.rows) = (Some(group), rows);
+    pub(super) fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<()> {
+        if self.groups.contains_key(&group) {
+            return Ok(());
         }
+        if let Some(passing) = self.passing.take() {
+            self.groups.remove(&passing);
+        }
+        let chunk = Chunk::new(build.to_vec(), rows, Place::default());
+        let values: Vec<Values> = match self.bounds.of_build(&chunk)? {
+            Some(values) => values.into_iter().map(Values::of).collect(),
+            None => vec![Values::Unknown; self.bounds.count()],
+        };
+        let bytes = size_of::<(usize, Group)>() + Bounds::bytes(&values);
+        if self.reads_texts() || !self.memory.try_grow_of_plenty(bytes) {
+            self.passing = Some(group);
+        }
+        self.groups.insert(group, Group { values, rows });
+        Ok(())
+    }
+
+    /// Whether the values of a bound are sorted in a group, and not all the same, as those of texts
+    /// that begin alike.
+    pub(super) fn is_sorted(&self, group: usize) -> bool {
         let is_sorted = |values: &Values| match values {
             Values::Sorted(values) => values.first() != values.last(),
             _ => false,
         };
-        Ok(self.values.iter().any(is_sorted))
+        self.groups.get(&group).is_some_and(|group| group.values.iter().any(is_sorted))
     }
 
-    /// What row `row` of a probe chunk finds in the group, by the values of the chunk.
-    pub(super) fn of_probe_row(&self, probe: &[Vec<Known>], row: usize) -> Found {
-        let range = self.bounds.range(&self.values, probe, row, self.rows);
+    /// The rows of a probe chunk, of these, that may have a match in a group; `None` when nothing
+    /// is known of it.
+    pub(super) fn met(&self, group: usize, probe: &[Vec<Known>], rows: &[u32]) -> Option<Vec<u32>> {
+        Some(self.bounds.met(&self.groups.get(&group)?.values, probe, rows))
+    }
+
+    /// What row `row` of a probe chunk finds in a group that was looked at, by the values of the
+    /// chunk; `None` when nothing is known of the group.
+    pub(super) fn of_probe_row(
+        &self,
+        group: usize,
+        probe: &[Vec<Known>],
+        row: usize,
+    ) -> Option<Found> {
+        let Group { values, rows } = self.groups.get(&group)?;
+        let range = self.bounds.range(values, probe, row, *rows);
         let mut matches = Vec::new();
-        match self.bounds.matches(&self.values, probe, row, range.clone(), &mut matches) {
+        Some(match self.bounds.matches(values, probe, row, range.clone(), &mut matches) {
             true => Found::Matches(matches),
             false => Found::Within(range),
-        }
+        })
     }
 
-    /// The rows of a probe chunk, of these, that row `row` of the group matches; `None` where the
+    /// The rows of a probe chunk, of these, that row `row` of a group matches; `None` where the
     /// values do not tell.
     pub(super) fn of_build_row(
         &self,
-        row: usize,
+        (group, row): (usize, usize),
         probe: &[Vec<Known>],
         rows: &[u32],
     ) -> Option<Vec<u32>> {
-        self.bounds.matches_of_build(&self.values, row, probe, rows)
+        self.bounds.matches_of_build(&self.groups.get(&group)?.values, row, probe, rows)
     }
 }

@@ -50,7 +50,7 @@ impl Transform for ProbeTransform {
 
     fn worker(&self, cx: &Context) -> Result<Box<dyn TransformWorker>> {
         let reader = Reader::new(&self.shared, cx)?;
-        let test = Test::new(&self.shared.shape, cx.memory());
+        let test = Test::new(&self.shared.shape, cx.memory())?;
         let (shared, ready) = (self.shared.clone(), VecDeque::new());
         Ok(Box::new(ProbeWorker { shared, reader, test, current: None, ready }))
     }
@@ -75,12 +75,14 @@ struct Current {
     chunk: Chunk,
     /// Its columns that the condition reads.
     tested: Chunk,
-    /// Its values for the bounds of the condition.
-    known: Vec<Vec<Known>>,
+    /// Its values for the bounds of the condition beside those of the group, if they are known.
+    known: Option<Vec<Vec<Known>>>,
     group: usize,
     strip: usize,
     /// The live rows that are still asked for.
     open: Selection,
+    /// Those of them that may have a match in the group at hand.
+    met: Selection,
     /// By physical row, whether a match was found, and whether the condition was NULL for a pair.
     matched: Vec<bool>,
     unknown: Vec<bool>,
@@ -134,7 +136,17 @@ impl ProbeWorker {
                 self.ready.extend(current.rest(&shared.shape)?);
                 continue;
             };
+            let is_met = current.strip > 0 || current.meet_known(self.test.as_ref());
+            if is_met && current.met.is_empty() {
+                cx.check()?;
+                current.group += 1;
+                self.current = Some(current);
+                continue;
+            }
             let columns = self.reader.group(current.group)?;
+            if !is_met {
+                current.meet(self.test.as_mut(), &columns, group.rows)?;
+            }
             let mut strips = Strips {
                 shape: &shared.shape,
                 side: &side,
@@ -160,8 +172,8 @@ impl Current {
             None => chunk.project(&[])?,
         };
         let known = match test.and_then(|test| test.bounds.as_mut()) {
-            Some(bounds) => bounds.of_probe(&tested)?,
-            None => Vec::new(),
+            Some(bounds) if !bounds.reads_texts() => bounds.of_probe(&tested)?,
+            _ => None,
         };
         let open = match chunk.selection() {
             Some(live) => live.clone(),
@@ -169,8 +181,50 @@ impl Current {
         };
         let (matched, unknown) = (vec![false; rows], vec![false; rows]);
         let (probe, build) = (Vec::new(), Vec::new());
-        let (group, strip) = (0, 0);
-        Ok(Current { chunk, tested, known, group, strip, open, matched, unknown, probe, build })
+        let (group, strip, met) = (0, 0, Selection::new(Vec::new()));
+        Ok(Current {
+            chunk,
+            tested,
+            known,
+            group,
+            strip,
+            open,
+            met,
+            matched,
+            unknown,
+            probe,
+            build,
+        })
+    }
+
+    /// Which of the open rows may have a match in the next group, if it is known before its columns
+    /// are read; whether it is.
+    fn meet_known(&mut self, test: Option<&Test>) -> bool {
+        let bounds = test.and_then(|test| test.bounds.as_ref()).filter(|b| !b.reads_texts());
+        let met = bounds
+            .zip(self.known.as_ref())
+            .and_then(|(bounds, known)| bounds.met(self.group, known, self.open.as_slice()));
+        let is_met = met.is_some();
+        self.met = met.map_or_else(|| self.open.clone(), Selection::new);
+        is_met
+    }
+
+    /// The same by the columns of the group, of `rows`.
+    fn meet(&mut self, test: Option<&mut Test>, columns: &Columns, rows: usize) -> Result<()> {
+        self.met = self.open.clone();
+        let Some(test) = test else { return Ok(()) };
+        let build = test.of_build(columns);
+        let Some(bounds) = &mut test.bounds else { return Ok(()) };
+        bounds.look_at(self.group, &build, rows)?;
+        if bounds.reads_texts() {
+            self.known = bounds.of_probe(&self.tested)?;
+        }
+        if let Some(known) = &self.known
+            && let Some(met) = bounds.met(self.group, known, self.open.as_slice())
+        {
+            self.met = Selection::new(met);
+        }
+        Ok(())
     }
 
     /// What comes out when all groups have been seen: rows by whether they have a match.
@@ -222,33 +276,32 @@ impl Strips<'_> {
         let tested = self.test.as_ref().map(|test| test.of_build(self.columns));
         let tested = tested.unwrap_or_default();
         let rows = self.group.rows;
-        let is_sorted = match self.test.as_mut().and_then(|test| test.bounds.as_mut()) {
-            Some(bounds) => bounds.look_at(current.group, &tested, rows)?,
-            None => false,
-        } && !current.known.is_empty();
-        let by_probe_row = rows >= current.open.len() || is_sorted && rows >= SORTED_ROWS_MIN;
-        // Rows that are decided stay open until the end of the group when they are taken one by
-        // one: each is asked for once.
-        let strips = if by_probe_row { current.open.len() } else { self.group.rows };
+        let bounds = self.test.as_ref().and_then(|test| test.bounds.as_ref());
+        let is_sorted = bounds.is_some_and(|bounds| bounds.is_sorted(current.group));
+        let is_sorted = is_sorted && current.known.is_some();
+        let by_probe_row = rows >= current.met.len() || is_sorted && rows >= SORTED_ROWS_MIN;
+        // Rows that are decided stay until the end of the group when they are taken one by one:
+        // each is asked for once.
+        let strips = if by_probe_row { current.met.len() } else { rows };
         while current.strip < strips && self.ready.is_empty() {
             cx.check()?;
             let strip = current.strip;
             current.strip += 1;
             if by_probe_row {
-                let row = current.open.as_slice()[strip];
+                let row = current.met.as_slice()[strip];
                 self.probe_row(current, &tested, row)?;
             } else {
                 self.build_row(current, &tested, strip)?;
-                if current.open.is_empty() {
+                if current.met.is_empty() {
                     break;
                 }
             }
         }
-        if current.strip == strips || current.open.is_empty() {
+        if current.strip == strips || current.met.is_empty() {
             self.flush(current)?;
             current.group += 1;
             current.strip = 0;
-            if by_probe_row && self.decides() {
+            if self.decides() {
                 let open = current.open.as_slice().iter().copied();
                 let open = open.filter(|&row| !current.matched[row as usize]);
                 current.open = Selection::new(open.collect());
@@ -267,8 +320,10 @@ impl Strips<'_> {
         let rows = self.group.rows;
         let outcome = match &mut self.test {
             Some(test) => {
-                let bounds = test.bounds.as_ref().filter(|_| !current.known.is_empty());
-                let found = bounds.map(|bounds| bounds.of_probe_row(&current.known, row as usize));
+                let bounds = test.bounds.as_ref().zip(current.known.as_ref());
+                let found = bounds.and_then(|(bounds, known)| {
+                    bounds.of_probe_row(current.group, known, row as usize)
+                });
                 match found.unwrap_or(Found::Within(0..rows)) {
                     Found::Within(range) if range.is_empty() => return Ok(()),
                     Found::Within(range) => {
@@ -309,7 +364,7 @@ impl Strips<'_> {
         self.flush_full(current)
     }
 
-    /// One build row against the rows of the chunk that are open.
+    /// One build row against the rows of the chunk that may match.
     fn build_row(&mut self, current: &mut Current, tested: &[Column], row: usize) -> Result<()> {
         let is_marked = |row| self.side.marks.as_ref().is_some_and(|marks| marks.is_set(row));
         if !self.shape.kind.has_probe_columns() && is_marked(self.group.first + row) {
@@ -317,12 +372,13 @@ impl Strips<'_> {
         }
         let outcome = match &mut self.test {
             Some(test) => {
-                let bounds = test.bounds.as_ref().filter(|_| !current.known.is_empty());
-                let open = current.open.as_slice();
-                match bounds.and_then(|bounds| bounds.of_build_row(row, &current.known, open)) {
+                let bounds = test.bounds.as_ref().zip(current.known.as_ref());
+                let at = (current.group, row);
+                let met = current.met.as_slice();
+                match bounds.and_then(|(bounds, known)| bounds.of_build_row(at, known, met)) {
                     Some(matches) => Outcome::of(matches),
                     None => {
-                        let narrowed = current.tested.clone().select(current.open.clone());
+                        let narrowed = current.tested.clone().select(current.met.clone());
                         test.build_row(&narrowed, tested, row)?
                     }
                 }
@@ -332,7 +388,7 @@ impl Strips<'_> {
         for &row in &outcome.unknown {
             current.unknown[row as usize] = true;
         }
-        let passed = outcome.passed.unwrap_or_else(|| current.open.clone());
+        let passed = outcome.passed.unwrap_or_else(|| current.met.clone());
         if passed.is_empty() {
             return Ok(());
         }
@@ -345,7 +401,7 @@ impl Strips<'_> {
         }
         self.mark(&[row as u32]);
         if self.decides() {
-            current.open = current.open.without(&passed);
+            current.met = current.met.without(&passed);
         }
         if !self.shape.kind.gives_pairs() {
             return Ok(());

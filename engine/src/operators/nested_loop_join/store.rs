@@ -21,7 +21,7 @@ pub(super) const BLOCK_ROWS: usize = 4096;
 /// Bytes of pages from which on a block is full.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
-/// Bytes of rows up to which all groups are decoded once.
+/// Bytes of rows up to which all groups are decoded once; more when memory is plenty.
 const DECODED_BYTES_MAX: usize = 8 << 20;
 
 /// Consecutive rows of one morsel.
@@ -164,7 +164,11 @@ impl BuildSide {
         let bytes: usize = self.groups.iter().map(Group::bytes).sum();
         let on_tape = self.groups.iter().any(|group| group.bytes_on_tape() > 0);
         let Some(memory) = &mut self._memory else { return Ok(()) };
-        if on_tape || bytes > DECODED_BYTES_MAX || !memory.try_grow(bytes) {
+        let mut has_room = || match bytes <= DECODED_BYTES_MAX {
+            true => memory.try_grow(bytes),
+            false => memory.try_grow_of_plenty(bytes),
+        };
+        if on_tape || !has_room() {
             return Ok(());
         }
         let columns = self.groups.iter().map(|group| Reader::decode(shape, group, &[]));
