@@ -95,11 +95,13 @@ fn condition(of: DataType) -> Expr {
     Expr::And(in_range(of).into_iter().chain([has_text]).collect())
 }
 
-/// Ranges of numbers, for the probe side.
+/// Ranges of numbers, for the probe side; some have most of all numbers.
 fn ranges(random: &mut Random, count: usize) -> RecordBatch {
     let starts: Vec<i64> = (0..count).map(|_| random.between(0, 1500)).collect();
+    let width = |random: &mut Random| if random.chance(5) { 900 } else { 3 };
+    let widths: Vec<i64> = (0..count).map(|_| width(random)).collect();
     let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
-    let ends = starts.iter().map(|start| start + 3).collect();
+    let ends = starts.iter().zip(widths).map(|(start, width)| start + width).collect();
     RecordBatch::try_from_iter([("start", column(starts)), ("end", column(ends))]).expect("two")
 }
 

@@ -28,7 +28,8 @@ use std::ops::Range;
 
 pub use comparison::order_of_bounds;
 use comparison::{By, bounds_of, conditions};
-use read::{Beginning, read_values};
+pub use read::Beginnings;
+use read::read_values;
 use values::passes;
 pub use values::{Known, Values};
 
@@ -51,9 +52,6 @@ pub struct Bounds {
     build_columns: Vec<usize>,
     probe: Evaluator,
     build: Evaluator,
-    /// What texts of the build rows read last begin with, by bound.
-    beginnings: Vec<Beginning>,
-    /// Whether there are such texts.
     reads_texts: bool,
     ordinals: Ordinals,
 }
@@ -69,6 +67,8 @@ impl Bounds {
     ) -> Option<Self> {
         let mut bounds = bounds_of(condition, probe_width);
         bounds.retain(|bound| bound.build.columns().into_iter().all(&reads));
+        // Those that decide before those that do not.
+        bounds.sort_by_key(|bound| bound.compared == By::Prefix);
         bounds.truncate(BOUNDS_MAX);
         let (probe, build): (Vec<Expr>, Vec<Expr>) =
             bounds.iter().map(|bound| (bound.probe.clone(), bound.build.clone())).unzip();
@@ -83,7 +83,6 @@ impl Bounds {
             ops: bounds.iter().map(|bound| bound.op).collect(),
             probe: Evaluator::new(&probe, memory),
             build: Evaluator::new(&build, memory),
-            beginnings: vec![None; bounds.len()],
             reads_texts: bounds.iter().any(|bound| bound.compared == By::Prefix),
             ordinals: Ordinals::default(),
         })
@@ -91,24 +90,42 @@ impl Bounds {
 
     /// The probe values of each bound, by physical row; `None` where they cannot be computed for
     /// all rows: those that matter say why when the condition is evaluated. They are compared with
-    /// build values that are read before; those of texts with the ones read last only.
+    /// build values that were read behind the same beginnings.
     ///
     /// # Errors
     /// What is not the fault of the values.
-    pub fn of_probe(&mut self, chunk: &Chunk) -> Result<Option<Vec<Vec<Known>>>> {
-        read_values(&mut self.probe, chunk, &mut self.beginnings, &mut self.ordinals)
+    pub fn of_probe(
+        &mut self,
+        chunk: &Chunk,
+        beginnings: &Beginnings,
+    ) -> Result<Option<Vec<Vec<Known>>>> {
+        read_values(&mut self.probe, chunk, &mut beginnings.clone(), &mut self.ordinals)
     }
 
-    /// The build values of each bound, by physical row; `None` as [`Bounds::of_probe`].
+    /// The build values of each bound, by physical row; `None` as [`Bounds::of_probe`]. What texts
+    /// are read behind is what they have in common where `beginnings` do not say it.
     ///
     /// # Errors
     /// As there.
-    pub fn of_build(&mut self, chunk: &Chunk) -> Result<Option<Vec<Vec<Known>>>> {
-        self.beginnings.fill(None);
-        read_values(&mut self.build, chunk, &mut self.beginnings, &mut self.ordinals)
+    pub fn of_build(
+        &mut self,
+        chunk: &Chunk,
+        beginnings: &mut Beginnings,
+    ) -> Result<Option<Vec<Vec<Known>>>> {
+        read_values(&mut self.build, chunk, beginnings, &mut self.ordinals)
     }
 
-    /// Whether probe values are to be read anew for each group.
+    /// Beginnings that the first build rows say.
+    pub fn first_beginnings(&self) -> Beginnings {
+        Beginnings::of_first(self.count())
+    }
+
+    /// None, for groups that are compared with the same probe values.
+    pub fn no_beginnings(&self) -> Beginnings {
+        Beginnings::none(self.count())
+    }
+
+    /// Whether values are read behind beginnings.
     pub fn reads_texts(&self) -> bool {
         self.reads_texts
     }

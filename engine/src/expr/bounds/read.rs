@@ -8,8 +8,25 @@ use crate::batch::{Chunk, Column, Ordinals, Selection, float_key, float_order};
 use crate::error::{Error, Result};
 use crate::expr::{Evaluator, Piece};
 
-/// What texts that are compared are read behind; `None` until the first are read, which say what.
-pub(super) type Beginning = Option<Vec<u8>>;
+/// A beginning of more bytes does not pay.
+const BEGINNING_BYTES_MAX: usize = 256;
+
+/// What texts that are compared are read behind, by bound: both sides behind the same. `None` until
+/// the first are read, which say what.
+#[derive(Debug, Clone)]
+pub struct Beginnings(Vec<Option<Vec<u8>>>);
+
+impl Beginnings {
+    /// Of `count` bounds, the first texts to say what.
+    pub(super) fn of_first(count: usize) -> Self {
+        Beginnings(vec![None; count])
+    }
+
+    /// Of `count` bounds, none: texts are compared by what they begin with.
+    pub(super) fn none(count: usize) -> Self {
+        Beginnings(vec![Some(Vec::new()); count])
+    }
+}
 
 /// The values of expressions for a chunk, by expression and physical row; NULL where a row
 /// is not live; `None` where they cannot be computed for all live rows.
@@ -19,10 +36,10 @@ pub(super) type Beginning = Option<Vec<u8>>;
 pub(super) fn read_values(
     evaluator: &mut Evaluator,
     chunk: &Chunk,
-    beginnings: &mut [Beginning],
+    beginnings: &mut Beginnings,
     ordinals: &mut Ordinals,
 ) -> Result<Option<Vec<Vec<Known>>>> {
-    let mut all = vec![vec![Known::Null; chunk.rows()]; beginnings.len()];
+    let mut all = vec![vec![Known::Null; chunk.rows()]; beginnings.0.len()];
     let mut from = 0;
     while from < chunk.live_rows() {
         let piece = match evaluator.evaluate(chunk, from) {
@@ -31,7 +48,7 @@ pub(super) fn read_values(
         };
         let Piece { value: columns, rows, until } = piece;
         let live = rows.as_ref().map_or(chunk.live_positions(), Selection::as_slice);
-        for ((column, known), beginning) in columns.iter().zip(&mut all).zip(&mut *beginnings) {
+        for ((column, known), beginning) in columns.iter().zip(&mut all).zip(&mut beginnings.0) {
             read(column, chunk.rows(), live, beginning, ordinals, known)?;
         }
         from = until;
@@ -44,7 +61,7 @@ fn read(
     column: &Column,
     rows: usize,
     live: &[u32],
-    beginning: &mut Beginning,
+    beginning: &mut Option<Vec<u8>>,
     ordinals: &mut Ordinals,
     known: &mut [Known],
 ) -> Result<()> {
@@ -94,11 +111,12 @@ pub(super) fn prefix(text: &str, beginning: &[u8]) -> i64 {
     i64::from_be_bytes(bytes) ^ i64::MIN
 }
 
-/// What texts begin with, all of them.
+/// What texts begin with, all of them, up to [`BEGINNING_BYTES_MAX`].
 pub(super) fn common<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
     let shorter = |one: &'a [u8], other: &'a [u8]| {
         let count = one.iter().zip(other).take_while(|(a, b)| a == b).count();
         &one[..count]
     };
-    texts.map(str::as_bytes).reduce(shorter).unwrap_or_default().to_vec()
+    let common = texts.map(str::as_bytes).reduce(shorter).unwrap_or_default();
+    common[..common.len().min(BEGINNING_BYTES_MAX)].to_vec()
 }

@@ -35,7 +35,10 @@ impl Matcher {
         for row in 0..input.live_rows() as u32 {
             let entry = self.entries[row as usize];
             let decided = match (group_of(entry), &mut self.bounds) {
-                (Some(group), Some(bounds)) => bounds.has_match(&self.table, row, group)?,
+                (Some(group), Some(bounds)) => {
+                    cx.check()?;
+                    bounds.has_match(&self.table, row, group)?
+                }
                 _ => None,
             };
             match decided {

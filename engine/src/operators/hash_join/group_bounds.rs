@@ -27,6 +27,7 @@ use crate::batch::{CHUNK_ROWS, Chunk, Column, Place, has_ordinals};
 use crate::error::Result;
 use crate::expr::bounds::{Bounds, Known, Values};
 use crate::memory::{Governor, Reservation};
+use crate::pipeline::Context;
 
 /// Rows of a group from which on it pays to look for those that may match: to find them costs about
 /// as much as to read and compare columns of so many pairs.
@@ -61,6 +62,8 @@ pub(super) struct GroupBounds {
     live: Vec<u32>,
     /// Their values, by physical row; `None` where they cannot be computed.
     known: Option<Vec<Vec<Known>>>,
+    /// What is charged for them.
+    known_bytes: usize,
     groups: HashMap<u32, Group>,
     /// What was found last.
     found: Option<Found>,
@@ -84,8 +87,17 @@ struct Found {
     /// The number of the probe row among the live rows.
     row: u32,
     rows: Vec<u32>,
-    /// Whether they pass the residual.
-    pass: bool,
+    says: Says,
+}
+
+/// What was found out about a probe row.
+enum Says {
+    /// Nothing: it may match all rows of its group.
+    Nothing,
+    /// It may match some.
+    MayMatch,
+    /// It matches some, which pass the residual.
+    Match,
 }
 
 /// A probe row before a sorted group.
@@ -126,6 +138,7 @@ impl GroupBounds {
             chunk: None,
             live: Vec::new(),
             known: None,
+            known_bytes: 0,
             groups: HashMap::new(),
             found: None,
             bits: Vec::new(),
@@ -151,11 +164,11 @@ impl GroupBounds {
                 continue;
             }
             match self.groups.entry(group) {
-                Entry::Occupied(mut known) => {
-                    if let Group::Met(times) = known.get_mut() {
-                        *times = times.saturating_add(1);
-                    }
-                }
+                Entry::Occupied(mut known) => match known.get_mut() {
+                    Group::Met(times) => *times = times.saturating_add(1),
+                    Group::Sorted(..) => (),
+                    Group::Unknown => continue,
+                },
                 Entry::Vacant(unknown) if self.memory.try_grow_of_plenty(GROUP_BYTES) => {
                     unknown.insert(Group::Met(1));
                 }
@@ -186,11 +199,12 @@ impl GroupBounds {
             return Ok(Followed::open(rows));
         }
         if self.found.as_ref().is_none_or(|found| found.row != row) {
-            self.found = self.find(table, rows, row, group)?;
+            self.found = Some(self.find(table, rows, row, group)?);
         }
         Ok(match &self.found {
-            Some(found) => Followed { rows: &found.rows, pass: found.pass },
-            None => Followed::open(rows),
+            Some(Found { rows, says: Says::MayMatch, .. }) => Followed::open(rows),
+            Some(Found { rows, says: Says::Match, .. }) => Followed { rows, pass: true },
+            _ => Followed::open(rows),
         })
     }
 
@@ -212,25 +226,28 @@ impl GroupBounds {
         Ok(asked.bounds.has_match(asked.values, asked.known, asked.row, asked.range))
     }
 
-    /// The rows that a probe row may match; `None` when these may be all.
-    fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<Option<Found>> {
+    /// The rows that a probe row may match.
+    fn find(&mut self, table: &Table, rows: &[u32], row: u32, group: u32) -> Result<Found> {
         // Its room serves the next.
         let mut found = self.found.take().map_or_else(Vec::new, |found| found.rows);
         found.clear();
-        let Some(asked) = self.ask(table, rows, row, group)? else { return Ok(None) };
+        let Some(asked) = self.ask(table, rows, row, group)? else {
+            return Ok(Found { row, rows: found, says: Says::Nothing });
+        };
         let Asked { bounds, order, values, known, row: physical, range } = asked;
-        let pass = bounds.matches(values, known, physical, range.clone(), &mut found);
-        if !pass {
+        let mut says = Says::Match;
+        if !bounds.matches(values, known, physical, range.clone(), &mut found) {
             // To put most of them in order again takes as long as to look at the others.
             if range.len() > rows.len() / 2 {
-                return Ok(None);
+                return Ok(Found { row, rows: found, says: Says::Nothing });
             }
+            says = Says::MayMatch;
             found.extend(range.start as u32..range.end as u32);
         }
         found.iter_mut().for_each(|at| *at = order[*at as usize]);
         put_in_order(&mut found, rows.len(), &mut self.bits);
         found.iter_mut().for_each(|at| *at = rows[*at as usize]);
-        Ok(Some(Found { row, rows: found, pass }))
+        Ok(Found { row, rows: found, says })
     }
 
     /// Asks the bounds of a group about a probe row; `None` when the group is not sorted, or the
@@ -245,7 +262,12 @@ impl GroupBounds {
         self.sort_in_time(table, rows, group)?;
         let Some(Group::Sorted(order, values)) = self.groups.get(&group) else { return Ok(None) };
         if let Some(chunk) = self.chunk.take() {
-            self.known = self.bounds.of_probe(&chunk)?;
+            let bytes = self.bounds.count() * chunk.rows() * size_of::<Known>();
+            let more = bytes.saturating_sub(self.known_bytes);
+            if self.memory.try_grow_of_plenty(more) {
+                self.known_bytes += more;
+                self.known = self.bounds.of_probe(&chunk, &self.bounds.no_beginnings())?;
+            }
         }
         let (bounds, Some(known)) = (&self.bounds, &self.known) else { return Ok(None) };
         let row = self.live[row as usize] as usize;
@@ -285,7 +307,10 @@ impl GroupBounds {
         let (mut by_bound, all) = (Vec::<Vec<Known>>::new(), rows.len());
         for rows in rows.chunks(CHUNK_ROWS) {
             let chunk = self.build_chunk(table, rows)?;
-            let Some(values) = self.bounds.of_build(&chunk)? else { return Ok(None) };
+            let Some(values) = self.bounds.of_build(&chunk, &mut self.bounds.no_beginnings())?
+            else {
+                return Ok(None);
+            };
             by_bound.resize_with(values.len(), || Vec::with_capacity(all));
             by_bound.iter_mut().zip(values).for_each(|(all, some)| all.extend(some));
         }
@@ -346,6 +371,8 @@ fn put_in_order(numbers: &mut Vec<u32>, all: usize, bits: &mut Vec<u64>) {
 pub(super) struct Bounded<'a> {
     pub(super) bounds: &'a mut GroupBounds,
     pub(super) table: &'a Table,
+    /// To find rows of a group may take as long as there are.
+    pub(super) cx: &'a Context,
 }
 
 impl Follow for Bounded<'_> {
@@ -354,6 +381,7 @@ impl Follow for Bounded<'_> {
     }
 
     fn rows(&mut self, row: u32, group: u32) -> Result<Followed<'_>> {
+        self.cx.check()?;
         self.bounds.rows(self.table, row, group)
     }
 }

@@ -268,7 +268,7 @@ fn pairs(
     let mut more = true;
     // Otherwise some are left of those that were found before.
     if matcher.pairs.is_empty() {
-        more = matcher.next_pairs(&mut walk, false, MAX_CHUNK_ROWS)?;
+        more = matcher.next_pairs(&mut walk, false, MAX_CHUNK_ROWS, cx)?;
         matcher.filter(&chunk)?;
         for &row in &matcher.pairs.probe {
             let row = first + row as usize;

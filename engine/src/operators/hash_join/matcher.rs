@@ -14,6 +14,7 @@ use crate::batch::{Chunk, Selection};
 use crate::error::Result;
 use crate::expr::Conjunction;
 use crate::memory::Governor;
+use crate::pipeline::Context;
 
 /// One worker's view of a table.
 pub(super) struct Matcher {
@@ -74,19 +75,20 @@ impl Matcher {
     /// The next pairs of the rows looked up; see [`Walk::next`].
     ///
     /// # Errors
-    /// As there.
+    /// As there, or that the query was stopped.
     pub(super) fn next_pairs(
         &mut self,
         walk: &mut Walk,
         unmatched: bool,
         most: usize,
+        cx: &Context,
     ) -> Result<bool> {
         self.pairs.clear();
         let (entries, table, pairs) = (&self.entries, &*self.table, &mut self.pairs);
         match &mut self.bounds {
             None => walk.next(entries, &mut table.groups(), unmatched, most, pairs),
             Some(bounds) => {
-                walk.next(entries, &mut Bounded { bounds, table }, unmatched, most, pairs)
+                walk.next(entries, &mut Bounded { bounds, table, cx }, unmatched, most, pairs)
             }
         }
     }

@@ -184,7 +184,7 @@ impl ProbeWorker {
             // Otherwise some are left of those that were found before.
             if matcher.pairs.is_empty() {
                 // One less than fits, for a row that is found to be without match only now.
-                more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1)?;
+                more = matcher.next_pairs(&mut current.walk, unmatched, MAX_CHUNK_ROWS - 1, cx)?;
                 match (matcher.has_residual(), unmatched) {
                     (false, _) => (),
                     (true, false) => matcher.filter(&current.chunk)?,

@@ -1,7 +1,7 @@
 //! What bounds of the condition (`expr::bounds`) say of the groups that a worker looks at.
 //!
-//! Memory: what is known of a group is kept for the next chunk as long as there is plenty. Texts
-//! are read anew each time, as those of probe rows are for each group.
+//! Memory: what is known of a group is kept for the next chunk as long as there is plenty, up to
+//! [`KNOWN_BYTES_MAX`].
 
 use std::ops::Range;
 
@@ -11,8 +11,14 @@ use super::shape::HOLDER;
 use crate::batch::{Chunk, Column, Place};
 use crate::error::Result;
 use crate::expr::Expr;
-use crate::expr::bounds::{Bounds, Known, Values};
+use crate::expr::bounds::{Beginnings, Bounds, Known, Values};
 use crate::memory::{Governor, Reservation};
+
+/// What is known of a group takes, besides the values of its rows: beginnings of texts among it.
+const GROUP_BYTES: usize = 1 << 10;
+
+/// What a worker knows of groups takes, at most, besides that of the last.
+const KNOWN_BYTES_MAX: usize = 64 << 20;
 
 /// One worker's bounds.
 pub(super) struct GroupBounds {
@@ -28,6 +34,7 @@ pub(super) struct GroupBounds {
 struct Group {
     /// Its values by bound.
     values: Vec<Values>,
+    beginnings: Beginnings,
     rows: usize,
 }
 
@@ -56,37 +63,52 @@ impl GroupBounds {
         Ok(Some(GroupBounds { bounds, groups, passing: None, memory }))
     }
 
-    /// As [`Bounds::reads_texts`].
-    pub(super) fn reads_texts(&self) -> bool {
-        self.bounds.reads_texts()
+    /// Whether a group has been looked at, and is known.
+    pub(super) fn knows(&self, group: usize) -> bool {
+        self.groups.contains_key(&group)
     }
 
-    /// As [`Bounds::of_probe`].
-    pub(super) fn of_probe(&mut self, chunk: &Chunk) -> Result<Option<Vec<Vec<Known>>>> {
-        self.bounds.of_probe(chunk)
+    /// Whether probe values that were read for one group are those for all.
+    pub(super) fn read_once(&self) -> bool {
+        !self.bounds.reads_texts()
     }
 
-    /// Looks at the build columns, which the condition reads, of group number `group`.
+    /// The probe values for a group that is known; see [`Bounds::of_probe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn of_probe(
+        &mut self,
+        group: usize,
+        chunk: &Chunk,
+    ) -> Result<Option<Vec<Vec<Known>>>> {
+        match self.groups.get(&group) {
+            Some(group) => self.bounds.of_probe(chunk, &group.beginnings),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at the build columns, which the condition reads, of group number `group`, which is not
+    /// known.
     ///
     /// # Errors
     /// As [`Bounds::of_build`].
     pub(super) fn look_at(&mut self, group: usize, build: &[Column], rows: usize) -> Result<()> {
-        if self.groups.contains_key(&group) {
-            return Ok(());
-        }
         if let Some(passing) = self.passing.take() {
             self.groups.remove(&passing);
         }
         let chunk = Chunk::new(build.to_vec(), rows, Place::default());
-        let values: Vec<Values> = match self.bounds.of_build(&chunk)? {
+        let mut beginnings = self.bounds.first_beginnings();
+        let values: Vec<Values> = match self.bounds.of_build(&chunk, &mut beginnings)? {
             Some(values) => values.into_iter().map(Values::of).collect(),
             None => vec![Values::Unknown; self.bounds.count()],
         };
-        let bytes = size_of::<(usize, Group)>() + Bounds::bytes(&values);
-        if self.reads_texts() || !self.memory.try_grow_of_plenty(bytes) {
+        let bytes = GROUP_BYTES + Bounds::bytes(&values);
+        let has_room = self.memory.bytes().saturating_add(bytes) <= KNOWN_BYTES_MAX;
+        if !has_room || !self.memory.try_grow_of_plenty(bytes) {
             self.passing = Some(group);
         }
-        self.groups.insert(group, Group { values, rows });
+        self.groups.insert(group, Group { values, beginnings, rows });
         Ok(())
     }
 
@@ -106,15 +128,23 @@ impl GroupBounds {
         Some(self.bounds.met(&self.groups.get(&group)?.values, probe, rows))
     }
 
-    /// What row `row` of a probe chunk finds in a group that was looked at, by the values of the
-    /// chunk; `None` when nothing is known of the group.
+    /// Whether row `row` of a probe chunk has a match in a group; `None` where the values do not
+    /// tell.
+    pub(super) fn has_match(&self, group: usize, probe: &[Vec<Known>], row: usize) -> Option<bool> {
+        let Group { values, rows, .. } = self.groups.get(&group)?;
+        let range = self.bounds.range(values, probe, row, *rows);
+        self.bounds.has_match(values, probe, row, range)
+    }
+
+    /// What row `row` of a probe chunk finds in a group, by the values of the chunk; `None` when
+    /// nothing is known of the group.
     pub(super) fn of_probe_row(
         &self,
         group: usize,
         probe: &[Vec<Known>],
         row: usize,
     ) -> Option<Found> {
-        let Group { values, rows } = self.groups.get(&group)?;
+        let Group { values, rows, .. } = self.groups.get(&group)?;
         let range = self.bounds.range(values, probe, row, *rows);
         let mut matches = Vec::new();
         Some(match self.bounds.matches(values, probe, row, range.clone(), &mut matches) {

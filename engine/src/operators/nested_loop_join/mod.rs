@@ -21,7 +21,8 @@
 //!
 //! Memory: blocks are charged to `nested loop join`, and written to tape when that is refused or
 //! others need the memory; a group is read back, decoded and charged for the time it is looked at.
-//! Small build sides are decoded once. What reading takes is set aside before the first row.
+//! Small build sides are decoded once, larger ones while memory is plenty; so is what each worker
+//! knows of groups kept. What reading takes is set aside before the first row.
 //! Concurrency: workers share nothing while they build; the finished groups are read-only.
 
 mod build;

@@ -4,7 +4,8 @@
 //! against all rows of the larger. Strips that give many rows leave at once, with the one row as
 //! constants; the pairs of the others are gathered, up to a chunk's worth, and leave as indices.
 //! Semi, anti and mark joins ask on only for rows that are not decided. Where bounds of the
-//! condition leave a range of the group's rows to a probe row, it meets only those.
+//! condition leave a range of the group's rows to a probe row, it meets only those, and groups that
+//! no row of the chunk can match are passed by, without being read once they are known.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 
 use super::condition::{Outcome, Test};
-use super::group_bounds::Found;
+use super::group_bounds::{Found, GroupBounds};
 use super::reader::Reader;
 use super::shape::{Shape, Shared};
 use super::store::{Columns, Group};
@@ -81,8 +82,8 @@ struct Current {
     strip: usize,
     /// The live rows that are still asked for.
     open: Selection,
-    /// Those of them that may have a match in the group at hand.
-    met: Selection,
+    /// Those of them that may have a match in the group at hand; `None` before it is met.
+    met: Option<Selection>,
     /// By physical row, whether a match was found, and whether the condition was NULL for a pair.
     matched: Vec<bool>,
     unknown: Vec<bool>,
@@ -105,7 +106,7 @@ impl TransformWorker for ProbeWorker {
         if input.is_empty() {
             return Ok(Pushed::NeedInput);
         }
-        self.current = Some(Current::new(input, self.test.as_mut())?);
+        self.current = Some(Current::new(input, self.test.as_ref())?);
         Ok(match self.next(cx)? {
             None => Pushed::NeedInput,
             Some(chunk) if self.current.is_some() || !self.ready.is_empty() => {
@@ -121,8 +122,8 @@ impl TransformWorker for ProbeWorker {
 }
 
 impl ProbeWorker {
-    /// The next chunk that comes out. After each group that gives nothing it is an empty one, so
-    /// that others get their turn.
+    /// The next chunk that comes out. After each group that is read and gives nothing it is an
+    /// empty one, so that others get their turn; those that no row can match are passed by.
     fn next(&mut self, cx: &Context) -> Result<Option<Chunk>> {
         loop {
             if let Some(chunk) = self.ready.pop_front() {
@@ -136,17 +137,17 @@ impl ProbeWorker {
                 self.ready.extend(current.rest(&shared.shape)?);
                 continue;
             };
-            let is_met = current.strip > 0 || current.meet_known(self.test.as_ref());
-            if is_met && current.met.is_empty() {
+            let met = match current.met.take() {
+                Some(met) => met,
+                None => self.meet(&mut current, group.rows)?,
+            };
+            if met.is_empty() {
                 cx.check()?;
                 current.group += 1;
                 self.current = Some(current);
                 continue;
             }
             let columns = self.reader.group(current.group)?;
-            if !is_met {
-                current.meet(self.test.as_mut(), &columns, group.rows)?;
-            }
             let mut strips = Strips {
                 shape: &shared.shape,
                 side: &side,
@@ -155,7 +156,7 @@ impl ProbeWorker {
                 test: self.test.as_mut(),
                 ready: &mut self.ready,
             };
-            strips.run(&mut current, cx)?;
+            strips.run(&mut current, met, cx)?;
             if self.ready.is_empty() {
                 self.ready.push_back(current.chunk.slice(0, 0).project(&[])?);
             }
@@ -164,16 +165,38 @@ impl ProbeWorker {
     }
 }
 
+impl ProbeWorker {
+    /// The open rows that may have a match in the next group, of `rows`. It is read only if nothing
+    /// is known of it.
+    fn meet(&mut self, current: &mut Current, rows: usize) -> Result<Selection> {
+        let all = || current.open.clone();
+        let Some(test) = &mut self.test else { return Ok(all()) };
+        let group = current.group;
+        if test.bounds.as_ref().is_some_and(|bounds| !bounds.knows(group)) {
+            let build = test.of_build(&self.reader.group(group)?);
+            if let Some(bounds) = &mut test.bounds {
+                bounds.look_at(group, &build, rows)?;
+            }
+        }
+        let Some(bounds) = &mut test.bounds else { return Ok(all()) };
+        if group == 0 || !bounds.read_once() {
+            let asked = current.tested.clone().select(current.open.clone());
+            current.known = bounds.of_probe(group, &asked)?;
+        }
+        let met = current
+            .known
+            .as_ref()
+            .and_then(|known| bounds.met(group, known, current.open.as_slice()));
+        Ok(met.map_or_else(all, Selection::new))
+    }
+}
+
 impl Current {
-    fn new(chunk: Chunk, test: Option<&mut Test>) -> Result<Self> {
+    fn new(chunk: Chunk, test: Option<&Test>) -> Result<Self> {
         let rows = chunk.rows();
-        let tested = match &test {
+        let tested = match test {
             Some(test) => test.of_probe(&chunk)?,
             None => chunk.project(&[])?,
-        };
-        let known = match test.and_then(|test| test.bounds.as_mut()) {
-            Some(bounds) if !bounds.reads_texts() => bounds.of_probe(&tested)?,
-            _ => None,
         };
         let open = match chunk.selection() {
             Some(live) => live.clone(),
@@ -181,7 +204,7 @@ impl Current {
         };
         let (matched, unknown) = (vec![false; rows], vec![false; rows]);
         let (probe, build) = (Vec::new(), Vec::new());
-        let (group, strip, met) = (0, 0, Selection::new(Vec::new()));
+        let (group, strip, known, met) = (0, 0, None, None);
         Ok(Current {
             chunk,
             tested,
@@ -195,36 +218,6 @@ impl Current {
             probe,
             build,
         })
-    }
-
-    /// Which of the open rows may have a match in the next group, if it is known before its columns
-    /// are read; whether it is.
-    fn meet_known(&mut self, test: Option<&Test>) -> bool {
-        let bounds = test.and_then(|test| test.bounds.as_ref()).filter(|b| !b.reads_texts());
-        let met = bounds
-            .zip(self.known.as_ref())
-            .and_then(|(bounds, known)| bounds.met(self.group, known, self.open.as_slice()));
-        let is_met = met.is_some();
-        self.met = met.map_or_else(|| self.open.clone(), Selection::new);
-        is_met
-    }
-
-    /// The same by the columns of the group, of `rows`.
-    fn meet(&mut self, test: Option<&mut Test>, columns: &Columns, rows: usize) -> Result<()> {
-        self.met = self.open.clone();
-        let Some(test) = test else { return Ok(()) };
-        let build = test.of_build(columns);
-        let Some(bounds) = &mut test.bounds else { return Ok(()) };
-        bounds.look_at(self.group, &build, rows)?;
-        if bounds.reads_texts() {
-            self.known = bounds.of_probe(&self.tested)?;
-        }
-        if let Some(known) = &self.known
-            && let Some(met) = bounds.met(self.group, known, self.open.as_slice())
-        {
-            self.met = Selection::new(met);
-        }
-        Ok(())
     }
 
     /// What comes out when all groups have been seen: rows by whether they have a match.
@@ -271,41 +264,38 @@ struct Strips<'a> {
 }
 
 impl Strips<'_> {
-    /// Goes on until something comes out or the group is through.
-    fn run(&mut self, current: &mut Current, cx: &Context) -> Result<()> {
+    /// Goes on with the rows that may match until something comes out or the group is through.
+    fn run(&mut self, current: &mut Current, mut met: Selection, cx: &Context) -> Result<()> {
         let tested = self.test.as_ref().map(|test| test.of_build(self.columns));
         let tested = tested.unwrap_or_default();
         let rows = self.group.rows;
         let bounds = self.test.as_ref().and_then(|test| test.bounds.as_ref());
         let is_sorted = bounds.is_some_and(|bounds| bounds.is_sorted(current.group));
         let is_sorted = is_sorted && current.known.is_some();
-        let by_probe_row = rows >= current.met.len() || is_sorted && rows >= SORTED_ROWS_MIN;
+        let by_probe_row = rows >= met.len() || is_sorted && rows >= SORTED_ROWS_MIN;
         // Rows that are decided stay until the end of the group when they are taken one by one:
         // each is asked for once.
-        let strips = if by_probe_row { current.met.len() } else { rows };
-        while current.strip < strips && self.ready.is_empty() {
+        let strips = if by_probe_row { met.len() } else { rows };
+        while current.strip < strips && !met.is_empty() {
+            if !self.ready.is_empty() {
+                current.met = Some(met);
+                return Ok(());
+            }
             cx.check()?;
             let strip = current.strip;
             current.strip += 1;
-            if by_probe_row {
-                let row = current.met.as_slice()[strip];
-                self.probe_row(current, &tested, row)?;
-            } else {
-                self.build_row(current, &tested, strip)?;
-                if current.met.is_empty() {
-                    break;
-                }
+            match by_probe_row {
+                true => self.probe_row(current, &tested, met.as_slice()[strip])?,
+                false => self.build_row(current, &mut met, &tested, strip)?,
             }
         }
-        if current.strip == strips || current.met.is_empty() {
-            self.flush(current)?;
-            current.group += 1;
-            current.strip = 0;
-            if self.decides() {
-                let open = current.open.as_slice().iter().copied();
-                let open = open.filter(|&row| !current.matched[row as usize]);
-                current.open = Selection::new(open.collect());
-            }
+        self.flush(current)?;
+        current.group += 1;
+        current.strip = 0;
+        if self.decides() {
+            let open = current.open.as_slice().iter().copied();
+            let open = open.filter(|&row| !current.matched[row as usize]);
+            current.open = Selection::new(open.collect());
         }
         Ok(())
     }
@@ -315,12 +305,19 @@ impl Strips<'_> {
         matches!(self.shape.kind, JoinKind::Semi | JoinKind::Anti | JoinKind::Mark)
     }
 
-    /// One probe row against all rows of the group.
+    /// One probe row against the rows of the group that it may match.
     fn probe_row(&mut self, current: &mut Current, tested: &[Column], row: u32) -> Result<()> {
-        let rows = self.group.rows;
+        let (rows, is_enough) = (self.group.rows, self.decides());
         let outcome = match &mut self.test {
             Some(test) => {
                 let bounds = test.bounds.as_ref().zip(current.known.as_ref());
+                let has_match = |(bounds, known): (&GroupBounds, &Vec<Vec<Known>>)| {
+                    bounds.has_match(current.group, known, row as usize)
+                };
+                if is_enough && let Some(has_match) = bounds.and_then(has_match) {
+                    current.matched[row as usize] |= has_match;
+                    return Ok(());
+                }
                 let found = bounds.and_then(|(bounds, known)| {
                     bounds.of_probe_row(current.group, known, row as usize)
                 });
@@ -365,7 +362,13 @@ impl Strips<'_> {
     }
 
     /// One build row against the rows of the chunk that may match.
-    fn build_row(&mut self, current: &mut Current, tested: &[Column], row: usize) -> Result<()> {
+    fn build_row(
+        &mut self,
+        current: &mut Current,
+        met: &mut Selection,
+        tested: &[Column],
+        row: usize,
+    ) -> Result<()> {
         let is_marked = |row| self.side.marks.as_ref().is_some_and(|marks| marks.is_set(row));
         if !self.shape.kind.has_probe_columns() && is_marked(self.group.first + row) {
             return Ok(());
@@ -374,11 +377,11 @@ impl Strips<'_> {
             Some(test) => {
                 let bounds = test.bounds.as_ref().zip(current.known.as_ref());
                 let at = (current.group, row);
-                let met = current.met.as_slice();
-                match bounds.and_then(|(bounds, known)| bounds.of_build_row(at, known, met)) {
+                let asked = met.as_slice();
+                match bounds.and_then(|(bounds, known)| bounds.of_build_row(at, known, asked)) {
                     Some(matches) => Outcome::of(matches),
                     None => {
-                        let narrowed = current.tested.clone().select(current.met.clone());
+                        let narrowed = current.tested.clone().select(met.clone());
                         test.build_row(&narrowed, tested, row)?
                     }
                 }
@@ -388,7 +391,7 @@ impl Strips<'_> {
         for &row in &outcome.unknown {
             current.unknown[row as usize] = true;
         }
-        let passed = outcome.passed.unwrap_or_else(|| current.met.clone());
+        let passed = outcome.passed.unwrap_or_else(|| met.clone());
         if passed.is_empty() {
             return Ok(());
         }
@@ -401,7 +404,7 @@ impl Strips<'_> {
         }
         self.mark(&[row as u32]);
         if self.decides() {
-            current.met = current.met.without(&passed);
+            *met = met.without(&passed);
         }
         if !self.shape.kind.gives_pairs() {
             return Ok(());

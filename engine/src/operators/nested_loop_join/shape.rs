@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Schema};
 
 use super::NestedLoopJoin;
 use super::store::{BLOCK_BYTES, BLOCK_ROWS, BuildSide, Part};
-use crate::batch::CHUNK_ROWS;
+use crate::batch::MAX_CHUNK_ROWS;
 use crate::error::{Error, Result};
 use crate::expr::Expr;
 use crate::expr::bounds::{BOUNDS_MAX, Known};
@@ -27,7 +27,7 @@ pub(super) const WINDOW_BYTES: usize = 272 << 10;
 /// The pairs of a chunk, and for each bound what is known of its rows, of those of a group, and
 /// these in the making.
 pub(super) const PAIRS_BYTES: usize =
-    (256 << 10) + BOUNDS_MAX * (CHUNK_ROWS + 2 * BLOCK_ROWS) * size_of::<Known>();
+    (256 << 10) + BOUNDS_MAX * (MAX_CHUNK_ROWS + 2 * BLOCK_ROWS) * size_of::<Known>();
 
 /// A condition on pairs, over the probe columns and then the build columns that it reads.
 #[derive(Debug, Clone)]

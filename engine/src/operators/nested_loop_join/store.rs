@@ -21,8 +21,10 @@ pub(super) const BLOCK_ROWS: usize = 4096;
 /// Bytes of pages from which on a block is full.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
-/// Bytes of rows up to which all groups are decoded once; more when memory is plenty.
-const DECODED_BYTES_MAX: usize = 8 << 20;
+/// Bytes of rows up to which all groups are decoded once, and up to which they are when memory is
+/// plenty.
+const DECODED_BYTES: usize = 8 << 20;
+const DECODED_BYTES_MAX: usize = 64 << 20;
 
 /// Consecutive rows of one morsel.
 #[derive(Debug)]
@@ -125,7 +127,7 @@ pub(super) struct BuildSide {
     decoded: Vec<Columns>,
     /// The rows that have had a match, where that decides what comes out.
     pub(super) marks: Option<RowMarks>,
-    _memory: Option<Reservation>,
+    memory: Option<Reservation>,
 }
 
 impl BuildSide {
@@ -154,7 +156,7 @@ impl BuildSide {
             }
             marks = Some(RowMarks::new(rows));
         }
-        let mut side = BuildSide { groups, tapes, decoded: Vec::new(), marks, _memory: memory };
+        let mut side = BuildSide { groups, tapes, decoded: Vec::new(), marks, memory };
         side.decode(shape)?;
         Ok(side)
     }
@@ -163,10 +165,10 @@ impl BuildSide {
     fn decode(&mut self, shape: &Shape) -> Result<()> {
         let bytes: usize = self.groups.iter().map(Group::bytes).sum();
         let on_tape = self.groups.iter().any(|group| group.bytes_on_tape() > 0);
-        let Some(memory) = &mut self._memory else { return Ok(()) };
-        let mut has_room = || match bytes <= DECODED_BYTES_MAX {
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        let mut has_room = || match bytes <= DECODED_BYTES {
             true => memory.try_grow(bytes),
-            false => memory.try_grow_of_plenty(bytes),
+            false => bytes <= DECODED_BYTES_MAX && memory.try_grow_of_plenty(bytes),
         };
         if on_tape || !has_room() {
             return Ok(());
