@@ -22,7 +22,7 @@ pub(super) fn write_places(select: &mut Select, is_aggregate: IsAggregate<'_>) {
 }
 
 /// Whether an expression by itself may have several values.
-fn reads(expr: &Expr) -> bool {
+pub(super) fn reads(expr: &Expr) -> bool {
     matches!(
         expr,
         Expr::Identifier(_)

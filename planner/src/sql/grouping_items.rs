@@ -249,10 +249,15 @@ fn has_several(items: &[Vec<Expr>]) -> bool {
 
 /// What a number in a list of keys stands for; nothing behind `*`, where columns have other
 /// numbers.
-pub(super) fn meant(item: &Expr, projection: &[SelectItem]) -> Option<Expr> {
-    let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = item else {
+pub(super) fn meant(key: &Expr, projection: &[SelectItem]) -> Option<Expr> {
+    item_at(key, projection).and_then(of_item).cloned()
+}
+
+/// The item of a list that a number stands for, as [`meant`].
+pub(super) fn item_at<'a>(key: &Expr, projection: &'a [SelectItem]) -> Option<&'a SelectItem> {
+    let Expr::Value(ValueWithSpan { value: Value::Number(digits, _), .. }) = key else {
         return None;
     };
     let place = digits.parse::<usize>().ok()?.checked_sub(1)?;
-    projection.iter().map_while(of_item).nth(place).cloned()
+    projection.iter().take_while(|item| of_item(item).is_some()).nth(place)
 }

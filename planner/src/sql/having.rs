@@ -66,7 +66,7 @@ fn reads(expr: &Expr, name: &str) -> bool {
 }
 
 /// Whether a name may be that of a key.
-fn is_key(group_by: &GroupByExpr, projection: &[SelectItem], name: &str) -> bool {
+pub(super) fn is_key(group_by: &GroupByExpr, projection: &[SelectItem], name: &str) -> bool {
     let is_name = |expr: &Expr| column_name(expr).as_deref() == Some(name);
     let is_item = || {
         projection.iter().any(|item| match item {

@@ -13,7 +13,8 @@
 //!   tables.
 //! * `relations`: queries of CTEs and joins with merged columns; `using`: the latter in the syntax
 //!   tree, `natural`: those whose columns tables tell, `excluded`: columns that `*` leaves out,
-//!   `merged_around`: merged ones in subqueries; `known_columns`: how these know columns;
+//!   `merged_around`: merged ones in subqueries, `merged_keys`: beside those of tables;
+//!   `known_columns`: how these know columns;
 //!   `elements`: UNNEST in FROM; `file_calls`: files by calls there.
 //! * `row_values`: rows in comparisons; `synonyms`: functions by other names, `moment_names`: those
 //!   of moments, `moment_patterns`: how those are written, `refused_calls`: those that mean
@@ -87,6 +88,7 @@ mod level;
 mod lists;
 mod map_types;
 mod merged_around;
+mod merged_keys;
 mod missing;
 mod moment_names;
 mod moment_patterns;

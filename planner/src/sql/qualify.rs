@@ -1,13 +1,15 @@
-//! What HAVING and QUALIFY read in aggregates and windows: columns of tables, those that joins
-//! merge among them (see `using`), whatever the SELECT list calls its own.
+//! What HAVING and QUALIFY read in aggregates and windows, QUALIFY anywhere, and HAVING as keys:
+//! columns of tables, those that joins merge among them (see `using`), whatever the SELECT list
+//! calls its own.
 //!
 //! QUALIFY may go by a window of the list alone, `SELECT …, count(*) OVER () AS n … QUALIFY n > 1`.
 //! The binder asks for one in QUALIFY itself then, where one of the list is named, so that it is:
 //! `(n > 1) AND (w IS NULL OR w IS NOT NULL)`.
 
-use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Select, Value};
+use datafusion_sql::sqlparser::ast::{BinaryOperator, Expr, Ident, Select, Value};
 
 use super::clauses::{IsAggregate, find, is_window, of_item, replace_names};
+use super::having::is_key;
 use super::syntax::{binary, nested};
 use super::using::{column_of, merged_in, plain};
 
@@ -17,11 +19,15 @@ pub(super) fn write_names(select: &mut Select, is_aggregate: IsAggregate<'_>) {
         return;
     }
     let merged = merged_in(&select.from);
-    for clause in [&mut select.having, &mut select.qualify].into_iter().flatten() {
-        replace_names(clause, is_aggregate, &|name, is_inside| {
-            let join = merged.get(&plain(name)).filter(|_| is_inside)?.as_ref()?;
-            Some(column_of(join, name))
+    let column = |name: &Ident| Some(column_of(merged.get(&plain(name))?.as_ref()?, name));
+    if let Some(having) = &mut select.having {
+        let is_key = |name: &str| is_key(&select.group_by, &select.projection, name);
+        replace_names(having, is_aggregate, &|name, is_inside| {
+            if is_inside || is_key(&plain(name)) { column(name) } else { None }
         });
+    }
+    if let Some(qualify) = &mut select.qualify {
+        replace_names(qualify, is_aggregate, &|name, _| column(name));
     }
     write_window(select);
 }

@@ -21,6 +21,7 @@ use datafusion_sql::sqlparser::ast::{
 
 use super::fold::folded;
 use super::level::{OnLevel, visit_level};
+use super::merged_keys;
 use super::names::given_name;
 
 /// Begins the names of joins with merged columns; sorts before the names of tables.
@@ -125,47 +126,54 @@ pub(super) fn qualify_in_select(select: &mut Select) {
     visit_level(&mut select.projection, qualifier);
     visit_level(&mut select.selection, qualifier);
     if let Some(Distinct::On(keys)) = &mut select.distinct {
-        let list = &select.projection;
-        keys.iter_mut().for_each(|key| qualify_key(key, &merged, list));
+        let mut keys = std::mem::take(keys);
+        keys.iter_mut().for_each(|key| qualify_key(key, &merged, select));
+        select.distinct = Some(Distinct::On(keys));
     }
     hide(&mut merged, select);
     let qualifier = &mut Qualifier { merged: &merged };
     visit_level(&mut select.group_by, qualifier);
     visit_level(&mut select.having, qualifier);
     visit_level(&mut select.qualify, qualifier);
+    merged_keys::add_keys(select, &[]);
 }
 
 /// Qualifies the merged columns in a query's ORDER BY.
 pub(super) fn qualify_in_order(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
     let mut merged = merged_in(&select.from);
     if merged.is_empty() {
         return;
     }
     hide(&mut merged, select);
     if let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind) {
-        let list = &select.projection;
-        keys.iter_mut().for_each(|key| qualify_key(&mut key.expr, &merged, list));
+        keys.iter_mut().for_each(|key| qualify_key(&mut key.expr, &merged, select));
+        let keys: Vec<&Expr> = keys.iter().map(|key| &key.expr).collect();
+        merged_keys::add_keys(select, &keys);
     }
 }
 
 /// Qualifies the merged columns in a key, unless it is the name of a column of the list: that is
 /// written then.
-fn qualify_key(key: &mut Expr, merged: &Merged, list: &[SelectItem]) {
+fn qualify_key(key: &mut Expr, merged: &Merged, select: &Select) {
     let meant = match key {
-        Expr::Identifier(name) if merged.contains_key(&plain(name)) => {
-            let name = plain(name);
-            list.iter().find(|item| given_name(item).as_ref() == Some(&name))
-        }
+        Expr::Identifier(name) => merged.get(&plain(name)).map(|join| (name.clone(), join)),
         _ => None,
     };
-    match meant {
-        Some(SelectItem::UnnamedExpr(column)) => *key = column.clone(),
-        Some(_) => {}
-        None => {
-            visit_level(key, &mut Qualifier { merged });
+    if let Some((name, join)) = meant {
+        let named = select.projection.iter().find(|item| given_name(item) == Some(plain(&name)));
+        let in_list = || merged_keys::in_list(select, join.as_ref()?, &name);
+        match named {
+            Some(SelectItem::UnnamedExpr(column)) => *key = column.clone(),
+            Some(_) => {}
+            None => match in_list() {
+                Some(column) => *key = column,
+                None => visit_level(key, &mut Qualifier { merged }),
+            },
         }
+        return;
     }
+    visit_level(key, &mut Qualifier { merged });
 }
 
 /// Qualifies a name in a subquery, where the binder found no column of it, as one that a SELECT

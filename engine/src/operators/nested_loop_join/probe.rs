@@ -163,9 +163,7 @@ impl ProbeWorker {
             self.current = Some(current);
         }
     }
-}
 
-impl ProbeWorker {
     /// The open rows that may have a match in the next group, of `rows`. It is read only if nothing
     /// is known of it.
     fn meet(&mut self, current: &mut Current, rows: usize) -> Result<Selection> {

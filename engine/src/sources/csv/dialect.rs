@@ -24,6 +24,9 @@ pub struct CsvDialect {
     pub header: bool,
     /// Fields without quotes that are NULL.
     pub null_strings: Vec<String>,
+    /// The same, as the file has them: not in columns that are declared as texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found_nulls: Vec<String>,
     /// Lines that begin with it are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<char>,
@@ -55,6 +58,7 @@ impl Default for CsvDialect {
             newline: '\n',
             header: true,
             null_strings: vec![String::new()],
+            found_nulls: Vec::new(),
             comment: None,
             trailing_delimiter: false,
             skip_lines: 0,
@@ -163,7 +167,8 @@ impl fmt::Display for CsvDialect {
             write!(f, ", {} lines left out", self.skip_lines)?;
         }
         f.write_str(if self.header { ", a header" } else { ", no header" })?;
-        let nulls: Vec<String> = self.null_strings.iter().map(|word| format!("{word:?}")).collect();
+        let nulls = self.null_strings.iter().chain(&self.found_nulls);
+        let nulls: Vec<String> = nulls.map(|word| format!("{word:?}")).collect();
         match nulls.is_empty() {
             true => f.write_str(", NULL is never written"),
             false => write!(f, ", NULL is {}", nulls.join(" or ")),

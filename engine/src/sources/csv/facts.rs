@@ -53,6 +53,10 @@ impl CsvFacts {
     }
 }
 
+pub(super) fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 /// A column whose type is not found out.
 pub(super) fn declared_column(name: &str, data_type: &DataType) -> CsvColumn {
     CsvColumn { name: name.to_string(), data_type: data_type.clone(), detected: false }

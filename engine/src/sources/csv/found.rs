@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 
 use super::detect::{Forms, Kind, Kinds, NULL_WORDS};
-use super::facts::{CsvFacts, declared_column};
+use super::facts::{CsvFacts, declared_column, is_text};
 use super::field::{self, Field};
 use super::sample::{Record, Sample, Walked};
 use super::structure::Marks;
@@ -155,8 +155,8 @@ impl<'a> Found<'a> {
         first: &Record,
     ) -> Result<(Vec<CsvColumn>, Option<Vec<String>>)> {
         let count = self.width - usize::from(self.dialect.trailing_delimiter && self.width > 1);
-        let null_words = self.find_null_words();
         let names = self.names(sample, first, count)?;
+        let null_words = self.find_null_words(&names);
         if let Some(declared) = &self.options.columns {
             return self.declared_columns(sample, declared, names);
         }
@@ -187,18 +187,31 @@ impl<'a> Found<'a> {
         Ok(header::names((0..count).map(|position| self.field(bytes, first, position))))
     }
 
-    /// Adds the words that the file writes for NULL to the dialect, unless they are declared.
-    fn find_null_words(&mut self) -> u8 {
+    /// Adds the words that the file writes for NULL to the dialect, unless they are declared: those
+    /// among values of columns that are not declared as texts.
+    fn find_null_words(&mut self, names: &[String]) -> u8 {
         if self.options.null_strings.is_some() {
             return 0;
         }
-        let found = self.kinds.iter().fold(0, |words, kinds| words | kinds.null_words());
+        let kinds = self.kinds.iter().enumerate();
+        let others = kinds.filter(|(position, _)| !self.is_declared_text(*position, names));
+        let found = others.fold(0, |words, (_, kinds)| words | kinds.null_words());
         for (number, word) in NULL_WORDS.iter().enumerate() {
             if found & (1 << number) != 0 {
-                self.dialect.null_strings.push((*word).to_string());
+                self.dialect.found_nulls.push((*word).to_string());
             }
         }
         found
+    }
+
+    fn is_declared_text(&self, position: usize, names: &[String]) -> bool {
+        let declared = match &self.options.columns {
+            Some(columns) => columns.get(position).map(|(_, data_type)| data_type),
+            None => self.options.types.iter().find_map(|(name, data_type)| {
+                (Some(name) == names.get(position)).then_some(data_type)
+            }),
+        };
+        declared.is_some_and(is_text)
     }
 
     fn declared_columns(

@@ -1,6 +1,7 @@
 //! The columns of the records that are listed, parsed as the filters and the output ask for them.
 
 use super::column::{self, Cells};
+use super::facts::is_text;
 use super::refuse::Refuse;
 use super::scan::Shared;
 use crate::batch::{Column, Selection};
@@ -21,8 +22,13 @@ impl BlockColumns for RecordRows<'_> {
     const THIN_BELOW: f64 = 0.75;
 
     fn read(&mut self, slot: usize, kept: Option<&Selection>) -> Result<Column> {
-        let Shared { slots, columns, marks, nulls, width, .. } = self.shared;
+        let Shared { slots, columns, marks, nulls, declared_nulls, width, .. } = self.shared;
         let position = slots[slot];
+        let column = &columns[position];
+        let nulls = match is_text(&column.data_type) && !column.detected {
+            true => declared_nulls,
+            false => nulls,
+        };
         let Refuse { window, records, .. } = self.refuse;
         let cells = Cells {
             window,
@@ -35,7 +41,7 @@ impl BlockColumns for RecordRows<'_> {
             is_last: position + 1 == *width,
         };
         let rows = kept.map_or(Rows::All(self.rows), |kept| Rows::Some(kept.as_slice()));
-        let data_type = &columns[position].data_type;
+        let data_type = &column.data_type;
         match column::parse(cells, rows, data_type)? {
             Ok(array) => Ok(Column::flat(data_type.clone(), array)),
             Err(unreadable) => Err(self.refuse.unreadable(position, &unreadable)),

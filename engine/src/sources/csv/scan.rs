@@ -81,6 +81,8 @@ pub(super) struct Shared {
     key_filters: Vec<KeyFilterSlot>,
     pub(super) marks: Marks,
     pub(super) nulls: Nulls,
+    /// In columns that are declared as texts.
+    pub(super) declared_nulls: Nulls,
     pub(super) date_format: Option<Format>,
     pub(super) timestamp_format: Option<Format>,
     preamble: Preamble,
@@ -136,7 +138,8 @@ impl Scan {
             slots,
             key_filters,
             marks: dialect.marks()?,
-            nulls: Nulls::new(&dialect.null_strings),
+            nulls: Nulls::new(&[&dialect.null_strings[..], &dialect.found_nulls].concat()),
+            declared_nulls: Nulls::new(&dialect.null_strings),
             date_format: dialect.date_format()?,
             timestamp_format: dialect.timestamp_format()?,
             preamble: Preamble::new(dialect),

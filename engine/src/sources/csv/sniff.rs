@@ -98,6 +98,7 @@ fn said(options: &CsvOptions) -> CsvDialect {
         newline: options.newline.unwrap_or(default.newline),
         header: options.header.unwrap_or(false),
         null_strings: options.null_strings.clone().unwrap_or(default.null_strings),
+        found_nulls: Vec::new(),
         comment: options.comment,
         trailing_delimiter: options.trailing_delimiter.unwrap_or(false),
         skip_lines: options.skip_lines,

@@ -226,6 +226,19 @@ fn words_for_null_hide_values_and_quoted_text_is_never_null() {
 }
 
 #[test]
+fn words_that_were_found_are_text_where_texts_are_declared() {
+    let files = Files::new();
+    let file = files.write("a.csv", b"c0,c1,c2\nNA,NA,NA\n,1,x\n");
+    let dialect = CsvDialect { found_nulls: vec!["NA".to_string()], ..CsvDialect::default() };
+    let mut types = columns(&[DataType::Utf8View, DataType::Int64, DataType::Utf8View]);
+    types[0].detected = false;
+    types[1].detected = false;
+    let rows = scan(&CsvScan::new(vec![file], dialect, types), 1, cut(100, 0)).expect("reads");
+    let text = |s: &str| Some(s.to_string());
+    assert_eq!(rows, [vec![text("NA"), None, None], vec![None, text("1"), text("x")]]);
+}
+
+#[test]
 fn errors_name_the_place_and_the_remedy() {
     let int = [DataType::Int64, DataType::Int64];
     let cases: [(&[u8], &str); 8] = [

@@ -56,7 +56,7 @@ fn types_and_words_for_null() {
                 1,1.5,2000-01-01,2000-01-01 10:00:00,true,NA,NA\n\
                 NA,2,,2000-01-01T11:00:00,false,x,NA\n";
     let facts = facts(text);
-    assert_eq!(facts.dialect.null_strings, ["", "NA"]);
+    assert_eq!(facts.dialect.found_nulls, ["NA"]);
     let types: Vec<DataType> = columns(&facts).into_iter().map(|(_, t)| t).collect();
     let expected = [
         DataType::Int64,
@@ -70,12 +70,18 @@ fn types_and_words_for_null() {
     assert_eq!(types, expected);
     // Without a column that shows it, the word is text.
     let countries = super::tests::facts("code,name\nNA,Namibia\nDE,Germany\n");
-    assert_eq!(countries.dialect.null_strings, [""]);
+    assert!(countries.dialect.found_nulls.is_empty());
     let declared =
         CsvOptions { null_strings: Some(vec!["-".to_string()]), ..CsvOptions::default() };
     let facts = facts_of(b"a,b\n1,NA\n-,x\n", &declared).expect("reads");
     assert_eq!(facts.dialect.null_strings, ["-"]);
+    assert!(facts.dialect.found_nulls.is_empty());
     assert_eq!(columns(&facts)[0].1, DataType::Int64);
+    // Nor is it among values of a column that is declared as text.
+    let declared =
+        CsvOptions::new().columns([("code", DataType::Utf8View), ("n", DataType::Int64)]);
+    let facts = facts_of(b"code,n\nNA,1\n7,2\n", &declared).expect("reads");
+    assert!(facts.dialect.found_nulls.is_empty());
 }
 
 #[test]
@@ -153,7 +159,7 @@ fn the_flights_data() {
         found.expect(name)
     };
     let weather = facts("weather.csv");
-    assert_eq!(weather.dialect.null_strings, ["", "NA"]);
+    assert_eq!(weather.dialect.found_nulls, ["NA"]);
     let types: Vec<DataType> = weather.columns.iter().map(|c| c.data_type.clone()).collect();
     let (text, int, double) = (DataType::Utf8View, DataType::Int64, DataType::Float64);
     let mut expected = vec![text.clone(), int.clone(), int.clone(), int.clone(), int.clone()];
@@ -169,7 +175,7 @@ fn the_flights_data() {
     assert_eq!(columns(&planes)[7], ("speed", int));
     let airlines = facts("airlines.csv");
     assert_eq!(columns(&airlines), [("carrier", text.clone()), ("name", text)]);
-    assert_eq!(airlines.dialect.null_strings, [""]);
+    assert!(airlines.dialect.found_nulls.is_empty());
 }
 
 #[test]
