@@ -8,12 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value, visit_expressions,
+    Expr, Ident, Join, JoinConstraint, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    visit_expressions,
 };
 
 use super::fold::folded;
 use super::syntax::number;
-use super::using::{merges, plain};
+use super::using::{constraint, plain};
 
 /// Characters of an expression that go into its column's name.
 const LENGTH_MAX: usize = 200;
@@ -95,13 +96,16 @@ pub(super) fn name_columns(select: &mut Select) {
     let mut taken: HashSet<String> = select.projection.iter().filter_map(given_name).collect();
     let mut columns: HashSet<String> = HashSet::new();
     // A merged column is none of those that it is made of.
-    let is_merged = select.from.iter().any(|tables| tables.joins.iter().any(merges));
+    let joins: Vec<&Join> = select.from.iter().flat_map(|tables| &tables.joins).collect();
+    let is_natural = joins.iter().any(|join| constraint(join) == Some(&JoinConstraint::Natural));
+    let merged: HashSet<String> = joins.into_iter().flat_map(merged_by).collect();
+    let may_be_merged = |name: &str| is_natural || merged.contains(&folded(name));
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
         let written = written(expr);
         let name = match column_name(expr) {
             // A column has a name, except for the second time.
-            Some(_) if is_new(&written, &mut columns, is_merged) => continue,
+            Some(_) if is_new(&written, &mut columns, &may_be_merged) => continue,
             Some(name) => other_name(&name, &mut taken),
             None if taken.insert(folded(&written)) => written,
             None => other_name(&written, &mut taken),
@@ -111,11 +115,25 @@ pub(super) fn name_columns(select: &mut Select) {
     }
 }
 
+/// The names of the columns that a join merges as it says itself.
+fn merged_by(join: &Join) -> Vec<String> {
+    match constraint(join) {
+        Some(JoinConstraint::Using(columns)) => {
+            columns.iter().filter_map(|name| Some(plain(name.0.last()?.as_ident()?))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Whether a column is none of those before, which may be written with more names in front or with
 /// fewer (`a`, `s.a` and `t.s.a`).
-fn is_new(written: &str, columns: &mut HashSet<String>, is_merged: bool) -> bool {
+fn is_new(
+    written: &str,
+    columns: &mut HashSet<String>,
+    may_be_merged: &dyn Fn(&str) -> bool,
+) -> bool {
     let ends_with = |long: &str, short: &str| {
-        (short.contains('.') || !is_merged)
+        (short.contains('.') || !may_be_merged(short))
             && long.strip_suffix(short).is_some_and(|rest| rest.ends_with('.'))
     };
     let is_known = columns.iter().any(|c| ends_with(c, written) || ends_with(written, c));

@@ -63,10 +63,10 @@ impl Sink for BuildSink {
         }))
     }
 
-    fn prepare(&self, _: &Context) -> Result<usize> {
+    fn prepare(&self, cx: &Context) -> Result<usize> {
         let mut state = self.shared.state();
         let parts = std::mem::take(&mut state.parts);
-        state.side = Some(Arc::new(BuildSide::new(&self.shared.shape, parts)?));
+        state.side = Some(Arc::new(BuildSide::new(&self.shared.shape, parts, cx)?));
         Ok(0)
     }
 

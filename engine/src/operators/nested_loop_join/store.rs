@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::memory::Reservation;
 use crate::memory::rows::{PageSpan, PageWriter, RowMarks, RowPages};
 use crate::memory::spill::Tape;
+use crate::pipeline::Context;
 
 /// Rows of a full block: a vector that conditions are evaluated over.
 pub(super) const BLOCK_ROWS: usize = 4096;
@@ -24,7 +25,7 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// Bytes of rows up to which all groups are decoded once, and up to which they are when memory is
 /// plenty.
 const DECODED_BYTES: usize = 8 << 20;
-const DECODED_BYTES_MAX: usize = 64 << 20;
+const DECODED_BYTES_MAX: usize = 256 << 20;
 
 /// Consecutive rows of one morsel.
 #[derive(Debug)]
@@ -134,8 +135,9 @@ impl BuildSide {
     /// Puts the workers' blocks in the order of the input.
     ///
     /// # Errors
-    /// `OutOfMemory` when the marks have no room, `Io` when a tape cannot be read.
-    pub(super) fn new(shape: &Shape, parts: Vec<Part>) -> Result<Self> {
+    /// `OutOfMemory` when the marks have no room, `Io` when a tape cannot be read, or that the
+    /// query was stopped.
+    pub(super) fn new(shape: &Shape, parts: Vec<Part>, cx: &Context) -> Result<Self> {
         let (mut blocks, mut tapes, mut memory) = (Vec::new(), Vec::new(), None);
         for mut part in parts {
             part.blocks.iter_mut().for_each(|block| block.tape = tapes.len());
@@ -157,12 +159,12 @@ impl BuildSide {
             marks = Some(RowMarks::new(rows));
         }
         let mut side = BuildSide { groups, tapes, decoded: Vec::new(), marks, memory };
-        side.decode(shape)?;
+        side.decode(shape, cx)?;
         Ok(side)
     }
 
     /// Decodes all groups if they are in memory and small.
-    fn decode(&mut self, shape: &Shape) -> Result<()> {
+    fn decode(&mut self, shape: &Shape, cx: &Context) -> Result<()> {
         let bytes: usize = self.groups.iter().map(Group::bytes).sum();
         let on_tape = self.groups.iter().any(|group| group.bytes_on_tape() > 0);
         let Some(memory) = &mut self.memory else { return Ok(()) };
@@ -173,7 +175,10 @@ impl BuildSide {
         if on_tape || !has_room() {
             return Ok(());
         }
-        let columns = self.groups.iter().map(|group| Reader::decode(shape, group, &[]));
+        let columns = self.groups.iter().map(|group| {
+            cx.check()?;
+            Reader::decode(shape, group, &[])
+        });
         self.decoded = columns.collect::<Result<_>>()?;
         // The arrays take their place.
         for group in &mut self.groups {
