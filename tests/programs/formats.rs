@@ -259,6 +259,25 @@ fn columns_of_a_set_may_have_several_types() {
     }
 }
 
+/// A word that stands for NULL among the numbers of one file is a text where the set has texts.
+#[test]
+fn words_for_null_are_texts_in_columns_of_texts() {
+    let directory = tempfile::tempdir().expect("directory");
+    let root = directory.path();
+    let session = session();
+    fs::write(root.join("a.csv"), "code,n\n1,2\nNA,NA\n").expect("writes");
+    fs::write(root.join("b.csv"), "code,n\nabc,3\nNA,4\n").expect("writes");
+    let set = root.join("*.csv").display().to_string();
+    let found = |what: &str| rows(&session, &format!("select {what} from '{set}'"));
+    let of_one = |what: &str| {
+        let both = "(values ('1', 2), ('NA', null), ('abc', 3), ('NA', 4)) v(code, n)";
+        rows(&session, &format!("select {what} from {both}"))
+    };
+    for what in ["count(*), count(code), count(n), sum(n)", "string_agg(code, ' ' order by code)"] {
+        assert_eq!(found(what), of_one(what));
+    }
+}
+
 /// Names of columns are the same in any case, but for a file that has both.
 #[test]
 fn columns_of_a_set_are_spelled_in_any_case() {

@@ -7,7 +7,7 @@
 //! all files is taken: doubles for integers and doubles, timestamps for dates and timestamps, text
 //! for everything else. A column without values in one file has any type there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use arrow::datatypes::{DataType, Schema};
@@ -53,6 +53,13 @@ pub(super) fn agree(files: &mut [Read], reading: &Reading) -> Result<()> {
             types.insert(*place, both);
         }
     }
+    // What is a word for NULL among numbers is a text among texts.
+    let mut become_texts: HashSet<usize> = HashSet::new();
+    for (facts, places) in files.iter().filter_map(csv_facts).zip(&place_of) {
+        let others = facts.columns.iter().zip(places).filter(|(c, _)| c.data_type != TEXT);
+        become_texts
+            .extend(others.map(|(_, place)| *place).filter(|p| types.get(p) == Some(&TEXT)));
+    }
     let mut json: Vec<&mut JsonFacts> = Vec::new();
     let mut place_of = place_of.into_iter();
     for file in files {
@@ -63,6 +70,7 @@ pub(super) fn agree(files: &mut [Read], reading: &Reading) -> Result<()> {
                 for (column, place) in columns.filter(|(column, _)| column.detected) {
                     if let Some(data_type) = types.get(&place) {
                         column.data_type.clone_from(data_type);
+                        column.detected = !become_texts.contains(&place);
                     }
                 }
             }
@@ -75,6 +83,8 @@ pub(super) fn agree(files: &mut [Read], reading: &Reading) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+const TEXT: DataType = DataType::Utf8View;
 
 fn csv_facts(file: &Read) -> Option<&CsvFacts> {
     match file {

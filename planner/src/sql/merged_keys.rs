@@ -4,7 +4,7 @@
 //! a key as well. In `SELECT t.* … ORDER BY a` the column of the list is meant.
 
 use datafusion_sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, Select, SelectItem,
+    Expr, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, Select, SelectItem,
     SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins,
 };
 
@@ -51,7 +51,7 @@ fn is_same(one: &Expr, other: &Expr) -> bool {
 /// The column of a table, all of whose columns the list has, that is merged by a join of this name.
 pub(super) fn in_list(select: &Select, join: &str, column: &Ident) -> Option<Expr> {
     let [left, right] = sides(&select.from, join, column)?;
-    let tables = [left.only, right.only];
+    let owners = [left.owners, right.owners].concat();
     select.projection.iter().find_map(|item| {
         let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) =
             item
@@ -60,7 +60,7 @@ pub(super) fn in_list(select: &Select, join: &str, column: &Ident) -> Option<Exp
         };
         let [part] = &name.0[..] else { return None };
         let table = part.as_ident()?;
-        let is_it = tables.iter().flatten().any(|only| plain(only) == plain(table));
+        let is_it = owners.iter().any(|owner| plain(owner) == plain(table));
         is_it.then(|| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]))
     })
 }
@@ -70,8 +70,8 @@ pub(super) fn in_list(select: &Select, join: &str, column: &Ident) -> Option<Exp
 struct Side {
     /// Whose column is the merged one.
     same: Vec<Ident>,
-    /// The only one.
-    only: Option<Ident>,
+    /// That surely have a column of its name.
+    owners: Vec<Ident>,
 }
 
 /// The sides of the join of this name.
@@ -89,7 +89,7 @@ fn sides(from: &[TableWithJoins], name: &str, column: &Ident) -> Option<[Side; 2
             let (keeps_left, keeps_right) = kept(&join.join_operator);
             let side = |table: &TableFactor, is_kept: bool| Side {
                 same: if is_kept { same(table, column) } else { Vec::new() },
-                only: name_of(table),
+                owners: owners(table, column),
             };
             Some([side(&inside.relation, keeps_left), side(&join.relation, keeps_right)])
         })
@@ -111,21 +111,34 @@ fn same(table: &TableFactor, column: &Ident) -> Vec<Ident> {
     let TableFactor::NestedJoin { table_with_joins: inside, .. } = table else {
         return name_of(table).into_iter().collect();
     };
-    let mut all = match inside.joins.first().and_then(constraint) {
-        Some(JoinConstraint::Using(merged)) if inside.joins.len() == 1 => {
-            let mut merged = merged.iter().filter_map(|name| name.0.first()?.as_ident());
-            let is_merged = merged.any(|merged| plain(merged) == plain(column));
-            let (keeps_left, keeps_right) = kept(&inside.joins[0].join_operator);
-            let left =
-                if keeps_left || !is_merged { same(&inside.relation, column) } else { vec![] };
-            let right = &inside.joins[0].relation;
-            let right = if keeps_right || !is_merged { same(right, column) } else { vec![] };
-            return left.into_iter().chain(right).collect();
-        }
-        _ => same(&inside.relation, column),
+    if let [join] = &inside.joins[..]
+        && is_merged(join, column)
+    {
+        let (keeps_left, keeps_right) = kept(&join.join_operator);
+        let sides = [(&inside.relation, keeps_left), (&join.relation, keeps_right)];
+        let sides = sides.into_iter().filter(|(_, keeps)| *keeps);
+        return sides.flat_map(|(table, _)| same(table, column)).collect();
+    }
+    let joined = inside.joins.iter().map(|join| &join.relation);
+    std::iter::once(&inside.relation).chain(joined).flat_map(|t| same(t, column)).collect()
+}
+
+/// The tables in one side of a join that surely have the column by which it is joined.
+fn owners(table: &TableFactor, column: &Ident) -> Vec<Ident> {
+    let TableFactor::NestedJoin { table_with_joins: inside, .. } = table else {
+        return name_of(table).into_iter().collect();
     };
-    all.extend(inside.joins.iter().flat_map(|join| same(&join.relation, column)));
-    all
+    let [join] = &inside.joins[..] else { return Vec::new() };
+    if !is_merged(join, column) {
+        return Vec::new();
+    }
+    [&inside.relation, &join.relation].into_iter().flat_map(|t| owners(t, column)).collect()
+}
+
+fn is_merged(join: &Join, column: &Ident) -> bool {
+    let Some(JoinConstraint::Using(merged)) = constraint(join) else { return false };
+    let mut merged = merged.iter().filter_map(|name| name.0.first()?.as_ident());
+    merged.any(|merged| plain(merged) == plain(column))
 }
 
 /// What a table is called.

@@ -191,7 +191,8 @@ pub struct CsvColumn {
     /// Its logical type.
     #[serde(rename = "type", with = "crate::expr::data_type")]
     pub data_type: DataType,
-    /// Whether the type was found from a sample of the file, and not declared.
+    /// Whether the type was found from a sample of the file: not declared, nor that of other files
+    /// of a set, where it is text there.
     #[serde(default)]
     pub detected: bool,
 }
